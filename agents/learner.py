@@ -1,0 +1,271 @@
+"""What all learners share: networks, interventions and their state in SB3's zip."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import zipfile
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from safetensors import torch as safetensors
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.save_util import open_path
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from agents.networks import MinAtarCNN
+from agents.plasticity.protocols import Edit, Intervention, Switch, Update
+from agents.plasticity.registry import INTERVENTIONS
+from agents.plasticity.taps import Taps
+from agents.plasticity.units import Network
+from agents.vec_env import StreamMonitor, VectorEnvAdapter
+
+STATE_MEMBER = "interventions.safetensors"
+NATURE_CNN_MINIMUM = 36  # pixels: NatureCNN's three convolutions leave nothing of smaller images
+
+
+class LearnerMixin(BaseAlgorithm):
+    """Hook points for interventions; mixed into an SB3 algorithm, in front of it. Implements the protocol `Learner`.
+
+    Attributes:
+        interventions: called in this order.
+        gradient_steps: optimizer steps made since training began.
+    """
+
+    interventions: list[Intervention]
+    gradient_steps: int
+
+    def __init__(self, policy: Any, env: Any, *args: Any, interventions: Sequence[Intervention] = (), **kwargs: Any):
+        self.interventions = list(interventions)
+        # What a zip holds of the interventions: plain data that builds them again.
+        self.intervention_specs: list[dict[str, Any]] = _specs(self.interventions)
+        self.gradient_steps = 0
+        self._units_reset: dict[str, Tensor] = {}
+        self._units_logged: dict[str, int] = {}
+        self._pending_switches: list[Switch] = []
+        self._networks: dict[str, Network] | None = None
+        super().__init__(policy, env, *args, **kwargs)
+
+    # ------------------------------------------------------------------ networks
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """The networks that have hidden units, by short name."""
+        if self._networks is None:
+            self._networks = self._build_networks()
+        return self._networks
+
+    @abstractmethod
+    def _build_networks(self) -> dict[str, Network]: ...
+
+    @property
+    @abstractmethod
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]: ...
+
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator) -> Any: ...
+
+    @abstractmethod
+    def outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
+
+    @abstractmethod
+    def losses(self, batch: Any) -> Mapping[str, Tensor]: ...
+
+    def _setup_model(self) -> None:
+        self._fit_network_to_boards()
+        super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
+        self._networks = None
+        if not self.interventions:
+            # A zip was loaded: what it holds of the interventions came as plain data.
+            self.interventions = [_build(spec) for spec in self.intervention_specs]
+        self.intervention_specs = _specs(self.interventions)
+        for intervention in self.interventions:
+            if intervention.uses_boundaries and self._stream_attribute("boundary") != "revealed":
+                raise ValueError(
+                    f"{intervention.name} acts on task switches, which this environment hides; "
+                    f"make the stream with boundary='revealed' or leave {intervention.name} out"
+                )
+            intervention.attach(self)
+
+    def _fit_network_to_boards(self) -> None:
+        """Give ``"CnnPolicy"`` the MinAtar network on boards that are too small for SB3's NatureCNN."""
+        space = self.observation_space
+        shape = space.shape if isinstance(space, spaces.Box) and not is_image_space(space) else ()
+        if (
+            len(shape) == 3
+            and issubclass(self.policy_class, ActorCriticCnnPolicy)
+            and "features_extractor_class" not in self.policy_kwargs
+            and min(shape[:2]) < NATURE_CNN_MINIMUM
+        ):
+            defaults = {"net_arch": {"pi": [64], "vf": [64]}, "activation_fn": nn.ReLU}
+            self.policy_kwargs = {"features_extractor_class": MinAtarCNN, **defaults, **self.policy_kwargs}
+
+    # ------------------------------------------------------------------ environments
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if isinstance(env, VectorEnv):
+            env = VectorEnvAdapter(env)
+            env = StreamMonitor(env) if monitor_wrapper else env
+        return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
+    def _stream_attribute(self, name: str) -> Any:
+        """An attribute of the stream that the games come from, or None where there is no stream."""
+        try:
+            return self.env.get_attr(name)[0] if self.env is not None else None
+        except AttributeError:
+            return None
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        super()._update_info_buffer(infos, dones)
+        if infos[0].get("task_switched") and self._stream_attribute("boundary") == "revealed":
+            task, index, segment = map(self._stream_attribute, ("task", "task_index", "segment"))
+            self._pending_switches.append(Switch(task, index, segment))
+
+    # ------------------------------------------------------------------ hook points
+
+    @contextmanager
+    def _open_taps(self) -> Iterator[Taps]:
+        """Taps around a training forward: on all layers where an intervention scores at this step, on none else."""
+        wanted = any(i.needs and self.gradient_steps % i.score_every == 0 for i in self.interventions)
+        layers = [layer for network in self.networks.values() for layer in network.layers] if wanted else []
+        with Taps(layers) as taps:
+            yield taps
+
+    def _backward(self, update: Update, taps: Taps) -> Update:
+        """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen."""
+        penalties = [p for i in self.interventions if (p := i.penalty(update)) is not None]
+        update.losses["loss"].backward(retain_graph=bool(penalties))
+        seen = taps.read()
+        if penalties:
+            torch.stack(penalties).sum().backward()
+        update = Update(**{**vars(update), "taps": seen})
+        for intervention in self.interventions:
+            intervention.after_backward(update)
+        return update
+
+    def _after_step(self, update: Update) -> None:
+        for intervention in self.interventions:
+            intervention.after_step(update)
+
+    def _after_update(self) -> None:
+        switches, self._pending_switches = self._pending_switches, []
+        for switch in switches:
+            for intervention in self.interventions:
+                intervention.on_task_switch(switch)
+        for intervention in self.interventions:
+            intervention.after_update()
+
+    def announce(self, edit: Edit, author: Intervention) -> None:
+        """Count the units that `author` has redrawn, and tell the other interventions."""
+        layers = {layer.name: layer.network for network in self.networks.values() for layer in network.layers}
+        for name, mask in edit.masks.items():
+            count = mask.sum()
+            network = layers[name]
+            self._units_reset[network] = self._units_reset.get(network, torch.zeros_like(count)) + count
+        for other in self.interventions:
+            if other is not author:
+                other.on_surgery(edit)
+
+    def units_reset(self) -> dict[str, int]:
+        """How many units have been reset in each network since training began."""
+        return {name: int(self._units_reset.get(name, 0)) for name in self.networks}
+
+    def dump_logs(self, *args: Any) -> None:
+        """SB3's row of logs, with ``reset/<network>/units``: the units reset since the last row."""
+        if self.interventions:
+            counts = self.units_reset()
+            for name, count in counts.items():
+                self.logger.record(f"reset/{name}/units", count - self._units_logged.get(name, 0), exclude="stdout")
+            self._units_logged = counts
+            for intervention in self.interventions:
+                for tag, value in intervention.metrics().items():
+                    self.logger.record(tag, value, exclude="stdout")
+        super().dump_logs(*args)
+
+    # ------------------------------------------------------------------ save and load
+
+    def _excluded_save_params(self) -> list[str]:
+        ours = ["interventions", "_networks", "_units_reset", "_units_logged"]
+        return [*super()._excluded_save_params(), *ours]
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """SB3's zip; the interventions' tensors lie in it as a member that stock SB3 passes over."""
+        if not self.interventions:
+            super().save(path, exclude, include)
+            return
+        archive = io.BytesIO()
+        super().save(archive, exclude, include)
+        with zipfile.ZipFile(archive, mode="a") as members:
+            members.writestr(STATE_MEMBER, safetensors.save(self._intervention_state()))
+        file = open_path(path, "w", verbose=0, suffix="zip")
+        file.write(archive.getvalue())
+        if isinstance(path, str | pathlib.Path):
+            file.close()
+
+    def _intervention_state(self) -> dict[str, Tensor]:
+        state = {
+            f"{number}/{key}": tensor.detach().cpu().contiguous()
+            for number, intervention in enumerate(self.interventions)
+            for key, tensor in intervention.state_dict().items()
+        }
+        return {**state, **{f"units_reset/{name}": torch.tensor(n) for name, n in self.units_reset().items()}}
+
+    @classmethod
+    def load(cls, path: str | pathlib.Path | io.BufferedIOBase, env: Any = None, *args: Any, **kwargs: Any) -> Self:
+        """SB3's `load`, a stock zip's too. Interventions come back with what they held.
+
+        As SB3's own, it is pickle: load only files from people you trust.
+
+        Args:
+            path: of the zip, or an open file.
+            env: the new environment; None for prediction alone.
+            args: as in SB3.
+            kwargs: as in SB3; ``interventions=[...]`` begins anew with these.
+        """
+        model = super().load(path, env, *args, **kwargs)
+        if "interventions" not in kwargs and model.interventions:
+            file = open_path(path, "r", verbose=0, suffix="zip")
+            with zipfile.ZipFile(file) as members:
+                state = safetensors.load(members.read(STATE_MEMBER))
+            if isinstance(path, str | pathlib.Path):
+                file.close()
+            model._load_intervention_state(state)
+        return model
+
+    def _load_intervention_state(self, state: Mapping[str, Tensor]) -> None:
+        for number, intervention in enumerate(self.interventions):
+            prefix = f"{number}/"
+            intervention.load_state_dict({k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)})
+        for name in self.networks:
+            self._units_reset[name] = state[f"units_reset/{name}"].to(self.device)
+        self._units_logged = self.units_reset()
+
+
+def _specs(interventions: Iterable[Intervention]) -> list[dict[str, Any]]:
+    return [{"name": intervention.name, **intervention.arguments()} for intervention in interventions]
+
+
+def _build(spec: Mapping[str, Any]) -> Intervention:
+    arguments = dict(spec)
+    name = arguments.pop("name")
+    if name not in INTERVENTIONS:
+        raise ValueError(
+            f"the zip holds the intervention {name!r}, which is not registered; pass load(interventions=[...])"
+        )
+    intervention: Intervention = INTERVENTIONS[name].resolve()(**arguments)
+    return intervention

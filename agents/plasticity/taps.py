@@ -1,0 +1,68 @@
+"""Activations of hidden units and the gradients that reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+
+from agents.plasticity.units import UnitLayer
+
+
+class Taps:
+    """Records what each layer's tap puts out while the taps are open, and the gradient of it.
+
+    The gradient of the tapped tensor is complete when backward has passed it: it sums over all consumers.
+
+    Example::
+
+        with Taps(layers) as taps:
+            loss = loss_of(network(batch))
+        loss.backward()
+        activations, gradient = taps.read()["actor.0"]
+    """
+
+    def __init__(self, layers: Iterable[UnitLayer]) -> None:
+        self._layers = tuple(layers)
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._activations: dict[str, Tensor] = {}
+        self._gradients: dict[str, Tensor] = {}
+
+    def __enter__(self) -> Taps:
+        for layer in self._layers:
+            self._handles.append(layer.tap.register_forward_hook(self._recorder(layer)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _recorder(self, layer: UnitLayer) -> Callable[[nn.Module, object, Tensor], None]:
+        def keep_gradient(gradient: Tensor) -> None:
+            # A second backward (a penalty's) must not overwrite the RL loss's gradient.
+            self._gradients.setdefault(layer.name, gradient)
+
+        def record(module: nn.Module, _: object, output: Tensor) -> None:
+            if layer.name in self._activations:
+                raise RuntimeError(
+                    f"{layer.name}: the module {module} ran twice in one forward; give each layer its own"
+                )
+            self._activations[layer.name] = output.detach()
+            if output.requires_grad:
+                output.register_hook(keep_gradient)
+
+        return record
+
+    @property
+    def activations(self) -> dict[str, Tensor]:
+        """Layer's name -> activations, (batch, units) or (batch, channels, height, width)."""
+        return self._activations
+
+    def read(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Layer's name -> (a, dL/da), for the layers that the backward has reached."""
+        return {name: (self._activations[name], gradient) for name, gradient in self._gradients.items()}

@@ -1,0 +1,146 @@
+"""Gymnasium's vector environments as Stable-Baselines3's `VecEnv`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+
+class VectorEnvAdapter(VecEnv):
+    """A Gymnasium `VectorEnv` that resets on the same step, behind SB3's interface.
+
+    An ended episode's last observation becomes ``terminal_observation``, its own info the step's info, the new
+    episode's info goes to ``reset_infos``; ``TimeLimit.truncated`` is set, so that SB3 bootstraps truncated episodes.
+
+    Args:
+        venv: a vector environment whose ``metadata["autoreset_mode"]`` is `AutoresetMode.SAME_STEP`.
+
+    Raises:
+        ValueError: it resets in another way, which would put transitions into the buffers that never happened.
+    """
+
+    def __init__(self, venv: VectorEnv) -> None:
+        mode = venv.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"the vector environment {venv} has autoreset_mode {mode}, SB3 needs AutoresetMode.SAME_STEP; "
+                f"make it with gymnasium.make_vec(..., vector_kwargs={{'autoreset_mode': AutoresetMode.SAME_STEP}})"
+            )
+        self.venv = venv
+        self._actions: np.ndarray | None = None
+        super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
+
+    def reset(self) -> VecEnvObs:
+        options = {"options": self._options[0]} if self._options[0] else {}
+        # SB3 counts its seeds up from the first one, and so does Gymnasium from the one it is given.
+        observations, infos = self.venv.reset(seed=self._seeds[0], **options)
+        self.reset_infos = self._per_env(infos)
+        self._reset_seeds()
+        self._reset_options()
+        copied: VecEnvObs = _copy(observations)
+        return copied
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, terminated, truncated, vector_infos = self.venv.step(self._actions)
+        dones = np.logical_or(terminated, truncated)
+        final_observations = vector_infos.pop("final_obs", None)
+        vector_infos.pop("_final_obs", None)
+        final_infos = vector_infos.pop("final_info", {})
+        vector_infos.pop("_final_info", None)
+        infos = self._per_env(vector_infos)
+        for info in infos:
+            info["TimeLimit.truncated"] = False
+        if dones.any():
+            ended = self._per_env(final_infos)
+            for i in np.flatnonzero(dones):
+                self.reset_infos[i], infos[i] = infos[i], ended[i]
+                infos[i]["terminal_observation"] = final_observations[i]
+                infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
+        return _copy(observations), rewards.astype(np.float32), dones, infos
+
+    def _per_env(self, vector_infos: dict[str, Any]) -> list[dict[str, Any]]:
+        """Gymnasium's dict of arrays (``key`` with its mask ``_key``) as one dict for each environment."""
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for key, values in vector_infos.items():
+            mask = vector_infos.get(f"_{key}")
+            if mask is None:
+                continue
+            rows: Sequence[Any]
+            if isinstance(values, dict):
+                rows = self._per_env(values)
+            elif values.dtype.kind in "biufSU" and values.ndim == 1:
+                rows = values.tolist()
+            else:
+                rows = values
+            for info, present, value in zip(infos, mask.tolist(), rows, strict=True):
+                if present:
+                    info[key] = value
+        return infos
+
+    def close(self) -> None:
+        self.venv.close()
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        frames = self.venv.render()
+        return [None] * self.num_envs if frames is None else [np.asarray(frame) for frame in frames]
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The vector environment's own attribute, the same for all games, or else each game's."""
+        if hasattr(self.venv, attr_name):
+            values = [getattr(self.venv, attr_name)] * self.num_envs
+        elif hasattr(self.venv, "get_attr"):
+            values = list(self.venv.get_attr(attr_name))
+        else:
+            raise AttributeError(f"{self.venv} has no attribute {attr_name!r}")
+        return [values[i] for i in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        if len(list(self._get_indices(indices))) != self.num_envs:
+            raise ValueError(f"{attr_name} can be set for all {self.num_envs} environments of {self.venv} at once only")
+        target = self.venv
+        if not hasattr(target, attr_name) and hasattr(target, "set_attr"):
+            target.set_attr(attr_name, value)
+        else:
+            setattr(target, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of every game."""
+        if not hasattr(self.venv, "call"):
+            raise AttributeError(f"{self.venv} cannot call {method_name!r} on its environments")
+        results = self.venv.call(method_name, *method_args, **method_kwargs)
+        return [results[i] for i in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
+        games = getattr(self.venv, "envs", None)
+        wrapped = [is_wrapped(game, wrapper_class) for game in games] if games else [False] * self.num_envs
+        return [wrapped[i] for i in self._get_indices(indices)]
+
+
+class StreamMonitor(VecMonitor):
+    """SB3's episode statistics without the episodes that a task switch cut short."""
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, dones, infos = super().step_wait()
+        for i in np.flatnonzero(dones):
+            if infos[i].get("cut_by_switch"):
+                del infos[i]["episode"]
+        return observations, rewards, dones, infos
+
+
+def _copy(observations: Any) -> Any:
+    """SB3 keeps observations over the next step, and a vector environment may reuse its arrays."""
+    if isinstance(observations, dict):
+        return {key: _copy(value) for key, value in observations.items()}
+    return np.array(observations)
