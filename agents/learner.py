@@ -8,7 +8,7 @@ import zipfile
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.save_util import open_path
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor, nn
 
 from agents.networks import MinAtarCNN
@@ -128,8 +128,9 @@ class LearnerMixin(BaseAlgorithm):
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         super()._update_info_buffer(infos, dones)
         if infos[0].get("task_switched") and self._stream_attribute("boundary") == "revealed":
-            task, index, segment = map(self._stream_attribute, ("task", "task_index", "segment"))
-            self._pending_switches.append(Switch(task, index, segment))
+            # The step's info is of the task that ended; the one that began has told itself with its first episodes.
+            begun = cast(VecEnv, self.env).unwrapped.reset_infos[0]
+            self._pending_switches.append(Switch(begun["task"], begun["task_index"], begun["segment"]))
 
     # ------------------------------------------------------------------ hook points
 
@@ -238,6 +239,8 @@ class LearnerMixin(BaseAlgorithm):
             kwargs: as in SB3; ``interventions=[...]`` begins anew with these.
         """
         model = super().load(path, env, *args, **kwargs)
+        if model.env is not None and is_vecenv_wrapped(model.env, VecTransposeImage):
+            model._last_obs = _in_transposed_layout(model._last_obs)
         if "interventions" not in kwargs and model.interventions:
             file = open_path(path, "r", verbose=0, suffix="zip")
             with zipfile.ZipFile(file) as members:
@@ -254,6 +257,15 @@ class LearnerMixin(BaseAlgorithm):
         for name in self.networks:
             self._units_reset[name] = state[f"units_reset/{name}"].to(self.device)
         self._units_logged = self.units_reset()
+
+
+def _in_transposed_layout(observations: Any) -> Any:
+    """Images as `VecTransposeImage` lays them in memory, which a pickle forgets: convolutions round by layout."""
+    if isinstance(observations, dict):
+        return {key: _in_transposed_layout(value) for key, value in observations.items()}
+    if observations is None or observations.ndim != 4:
+        return observations
+    return observations.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
 
 
 def _specs(interventions: Iterable[Intervention]) -> list[dict[str, Any]]:

@@ -1,0 +1,70 @@
+"""``envs.make``: a stream of tasks from a few words."""
+
+from collections.abc import Sequence
+
+from envs.catalogue import STREAMS
+from envs.checks import check_int
+from envs.stream import TaskStream
+from envs.task import Entry, task_from
+from envs.vector import StreamVectorEnv
+
+
+def make(
+    what: Entry | Sequence[Entry],
+    *,
+    n_envs: int = 1,
+    steps_per_task: int | None = None,
+    cycles: int | None = None,
+    order: str | None = None,
+    boundary: str = "hidden",
+    seed: int | None = None,
+    stream_seed: int | None = None,
+    episode_limit: int = 2500,
+    round_to: int | None = None,
+) -> StreamVectorEnv:
+    """A batch of environments that goes through a stream of tasks.
+
+    Args:
+        what: A stream of ``envs.catalogue.STREAMS``, a MinAtar game, a Gymnasium id, a mapping with an id and keyword
+            arguments, or a list of such tasks.
+        n_envs: Games played side by side.
+        steps_per_task: Steps of a segment, counted over all games; left out, a stream has its own default and a
+            single task one segment without end, while a list of several needs it.
+        cycles: How often the tasks are gone through; left out, the stream's default, or 1.
+        order: "sequence" (the default), "shuffle" or "random", see ``TaskStream.build``.
+        boundary: "hidden" or "revealed": whether learners may be told of switches.
+        seed: Seeds the games; left out, one is drawn at the first reset.
+        stream_seed: Decides the order of "shuffle" and "random"; left out, ``seed``, or 0 where that is left out too.
+        episode_limit: Steps after which an unfinished MinAtar episode is truncated; Gymnasium ids keep their own limit.
+        round_to: Segments are rounded up to a multiple of this many steps; left out, to whole batch steps.
+
+    Raises:
+        ValueError: If an argument is out of range, a name is unknown or the tasks do not share their spaces.
+
+    >>> env = make(["breakout", "asterix"], n_envs=4, steps_per_task=1000, cycles=2, seed=1)
+    >>> env.stream.n_segments, env.num_envs
+    (4, 4)
+    >>> env.close()
+    """
+    entries: Sequence[Entry]
+    if isinstance(what, str) and what in STREAMS:
+        named = STREAMS[what]
+        entries = named.tasks
+        steps_per_task = named.steps_per_task if steps_per_task is None else steps_per_task
+        cycles = named.cycles if cycles is None else cycles
+    else:
+        entries = what if isinstance(what, list | tuple) else [what]  # type: ignore[list-item]
+    if seed is not None:
+        check_int("seed", seed, 0, "give a number such as 0, or leave it out to have one drawn")
+    if stream_seed is None:
+        stream_seed = 0 if seed is None else seed
+    check_int("stream_seed", stream_seed, 0, "give a number such as 0, or leave it out to use seed")
+    check_int("episode_limit", episode_limit, 1, "give a number of steps such as 2500")
+    stream = TaskStream.build(
+        [task_from(entry, episode_limit) for entry in entries],
+        steps_per_task=steps_per_task,
+        cycles=1 if cycles is None else cycles,
+        order="sequence" if order is None else order,
+        seed=stream_seed,
+    )
+    return StreamVectorEnv(stream, n_envs, boundary=boundary, seed=seed, round_to=round_to)

@@ -1,0 +1,130 @@
+"""The five MinAtar games, one game at a time, played by the ``minatar`` package."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.catalogue import GAMES
+from envs.checks import check_choice, check_int
+
+N_CHANNELS = 10
+N_ACTIONS = 6
+
+# What a game holds that no step changes; the generator is saved on its own.
+_CONSTANT = frozenset({"channels", "action_map", "ramping", "random"})
+
+
+class MinAtarEnv(gymnasium.Env[Any, Any]):
+    """One MinAtar game, step for step the game of ``minatar.gym.BaseEnv``, in a space that all five games share.
+
+    Observations are boolean arrays of shape (10, 10, 10) in (height, width, channel); games with fewer channels leave
+    the last ones empty. All six actions are offered in every game, so that "left" stays "left". Actions are sticky
+    with probability 0.1 and difficulty ramps up, as the package does by default. The sticky action outlives an episode,
+    as there, but ``reset(seed=...)`` forgets it, so that a seed alone decides what follows.
+
+    Args:
+        game: One of ``envs.catalogue.GAMES``.
+        episode_limit: Steps after which an unfinished episode is truncated (greedy Seaquest agents never die).
+
+    Raises:
+        ValueError: If the game is unknown or the limit is not a whole number of at least 1.
+
+    >>> env = MinAtarEnv("breakout")
+    >>> observation, info = env.reset(seed=0)
+    >>> observation.shape, int(observation.sum())
+    ((10, 10, 10), 33)
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (declared so by gymnasium.Env)
+
+    def __init__(self, game: str, episode_limit: int = 2500) -> None:
+        check_choice("game", game, GAMES)
+        self.episode_limit = check_int("episode_limit", episode_limit, 1, "give a number of steps such as 2500")
+        # Imported here because the package loads matplotlib, which takes a second.
+        import minatar
+
+        self.game = game
+        self.observation_space = gymnasium.spaces.Box(0, 1, (10, 10, N_CHANNELS), np.bool_)
+        self.action_space = gymnasium.spaces.Discrete(N_ACTIONS)
+        self._minatar = minatar.Environment(game)
+        # The package starts with two generators, one for the sticky actions and one for the game; seeding joins them.
+        self._minatar.seed(int(self.np_random.integers(2**32)))
+        self._elapsed = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.bool_], dict[str, Any]]:
+        """Begin an episode; a ``seed`` (0 to 2**32 - 1) makes it and all that follow repeatable.
+
+        Returns:
+            The first observation, shape (10, 10, 10), and an empty info.
+        """
+        super().reset(seed=seed, options=options)
+        if seed is not None:
+            self._minatar.seed(seed)
+            self._minatar.last_action = 0
+        self._minatar.reset()
+        self._elapsed = 0
+        return self._observe(), {}
+
+    def step(self, action: int) -> tuple[NDArray[np.bool_], float, bool, bool, dict[str, Any]]:
+        """Play one frame of the game with ``action`` (0 to 5: nothing, left, up, right, down, fire).
+
+        Returns:
+            Observation (10, 10, 10), reward, terminated, truncated, an empty info; a step that ends the game by itself
+            is terminated and never also truncated.
+        """
+        reward, terminated = self._minatar.act(int(action))
+        self._elapsed += 1
+        truncated = self._elapsed >= self.episode_limit and not terminated
+        return self._observe(), float(reward), bool(terminated), truncated, {}
+
+    def get_state(self) -> dict[str, Any]:
+        """All that decides the future of this env, as copies: arrays, numbers, text, lists and dicts of these."""
+        variables = vars(self._minatar.env).items()
+        return {
+            "game": self.game,
+            "variables": {name: _plain(value) for name, value in variables if name not in _CONSTANT},
+            "random": _plain(self._minatar.random.get_state(legacy=False)),
+            "last_action": int(self._minatar.last_action),
+            "elapsed": self._elapsed,
+            "np_random": _plain(self.np_random.bit_generator.state),
+            "np_random_seed": self.np_random_seed,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``get_state`` returned.
+
+        Raises:
+            ValueError: If the state is of another game.
+        """
+        if state["game"] != self.game:
+            raise ValueError(f"a state of {state['game']!r} cannot be set on {self.game!r}; make an env of that game")
+        for name, value in state["variables"].items():
+            setattr(self._minatar.env, name, _plain(value))
+        self._minatar.random.set_state(state["random"])
+        self._minatar.last_action = state["last_action"]
+        self._elapsed = state["elapsed"]
+        self.np_random.bit_generator.state = state["np_random"]
+        self._np_random_seed = state["np_random_seed"]
+
+    def _observe(self) -> NDArray[np.bool_]:
+        board: NDArray[np.bool_] = self._minatar.state()
+        if board.shape[2] == N_CHANNELS:
+            return board
+        padded = np.zeros((10, 10, N_CHANNELS), np.bool_)
+        padded[:, :, : board.shape[2]] = board
+        return padded
+
+
+def _plain(value: Any) -> Any:
+    """A copy of nested dicts, lists, arrays and numbers, with numpy's numbers made Python's."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,38 @@
+"""One observation space and one action space for a whole stream."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gymnasium import Space
+
+from envs.task import Task
+
+
+def common_spaces(tasks: Sequence[Task]) -> tuple[Space[Any], Space[Any]]:
+    """The observation space and the action space that all ``tasks`` have (one environment of each is made and closed).
+
+    Raises:
+        ValueError: If an environment cannot be made, or two tasks differ in a space.
+    """
+    first = _spaces(tasks[0])
+    for task in tasks[1:]:
+        for kind, expected, found in zip(("observation", "action"), first, _spaces(task), strict=True):
+            if found != expected:
+                raise ValueError(
+                    f"tasks {tasks[0].name!r} and {task.name!r} have different {kind} spaces, {expected} and {found}; "
+                    "put them into separate streams, or register a version of one that is wrapped to the other's space"
+                )
+    return first
+
+
+def _spaces(task: Task) -> tuple[Space[Any], Space[Any]]:
+    try:
+        env = task.make_env()
+    except Exception as error:
+        raise ValueError(
+            f"task {task.name!r} cannot be made ({type(error).__name__}: {error}); "
+            "check its arguments and that what it needs is installed"
+        ) from error
+    spaces = env.observation_space, env.action_space
+    env.close()
+    return spaces

@@ -1,0 +1,184 @@
+"""Which task comes when: pure data, no environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.checks import check_choice, check_int
+
+if TYPE_CHECKING:
+    from envs.task import Task
+
+ORDERS = ("sequence", "shuffle", "random")
+
+_SHOWN = 6  # segments spelt out by repr
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One visit of a task.
+
+    Args:
+        index: Position in the stream, from 0.
+        task: The task visited.
+        task_index: Position of the task in ``TaskStream.tasks``.
+        start: Steps of the stream before this segment.
+        steps: Length in steps (transitions of one game), None without end.
+        visit: Which visit of this task it is, from 1.
+    """
+
+    index: int
+    task: Task
+    task_index: int
+    start: int
+    steps: int | None
+    visit: int
+
+
+class TaskStream:
+    """An ordered list of segments, each a task and a number of steps; deterministic and never changed once made.
+
+    Args:
+        segments: Pairs (task, steps). Steps are at least 1; None, without end, only where it is the single segment.
+
+    Raises:
+        ValueError: If there is no segment, a number of steps is out of range, or two different tasks share a name.
+
+    >>> from envs.task import task_from
+    >>> TaskStream.build([task_from("breakout"), task_from("asterix")], steps_per_task=1000, cycles=2)
+    TaskStream(breakout 1,000 -> asterix 1,000 -> breakout 1,000 -> asterix 1,000; 4 segments, 4,000 steps)
+    """
+
+    __slots__ = ("_ends", "_order", "_tasks", "_visits")
+
+    _ends: NDArray[np.int64] | None
+
+    def __init__(self, segments: Sequence[tuple[Task, int | None]]) -> None:
+        listed = [task for task, _ in segments]
+        self._place(listed, np.arange(len(listed)), [steps for _, steps in segments], "segments")
+
+    @classmethod
+    def build(
+        cls,
+        tasks: Sequence[Task],
+        *,
+        steps_per_task: int | None,
+        cycles: int = 1,
+        order: str = "sequence",
+        seed: int = 0,
+    ) -> TaskStream:
+        """Segments of equal length made from a list of tasks.
+
+        Args:
+            tasks: The tasks, each as often as it shall come in one cycle.
+            steps_per_task: Steps of every segment; None, without end, only where one segment is all there is.
+            cycles: How often the list is gone through.
+            order: "sequence" visits the tasks as listed, "shuffle" in a new permutation each cycle, and "random"
+                draws each of the len(tasks) x cycles segments independently.
+            seed: Decides "shuffle" and "random", at least 0.
+
+        Raises:
+            ValueError: If an argument is out of range or two different tasks share a name.
+        """
+        cycles = check_int("cycles", cycles, 1, "give the number of times that the tasks are gone through")
+        seed = check_int("seed", seed, 0, "give a number such as 0")
+        check_choice("order", order, ORDERS)
+        n_listed = len(tasks)
+        picks = np.tile(np.arange(n_listed), (cycles, 1))
+        if order == "shuffle":
+            picks = np.random.default_rng(seed).permuted(picks, axis=1)
+        elif order == "random" and n_listed:
+            picks = np.random.default_rng(seed).integers(n_listed, size=picks.shape)
+        stream = cls.__new__(cls)
+        stream._place(tasks, picks.ravel(), [steps_per_task], "steps_per_task")
+        return stream
+
+    def _place(self, listed: Sequence[Task], picks: NDArray[np.int64], steps: Sequence[int | None], key: str) -> None:
+        """Store segments that visit ``listed[pick]`` for each pick; ``steps`` holds one length each, or one for all."""
+        if not len(picks):
+            raise ValueError("tasks must name at least one task, got none; add a game or a Gymnasium id")
+        distinct = {task.name: task for task in reversed(listed)}
+        for task in listed:
+            if task != distinct[task.name]:
+                raise ValueError(f"two different tasks are named {task.name!r}; give each its own name")
+        self._tasks = tuple({task.name: task for task in listed}.values())
+        places = {task.name: place for place, task in enumerate(self._tasks)}
+        self._order = np.array([places[task.name] for task in listed])[picks]
+        self._visits = np.empty_like(self._order)
+        for place in range(len(self._tasks)):
+            visits = np.flatnonzero(self._order == place)
+            self._visits[visits] = np.arange(1, len(visits) + 1)
+        if len(picks) == 1 and steps[0] is None:
+            self._ends = None
+            return
+        remedy = "give the steps that each segment lasts (only a single segment may go on without end)"
+        lengths = [check_int(key, value, 1, remedy) for value in steps]
+        self._ends = np.cumsum(np.broadcast_to(np.array(lengths, np.int64), self._order.shape))
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The distinct tasks, in the order in which they were first listed."""
+        return self._tasks
+
+    @property
+    def n_segments(self) -> int:
+        """Number of segments."""
+        return len(self._order)
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of all segments together, None without end."""
+        return None if self._ends is None else int(self._ends[-1])
+
+    def segment(self, index: int) -> Segment:
+        """Segment number ``index``, from 0.
+
+        Raises:
+            IndexError: If there is no such segment.
+        """
+        if not 0 <= index < self.n_segments:
+            raise IndexError(f"segment {index} does not exist; the stream has segments 0 to {self.n_segments - 1}")
+        place = int(self._order[index])
+        start = 0 if index == 0 or self._ends is None else int(self._ends[index - 1])
+        steps = None if self._ends is None else int(self._ends[index]) - start
+        return Segment(index, self._tasks[place], place, start, steps, int(self._visits[index]))
+
+    def at(self, step: int) -> int:
+        """Index of the segment that the transition after ``step`` transitions belongs to; the last one after the end.
+
+        Raises:
+            ValueError: If ``step`` is negative or not a whole number.
+        """
+        step = check_int("step", step, 0, "steps of a stream are counted from 0")
+        if self._ends is None:
+            return 0
+        return min(int(np.searchsorted(self._ends, step, side="right")), self.n_segments - 1)
+
+    def rounded(self, quantum: int) -> TaskStream:
+        """This stream with the steps of every segment rounded up to a multiple of ``quantum``.
+
+        Raises:
+            ValueError: If ``quantum`` is not a whole number of at least 1.
+        """
+        quantum = check_int("quantum", quantum, 1, "give a number of steps")
+        stream = TaskStream.__new__(TaskStream)
+        stream._tasks, stream._order, stream._visits = self._tasks, self._order, self._visits
+        stream._ends = (
+            None if self._ends is None else np.cumsum(-(-np.diff(self._ends, prepend=0) // quantum) * quantum)
+        )
+        return stream
+
+    def __repr__(self) -> str:
+        total = self.total_steps
+        if total is None:
+            return f"TaskStream({self._tasks[0].name} without end)"
+        shown = [self.segment(index) for index in range(min(self.n_segments, _SHOWN))]
+        names = [f"{segment.task.name} {segment.steps:,}" for segment in shown]
+        more = ["..."] if self.n_segments > _SHOWN else []
+        plural = "s" if self.n_segments > 1 else ""
+        return f"TaskStream({' -> '.join(names + more)}; {self.n_segments:,} segment{plural}, {total:,} steps)"

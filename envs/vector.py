@@ -1,0 +1,306 @@
+"""A batch of environments that plays a stream: all games change task together."""
+
+import math
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import batch_space, iterate
+from numpy.typing import NDArray
+
+from envs.checks import check_choice, check_int
+from envs.spaces import common_spaces
+from envs.state import get_env_state, set_env_state
+from envs.stream import Segment, TaskStream
+
+BOUNDARIES = ("hidden", "revealed")
+
+Step = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+
+
+class StreamVectorEnv(VectorEnv[Any, Any, Any]):
+    """``n_envs`` games of the stream's current task; a step is one transition of one game.
+
+    Episodes restart in the step that ends them (``AutoresetMode.SAME_STEP``). A segment ends at the first batch step
+    whose total reaches its budget: games in flight are then truncated, never terminated, every game gets a
+    ``final_obs`` of the old task, and the returned observations are the first of the new one. After its last segment
+    the stream stays in the last task, and its games go on.
+
+    ``info`` says where the stream stands, that is, which task the returned observations are of, in arrays of shape
+    (n_envs,) that are read-only and shared between steps: ``task`` (str), ``task_index``, ``segment`` and
+    ``task_switched`` (True exactly in the step that switched). ``info["final_info"]`` carries the same four for the
+    transition just made, of the old task at a switch, and ``cut_by_switch``, True for the episodes that the switch
+    ended. An episode that ends by itself in that very step keeps its own flags and is not cut.
+
+    Game i of the first segment is seeded with seed + i, as Gymnasium and SB3 do; the games of a later segment with
+    ``np.random.SeedSequence((seed, segment))``.
+
+    Args:
+        stream: Which task when.
+        n_envs: Games played side by side.
+        boundary: "hidden" or "revealed": whether learners may be told of switches. The games are the same.
+        seed: Seeds the games at the first reset; None draws one then.
+        round_to: The steps of every segment are rounded up to a multiple of this number, itself a multiple of
+            ``n_envs``; None rounds to whole batch steps.
+
+    Attributes:
+        stream: The rounded stream, which is played.
+        requested_stream: The stream as it was given.
+
+    Raises:
+        ValueError: If an argument is out of range or the tasks do not share their spaces.
+
+    >>> from envs.task import task_from
+    >>> stream = TaskStream.build([task_from("breakout"), task_from("asterix")], steps_per_task=5)
+    >>> env = StreamVectorEnv(stream, 4, seed=0)
+    >>> env.rounding
+    'segments are rounded up to multiples of 4 steps: 16 steps in all instead of 10, the first segment 8 instead of 5'
+    >>> _ = env.reset()
+    >>> for _ in range(2):
+    ...     observations, rewards, terminations, truncations, info = env.step(np.zeros(4, np.int64))
+    >>> truncations.tolist(), info["task"][0], info["final_info"]["task"][0]
+    ([True, True, True, True], 'asterix', 'breakout')
+    """
+
+    _games: SyncVectorEnv[Any, Any]
+
+    def __init__(
+        self,
+        stream: TaskStream,
+        n_envs: int,
+        *,
+        boundary: str = "hidden",
+        seed: int | None = None,
+        round_to: int | None = None,
+    ) -> None:
+        self.num_envs = check_int("n_envs", n_envs, 1, "give the number of games played side by side")
+        self._round_to = self.num_envs if round_to is None else self._checked_quantum(round_to)
+        self.boundary = check_choice("boundary", boundary, BOUNDARIES)
+        self.requested_stream = stream
+        self.stream = stream.rounded(self._round_to)
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.single_observation_space, self.single_action_space = common_spaces(stream.tasks)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._first_seed = None if seed is None else self._checked_seed(seed)
+        self._seed: int | None = None  # of the stream being played; None until the first reset
+        self._everyone = _constant(True, self.num_envs)
+        self._nobody = _constant(False, self.num_envs)
+        self._steps = 0
+        self._enter(0)
+
+    @property
+    def segment(self) -> Segment:
+        """The segment that the stream stands in."""
+        return self._segment
+
+    @property
+    def task(self) -> str:
+        """Name of the task that the stream stands in."""
+        return self._segment.task.name
+
+    @property
+    def steps(self) -> int:
+        """Steps taken since the stream started, over all games; it goes on growing after the last segment."""
+        return self._steps
+
+    @property
+    def rounding(self) -> str | None:
+        """One sentence on how segments were rounded, None if none was."""
+        requested, played = self.requested_stream, self.stream
+        if requested.total_steps == played.total_steps:
+            return None
+        return (
+            f"segments are rounded up to multiples of {self._round_to:,} steps: {played.total_steps:,} steps in all "
+            f"instead of {requested.total_steps:,}, the first segment {played.segment(0).steps:,} instead of "
+            f"{requested.segment(0).steps:,}"
+        )
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin new episodes.
+
+        Args:
+            seed: Starts the stream over with this seed; game i of the first segment gets ``seed + i``, so that a list
+                of seeds is not taken. None starts the stream at the first call, with the constructor's seed, and
+                later begins new episodes where the stream stands.
+            options: Passed on to every game.
+
+        Returns:
+            Observations, shape (n_envs, ...), and info.
+
+        Raises:
+            ValueError: If ``seed`` is out of range.
+        """
+        if seed is None and self._seed is None:
+            seed = _drawn_seed() if self._first_seed is None else self._first_seed
+        if seed is not None:
+            self._seed = seed = self._checked_seed(seed)
+            if self._steps:
+                self._steps = 0
+                self._enter(0)
+        observations, info = self._games.reset(seed=seed, options=options)
+        info.update(self._standing)
+        return observations, info
+
+    def step(self, actions: Any) -> Step:
+        """Take one step in every game.
+
+        Returns:
+            Observations (n_envs, ...), rewards, terminations and truncations (n_envs,), and info.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If ``reset`` was never called.
+        """
+        if self._seed is None:
+            raise ResetNeeded("StreamVectorEnv.step was called before reset; call reset first")
+        observations, rewards, terminations, truncations, info = self._games.step(actions)
+        self._steps += self.num_envs
+        if self._steps >= self._switch_at:
+            return self._switch(observations, rewards, terminations, truncations, info)
+        if "final_info" in info:
+            self._describe(info["final_info"], info["_final_info"], self._standing, self._nobody)
+        info.update(self._standing)
+        return observations, rewards, terminations, truncations, info
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the stream stands, and the state of every game: arrays and JSON values only.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If ``reset`` was never called.
+            NotImplementedError: If the current task's environments do not implement ``get_state`` and ``set_state``.
+        """
+        if self._seed is None:
+            raise ResetNeeded("StreamVectorEnv.get_state was called before reset; call reset first")
+        return {
+            "seed": self._seed,
+            "steps": self._steps,
+            "segment": self._segment.index,
+            "task": self.task,
+            "games": [get_env_state(env, self.task) for env in self._games.envs],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``get_state`` returned; no reset is needed, and the next step equals the uninterrupted one.
+
+        Raises:
+            ValueError: If the state is of another stream or of another number of games.
+            NotImplementedError: As for ``get_state``.
+        """
+        if len(state["games"]) != self.num_envs:
+            raise ValueError(
+                f"a state of {len(state['games'])} games cannot be set on n_envs={self.num_envs}; make as many games"
+            )
+        index = state["segment"]
+        stands = self.stream.segment(self.stream.at(state["steps"]))
+        if (stands.index, stands.task.name) != (index, state["task"]):
+            raise ValueError(
+                f"a state of segment {index} (task {state['task']!r}) at step {state['steps']:,} cannot be set on a "
+                f"stream that is then in segment {stands.index} (task {stands.task.name!r}); "
+                "make the stream with the arguments that it was saved with"
+            )
+        self._enter(index)
+        self._games.reset()
+        for env, game in zip(self._games.envs, state["games"], strict=True):
+            set_env_state(env, game, self.task)
+        self._seed, self._steps = state["seed"], state["steps"]
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the games."""
+        if hasattr(self, "_games"):
+            self._games.close(**kwargs)
+
+    def __repr__(self) -> str:
+        return f"StreamVectorEnv({self.stream!r}, n_envs={self.num_envs})"
+
+    def _enter(self, index: int) -> None:
+        """Replace the games by fresh ones of segment ``index``; they are not reset yet."""
+        self.close_extras()
+        self._segment = segment = self.stream.segment(index)
+        self._games = segment.task.make_vec(self.num_envs)
+        last = segment.steps is None or index == self.stream.n_segments - 1
+        self._switch_at = math.inf if last else segment.start + (segment.steps or 0)
+        # Constant over the segment, so that a step adds references and builds nothing.
+        self._place = {
+            "task": _constant(self.task, self.num_envs),
+            "task_index": _constant(segment.task_index, self.num_envs),
+            "segment": _constant(index, self.num_envs),
+            "task_switched": self._nobody,
+        }
+        self._standing = self._place | {f"_{key}": self._everyone for key in self._place}
+
+    def _switch(
+        self,
+        observations: Any,
+        rewards: NDArray[np.float64],
+        terminations: NDArray[np.bool_],
+        truncations: NDArray[np.bool_],
+        info: dict[str, Any],
+    ) -> Step:
+        """Turn the last step of a segment into the one that begins the next."""
+        cut = ~(terminations | truncations)
+        final_info = info.pop("final_info", {})
+        final_obs = info.pop("final_obs", np.full(self.num_envs, None, object))
+        last_observations = list(iterate(self.observation_space, observations))
+        for game in np.flatnonzero(cut).tolist():
+            final_obs[game] = last_observations[game]
+            # What a game said in its last step lies at the top as long as its episode goes on.
+            self._add_info(final_info, _info_of(info, game), game)
+        self._describe(final_info, self._everyone, self._place | {"task_switched": self._everyone}, cut)
+        self._enter(self._segment.index + 1)
+        assert self._seed is not None  # step has refused to go on without
+        sequence = np.random.SeedSequence((self._seed, self._segment.index))
+        first, info = self._games.reset(seed=[int(seed) for seed in sequence.generate_state(self.num_envs)])
+        info.update(self._standing, task_switched=self._everyone)
+        info.update(final_obs=final_obs, _final_obs=self._everyone, final_info=final_info, _final_info=self._everyone)
+        return first, rewards, terminations, truncations | cut, info
+
+    def _describe(
+        self,
+        final_info: dict[str, Any],
+        ended: NDArray[np.bool_],
+        place: dict[str, NDArray[Any]],
+        cut: NDArray[np.bool_],
+    ) -> None:
+        """Add to ``final_info`` in which task the ended episodes were played, and whether a switch cut them."""
+        final_info.update(place, cut_by_switch=cut)
+        final_info.update({f"_{key}": ended for key in (*self._place, "cut_by_switch")})
+
+    def _checked_seed(self, seed: object) -> int:
+        limit = 2**32 - self.num_envs  # RandomState takes 32 bits, and the games take seed, seed + 1, ...
+        checked = check_int("seed", seed, 0, "give one number, game i of the first segment gets seed + i")
+        if checked > limit:
+            raise ValueError(
+                f"seed must be at most {limit:,} with {self.num_envs} games, got {seed!r}; give a smaller one"
+            )
+        return checked
+
+    def _checked_quantum(self, round_to: object) -> int:
+        remedy = f"give a multiple of n_envs={self.num_envs}, or leave it out to round to whole batch steps"
+        checked = check_int("round_to", round_to, 1, remedy)
+        if checked % self.num_envs:
+            raise ValueError(f"round_to must be a multiple of n_envs={self.num_envs}, got {round_to!r}; {remedy}")
+        return checked
+
+
+def _drawn_seed() -> int:
+    return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+
+
+def _constant(value: Any, size: int) -> NDArray[Any]:
+    """A read-only array of ``size`` times ``value``; text is kept as objects, as Gymnasium's vector infos keep it."""
+    array = np.full(size, value, object if isinstance(value, str) else None)
+    array.flags.writeable = False
+    return array
+
+
+def _info_of(info: dict[str, Any], game: int) -> dict[str, Any]:
+    """The part of a vector info that belongs to one game."""
+    own = {}
+    for key, values in info.items():
+        if f"_{key}" not in info or not info[f"_{key}"][game]:
+            continue  # a mask, or a key that other games gave
+        value = _info_of(values, game) if isinstance(values, dict) else values[game]
+        # numpy's bool would turn the array it is put into to one of objects
+        own[key] = bool(value) if isinstance(value, np.bool_) else value
+    return own

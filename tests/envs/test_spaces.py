@@ -1,0 +1,44 @@
+"""One space for a whole stream."""
+
+from collections.abc import Callable
+
+import gymnasium
+import numpy as np
+import pytest
+
+from envs.catalogue import GAMES
+from envs.spaces import common_spaces
+from envs.task import Task, task_from
+
+
+def test_games_share_their_spaces() -> None:
+    observation, action = common_spaces([task_from(game) for game in GAMES])
+    assert observation == gymnasium.spaces.Box(0, 1, (10, 10, 10), np.bool_)
+    assert action == gymnasium.spaces.Discrete(6)
+
+
+def test_one_env_of_each_task_is_made_and_closed(counting: Callable[..., Task]) -> None:
+    tasks = [counting("a", 1), counting("b", 2)]
+    common_spaces(tasks)
+    for task in tasks:
+        assert [env.closed for env in task.factory.made] == [True]  # type: ignore[attr-defined]
+
+
+def test_different_observation_spaces_are_refused() -> None:
+    tasks = [task_from("breakout"), task_from("asterix"), task_from("CartPole-v1")]
+    with pytest.raises(ValueError, match="'breakout' and 'CartPole-v1' have different observation spaces") as refusal:
+        common_spaces(tasks)
+    for task in (tasks[0], tasks[2]):
+        assert str(task.make_env().observation_space) in str(refusal.value)
+    assert "separate streams" in str(refusal.value)
+
+
+def test_different_action_spaces_are_refused() -> None:
+    tasks = [task_from("MountainCar-v0"), task_from("MountainCarContinuous-v0")]
+    with pytest.raises(ValueError, match="different action spaces, Discrete"):
+        common_spaces(tasks)
+
+
+def test_a_task_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(ValueError, match=r"task 'Pendulum-v1\(gg=1\)' cannot be made \(TypeError: .*'gg'"):
+        common_spaces([task_from({"id": "Pendulum-v1", "gg": 1})])

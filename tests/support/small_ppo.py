@@ -1,0 +1,100 @@
+"""Small policies of every kind that PPO has, and what tests do with them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+import envs
+from agents import PPO
+from agents.networks import MinAtarCNN
+
+
+class Images(gymnasium.Env):
+    """Random 36x36 images, the smallest that SB3's NatureCNN takes; continuous actions; episodes of 20 steps."""
+
+    observation_space = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+    action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    def _observation(self) -> Any:
+        return self.np_random.integers(0, 256, (36, 36, 1), dtype=np.uint8)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._observation(), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        return self._observation(), float(action[0]), False, self.steps == 20, {}
+
+
+class Pairs(Images):
+    """The same images beside a vector, as a dict observation."""
+
+    observation_space = spaces.Dict({"image": Images.observation_space, "vector": spaces.Box(-1, 1, (3,), np.float32)})
+
+    def _observation(self) -> Any:
+        return {"image": super()._observation(), "vector": self.np_random.uniform(-1, 1, 3).astype(np.float32)}
+
+
+SHARED, SEPARATE = {"share_features_extractor": True}, {"share_features_extractor": False}
+KINDS: dict[str, dict[str, Any]] = {
+    "mlp": {"policy": "MlpPolicy", "env": "CartPole-v1", "net_arch": [16, 12], "activation_fn": nn.ReLU},
+    "mlp-tanh-gsde": {"policy": "MlpPolicy", "env": "Pendulum-v1", "net_arch": [16, 12], "use_sde": True},
+    "board": {"policy": "CnnPolicy", "env": "breakout", **SHARED},
+    "board-separate": {
+        "policy": "CnnPolicy", "env": "breakout", **SEPARATE, "features_extractor_class": MinAtarCNN,
+        "net_arch": {"pi": [16], "vf": [12]}, "activation_fn": nn.ReLU,
+    },
+    "nature": {"policy": "CnnPolicy", "env": Images, "net_arch": [], **SHARED},
+    "nature-separate": {"policy": "CnnPolicy", "env": Images, "net_arch": [16], "activation_fn": nn.ReLU, **SEPARATE},
+    "dict": {"policy": "MultiInputPolicy", "env": Pairs, "net_arch": [16], "activation_fn": nn.ReLU, **SHARED},
+}  # fmt: skip
+
+
+def world(kind: str) -> VecEnv:
+    """Two games of that kind, as SB3 takes them."""
+    env = KINDS[kind]["env"]
+    return PPO._wrap_env(envs.make(env, n_envs=2)) if isinstance(env, str) else make_vec_env(env, n_envs=2)
+
+
+def build(kind: str, cls: type = PPO, seed: int = 5, **arguments: Any) -> Any:
+    """A small PPO of that kind, ours or stock: 2 games, rollouts of 64 transitions, 8 gradient steps in an update."""
+    policy_kwargs = {k: v for k, v in KINDS[kind].items() if k not in ("policy", "env", "use_sde")}
+    settings = {
+        "n_steps": 32, "batch_size": 16, "n_epochs": 2, "device": "cpu", "seed": seed,
+        "use_sde": KINDS[kind].get("use_sde", False), "policy_kwargs": policy_kwargs,
+    }  # fmt: skip
+    return cls(KINDS[kind]["policy"], world(kind), **{**settings, **arguments})
+
+
+def parameters(model: Any) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.policy.state_dict().items()}
+
+
+def assert_same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:
+    assert left.keys() == right.keys()
+    different = [name for name in left if not torch.equal(left[name], right[name])]
+    assert not different
+
+
+def global_rng() -> Callable[[], None]:
+    """Remembers the global generators; call the result to put them back."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+    def restore() -> None:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+    return restore
