@@ -1,0 +1,63 @@
+"""What taps see of a forward and a backward."""
+
+import pytest
+import torch
+from torch import nn
+
+from agents.plasticity.taps import Taps
+from agents.plasticity.units import TorchDefault, chain
+
+
+def network() -> tuple[nn.Sequential, list]:
+    module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    return module, chain("net", list(module)[:-1], [(module[-1], 0)], TorchDefault())
+
+
+def test_activation_and_its_gradient() -> None:
+    module, layers = network()
+    x = torch.randn(5, 2)
+    with Taps(layers) as taps:
+        loss = module(x).sum()
+    loss.backward()
+    a, g = taps.read()["net.0"]
+    torch.testing.assert_close(a, module[:2](x).detach())
+    torch.testing.assert_close(g, module[2].weight.detach().expand(5, 3))
+    assert not a.requires_grad
+
+
+def test_the_gradient_is_complete_over_all_consumers() -> None:
+    module, layers = network()
+    other = nn.Linear(3, 1)
+    with Taps(layers) as taps:
+        hidden = module[:2](torch.randn(5, 2))
+        loss = module[2](hidden).sum() + other(hidden).sum()
+    loss.backward()
+    torch.testing.assert_close(taps.read()["net.0"][1], (module[2].weight + other.weight).detach().expand(5, 3))
+
+
+def test_the_first_backward_counts() -> None:
+    module, layers = network()
+    with Taps(layers) as taps:
+        output = module(torch.randn(5, 2)).sum()
+    output.backward(retain_graph=True)
+    first = taps.read()["net.0"][1].clone()
+    (7 * output).backward()
+    assert torch.equal(taps.read()["net.0"][1], first)
+
+
+def test_closed_taps_leave_no_hooks_and_see_no_other_forward() -> None:
+    module, layers = network()
+    with Taps(layers) as taps, torch.no_grad():
+        module(torch.ones(1, 2))
+    seen = taps.activations["net.0"].clone()
+    module(torch.zeros(4, 2))
+    assert torch.equal(taps.activations["net.0"], seen)
+    assert not any(part._forward_hooks for part in module.modules())
+    assert taps.read() == {}  # there was no backward
+
+
+def test_a_module_that_runs_twice_is_refused() -> None:
+    module, layers = network()
+    with Taps(layers), pytest.raises(RuntimeError, match=r"net\.0: the module ReLU\(\) ran twice"):
+        module(torch.ones(1, 2)), module(torch.ones(1, 2))
+    assert not any(part._forward_hooks for part in module.modules())

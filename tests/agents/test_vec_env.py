@@ -1,0 +1,128 @@
+"""Gymnasium's vector environments behind SB3's interface."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+
+import envs
+from agents import PPO
+from agents.vec_env import StreamMonitor, VectorEnvAdapter
+
+
+def cartpole() -> gymnasium.Env:
+    return TimeLimit(gymnasium.make("CartPole-v1").unwrapped, 15)
+
+
+def sync(n_envs: int = 3) -> SyncVectorEnv:
+    return SyncVectorEnv([cartpole] * n_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def test_it_steps_as_sb3s_own_vectorisation_does() -> None:
+    ours, stock = VectorEnvAdapter(sync()), DummyVecEnv([cartpole] * 3)
+    ours.seed(7), stock.seed(7)
+    assert np.array_equal(ours.reset(), stock.reset())
+    rng, ends = np.random.default_rng(0), 0
+    for _ in range(60):
+        actions = rng.integers(2, size=3)
+        (o1, r1, d1, i1), (o2, r2, d2, i2) = ours.step(actions), stock.step(actions)
+        assert np.array_equal(o1, o2)
+        assert np.array_equal(r1, r2)
+        assert r1.dtype == r2.dtype
+        assert np.array_equal(d1, d2)
+        for mine, theirs in zip(i1, i2, strict=True):
+            assert mine.keys() == theirs.keys()
+            assert mine["TimeLimit.truncated"] is theirs["TimeLimit.truncated"]
+            if "terminal_observation" in theirs:
+                ends += 1
+                assert np.array_equal(mine["terminal_observation"], theirs["terminal_observation"])
+    assert ends >= 10
+
+
+def test_observations_do_not_change_under_the_callers_hands() -> None:
+    env = VectorEnvAdapter(SyncVectorEnv([cartpole] * 2, copy=False, autoreset_mode=AutoresetMode.SAME_STEP))
+    env.seed(0)
+    first = env.reset()
+    kept = first.copy()
+    env.step(np.array([0, 1]))
+    assert np.array_equal(first, kept)
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+def test_another_autoreset_is_refused(mode: AutoresetMode) -> None:
+    with pytest.raises(ValueError, match=r"SB3 needs AutoresetMode\.SAME_STEP; make it with"):
+        VectorEnvAdapter(SyncVectorEnv([cartpole], autoreset_mode=mode))
+
+
+def test_attributes_of_the_stream_and_of_its_games() -> None:
+    env = VectorEnvAdapter(envs.make("breakout", n_envs=3, boundary="revealed"))
+    assert env.get_attr("boundary") == ["revealed"] * 3
+    assert env.get_attr("boundary", indices=[1]) == ["revealed"]
+    assert env.render_mode is None
+    assert not env.has_attr("nonsense")
+    games = VectorEnvAdapter(sync())
+    games.reset()
+    assert len(games.get_attr("kinematics_integrator")) == 3
+    games.set_attr("force_mag", 3.0)
+    assert games.get_attr("force_mag", indices=2) == [3.0]
+    assert games.env_method("has_wrapper_attr", "force_mag", indices=[0, 2]) == [True, True]
+    with pytest.raises(ValueError, match="force_mag can be set for all 3 environments"):
+        games.set_attr("force_mag", 1.0, indices=[0])
+    assert games.env_is_wrapped(TimeLimit) == [True] * 3
+    assert games.env_is_wrapped(Monitor, indices=[0]) == [False]
+    assert env.env_is_wrapped(TimeLimit) == [False] * 3
+
+
+def test_ppo_takes_a_vector_environment_and_monitors_it() -> None:
+    model = PPO("MlpPolicy", sync(), n_steps=16, batch_size=16)
+    assert isinstance(model.env, StreamMonitor)
+    assert isinstance(model.env.venv, VectorEnvAdapter)
+    stock = PPO("MlpPolicy", make_vec_env(cartpole, n_envs=2), n_steps=16, batch_size=16)
+    assert not isinstance(stock.env, StreamMonitor)
+
+
+def test_episodes_cut_by_a_switch_enter_no_statistics() -> None:
+    stream = envs.make(["freeway", "breakout"], n_envs=2, steps_per_task=60, cycles=2, seed=0)
+    env = StreamMonitor(VectorEnvAdapter(stream))
+    env.reset()
+    told, cut = [], 0
+    for step in range(1, 121):
+        _, rewards, dones, infos = env.step(np.zeros(2, int))
+        assert len(infos) == len(rewards) == 2
+        switch = step in (30, 60, 90)
+        assert [info["task_switched"] for info in infos] == [switch] * 2
+        # the transition's own task, also in the step that switches
+        assert infos[0]["task"] == ("freeway", "breakout")[(step - 1) // 30 % 2]
+        assert infos[0]["segment"] == min((step - 1) // 30, 3)
+        for done, info in zip(dones, infos, strict=True):
+            assert ("terminal_observation" in info) == done
+            if switch:
+                assert done
+            if info.get("cut_by_switch"):
+                cut += 1
+                assert switch
+                assert info["TimeLimit.truncated"]
+                assert "episode" not in info
+            elif done:
+                told.append(info["episode"]["l"])
+    # a freeway episode lasts 2,500 steps: both games were cut at 30 and at 90
+    assert cut >= 4
+    assert told
+    assert all(length <= 30 for length in told)
+    assert isinstance(env, VecMonitor)
+    assert env.unwrapped.reset_infos[0]["task"] == "breakout"
+
+
+def test_a_seed_is_used_once() -> None:
+    env = VectorEnvAdapter(sync(2))
+    env.seed(3)
+    first = env.reset()
+    assert not np.array_equal(first, env.reset())
+    env.seed(3)
+    assert np.array_equal(first, env.reset())
