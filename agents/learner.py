@@ -183,14 +183,14 @@ class LearnerMixin(BaseAlgorithm):
 
     def dump_logs(self, *args: Any) -> None:
         """SB3's row of logs, with ``reset/<network>/units``: the units reset since the last row."""
-        if self.interventions:
+        if self._networks is not None:  # nobody has asked for them: this is plain SB3
             counts = self.units_reset()
             for name, count in counts.items():
                 self.logger.record(f"reset/{name}/units", count - self._units_logged.get(name, 0), exclude="stdout")
             self._units_logged = counts
-            for intervention in self.interventions:
-                for tag, value in intervention.metrics().items():
-                    self.logger.record(tag, value, exclude="stdout")
+        for intervention in self.interventions:
+            for tag, value in intervention.metrics().items():
+                self.logger.record(tag, value, exclude="stdout")
         super().dump_logs(*args)
 
     # ------------------------------------------------------------------ save and load

@@ -1,0 +1,92 @@
+"""The command line. Heavy modules are imported where they are used, so that help, lists and refusals answer at once."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+REFUSED = 2
+
+app = typer.Typer(
+    help="Train reinforcement-learning agents that keep learning while the world changes.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Kind(StrEnum):
+    """What `crl list` lists."""
+
+    streams = "streams"
+    agents = "agents"
+    criteria = "criteria"
+    interventions = "interventions"
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file that describes the run.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY.SUB=VALUE]...",
+            help="Changes to the config, such as stream.steps_per_task=20000 interventions.0.rate=1e-3 seed=3.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Train what a config describes, into a new folder below `runs`."""
+    from crl.config import ConfigError, check_interventions, load
+    from crl.folder import check_writable
+
+    try:
+        checked = load(config, overrides or [])
+        check_writable(Path(checked.runs))
+        checked = check_interventions(checked)
+        from crl import run
+
+        code = run.train(checked, ["crl", "train", str(config), *(overrides or [])])
+    except ConfigError as error:
+        print(f"crl: {error}", file=sys.stderr)
+        code = REFUSED
+    raise typer.Exit(code)
+
+
+@app.command("list")
+def list_names(
+    kind: Annotated[Kind | None, typer.Argument(help="One of the lists; left out, all of them.")] = None,
+) -> None:
+    """Show the names that a config can give: streams, agents, criteria, interventions."""
+    for each in Kind if kind is None else (kind,):
+        print(f"{each}:")
+        lines = _lines(each)
+        width = max(map(len, lines))
+        for name, line in lines.items():
+            print(f"  {name:{width}}  {line}")
+
+
+def _lines(kind: Kind) -> dict[str, str]:
+    """Name -> one line on what it is."""
+    from agents import AGENTS
+    from agents.plasticity.registry import CRITERIA, INTERVENTIONS
+    from envs.catalogue import GAMES, STREAMS
+
+    if kind is Kind.streams:
+        streams = {name: f"{s.description}: {', '.join(s.tasks)}" for name, s in STREAMS.items()}
+        return streams | dict.fromkeys(GAMES, "one MinAtar game (give stream.steps_per_task)")
+    entries = {Kind.agents: AGENTS, Kind.criteria: CRITERIA, Kind.interventions: INTERVENTIONS}[kind]
+    return {name: entry.summary for name, entry in entries.items()}
+
+
+def main() -> None:
+    """Entry point of `crl`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""One sentence for every refusal: the key, its value and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+SHOWN = 80  # characters of a value that a message repeats
+
+PROBLEMS = {
+    "int_type": "is not a whole number; give one without quotes or a decimal point, such as 64",
+    "int_from_float": "is not a whole number; give one without a decimal point, such as 64",
+    "float_type": "is not a number; give one such as 0.001",
+    "float_parsing": "is not a number; give one such as 0.001",
+    "finite_number": "is not finite; give a finite number such as 0.001",
+    "bool_type": "is neither true nor false; give one of the two",
+    "string_type": "is not text; give a name, in quotes where YAML would read it as something else",
+    "list_type": "is not a list; write it in square brackets, such as [64]",
+    "tuple_type": "is not a list; write it in square brackets, such as [64]",
+    "model_type": "is not a mapping; write it in braces, such as {{key: value}}",
+    "greater_than": "is too small; give a number above {gt}",
+    "greater_than_equal": "is too small; give a number of at least {ge}",
+    "less_than": "is too large; give a number below {lt}",
+    "less_than_equal": "is too large; give a number of at most {le}",
+    "literal_error": "is not known; give {expected}",
+    "too_short": "is too short; give at least {min_length}",
+    "too_long": "is too long; give at most {max_length}",
+    "string_too_short": "is empty; give a name",
+}
+"""pydantic's error type -> what is wrong and what to do about it."""
+
+
+class ConfigError(ValueError):
+    """A config or an argument that is refused; the message is one sentence for the user."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(" ".join(sentence.split()))
+
+
+def refusal(problem: str) -> PydanticCustomError:
+    """The error by which a validator refuses a value; the message becomes "<key>=<value> <problem>"."""
+    return PydanticCustomError("refusal", "{problem}", {"problem": problem})
+
+
+def refused_sentence(sentence: str) -> PydanticCustomError:
+    """The error by which a validator refuses a combination of keys; `sentence` is the whole message."""
+    return PydanticCustomError("sentence", "{sentence}", {"sentence": sentence})
+
+
+def unknown_key(key: str, known: Iterable[str]) -> PydanticCustomError:
+    """The error by which a mapping refuses a key that it does not have."""
+    return PydanticCustomError(
+        "unknown_key", "{problem}", {"key": key, "problem": f"is not a known key; {did_you_mean(key, known)}"}
+    )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ "did you mean x?" for the known word closest to `word`, or else all known words."""
+    words = {known_word.lower(): known_word for known_word in known}
+    close = difflib.get_close_matches(word.lower(), words, n=1)
+    return f"did you mean {words[close[0]]!r}?" if close else f"choose from {', '.join(words.values()) or 'none'}"
+
+
+def shown(value: Any) -> str:
+    """`value` as JSON on one line, shortened."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def sentence(error: ValidationError, prefix: Sequence[str | int] = ()) -> str:
+    """The first thing that is wrong, misspelt keys before all else: they are often why something else is missing.
+
+    Args:
+        error: what pydantic found.
+        prefix: the keys under which the validated data stand in the config.
+    """
+    details = error.errors(include_url=False)
+    first = min(details, key=lambda found: found["type"] != "unknown_key")
+    return _sentence(first, prefix)
+
+
+def _sentence(error: ErrorDetails, prefix: Sequence[str | int]) -> str:
+    # Tags of unions stand among the keys and begin with "~".
+    parts = [str(part) for part in (*prefix, *error["loc"]) if not str(part).startswith("~")]
+    context = error.get("ctx", {})
+    value = error["input"]
+    if error["type"] == "unknown_key":
+        parts.append(context["key"])
+        value = value[context["key"]]
+    key = ".".join(parts)
+    if error["type"] == "sentence":
+        return str(context["sentence"])
+    if error["type"] == "missing":
+        remedy = "give the whole list" if parts[-1].isdecimal() else f"add it to the config or give {key}=VALUE"
+        return f"{key} is missing; {remedy}"
+    if error["type"] in PROBLEMS:
+        problem = PROBLEMS[error["type"]].format(**context)
+    else:
+        problem = context.get("problem") or f"is refused: {error['msg']}"
+    return f"{key}={shown(value)} {problem}" if key else f"the config {problem}"

@@ -1,0 +1,80 @@
+"""The folder of a run: where it is, what it is called, and the files that say how it was made."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from crl.config import ConfigError, RunConfig
+
+PACKAGES = ("torch", "stable-baselines3", "gymnasium", "minatar", "numpy", "crl")
+
+
+def check_writable(runs: Path) -> None:
+    """Refuse a folder that cannot be made or written to, without making it.
+
+    Raises:
+        ConfigError: the nearest thing that exists on its path is no folder, or may not be written to.
+    """
+    nearest = next(path for path in (runs.absolute(), *runs.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise ConfigError(f"runs={str(runs)!r} cannot be a folder: {str(nearest)!r} is a file; give another folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"runs={str(runs)!r} cannot be written: no permission in {str(nearest)!r}; give another folder"
+        )
+
+
+def run_name(config: RunConfig) -> str:
+    """``<stream>__<algo>__<method>__s<seed>``, safe as the name of a folder."""
+    method = "+".join(intervention.name for intervention in config.interventions) or "plain"
+    return f"{config.stream.name or 'custom'}__{config.agent.name}__{method}__s{config.seed}".replace("/", "-")
+
+
+def create(config: RunConfig) -> Path:
+    """Make the run's folder, which no other run has.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    runs = Path(config.runs)
+    name = f"{run_name(config)}__{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        for suffix in itertools.chain([""], (f"-{n}" for n in itertools.count(2))):
+            folder = runs / f"{name}{suffix}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise ConfigError(f"runs={str(runs)!r} cannot be written ({error.strerror}); give another folder") from None
+    raise AssertionError("unreachable: the suffixes have no end")
+
+
+def available_threads() -> int:
+    """OMP_NUM_THREADS where it is set, else the cores that this process may use."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    # Outside Linux a process cannot be kept to some of the cores.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions(threads: int) -> str:
+    """What the numbers of a run depend on beside its config, a line each."""
+    lines = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            lines[package] = version(package)
+        except PackageNotFoundError:
+            lines[package] = "not installed"
+    lines["platform"] = platform.platform()
+    lines["cpus"] = str(os.cpu_count())
+    lines["threads"] = str(threads)
+    return "".join(f"{name} {value}\n" for name, value in lines.items())

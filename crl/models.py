@@ -1,0 +1,141 @@
+"""From a config to an environment and a model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.utils import LinearSchedule
+from torch import nn
+
+import envs
+from agents import AGENTS, PPO
+from agents.networks import MinAtarCNN
+from agents.plasticity.registry import INTERVENTIONS
+from crl.config import ConfigError, Linear, PPOConfig, RunConfig
+from crl.config.schema import NetArch
+
+Features = Literal["flatten", "nature_cnn", "minatar_cnn"]
+
+EXTRACTORS: dict[Features, type[BaseFeaturesExtractor]] = {
+    "flatten": FlattenExtractor,
+    "nature_cnn": NatureCNN,
+    "minatar_cnn": MinAtarCNN,
+}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+NATURE_SIDE = 36  # the smallest image that NatureCNN's three convolutions leave a pixel of
+# Hidden layers of actor and critic, and their activation, where the config gives none: SB3's, or MinAtarCNN's own.
+HEADS: dict[Features, tuple[tuple[int, ...], Literal["relu", "tanh"]]] = {
+    "flatten": ((64, 64), "tanh"),
+    "nature_cnn": ((), "tanh"),
+    "minatar_cnn": ((64,), "relu"),
+}
+
+
+def build(config: RunConfig) -> tuple[RunConfig, PPO, envs.StreamVectorEnv]:
+    """The environment and the model of a run, and the config with all that they decided filled in.
+
+    Raises:
+        ConfigError: the device is not there, the stream cannot be played, or the agent or an intervention does not
+            fit it.
+    """
+    _check_device(config.device)
+    env = _stream(config)
+    try:
+        config = config.model_copy(update={"agent": _resolved(config.agent, env.single_observation_space)})
+        return config, _model(config, env), env
+    except BaseException:
+        env.close()
+        raise
+
+
+def _check_device(device: str) -> None:
+    if not device.startswith("cuda"):
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(device.partition(":")[2] or 0) >= count:
+        found = f"has {count} CUDA device{'s' if count > 1 else ''}" if count else "has no CUDA device"
+        raise ConfigError(f"device={device} is not there: this machine {found}; give device=auto or device=cpu")
+
+
+def _stream(config: RunConfig) -> envs.StreamVectorEnv:
+    stream, agent = config.stream, config.agent
+    try:
+        return envs.make(
+            stream.name if stream.name is not None else list(stream.tasks or ()),
+            n_envs=agent.n_envs,
+            steps_per_task=stream.steps_per_task,
+            cycles=stream.cycles,
+            order=stream.order,
+            boundary=stream.boundary,
+            seed=config.seed,
+            stream_seed=stream.seed,
+            episode_limit=stream.episode_limit,
+            round_to=agent.n_envs * agent.n_steps if stream.align == "rollout" else None,
+        )
+    except ValueError as error:
+        raise ConfigError(f"stream.{'tasks' if stream.name is None else 'name'}: {error}") from error
+
+
+def _resolved(agent: PPOConfig, space: spaces.Space[Any]) -> PPOConfig:
+    """The agent with features, layers and activation as the observations ask for."""
+    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        raise ConfigError(f"stream: observations {space} are not supported; wrap the environment to give one array")
+    features = agent.features or _features_of(space)
+    fits = {"flatten": True, "nature_cnn": _fits_nature_cnn(space), "minatar_cnn": len(space.shape or ()) == 3}
+    if not fits[features]:
+        others = " or ".join(name for name, right in fits.items() if right)
+        raise ConfigError(
+            f"agent.features={features} does not fit observations {space}; give {others}, or leave it out"
+        )
+    layers, activation = HEADS[features]
+    return agent.model_copy(
+        update={
+            "features": features,
+            "net_arch": agent.net_arch or NetArch(pi=layers, vf=layers),
+            "activation": agent.activation or activation,
+        }
+    )
+
+
+def _features_of(space: spaces.Space[Any]) -> Features:
+    if _fits_nature_cnn(space):
+        return "nature_cnn"
+    return "minatar_cnn" if space.dtype == bool and len(space.shape or ()) == 3 else "flatten"
+
+
+def _fits_nature_cnn(space: spaces.Space[Any]) -> bool:
+    return isinstance(space, spaces.Box) and is_image_space(space) and sorted(space.shape)[-2] >= NATURE_SIDE
+
+
+def _model(config: RunConfig, env: envs.StreamVectorEnv) -> PPO:
+    agent = config.agent
+    assert agent.features is not None
+    assert agent.net_arch is not None
+    assert agent.activation is not None
+    settings = agent.model_dump(exclude={"name", "n_envs", "features", "net_arch", "activation"})
+    settings.update(learning_rate=_schedule(agent.learning_rate), clip_range=_schedule(agent.clip_range))
+    try:
+        model: PPO = AGENTS[agent.name].resolve()(
+            "MlpPolicy" if agent.features == "flatten" else "CnnPolicy",
+            env,
+            **settings,
+            policy_kwargs={
+                "features_extractor_class": EXTRACTORS[agent.features],
+                "net_arch": {"pi": list(agent.net_arch.pi), "vf": list(agent.net_arch.vf)},
+                "activation_fn": ACTIVATIONS[agent.activation],
+            },
+            interventions=[INTERVENTIONS[i.name].resolve()(**i.arguments()) for i in config.interventions],
+            seed=config.seed,
+            device=config.device,
+        )
+    except (ValueError, AssertionError) as error:  # SB3 asserts what it asks of spaces
+        raise ConfigError(str(error)) from error
+    return model
+
+
+def _schedule(value: float | Linear) -> float | LinearSchedule:
+    return LinearSchedule(*value.linear, end_fraction=1.0) if isinstance(value, Linear) else value

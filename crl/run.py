@@ -1,0 +1,159 @@
+"""One run: from a checked config to a folder of results."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import configure
+
+import envs
+from agents import PPO
+from crl import folder as folders
+from crl import results as reports
+from crl.checkpoint import save_policy
+from crl.config import RunConfig, config_hash, to_yaml
+from crl.models import build
+from crl.monitoring import PlasticityCallback, ProgressCallback, TaskCallback
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+
+class Interrupt:
+    """Ctrl-C as a wish that training grants between two steps; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Self:
+        self._previous = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, _signal: int, _frame: FrameType | None) -> None:
+        # os.write, because a handler may come while print holds the stream.
+        if self.asked:
+            if sys.stdout.isatty():
+                os.write(1, b"\x1b[?25h")  # the progress bar hides the cursor
+            os._exit(INTERRUPTED)
+        self.asked = True
+        os.write(2, b"\nstopping and saving; Ctrl-C again exits at once\n")
+
+
+class _Clock(BaseCallback):
+    """Seconds from the first step to the end of the last update, and the stop between two steps."""
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        super().__init__()
+        self._interrupt = interrupt
+        self._first: float | None = None
+        self.stopped = False
+
+    def _on_rollout_start(self) -> None:
+        self._first = time.perf_counter() if self._first is None else self._first
+
+    def _on_step(self) -> bool:
+        self.stopped = self._interrupt.asked
+        return not self.stopped
+
+    def seconds(self) -> float:
+        return 0.0 if self._first is None else time.perf_counter() - self._first
+
+
+def train(config: RunConfig, command: Sequence[str]) -> int:
+    """Train what `config` describes, into a folder of its own.
+
+    Args:
+        config: checked, see `crl.config`.
+        command: the words of the command line, for ``command.txt``.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 130 interrupted and saved.
+
+    Raises:
+        ConfigError: something does not fit; nothing has been written.
+    """
+    started = time.perf_counter()
+    threads = folders.available_threads() if config.threads == "auto" else config.threads
+    torch.set_num_threads(threads)
+    with warnings.catch_warnings(record=True) as caught:
+        config, model, env = build(config)
+    for warning in caught:  # held back till here, so that a refusal is one sentence
+        print(f"crl: warning: {_one_line(warning.message)}", file=sys.stderr)
+    with Interrupt() as interrupt:
+        folder = folders.create(config)
+        if env.rounding is not None:
+            print(env.rounding)
+        print(f"run folder: {folder}", flush=True)
+        try:
+            _describe(config, folder, command, threads)
+            results = _learn(config, model, env, folder, interrupt)
+            _save(config, model, folder)
+            results["seconds"] = time.perf_counter() - started
+            reports.write(results, folder)
+        except Exception as error:
+            (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            problem = f"{type(error).__name__}: {_one_line(error)}"
+            print(f"crl: the run failed with {problem}; the traceback is in {folder / 'error.txt'}", file=sys.stderr)
+            return FAILED
+        finally:
+            env.close()
+    reports.show(results)
+    return INTERRUPTED if results["status"] == "interrupted" else DONE
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _describe(config: RunConfig, folder: Path, command: Sequence[str], threads: int) -> None:
+    """The files that say what was run, and how."""
+    (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    (folder / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8")
+    (folder / "versions.txt").write_text(folders.versions(threads), encoding="utf-8")
+
+
+def _learn(
+    config: RunConfig, model: PPO, env: envs.StreamVectorEnv, folder: Path, interrupt: Interrupt
+) -> dict[str, Any]:
+    """Train through the whole stream; what ``results.json`` says of it."""
+    tasks = TaskCallback(env.stream)
+    plasticity = PlasticityCallback(config.seed, [task.name for task in env.stream.tasks])
+    progress, clock = ProgressCallback(tasks), _Clock(interrupt)
+    logger = configure(str(folder), ["csv", "tensorboard"])
+    model.set_logger(logger)
+    try:
+        model.learn(tasks.total_steps, callback=CallbackList([tasks, plasticity, progress, clock]))
+        train_seconds = clock.seconds()
+    finally:
+        progress.close()
+        logger.close()
+    return {
+        "status": "interrupted" if clock.stopped else "done",
+        "steps": min(model.num_timesteps, tasks.total_steps),
+        "train_seconds": train_seconds,
+        "gradient_steps": model.gradient_steps,
+        "visits": tasks.visits(),
+        "resets": model.units_reset(),
+        "config_hash": config_hash(config),
+        "folder": str(folder),
+        "tensorboard": reports.tensorboard_command(Path(config.runs)),
+    }
+
+
+def _save(config: RunConfig, model: PPO, folder: Path) -> None:
+    save_policy(model, folder / "checkpoints" / str(model.num_timesteps), {"config.yaml": to_yaml(config)})
+    model.save(folder / "model.zip")

@@ -1,0 +1,121 @@
+"""The command line: what it refuses and how, what it lists, and what it does not load for that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# Command line -> the sentence, or its beginning.
+LIGHT_REFUSALS = {
+    "train missing.yaml": "the config file 'missing.yaml' does not exist; give the path of a YAML file",
+    "train tiny.yaml stream.name=spaceinvader stream.tasks=null": (
+        "stream.name=\"spaceinvader\" is neither a stream nor a game nor a Gymnasium id; did you mean 'space_invaders'?"
+    ),
+    "train tiny.yaml stream.tasks=[brakeout]": (
+        "stream.tasks.0=\"brakeout\" is neither a game nor a Gymnasium id; did you mean 'breakout'?"
+    ),
+    "train tiny.yaml agent.n_step=3": "agent.n_step=3 is not a known key; did you mean 'n_steps'?",
+    "train tiny.yaml agent.n_envs=true": (
+        "agent.n_envs=true is not a whole number; give one without quotes or a decimal point, such as 64"
+    ),
+    "train tiny.yaml stream.steps_per_task=-5": "stream.steps_per_task=-5 is too small; give a number of at least 1",
+    "train tiny.yaml agent.batch_size=65": (
+        "agent.batch_size=65 is larger than a rollout of agent.n_envs x agent.n_steps = 4 x 16 = 64 steps; "
+        "lower it or raise agent.n_steps"
+    ),
+    "train tiny.yaml interventions.0.networks=[actor] agent.net_arch.pi=[]": (
+        'interventions.0.networks=["actor"] names actor, which has no hidden units with agent.net_arch.pi=[]; '
+        "give it a hidden layer such as [64], or leave it out"
+    ),
+    "train tiny.yaml interventions.0.name=gdx": (
+        "interventions.0.name=\"gdx\" is not a known intervention; did you mean 'gxd'?"
+    ),
+    "train tiny.yaml runs=tiny.yaml/below": (
+        "runs='tiny.yaml/below' cannot be a folder: '{folder}/tiny.yaml' is a file; give another folder"
+    ),
+}
+
+HEAVY_REFUSALS = {
+    "device=cuda:99": "device=cuda:99 is not there: this machine has ",
+    # The odd batch size: no warning of Stable-Baselines3 comes before the sentence.
+    "agent={features: flatten, batch_size: 33}": (
+        "gxd: networks names 'features', which has no hidden units in this policy"
+    ),
+}
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], expected: str, folder: Path) -> None:
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"crl: {expected.replace('{folder}', str(folder))}")
+    assert result.stderr.count("\n") == 1
+    assert [path.name for path in folder.iterdir()] == ["tiny.yaml"]
+
+
+@pytest.mark.parametrize("line", LIGHT_REFUSALS)
+def test_light_refusals(crl: Command, tiny: Path, line: str) -> None:
+    assert_refused(crl(*line.split(), cwd=tiny), LIGHT_REFUSALS[line], tiny)
+
+
+@pytest.mark.parametrize("override", HEAVY_REFUSALS)
+def test_refusals_that_look_at_classes(crl: Command, tiny: Path, override: str) -> None:
+    assert_refused(crl("train", "tiny.yaml", override, cwd=tiny), HEAVY_REFUSALS[override], tiny)
+
+
+def test_light_commands_load_nothing_heavy(python: Command, tiny: Path) -> None:
+    lines = ["--help", "train --help", "list", "list streams", *LIGHT_REFUSALS]
+    program = f"""
+import json, sys
+import crl.cli
+codes = []
+for line in {lines!r}:
+    sys.argv = ["crl", *line.split()]
+    try:
+        crl.cli.main()
+    except SystemExit as stop:
+        codes.append(stop.code)
+heavy = [name for name in ("torch", "stable_baselines3", "minatar", "gymnasium") if name in sys.modules]
+print(json.dumps([codes, heavy]))
+"""
+    result = python("-c", program, cwd=tiny)
+    codes, heavy = json.loads(result.stdout.splitlines()[-1])
+    assert codes == [0, 0, 0, 0] + [2] * len(LIGHT_REFUSALS)
+    assert heavy == []
+
+
+def test_list(crl: Command, tmp_path: Path) -> None:
+    everything = crl("list", cwd=tmp_path)
+    assert everything.returncode == 0
+    assert [line for line in everything.stdout.splitlines() if not line.startswith(" ")] == [
+        "streams:", "agents:", "criteria:", "interventions:",
+    ]  # fmt: skip
+    names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]
+    assert {"minatar3", "minatar5", "space_invaders", "ppo", "gxd", "redo", "regrama"} <= set(names)
+    interventions = crl("list", "interventions", cwd=tmp_path).stdout.splitlines()
+    assert interventions[0] == "interventions:"
+    assert [line.split()[0] for line in interventions[1:]] == ["gxd", "redo", "regrama"]
+    assert all(len(line.split()) > 3 for line in interventions[1:])
+
+
+def test_usage_errors_exit_with_2(crl: Command, tmp_path: Path) -> None:
+    assert crl("train", cwd=tmp_path).returncode == 2
+    assert crl("list", "nothing", cwd=tmp_path).returncode == 2
+    assert crl("retrain", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("name", ["agents", "envs"])
+def test_foreign_packages_are_refused(crl: Command, tmp_path: Path, name: str) -> None:
+    foreign = tmp_path / "elsewhere"
+    (foreign / name).mkdir(parents=True)
+    (foreign / name / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
+    result = crl("list", cwd=tmp_path, paths=(foreign,))
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: crl needs its own package {name!r} in ")
+    assert f"but Python finds {foreign / name}; uninstall the package that brought it" in last

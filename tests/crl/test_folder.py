@@ -1,0 +1,80 @@
+"""Run folders: names, exclusive creation, and what is written into versions.txt."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from crl import folder
+from crl.config import ConfigError, RunConfig, load
+
+CONFIG = Path(__file__).parents[2] / "configs" / "minatar3_ppo_gxd.yaml"
+
+
+class _Stopped(datetime):
+    @classmethod
+    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        return datetime(2026, 11, 22, 5, 15, 0)
+
+
+def config(tmp_path: Path, *overrides: str) -> RunConfig:
+    return load(CONFIG, [f"runs={tmp_path / 'my runs' / 'deep'}", *overrides])
+
+
+def test_runs_of_one_second_get_suffixes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "datetime", _Stopped)
+    made = [folder.create(config(tmp_path)) for _ in range(3)]
+    name = "minatar3__ppo__gxd__s1__20261122T051500Z"
+    assert [path.name for path in made] == [name, f"{name}-2", f"{name}-3"]
+    assert all(path.is_dir() and path.parent == tmp_path / "my runs" / "deep" for path in made)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["interventions=[]", "seed=12"], "minatar3__ppo__plain__s12"),
+        (["interventions=[{name: gxd}, {name: redo}]"], "minatar3__ppo__gxd+redo__s1"),
+        (["stream={name: null, tasks: [breakout, asterix]}"], "custom__ppo__gxd__s1"),
+        (["stream.name=MinAtar/Breakout-v1"], "MinAtar-Breakout-v1__ppo__gxd__s1"),
+    ],
+)
+def test_names(tmp_path: Path, overrides: list[str], expected: str) -> None:
+    assert folder.run_name(config(tmp_path, *overrides)) == expected
+
+
+def test_check_makes_nothing(tmp_path: Path) -> None:
+    folder.check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name in ("file/x", "dangling/x"):
+        with pytest.raises(ConfigError, match="cannot be a folder"):
+            folder.check_writable(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigError, match="no permission"):
+        folder.check_writable(tmp_path / "x")
+
+
+def test_threads_are_given_or_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 3, 5}, raising=False)
+    for given, expected in (("2", 2), ("0", 3), ("", 3), ("2,1", 3)):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        assert folder.available_threads() == expected
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert folder.available_threads() == 3
+
+
+def test_versions() -> None:
+    lines = dict(line.split(" ", 1) for line in folder.versions(3).splitlines())
+    assert [*lines] == [
+        "python", "torch", "stable-baselines3", "gymnasium", "minatar", "numpy", "crl", "platform", "cpus", "threads",
+    ]  # fmt: skip
+    assert (lines["threads"], lines["cpus"]) == ("3", str(os.cpu_count()))
+    assert all(lines.values())

@@ -1,0 +1,113 @@
+"""Callbacks, driven by hand: windows, results of visits, tags."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from stable_baselines3.common.logger import Logger
+
+from crl.monitoring import ProgressCallback, TaskCallback, tag_of
+from envs import TaskStream
+from envs.task import task_from
+
+
+class Played:
+    """Feeds a `TaskCallback` with batch steps of two games, as SB3 does."""
+
+    def __init__(self, steps_per_task: int = 20, cycles: int = 1) -> None:
+        tasks = [task_from("breakout"), task_from("asterix")]
+        self.stream = TaskStream.build(tasks, steps_per_task=steps_per_task, cycles=cycles)
+        self.logger = Logger(folder=None, output_formats=[])
+        self.model = SimpleNamespace(num_timesteps=0, logger=self.logger)
+        self.callback = TaskCallback(self.stream)
+        self.callback.model = self.model  # type: ignore[assignment]
+
+    def step(self, *ended: float | None, switched: bool = False) -> None:
+        """One step of both games; a number is an episode's return, None an episode that a switch cuts."""
+        segment = self.stream.segment(self.stream.at(self.model.num_timesteps))
+        self.model.num_timesteps += 2
+        infos: list[dict[str, Any]] = [{"segment": segment.index, "task": segment.task.name} for _ in range(2)]
+        for info, value in zip(infos, ended, strict=False):
+            info.update(
+                {"cut_by_switch": True} if value is None else {"episode": {"r": value, "l": 10 * value, "t": 0}}
+            )
+        dones = np.array([game < len(ended) or switched for game in range(2)])
+        self.callback.update_locals({"infos": infos, "dones": dones})
+        assert self.callback.on_step()
+
+    def recorded(self) -> dict[str, Any]:
+        self.logger.name_to_value.clear()
+        self.callback.on_rollout_end()
+        return dict(self.logger.name_to_value)
+
+
+def test_window_starts_empty_at_every_switch() -> None:
+    played = Played()
+    assert played.recorded() == {"task/index": 0, "task/segment": 0}
+    played.step(2.0)
+    played.step(4.0, 9.0)
+    assert played.recorded() == {
+        "task/index": 0, "task/segment": 0, "task/breakout/ep_rew_mean": 5.0, "task/breakout/ep_len_mean": 50.0,
+    }  # fmt: skip
+    for _ in range(7):
+        played.step()
+    played.step(1.0, None, switched=True)  # the last step of the visit still belongs to breakout
+    assert played.recorded()["task/breakout/ep_rew_mean"] == 4.0
+    played.step()
+    assert played.recorded() == {"task/index": 1, "task/segment": 1}
+    played.step(3.0)
+    assert played.recorded()["task/asterix/ep_rew_mean"] == 3.0
+
+
+def test_window_holds_a_hundred_episodes() -> None:
+    played = Played(steps_per_task=1000)
+    for number in range(120):
+        played.step(float(number))
+    assert played.recorded()["task/breakout/ep_rew_mean"] == np.mean(range(20, 120))
+
+
+def test_result_of_a_visit_is_its_last_tenth() -> None:
+    played = Played(steps_per_task=20, cycles=2)
+    for _ in range(9):
+        played.step(7.0)  # steps 2 to 18 of 20: too early
+    played.step(1.0, 2.0)
+    for _ in range(10):
+        played.step()  # asterix: no episode ends
+    for _ in range(9):
+        played.step(7.0)
+    played.step(6.0)
+    for _ in range(10):
+        played.step()
+    played.step(100.0)  # after the end of the stream: counts for nothing
+    assert [(v["task"], v["visit"], v["start"], v["mean_return"], v["episodes"]) for v in played.callback.visits()] == [
+        ("breakout", 1, 0, 1.5, 2),
+        ("asterix", 1, 20, None, 0),
+        ("breakout", 2, 40, 6.0, 1),
+        ("asterix", 2, 60, None, 0),
+    ]
+    assert played.callback.mean_return() is None
+
+
+def test_progress_prints_a_line_when_a_segment_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    played = Played()
+    progress = ProgressCallback(played.callback)
+    progress.model = played.model  # type: ignore[assignment]
+    progress.on_training_start({}, {})
+    for number in range(12):
+        played.step(*([5.0] if number == 4 else []), switched=number == 9)
+        assert progress.on_step()
+    for _ in range(10):
+        played.step()
+        progress.on_step()
+    progress.close()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("segment 1/2 breakout: done at 20 steps, return 5.00, ")
+    assert second.startswith("segment 2/2 asterix: done at 40 steps, return -, ")
+
+
+def test_tags_hold_no_separator_of_csv() -> None:
+    assert tag_of('Pendulum-v1(g=5.0, name="a b")') == "Pendulum-v1(g=5.0;name=;a;b;)"
+    assert tag_of("space_invaders") == "space_invaders"

@@ -1,0 +1,272 @@
+"""Real runs through the command line: what they write, that they repeat exactly, and how they end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+
+from crl.checkpoint import load_policy
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Trained = tuple[Path, "subprocess.CompletedProcess[str]"]
+
+NETWORKS = ("actor", "critic", "features")
+METRICS = ("dormant_ratio", "effective_rank", "weight_norm", "grad_norm")
+ALWAYS = {f"plasticity/{network}/{metric}" for network in NETWORKS for metric in METRICS}
+ALWAYS |= {f"reset/{network}/units" for network in NETWORKS} | {"task/index", "task/segment"}
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    with (run / "progress.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results_of(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return found
+
+
+def test_folder(trained: Trained) -> None:
+    run, result = trained
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert re.fullmatch(r"custom__ppo__gxd__s3__\d{8}T\d{6}Z", run.name)
+    events = [path.name for path in run.glob("events.out.tfevents.*")]
+    assert len(events) == 1
+    assert {path.name for path in run.iterdir()} - set(events) == {
+        "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "model.zip", "results.json",
+    }  # fmt: skip
+    assert (run / "command.txt").read_text() == "crl train tiny.yaml 'runs=my runs'\n"
+    assert "threads 1\n" in (run / "versions.txt").read_text()
+    checkpoint = run / "checkpoints" / "1024"
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["1024"]
+    assert (checkpoint / "config.yaml").read_text() == (run / "config.yaml").read_text()
+
+
+def test_resolved_config(trained: Trained) -> None:
+    config = yaml.safe_load((trained[0] / "config.yaml").read_text())
+    assert config["stream"] == {
+        "tasks": ["breakout", "asterix"], "steps_per_task": 250, "cycles": 2, "order": "sequence", "boundary": "hidden",
+        "align": "rollout", "seed": 3, "episode_limit": 2500,
+    }  # fmt: skip
+    assert (config["agent"]["activation"], config["agent"]["gae_lambda"]) == ("relu", 0.95)
+    assert config["interventions"] == [
+        {"name": "gxd", "networks": [*NETWORKS], "rate": 0.01, "period": 5, "maturity": 5, "score_every": 1}
+    ]
+
+
+def test_screen(trained: Trained) -> None:
+    run, result = trained
+    lines = result.stdout.splitlines()
+    rounding = "segments are rounded up to multiples of 64 steps: 1,024 steps in all instead of 1,000"
+    assert lines[0].startswith(rounding)
+    assert result.stdout.count("rounded") == 1
+    assert lines[1] == f"run folder: {run.relative_to(run.parents[1])}"
+    starts = [line.split(",")[0] for line in lines if line.startswith("segment ")]
+    assert starts == [
+        "segment 1/4 breakout: done at 256 steps", "segment 2/4 asterix: done at 512 steps",
+        "segment 3/4 breakout: done at 768 steps", "segment 4/4 asterix: done at 1",
+    ]  # fmt: skip
+    assert lines[-1] == "curves: tensorboard --logdir 'my runs'"
+    resets = results_of(run)["resets"]
+    assert f"units reset: actor {resets['actor']}, critic {resets['critic']}, features {resets['features']}" in lines
+
+
+def test_results(trained: Trained) -> None:
+    run, _ = trained
+    results = results_of(run)
+    assert (results["status"], results["steps"], results["gradient_steps"]) == ("done", 1024, 16 * 2 * 2)
+    assert isinstance(results["train_seconds"], float)
+    assert 0 < results["train_seconds"] < results["seconds"]
+    assert re.fullmatch(r"[0-9a-f]{16}", results["config_hash"])
+    assert [(v["task"], v["visit"], v["start"], v["steps"]) for v in results["visits"]] == [
+        ("breakout", 1, 0, 256), ("asterix", 1, 256, 256), ("breakout", 2, 512, 256), ("asterix", 2, 768, 256),
+    ]  # fmt: skip
+    assert all((v["mean_return"] is None) == (v["episodes"] == 0) for v in results["visits"])
+    assert sum(v["episodes"] for v in results["visits"]) > 0
+    assert all(results["resets"][network] > 0 for network in NETWORKS)
+    for network in NETWORKS:
+        logged = sum(int(row[f"reset/{network}/units"]) for row in rows_of(run))
+        assert 0 < logged <= results["resets"][network]  # SB3 logs before its last update
+
+
+def test_every_row_has_every_tag(trained: Trained) -> None:
+    rows = rows_of(trained[0])
+    assert [int(row["time/total_timesteps"]) for row in rows] == list(range(64, 1025, 64))
+    for row in rows:
+        assert all(row[tag] != "" for tag in ALWAYS)
+        assert 0 <= float(row["plasticity/actor/dormant_ratio"]) <= 1
+        assert float(row["plasticity/features/effective_rank"]) >= 1
+    assert [row["task/index"] for row in rows] == (["0"] * 4 + ["1"] * 4) * 2
+    assert [row["task/segment"] for row in rows] == [str(n) for n in range(4) for _ in range(4)]
+    for row in rows:
+        task, other = ("breakout", "asterix") if row["task/index"] == "0" else ("asterix", "breakout")
+        assert row[f"task/{other}/ep_rew_mean"] == ""
+        assert (row[f"task/{task}/ep_rew_mean"] == "") == (row[f"task/{task}/ep_len_mean"] == "")
+    assert sum(row["task/breakout/ep_rew_mean"] != "" for row in rows) > 4
+    assert "rollout/ep_rew_mean" in rows[0]
+    assert "train/loss" in rows[0]
+
+
+def test_tensorboard(trained: Trained) -> None:
+    events = EventAccumulator(str(trained[0]), size_guidance={"scalars": 0})
+    events.Reload()
+    rows = rows_of(trained[0])
+    for tag in ALWAYS:
+        scalars = events.Scalars(tag)
+        assert [event.step for event in scalars] == list(range(64, 1025, 64)), tag
+        assert [event.value for event in scalars] == pytest.approx([float(row[tag]) for row in rows], rel=1e-6), tag
+    layout = layout_pb2.Layout()
+    layout.ParseFromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
+    charts = {f"{c.title}/{chart.title}": list(chart.multiline.tag) for c in layout.category for chart in c.chart}
+    assert set(charts) >= {"tasks/mean return", "resets/units reset", "plasticity/dormant_ratio"}
+    written = events.Tags()["scalars"]
+    for patterns in charts.values():
+        assert patterns
+        for pattern in patterns:
+            assert any(re.fullmatch(pattern, tag) for tag in written), pattern
+
+
+def test_its_own_config_repeats_a_run_exactly(trained: Trained, crl: Command) -> None:
+    run, _ = trained
+    result = crl("train", str(run / "config.yaml"), "runs=again", cwd=run.parents[1])
+    assert result.returncode == 0
+    (second,) = (run.parents[1] / "again").iterdir()
+    assert results_of(second)["config_hash"] == results_of(run)["config_hash"]
+    assert results_of(second)["visits"] == results_of(run)["visits"]
+    one, two = (load_policy(folder / "checkpoints" / "1024") for folder in (run, second))
+    assert one.keys() == two.keys()
+    assert len(one) > 12
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_model_holds_what_the_checkpoint_holds(trained: Trained) -> None:
+    from agents import PPO
+
+    model = PPO.load(trained[0] / "model.zip", device="cpu")
+    tensors = load_policy(trained[0] / "checkpoints" / "1024")
+    state = model.policy.state_dict()
+    assert state.keys() == tensors.keys()
+    assert all(torch.equal(state[name], tensors[name]) for name in state)
+
+
+def test_plain_run_aligned_to_steps(tiny: Path, crl: Command) -> None:
+    overrides = ["interventions=[]", "stream={align: step, steps_per_task: 150, cycles: 1}", "seed=4", "runs=r"]
+    result = crl("train", "tiny.yaml", *overrides, cwd=tiny)
+    assert result.returncode == 0
+    assert result.stdout.startswith("segments are rounded up to multiples of 4 steps: 304 steps in all instead of 300")
+    (run,) = (tiny / "r").iterdir()
+    assert run.name.startswith("custom__ppo__plain__s4__")
+    results = results_of(run)
+    assert results["steps"] == 304  # the last rollout goes to 320, and its last steps do not count
+    assert results["gradient_steps"] == 5 * 4
+    assert results["resets"] == dict.fromkeys(NETWORKS, 0)
+    assert (run / "checkpoints" / "320").is_dir()
+    rows = rows_of(run)
+    assert [row["task/index"] for row in rows] == ["0", "0", "1", "1", "1"]
+    for row in rows:
+        assert all(row.get(tag, "") != "" for tag in ALWAYS)
+        assert all(row[f"reset/{network}/units"] == "0" for network in NETWORKS)
+
+
+BROKEN = """
+import gymnasium
+import numpy as np
+
+class Broken(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        Broken.steps += 1
+        if Broken.steps > 100:
+            raise RuntimeError("the world\\nhas ended")
+        return np.zeros(3, np.float32), 1.0, Broken.steps % 7 == 0, False, {}
+
+gymnasium.register("Broken-v0", Broken)
+"""
+
+
+def test_a_failed_run_keeps_its_traceback(tiny: Path, crl: Command, tmp_path: Path) -> None:
+    (tmp_path / "broken_world.py").write_text(BROKEN)
+    result = crl(
+        "train", "tiny.yaml", 'stream.tasks=["broken_world:Broken-v0"]', "agent.features=null", "agent.net_arch=null",
+        "interventions=[]", "runs=r", cwd=tiny, paths=(tmp_path,),
+    )  # fmt: skip
+    assert result.returncode == 1
+    (run,) = (tiny / "r").iterdir()
+    assert result.stderr.splitlines() == [
+        "crl: the run failed with RuntimeError: the world has ended; the traceback is in "
+        f"{run.relative_to(tiny) / 'error.txt'}"
+    ]
+    assert 'raise RuntimeError("the world\\nhas ended")' in (run / "error.txt").read_text()
+    assert not (run / "results.json").exists()
+    resolved = yaml.safe_load((run / "config.yaml").read_text())["agent"]
+    assert (resolved["features"], resolved["activation"]) == ("flatten", "tanh")
+    assert resolved["net_arch"] == {"pi": [64, 64], "vf": [64, 64]}
+
+
+def test_interrupted_run_is_saved(tiny: Path) -> None:
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crl.cli", "train", "tiny.yaml", "stream.steps_per_task=10_000_000", "runs=r"],
+        cwd=tiny, env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in tiny.glob("r/*/progress.csv")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert errors == "\nstopping and saving; Ctrl-C again exits at once\n"
+    (run,) = (tiny / "r").iterdir()
+    results = results_of(run)
+    assert results["status"] == "interrupted"
+    assert 64 <= results["steps"] < 10_000_000
+    assert [v["mean_return"] for v in results["visits"]] == [None] * 4
+    assert f"run folder: {run.relative_to(tiny)}" in output.splitlines()[-2]
+    assert (run / "model.zip").stat().st_size > 1000
+    tensors = load_policy(run / "checkpoints" / str(results["steps"]))
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    # The rollout that was stopped, be it at its last step, brings no update.
+    assert results["gradient_steps"] == (results["steps"] - 1) // 64 * 4
+
+
+def test_second_interrupt_ends_the_process(python: Command, tmp_path: Path) -> None:
+    program = """
+import os, signal
+from crl.run import Interrupt
+with Interrupt() as interrupt:
+    os.kill(os.getpid(), signal.SIGINT)
+    print(interrupt.asked, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    print("still here", flush=True)
+"""
+    result = python("-c", program, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (130, "True\n")
