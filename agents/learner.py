@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import pathlib
+import warnings
 import zipfile
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import numpy as np
@@ -45,9 +47,11 @@ class LearnerMixin(BaseAlgorithm):
     gradient_steps: int
 
     def __init__(self, policy: Any, env: Any, *args: Any, interventions: Sequence[Intervention] = (), **kwargs: Any):
+        if isinstance(interventions, Intervention):
+            raise ValueError(f"interventions is one {interventions.name}; give a list, such as [{interventions.name}]")
         self.interventions = list(interventions)
         # What a zip holds of the interventions: plain data that builds them again.
-        self.intervention_specs: list[dict[str, Any]] = _specs(self.interventions)
+        self.intervention_specs: list[dict[str, Any]] = []
         self.gradient_steps = 0
         self._units_reset: dict[str, Tensor] = {}
         self._units_logged: dict[str, int] = {}
@@ -87,25 +91,24 @@ class LearnerMixin(BaseAlgorithm):
         if not self.interventions:
             # A zip was loaded: what it holds of the interventions came as plain data.
             self.interventions = [_build(spec) for spec in self.intervention_specs]
-        self.intervention_specs = _specs(self.interventions)
+        self._check_boundaries()
         for intervention in self.interventions:
-            if intervention.uses_boundaries and self._stream_attribute("boundary") != "revealed":
-                raise ValueError(
-                    f"{intervention.name} acts on task switches, which this environment hides; "
-                    f"make the stream with boundary='revealed' or leave {intervention.name} out"
-                )
             intervention.attach(self)
 
     def _fit_network_to_boards(self) -> None:
         """Give ``"CnnPolicy"`` the MinAtar network on boards that are too small for SB3's NatureCNN."""
         space = self.observation_space
-        shape = space.shape if isinstance(space, spaces.Box) and not is_image_space(space) else ()
         if (
-            len(shape) == 3
-            and issubclass(self.policy_class, ActorCriticCnnPolicy)
-            and "features_extractor_class" not in self.policy_kwargs
-            and min(shape[:2]) < NATURE_CNN_MINIMUM
+            self.policy_class is not ActorCriticCnnPolicy
+            or "features_extractor_class" in self.policy_kwargs
+            or not isinstance(space, spaces.Box)
+            or len(space.shape) != 3
         ):
+            return
+        normalized = not self.policy_kwargs.get("normalize_images", True)
+        image = is_image_space(space, check_channels=False, normalized_image=normalized)
+        sides = space.shape[1:] if image else space.shape[:2]  # SB3 has put an image's channels first
+        if min(sides) < NATURE_CNN_MINIMUM:
             defaults = {"net_arch": {"pi": [64], "vf": [64]}, "activation_fn": nn.ReLU}
             self.policy_kwargs = {"features_extractor_class": MinAtarCNN, **defaults, **self.policy_kwargs}
 
@@ -118,16 +121,25 @@ class LearnerMixin(BaseAlgorithm):
             env = StreamMonitor(env) if monitor_wrapper else env
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
-    def _stream_attribute(self, name: str) -> Any:
-        """An attribute of the stream that the games come from, or None where there is no stream."""
-        try:
-            return self.env.get_attr(name)[0] if self.env is not None else None
-        except AttributeError:
-            return None
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        super().set_env(env, force_reset)
+        self._check_boundaries()
+
+    def _boundaries_revealed(self) -> bool:
+        adapter = None if self.env is None else self.env.unwrapped
+        return isinstance(adapter, VectorEnvAdapter) and getattr(adapter.venv, "boundary", "hidden") == "revealed"
+
+    def _check_boundaries(self) -> None:
+        for intervention in self.interventions:
+            if intervention.uses_boundaries and self.env is not None and not self._boundaries_revealed():
+                raise ValueError(
+                    f"{intervention.name} acts on task switches, which this environment hides; "
+                    f"make the stream with boundary='revealed' or leave {intervention.name} out"
+                )
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         super()._update_info_buffer(infos, dones)
-        if infos[0].get("task_switched") and self._stream_attribute("boundary") == "revealed":
+        if infos[0].get("task_switched") and self._boundaries_revealed():
             # The step's info is of the task that ended; the one that began has told itself with its first episodes.
             begun = cast(VecEnv, self.env).unwrapped.reset_infos[0]
             self._pending_switches.append(Switch(begun["task"], begun["task_index"], begun["segment"]))
@@ -149,7 +161,7 @@ class LearnerMixin(BaseAlgorithm):
         seen = taps.read()
         if penalties:
             torch.stack(penalties).sum().backward()
-        update = Update(**{**vars(update), "taps": seen})
+        update = replace(update, taps=seen)
         for intervention in self.interventions:
             intervention.after_backward(update)
         return update
@@ -181,7 +193,7 @@ class LearnerMixin(BaseAlgorithm):
         """How many units have been reset in each network since training began."""
         return {name: int(self._units_reset.get(name, 0)) for name in self.networks}
 
-    def dump_logs(self, *args: Any) -> None:
+    def dump_logs(self, *args: Any, **kwargs: Any) -> None:
         """SB3's row of logs, with ``reset/<network>/units``: the units reset since the last row."""
         if self._networks is not None:  # nobody has asked for them: this is plain SB3
             counts = self.units_reset()
@@ -191,7 +203,7 @@ class LearnerMixin(BaseAlgorithm):
         for intervention in self.interventions:
             for tag, value in intervention.metrics().items():
                 self.logger.record(tag, value, exclude="stdout")
-        super().dump_logs(*args)
+        super().dump_logs(*args, **kwargs)
 
     # ------------------------------------------------------------------ save and load
 
@@ -206,6 +218,7 @@ class LearnerMixin(BaseAlgorithm):
         include: Iterable[str] | None = None,
     ) -> None:
         """SB3's zip; the interventions' tensors lie in it as a member that stock SB3 passes over."""
+        self.intervention_specs = [{"name": i.name, **i.arguments()} for i in self.interventions]
         if not self.interventions:
             super().save(path, exclude, include)
             return
@@ -238,16 +251,23 @@ class LearnerMixin(BaseAlgorithm):
             args: as in SB3.
             kwargs: as in SB3; ``interventions=[...]`` begins anew with these.
         """
+        if "interventions" in kwargs:
+            kwargs = {**kwargs, "interventions": list(kwargs["interventions"]), "intervention_specs": []}
         model = super().load(path, env, *args, **kwargs)
         if model.env is not None and is_vecenv_wrapped(model.env, VecTransposeImage):
             model._last_obs = _in_transposed_layout(model._last_obs)
         if "interventions" not in kwargs and model.interventions:
             file = open_path(path, "r", verbose=0, suffix="zip")
             with zipfile.ZipFile(file) as members:
-                state = safetensors.load(members.read(STATE_MEMBER))
+                state = members.read(STATE_MEMBER) if STATE_MEMBER in members.namelist() else None
             if isinstance(path, str | pathlib.Path):
                 file.close()
-            model._load_intervention_state(state)
+            if (
+                state is None
+            ):  # stock SB3 has saved it again: it keeps plain data and drops members that it does not know
+                warnings.warn(f"{path} holds no state of its interventions, they begin anew", stacklevel=2)
+            else:
+                model._load_intervention_state(safetensors.load(state))
         return model
 
     def _load_intervention_state(self, state: Mapping[str, Tensor]) -> None:
@@ -266,10 +286,6 @@ def _in_transposed_layout(observations: Any) -> Any:
     if observations is None or observations.ndim != 4:
         return observations
     return observations.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
-
-
-def _specs(interventions: Iterable[Intervention]) -> list[dict[str, Any]]:
-    return [{"name": intervention.name, **intervention.arguments()} for intervention in interventions]
 
 
 def _build(spec: Mapping[str, Any]) -> Intervention:

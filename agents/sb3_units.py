@@ -8,7 +8,13 @@ from typing import cast
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    MlpExtractor,
+    NatureCNN,
+)
 from torch import Tensor, nn
 
 from agents.networks import MinAtarCNN
@@ -27,6 +33,10 @@ def policy_networks(policy: ActorCriticPolicy) -> dict[str, Network]:
     Raises:
         ValueError: a module is not understood; the message names it.
     """
+    if type(policy.mlp_extractor) is not MlpExtractor:
+        raise ValueError(
+            f"actor: {type(policy.mlp_extractor).__name__} is not understood; resets know SB3's MlpExtractor"
+        )
     init: Init = Orthogonal(math.sqrt(2)) if policy.ortho_init else TorchDefault()
     pi, vf = list(policy.mlp_extractor.policy_net), list(policy.mlp_extractor.value_net)
     action_net, value_net = policy.action_net, policy.value_net
@@ -34,7 +44,7 @@ def policy_networks(policy: ActorCriticPolicy) -> dict[str, Network]:
         raise ValueError(f"actor: the output layer {action_net} is not understood; resets know a Linear one")
     # With gSDE the noise of an action is a function of the last hidden layer too.
     noise = ((policy.log_std, policy.log_std_init),) if policy.use_sde else ()
-    # SB3 builds these of Linear layers and activations alone.
+    # MlpExtractor builds these of Linear layers and activations alone.
     pi_head: Heads = [(cast(nn.Linear, pi[0]) if pi else action_net, 0)]
     vf_head: Heads = [(cast(nn.Linear, vf[0]) if vf else value_net, 0)]
     layers: dict[str, list[UnitLayer]] = {"actor": [], "critic": [], "features": []}
@@ -70,21 +80,26 @@ def _extractor_layers(
     constants: tuple[tuple[Tensor, float], ...],
 ) -> list[UnitLayer]:
     """Hidden layers of a features extractor whose outputs begin at the heads' columns."""
-    if isinstance(extractor, FlattenExtractor):
+    # Exact types: a subclass may do anything in its forward.
+    if type(extractor) is FlattenExtractor:
         return []
-    if isinstance(extractor, NatureCNN | MinAtarCNN):
+    if type(extractor) is NatureCNN or type(extractor) is MinAtarCNN:
         return chain(name, [*extractor.cnn, *extractor.linear], heads, init, constants=constants)
-    if isinstance(extractor, CombinedExtractor) and not constants:
+    if type(extractor) is CombinedExtractor:
+        if constants:
+            raise ValueError(f"{name}: gSDE on a CombinedExtractor is not understood; give the actor a hidden layer")
         layers: list[UnitLayer] = []
         offset = 0
         for key, part in extractor.extractors.items():
-            if isinstance(part, NatureCNN):
+            if type(part) is NatureCNN:
                 # A key's features follow those of the keys before it.
                 shifted = [(reader, start + offset) for reader, start in heads]
                 layers += chain(name, [*part.cnn, *part.linear], shifted, init, first=len(layers))
                 offset += part.features_dim
-            else:
+            elif type(part) is nn.Flatten:
                 offset += get_flattened_obs_dim(cast(spaces.Dict, extractor._observation_space)[key])
+            else:
+                raise ValueError(f"{name}: {part} in the CombinedExtractor is not understood")
         return layers
     raise ValueError(
         f"{name}: the features extractor {type(extractor).__name__} is not understood; "

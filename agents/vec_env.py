@@ -95,36 +95,45 @@ class VectorEnvAdapter(VecEnv):
         return [None] * self.num_envs if frames is None else [np.asarray(frame) for frame in frames]
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The vector environment's own attribute, the same for all games, or else each game's."""
-        if hasattr(self.venv, attr_name):
+        """Each game's attribute, or else the vector environment's own, the same for all games."""
+        games = self._games()
+        if games and games[0].has_wrapper_attr(attr_name):
+            values = [game.get_wrapper_attr(attr_name) for game in games]
+        elif hasattr(self.venv, attr_name):
             values = [getattr(self.venv, attr_name)] * self.num_envs
-        elif hasattr(self.venv, "get_attr"):
+        elif not games and hasattr(self.venv, "get_attr"):
             values = list(self.venv.get_attr(attr_name))
         else:
             raise AttributeError(f"{self.venv} has no attribute {attr_name!r}")
         return [values[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        if len(list(self._get_indices(indices))) != self.num_envs:
-            raise ValueError(f"{attr_name} can be set for all {self.num_envs} environments of {self.venv} at once only")
-        target = self.venv
-        if not hasattr(target, attr_name) and hasattr(target, "set_attr"):
-            target.set_attr(attr_name, value)
-        else:
-            setattr(target, attr_name, value)
+        """Set an attribute of games."""
+        for game in self._chosen(attr_name, indices):
+            game.set_wrapper_attr(attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call a method of every game."""
-        if not hasattr(self.venv, "call"):
-            raise AttributeError(f"{self.venv} cannot call {method_name!r} on its environments")
-        results = self.venv.call(method_name, *method_args, **method_kwargs)
-        return [results[i] for i in self._get_indices(indices)]
+        """Call a method of games."""
+        games = self._chosen(method_name, indices)
+        return [game.get_wrapper_attr(method_name)(*method_args, **method_kwargs) for game in games]
+
+    def _games(self) -> Sequence[gymnasium.Env[Any, Any]]:
+        """The games of a vector environment that holds them in this process."""
+        games: Sequence[gymnasium.Env[Any, Any]] = getattr(self.venv, "envs", ())
+        return games
+
+    def _chosen(self, name: str, indices: VecEnvIndices) -> list[gymnasium.Env[Any, Any]]:
+        games = self._games()
+        if not games:
+            raise AttributeError(
+                f"{self.venv} does not hold its games in this process, {name!r} cannot be reached there"
+            )
+        return [games[i] for i in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
-        games = getattr(self.venv, "envs", None)
-        wrapped = [is_wrapped(game, wrapper_class) for game in games] if games else [False] * self.num_envs
+        wrapped = [is_wrapped(game, wrapper_class) for game in self._games()] or [False] * self.num_envs
         return [wrapped[i] for i in self._get_indices(indices)]
 
 

@@ -104,7 +104,8 @@ def _resolved(agent: PPOConfig, space: spaces.Space[Any]) -> PPOConfig:
 def _features_of(space: spaces.Space[Any]) -> Features:
     if _fits_nature_cnn(space):
         return "nature_cnn"
-    return "minatar_cnn" if space.dtype == bool and len(space.shape or ()) == 3 else "flatten"
+    board = len(space.shape or ()) == 3 and (space.dtype == bool or is_image_space(space))
+    return "minatar_cnn" if board else "flatten"
 
 
 def _fits_nature_cnn(space: spaces.Space[Any]) -> bool:

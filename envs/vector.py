@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
@@ -99,6 +100,11 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
     def task(self) -> str:
         """Name of the task that the stream stands in."""
         return self._segment.task.name
+
+    @property
+    def envs(self) -> list[gymnasium.Env[Any, Any]]:
+        """The games that are being played, replaced at every switch."""
+        return self._games.envs
 
     @property
     def steps(self) -> int:

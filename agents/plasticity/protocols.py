@@ -77,6 +77,7 @@ class Learner(Protocol):
 
     seed: int | None
     num_timesteps: int
+    device: torch.device
 
     @property
     def gradient_steps(self) -> int:

@@ -85,10 +85,11 @@ class UnitReset(Intervention, ABC):
     """Of the running utility, per gradient step."""
 
     def __init__(self, *, networks: Sequence[str] | None, period: int, maturity: int, score_every: int) -> None:
-        _check("period", period, period >= 1, "a number of gradient steps of at least 1")
-        _check("maturity", maturity, maturity >= 0, "a number of gradient steps of at least 0")
-        _check("score_every", score_every, score_every >= 1, "a number of gradient steps of at least 1")
-        _check("networks", networks, networks is None or len(networks) > 0, "the names of one network or more")
+        for key, steps, least in (("period", period, 1), ("maturity", maturity, 0), ("score_every", score_every, 1)):
+            whole = isinstance(steps, int) and steps >= least
+            _check(key, steps, whole, f"a whole number of gradient steps of at least {least}")
+        listed = networks is None or (not isinstance(networks, str) and 0 < len(networks) == len(set(networks)))
+        _check("networks", networks, listed, "a list of different networks, such as ['actor', 'critic']")
         self.networks = None if networks is None else list(networks)
         self.period = period
         self.maturity = maturity
@@ -119,8 +120,10 @@ class UnitReset(Intervention, ABC):
         self._learner = learner
         self._seed = derive_seed(torch.initial_seed() if learner.seed is None else learner.seed, self.name)
         self._layers = tuple(layer for name in names for layer in known[name].layers)
-        self._steps = dict.fromkeys(names, 0)  # gradient steps of each network's optimizer
-        self._selected = dict.fromkeys(names, 0)  # the step of the last selection
+        start = learner.gradient_steps  # of a learner that has trained before: nothing is due and no unit is old
+        self._steps = dict.fromkeys(names, start)  # gradient steps of each network's optimizer
+        self._selected = dict.fromkeys(names, start)  # the step of the last selection
+        self._silent = {name: torch.zeros((), dtype=torch.int64, device=learner.device) for name in names}
         self._utility: dict[str, Tensor] = {}  # running sums, and below the weight that they have gathered
         self._weight: dict[str, Tensor] = {}
         self._born: dict[str, Tensor] = {}
@@ -129,7 +132,7 @@ class UnitReset(Intervention, ABC):
             device = layer.producer.weight.device
             self._utility[layer.name] = torch.zeros(layer.units, device=device)
             self._weight[layer.name] = torch.zeros(layer.units, device=device)
-            self._born[layer.name] = torch.zeros(layer.units, dtype=torch.int64, device=device)
+            self._born[layer.name] = torch.full((layer.units,), start, device=device)
             self._left[layer.name] = torch.zeros((), device=device)
 
     def after_backward(self, update: Update) -> None:
@@ -141,10 +144,16 @@ class UnitReset(Intervention, ABC):
         keep = self.decay**self.score_every
         for layer in self._layers:
             if layer.network in update.networks:
-                utility = self.score(layer, update)
-                if utility is not None:
-                    self._utility[layer.name].mul_(keep).add_(utility, alpha=1 - keep)
-                    self._weight[layer.name].mul_(keep).add_(1 - keep)
+                score = self.score(layer, update)
+                if score is not None:
+                    self._take_in(score, self._utility[layer.name], self._weight[layer.name], keep)
+
+    @staticmethod
+    def _take_in(score: Tensor, utility: Tensor, weight: Tensor, keep: float) -> None:
+        """One more term of the running sums; what is not finite is passed over, for it would stay for ever."""
+        finite = score.isfinite()
+        utility.copy_(torch.where(finite, utility.mul(keep).add(score, alpha=1 - keep), utility))
+        weight.copy_(torch.where(finite, weight.mul(keep).add(1 - keep), weight))
 
     def after_step(self, update: Update) -> None:
         if self.period == 1:
@@ -164,7 +173,7 @@ class UnitReset(Intervention, ABC):
             self._reset([layer for layer in self._layers if layer.network in due], due)
 
     def utilities(self, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
-        """Each layer's running utilities, bias-corrected; nan where a unit has not been scored since it was new."""
+        """Each layer's running utilities, bias-corrected; nan where a unit has no score since it was new."""
         return {layer.name: self._utility[layer.name] / self._weight[layer.name] for layer in layers}
 
     @torch.no_grad()
@@ -172,9 +181,13 @@ class UnitReset(Intervention, ABC):
         masks, utilities = {}, self.utilities(layers)
         for layer in layers:
             utility = utilities[layer.name]
-            scored = ~utility.isnan()
+            scored = utility.isfinite()
+            # A unit without a score counts as an average one: it is not eligible, and must not move the layer's mean.
+            average = torch.where(scored, utility, 0).sum() / scored.sum().clamp(min=1)
+            utility = torch.where(scored, utility, average)
             eligible = scored & (self._steps[layer.network] - self._born[layer.name] >= self.maturity)
-            masks[layer.name] = self.select(layer, torch.where(scored, utility, 0), eligible, steps[layer.network])
+            masks[layer.name] = self.select(layer, utility, eligible, steps[layer.network])
+            self._silent[layer.network] += ~_has_signal(utility)
         reset_units(layers, masks, self._learner.optimizers, self._generator)
         edit = Edit(masks)
         self.on_surgery(edit)
@@ -188,12 +201,17 @@ class UnitReset(Intervention, ABC):
                 self._weight[layer.name].masked_fill_(mask, 0)
                 self._born[layer.name].masked_fill_(mask, self._steps[layer.network])
 
+    def metrics(self) -> dict[str, float]:
+        """``<name>/<network>/no_signal``: how many times a layer's utilities were all zero and ranked nothing."""
+        return {f"{self.name}/{name}/no_signal": float(count) for name, count in self._silent.items()}
+
     def _generator(self, layer: UnitLayer) -> torch.Generator:
         """A generator of this layer's and this step's own: what one layer draws does not depend on the others."""
         return torch.Generator().manual_seed(derive_seed(self._seed, layer.name, self._steps[layer.network]))
 
     def _tensors(self) -> dict[str, Tensor]:
         kinds = {"utility": self._utility, "weight": self._weight, "born": self._born, "left": self._left}
+        kinds["silent"] = self._silent
         return {f"{kind}/{name}": tensor for kind, found in kinds.items() for name, tensor in found.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -307,8 +325,9 @@ class ReDo(UnitReset):
 class ReGraMa(UnitReset):
     """Reset units that learn little: weight gradient at most tau times the layer's mean (arXiv 2505.24061).
 
-    The score is that of the released code, the mean absolute gradient of a unit's incoming weights, which costs no
-    extra pass; its running mean has a decay of 0.9. The surgery is the paper's: outgoing weights become zero.
+    The score is that of the released code, the mean absolute gradient of a unit's incoming weights (of penalties too),
+    which costs no extra pass; its running mean has a decay of 0.9. The surgery is the paper's: outgoing weights become
+    zero.
 
     Args:
         networks: names of the networks to keep plastic; None for all that the policy has.

@@ -14,7 +14,7 @@ from torch import Tensor
 from agents.plasticity.units import UnitLayer
 
 FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq")
-SECOND_MOMENTS = ("exp_avg_sq", "square_avg")
+SECOND_MOMENTS = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "acc_delta")
 
 
 def may_branch(device: torch.device) -> bool:
@@ -37,8 +37,8 @@ def reset_units(
         layers: the layers to work on; every weight that consumes their units is known to them.
         masks: layer's name -> bool tensor of shape (units,), true where a unit is to be replaced.
         optimizers: their state of the changed entries is made new: first moments 0, second moments the mean over
-            the tensor's unchanged entries, the step count as it was. (A second moment of 0 would give the new
-            weights steps of three to seven times the learning rate.)
+            the tensor's unchanged entries (over all, where none is left), the step count as it was. (A second moment
+            of 0 would give the new weights steps of three to seven times the learning rate.)
         generator_for: a CPU generator for a layer's new weights. Drawing on the CPU gives every device the same.
     """
     touched: dict[Tensor, Tensor] = {}
@@ -84,5 +84,5 @@ def _renew_moments(state: dict[str, Tensor], mask: Tensor) -> None:
         moment = state.get(key)
         if moment is not None:
             kept = ~mask
-            mean = (moment * kept).sum() / kept.sum().clamp(min=1)
+            mean = torch.where(kept.any(), (moment * kept).sum() / kept.sum(), moment.mean())
             moment.copy_(torch.where(mask, mean, moment))

@@ -98,7 +98,7 @@ class UnitLayer:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A part of a policy with its hidden layers, first to last, and all its parameters."""
+    """A part of a policy: its hidden layers, first to last, and the weights and biases of these and of its output."""
 
     name: str
     layers: tuple[UnitLayer, ...]

@@ -12,6 +12,8 @@ from gymnasium.wrappers import TimeLimit, TransformObservation
 from small_ppo import assert_same, build, global_rng, parameters, world
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor, NatureCNN
 from stable_baselines3.common.vec_env import VecNormalize
 
 import envs
@@ -63,6 +65,8 @@ def test_options_give_sb3s_parameters(option: str) -> None:
     stock = build("mlp", StockPPO, **OPTIONS[option]).learn(256)
     assert_same(parameters(ours), parameters(stock))
     assert ours._n_updates == stock._n_updates
+    steps = {int(state["step"]) for state in ours.policy.optimizer.state.values()}
+    assert steps == {ours.gradient_steps}
 
 
 def test_training_on_a_stream_gives_what_sb3_gives_on_the_games_themselves() -> None:
@@ -181,7 +185,32 @@ def test_a_zip_can_be_a_file_object_and_interventions_can_begin_anew(tmp_path: P
         assert_same(old.state_dict(), new.state_dict())
     anew = PPO.load(path, device="cpu", interventions=[GXD(rate=0.5)])
     assert [i.arguments()["rate"] for i in anew.interventions] == [0.5]
-    assert not any(t.any() for k, t in anew.interventions[0].state_dict().items() if k != "seed")
+    assert not any(t.any() for k, t in anew.interventions[0].state_dict().items() if k.startswith("utility"))
+    assert PPO.load(path, device="cpu", interventions=[]).interventions == []
+
+
+def test_a_reset_given_to_a_trained_agent_leaves_it_alone_at_first(tmp_path: Path) -> None:
+    build("board").learn(512).save(tmp_path / "model")
+    model = PPO.load(tmp_path / "model", env=world("board"), device="cpu", interventions=[GXD(period=20, maturity=20)])
+    assert model.gradient_steps == 64
+    assert model.interventions[0].state_dict()["born/actor.0"].tolist() == [64] * 64
+    trained = parameters(model.learn(64))
+    assert_same(trained, parameters(PPO.load(tmp_path / "model", env=world("board"), device="cpu").learn(64)))
+
+
+def test_what_stock_sb3_saved_again_begins_its_interventions_anew(tmp_path: Path) -> None:
+    build("mlp", interventions=[RESETS["gxd"]()]).learn(128).save(tmp_path / "ours")
+    StockPPO.load(tmp_path / "ours", device="cpu").save(tmp_path / "again")
+    with pytest.warns(UserWarning, match="holds no state of its interventions, they begin anew"):
+        loaded = PPO.load(tmp_path / "again", device="cpu")
+    assert [i.name for i in loaded.interventions] == ["gxd"]
+
+
+def test_arguments_are_saved_as_they_are_now(tmp_path: Path) -> None:
+    model = build("mlp", interventions=[RESETS["gxd"]()])
+    model.interventions[0].rate = 0.25
+    model.save(tmp_path / "model")
+    assert PPO.load(tmp_path / "model", device="cpu").interventions[0].rate == 0.25
 
 
 class Watcher(Intervention):
@@ -192,7 +221,7 @@ class Watcher(Intervention):
     score_every = 4
 
     def __init__(self) -> None:
-        self.steps, self.tapped, self.order, self.switches, self.edits = [], [], [], [], []
+        self.steps, self.tapped, self.order, self.switches, self.edits, self.rates = [], [], [], [], [], []
 
     def penalty(self, update):
         assert not update.taps
@@ -200,6 +229,7 @@ class Watcher(Intervention):
 
     def after_backward(self, update):
         self.steps.append(update.step)
+        self.rates.append(update.learning_rate)
         if update.taps:
             self.tapped.append(update.step)
             assert set(update.taps) == {"features.0", "features.1", "actor.0", "critic.0"}
@@ -232,6 +262,7 @@ def test_hooks_are_called_in_their_order_with_gradient_steps_counted() -> None:
     # A rollout ends with its segment, so that a switch is delivered at the end of the update that follows it.
     assert watcher.order == [*[*update, "switch", "update"] * 3, *update, "update"]
     assert watcher.steps == list(range(1, 33))
+    assert set(watcher.rates) == {3e-4}
     assert watcher.tapped == [4, 8, 12, 16, 20, 24, 28, 32]
     assert model.gradient_steps == 32
     assert [(s.task, s.task_index, s.segment) for s in watcher.switches] == [
@@ -250,7 +281,9 @@ def test_an_intervention_that_needs_boundaries_is_refused_where_they_are_hidden(
     watcher.uses_boundaries = True
     with pytest.raises(ValueError, match=r"watcher acts on task switches.*boundary='revealed'"):
         stream_ppo("hidden", [watcher])
-    stream_ppo("revealed", [watcher])
+    model = stream_ppo("revealed", [watcher])
+    with pytest.raises(ValueError, match="watcher acts on task switches"):
+        model.set_env(envs.make("breakout", n_envs=2))
 
 
 def test_surgery_is_announced_to_the_others_and_counted() -> None:
@@ -301,10 +334,10 @@ def test_a_penalty_is_added_to_the_gradient_but_not_to_the_taps() -> None:
     for strength in (0.0, 3.0):
         look = Look()
         # no step changes the weights, so that both runs see the same minibatch at the same parameters
-        build("board", interventions=[Pull(strength), look], learning_rate=0.0).learn(64)
+        build("board", interventions=[Pull(strength), Pull(0.5 * bool(strength)), look], learning_rate=0.0).learn(64)
         looks.append(look.seen)
     (plain, weight, tap), (pulled, _, tap_pulled) = looks
-    torch.testing.assert_close(pulled - plain, 3.0 * weight)
+    torch.testing.assert_close(pulled - plain, 3.5 * weight)
     assert torch.equal(tap, tap_pulled)
 
 
@@ -335,7 +368,71 @@ def test_small_boards_get_the_minatar_network_and_pixel_images_sb3s() -> None:
     own = PPO("CnnPolicy", envs.make("breakout"), policy_kwargs={"net_arch": [8]}).policy
     assert own.net_arch == [8]
     assert own.activation_fn is torch.nn.ReLU
-    assert type(build("nature").policy.features_extractor).__name__ == "NatureCNN"
+    assert type(build("nature").policy.features_extractor) is NatureCNN
+
+
+class Frames(gymnasium.Env):
+    """Observations of any space."""
+
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, space: gymnasium.spaces.Box) -> None:
+        self.observation_space = space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+def test_small_images_are_transposed_once() -> None:
+    """SB3 puts an image's channels first before the network sees it, a board's it leaves."""
+    model = PPO("CnnPolicy", Frames(gymnasium.spaces.Box(0, 255, (12, 10, 3), np.uint8)), n_steps=8, batch_size=8)
+    extractor = model.policy.features_extractor
+    assert isinstance(extractor, MinAtarCNN)
+    assert extractor.cnn[0].in_channels == 3
+    assert extractor.linear[0].in_features == 16 * 10 * 8
+    model.learn(16)
+
+
+def test_wherever_sb3_builds_a_network_ours_is_the_same() -> None:
+    floats = Frames(gymnasium.spaces.Box(0, 1, (4, 40, 40), np.float32))
+    model = PPO("CnnPolicy", floats, policy_kwargs={"normalize_images": False}, n_steps=8, batch_size=8)
+    assert type(model.policy.features_extractor) is NatureCNN
+
+    class Own(ActorCriticCnnPolicy):
+        def __init__(self, *arguments, **keywords):
+            super().__init__(*arguments, **{**keywords, "features_extractor_class": FlattenExtractor})
+
+    board = Frames(gymnasium.spaces.Box(0, 1, (10, 10, 4), bool))
+    assert type(PPO(Own, board, n_steps=8, batch_size=8).policy.features_extractor) is FlattenExtractor
+
+
+class Wider(NatureCNN):
+    """Looks like NatureCNN and is none."""
+
+
+def test_a_subclass_of_a_known_module_is_not_taken_for_it() -> None:
+    settings = {"policy_kwargs": {"features_extractor_class": Wider}}
+    with pytest.raises(ValueError, match="features: the features extractor Wider is not understood"):
+        build("nature", interventions=[GXD()], **settings)
+    build("nature", **settings).learn(64)  # without interventions it is SB3
+
+    class OwnHeads(ActorCriticPolicy):
+        def _build_mlp_extractor(self) -> None:
+            super()._build_mlp_extractor()
+            self.mlp_extractor.__class__ = type("Skipping", (MlpExtractor,), {})
+
+    with pytest.raises(ValueError, match="actor: Skipping is not understood"):
+        PPO(OwnHeads, world("mlp"), interventions=[GXD()])
+
+
+def test_one_intervention_must_stand_in_a_list() -> None:
+    with pytest.raises(ValueError, match=r"interventions is one gxd; give a list"):
+        build("mlp", interventions=GXD())
 
 
 def test_the_first_convolution_sees_a_pixel_of_channel_nine_in_its_place() -> None:

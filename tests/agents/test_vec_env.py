@@ -61,22 +61,28 @@ def test_another_autoreset_is_refused(mode: AutoresetMode) -> None:
 
 
 def test_attributes_of_the_stream_and_of_its_games() -> None:
-    env = VectorEnvAdapter(envs.make("breakout", n_envs=3, boundary="revealed"))
-    assert env.get_attr("boundary") == ["revealed"] * 3
-    assert env.get_attr("boundary", indices=[1]) == ["revealed"]
-    assert env.render_mode is None
-    assert not env.has_attr("nonsense")
+    stream = VectorEnvAdapter(envs.make("breakout", n_envs=3, boundary="revealed"))
+    assert stream.get_attr("boundary") == ["revealed"] * 3
+    assert stream.get_attr("boundary", indices=[1]) == ["revealed"]
+    assert stream.get_attr("episode_limit") == [2500] * 3
+    assert [space.shape for space in stream.get_attr("observation_space")] == [(10, 10, 10)] * 3
+    assert stream.env_method("get_state", indices=1)[0]["game"] == "breakout"
+    assert stream.render_mode is None
+    assert not stream.has_attr("nonsense")
+    assert stream.env_is_wrapped(TimeLimit) == [False] * 3
+
+
+def test_attributes_and_methods_of_chosen_games() -> None:
     games = VectorEnvAdapter(sync())
     games.reset()
-    assert len(games.get_attr("kinematics_integrator")) == 3
-    games.set_attr("force_mag", 3.0)
-    assert games.get_attr("force_mag", indices=2) == [3.0]
+    assert games.get_attr("force_mag") == [10.0] * 3
+    games.set_attr("force_mag", 3.0, indices=[0, 2])
+    assert games.get_attr("force_mag") == [3.0, 10.0, 3.0]
+    games.env_method("reset", seed=5, indices=[1])
+    assert [game.unwrapped.np_random_seed == 5 for game in games.venv.envs] == [False, True, False]
     assert games.env_method("has_wrapper_attr", "force_mag", indices=[0, 2]) == [True, True]
-    with pytest.raises(ValueError, match="force_mag can be set for all 3 environments"):
-        games.set_attr("force_mag", 1.0, indices=[0])
     assert games.env_is_wrapped(TimeLimit) == [True] * 3
     assert games.env_is_wrapped(Monitor, indices=[0]) == [False]
-    assert env.env_is_wrapped(TimeLimit) == [False] * 3
 
 
 def test_ppo_takes_a_vector_environment_and_monitors_it() -> None:

@@ -83,7 +83,7 @@ def test_interventions_get_their_arguments(config: Any) -> None:
         (gymnasium.spaces.Box(0, 1, (10, 10, 10), bool), "minatar_cnn"),
         (gymnasium.spaces.Box(0, 255, (84, 84, 4), np.uint8), "nature_cnn"),
         (gymnasium.spaces.Box(0, 255, (3, 64, 64), np.uint8), "nature_cnn"),
-        (gymnasium.spaces.Box(0, 255, (20, 20, 3), np.uint8), "flatten"),
+        (gymnasium.spaces.Box(0, 255, (20, 20, 3), np.uint8), "minatar_cnn"),
         (gymnasium.spaces.Box(0, 1, (84, 84, 3), np.float32), "flatten"),
         (gymnasium.spaces.Box(-1, 1, (4,), np.float32), "flatten"),
         (gymnasium.spaces.Discrete(16), "flatten"),

@@ -41,10 +41,12 @@ class Images(gymnasium.Env):
 class Pairs(Images):
     """The same images beside a vector, as a dict observation."""
 
-    observation_space = spaces.Dict({"image": Images.observation_space, "vector": spaces.Box(-1, 1, (3,), np.float32)})
+    observation_space = spaces.Dict(
+        {"a vector": spaces.Box(-1, 1, (3,), np.float32), "image": Images.observation_space}  # the image comes second
+    )
 
     def _observation(self) -> Any:
-        return {"image": super()._observation(), "vector": self.np_random.uniform(-1, 1, 3).astype(np.float32)}
+        return {"image": super()._observation(), "a vector": self.np_random.uniform(-1, 1, 3).astype(np.float32)}
 
 
 SHARED, SEPARATE = {"share_features_extractor": True}, {"share_features_extractor": False}

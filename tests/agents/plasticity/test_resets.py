@@ -26,6 +26,7 @@ class Regression:
         self.networks = {"net": Network("net", tuple(layers), tuple(self.module.parameters()))}
         self.optimizers = (torch.optim.Adam(self.module.parameters(), lr=rate),)
         self.seed, self.gradient_steps, self.num_timesteps = seed, 0, 0
+        self.device = torch.device("cpu")
         self.edits: list[tuple[int, Edit]] = []
         self.x, self.y = torch.randn(64, 4), torch.randn(64, 3)
         self.interventions = interventions
@@ -250,21 +251,123 @@ def test_seeds_differ_by_every_part_and_are_the_same_everywhere() -> None:
 def test_what_is_drawn_depends_on_the_runs_seed() -> None:
     drawn = []
     for seed in (1, 1, 2):
-        learner = Regression([GXD(rate=1.0, period=1, maturity=0, score_every=1)], seed=0)
-        learner.interventions[0]._seed = derive_seed(seed, "gxd")
+        learner = Regression([])  # the same weights and data for all
+        learner.seed, learner.interventions = seed, [GXD(rate=1.0, period=1, maturity=0, score_every=1)]
+        learner.interventions[0].attach(learner)
         learner.train(1)
         drawn.append(learner.module[0].weight.detach().clone())
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
 
 
+def test_a_reset_that_joins_a_trained_learner_waits_for_its_period_and_for_maturity() -> None:
+    learner = Regression([])
+    learner.train(25)
+    reset = GXD(rate=0.01, period=10, maturity=12, score_every=1)
+    learner.interventions = [reset]
+    reset.attach(learner)
+    for _ in range(30):
+        learner.train(1)
+    # Periods end at 30, 40 and 50; units are 12 steps old from 37 on.
+    assert learner.resets_at() == [40, 50]
+
+
+def test_a_score_that_is_not_finite_is_passed_over() -> None:
+    learner = Regression([GXD(rate=0.01, period=10, maturity=0, score_every=1)])
+    learner.train(9)
+    reset = learner.interventions[0]
+    before = reset.state_dict()["utility/net.0"]
+    for bad in (torch.nan, torch.inf):
+        taps = {"net.0": (torch.full((64, 20), bad), torch.ones(64, 20))}
+        reset.after_backward(Update(("net",), None, {}, None, 0.0, 9, taps))
+    assert torch.equal(reset.state_dict()["utility/net.0"], before)
+    learner.train(1)
+    assert learner.count() == 4
+
+
+def test_units_without_a_score_do_not_move_the_threshold() -> None:
+    """Half the layer is new and unscored when the others, all alike, are looked at: none is below half the mean."""
+    learner = Regression([ReGraMa(tau=0.9, period=2, maturity=0, cap=1.0)])
+    reset = learner.interventions[0]
+    reset.score = lambda layer, update: torch.ones(layer.units)
+    learner.train(1)
+    reset.on_surgery(Edit({"net.0": torch.arange(20) < 10, "net.1": torch.arange(20) < 10}))
+    reset.score = lambda layer, update: None
+    learner.train(1)
+    assert len(learner.edits) == 1
+    assert learner.count() == 0
+
+
+def test_layers_without_a_signal_are_told() -> None:
+    reset = GXD(rate=0.5, period=2, maturity=0, score_every=1)
+    learner = Regression([reset])
+    assert reset.metrics() == {"gxd/net/no_signal": 0.0}
+    learner.train(2)
+    assert reset.metrics() == {"gxd/net/no_signal": 0.0}
+    learner = Regression([reset])
+    learner.y = learner.module(learner.x).detach()
+    for _ in range(3):
+        learner.train(2)
+    assert reset.metrics() == {"gxd/net/no_signal": 6.0}  # two layers, three selections
+
+
+class HostWaitError(RuntimeError):
+    """A tensor's value was asked for on the host."""
+
+
+@pytest.mark.parametrize("reset", [
+    lambda: GXD(rate=0.05, period=1, maturity=2, score_every=1),
+    lambda: ReDo(tau=0.5, period=1),
+    lambda: ReGraMa(tau=0.9, period=1, maturity=2),
+])  # fmt: skip
+def test_nothing_waits_for_the_device(reset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With early exits off no hook looks at a tensor's value; the result is that with early exits on."""
+
+    def run(watched: bool) -> dict[str, torch.Tensor]:
+        learner = Regression([reset()])
+        for name in ("after_backward", "after_step", "after_update"):
+            hook = getattr(learner.interventions[0], name)
+
+            def guarded(*arguments, hook=hook):
+                with monkeypatch.context() as patch:
+                    if watched:
+                        patch.setattr("agents.plasticity.surgery.may_branch", lambda device: False)
+                        for method in (
+                            "item",
+                            "tolist",
+                            "nonzero",
+                            "cpu",
+                            "__bool__",
+                            "__int__",
+                            "__float__",
+                            "__index__",
+                        ):
+                            patch.setattr(torch.Tensor, method, refuse)
+                    hook(*arguments)
+
+            setattr(learner.interventions[0], name, guarded)
+        learner.train(8)
+        assert learner.count() > 0
+        return {key: tensor.clone() for key, tensor in learner.module.state_dict().items()}
+
+    def refuse(*arguments, **keywords):
+        raise HostWaitError
+
+    free, watched = run(False), run(True)
+    assert all(torch.equal(free[key], watched[key]) for key in free)
+
+
 WRONG = [
-    (lambda: GXD(period=0), "period is 0; give a number of gradient steps of at least 1"),
+    (lambda: GXD(period=0), "period is 0; give a whole number of gradient steps of at least 1"),
+    (lambda: GXD(period=2.5), r"period is 2\.5; give a whole number"),
+    (lambda: GXD(period="10"), "period is '10'; give a whole number"),
     (lambda: GXD(rate=1.5), r"rate is 1\.5; give a share of units per gradient step between 0 and 1"),
     (lambda: GXD(rate=float("nan")), "rate is nan"),
-    (lambda: GXD(maturity=-1), "maturity is -1; give a number of gradient steps of at least 0"),
+    (lambda: GXD(maturity=-1), "maturity is -1; give a whole number of gradient steps of at least 0"),
     (lambda: GXD(score_every=True), "score_every is True"),
-    (lambda: GXD(networks=[]), r"networks is \[\]; give the names of one network or more"),
+    (lambda: GXD(networks=[]), r"networks is \[\]; give a list of different networks"),
+    (lambda: GXD(networks="actor"), r"networks is 'actor'; give a list of different networks"),
+    (lambda: GXD(networks=["actor", "actor"]), r"networks is \['actor', 'actor'\]; give a list of different"),
     (lambda: ReDo(tau=-0.1), r"tau is -0\.1; give a threshold of at least 0"),
     (lambda: ReGraMa(cap=0), "cap is 0; give a share of a layer above 0"),
 ]
@@ -282,5 +385,8 @@ def test_arguments_build_the_same_again() -> None:
     assert GXD().arguments() == {
         "networks": None, "rate": 1e-4, "period": 1000, "maturity": 1000, "score_every": 16,
     }  # fmt: skip
-    assert ReDo().arguments()["tau"] == 0.025
-    assert ReGraMa().arguments()["tau"] == 0.01
+    assert ReDo().arguments() == {"networks": None, "tau": 0.025, "period": 1000, "maturity": 0, "allow_full": False}
+    assert ReGraMa().arguments() == {
+        "networks": None, "tau": 0.01, "period": 1000, "maturity": 1000, "score_every": 1, "cap": 0.05,
+    }  # fmt: skip
+    assert (GXD.decay, ReGraMa.decay) == (0.99, 0.9)

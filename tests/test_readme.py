@@ -1,0 +1,69 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(before: str) -> str:
+    """The text of the code block that follows `before`."""
+    found = re.search(re.escape(before) + r"\s*```\w*\n(.*?)```", README, re.DOTALL)
+    assert found, before
+    return found.group(1)
+
+
+def test_the_python_example_trains_resets_and_saves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = block("<!-- example -->")
+    assert len(code.strip().splitlines()) <= 14
+    for large, small in {
+        "500_000": "128", "n_envs=64": "n_envs=4", "n_steps=128": "n_steps=32", "batch_size=1024": "batch_size=16",
+        "GXD(rate=1e-4)": "GXD(rate=0.05, period=8, maturity=8, score_every=2)",
+    }.items():  # fmt: skip
+        assert large in code
+        code = code.replace(large, small)
+    monkeypatch.chdir(tmp_path)
+    variables: dict = {}
+    exec(compile(code, "README.md", "exec"), variables)
+    printed = capsys.readouterr().out
+    counts = variables["model"].units_reset()
+    assert str(counts) in printed
+    assert set(counts) == {"actor", "critic", "features"}
+    assert all(count > 0 for count in counts.values())
+    assert variables["model"].num_timesteps == 6 * 128
+    loaded = type(variables["model"]).load(tmp_path / "runs/python/model", device="cpu")
+    saved = variables["model"].policy.state_dict()
+    assert all(torch.equal(saved[name], tensor) for name, tensor in loaded.policy.state_dict().items())
+
+
+def test_the_shown_config_is_the_shipped_one() -> None:
+    assert block("<!-- config -->") == (ROOT / "configs/minatar3_ppo_gxd.yaml").read_text(encoding="utf-8")
+
+
+def test_the_shown_refusal_is_what_is_printed() -> None:
+    command, sentence = block("<!-- refusal -->").strip().splitlines()
+    words = command.removeprefix("$ crl ").split()
+    run = subprocess.run([sys.executable, "-m", "crl.cli", *words], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 2
+    assert run.stderr.strip() == sentence
+
+
+def test_the_table_gives_the_defaults() -> None:
+    from agents.plasticity.registry import INTERVENTIONS
+
+    for name, entry in INTERVENTIONS.items():
+        cells = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |")).split("|")
+        shown = {key: float(value) for key, value in re.findall(r"`(\w+)` ([\d.e-]+)", cells[3])}
+        defaults = entry.resolve()().arguments()
+        assert shown == {key: defaults[key] for key in shown}
+        assert set(defaults) - set(shown) <= {"networks", "allow_full"}
