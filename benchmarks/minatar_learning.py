@@ -68,7 +68,9 @@ def stock_env(game: str, n_envs: int = N_ENVS) -> Any:
     space = gymnasium.spaces.Box(0.0, 1.0, (10, 10, 10), dtype=bool)
 
     def pad(board: np.ndarray) -> np.ndarray:
-        return np.pad(board, ((0, 0), (0, 0), (0, 10 - board.shape[2])))
+        padded = np.zeros((10, 10, 10), bool)  # np.pad would cost as much as the game
+        padded[:, :, : board.shape[2]] = board
+        return padded
 
     def make() -> gymnasium.Env:
         name = f"MinAtar/{game.title().replace('_', '')}-v0"
@@ -95,23 +97,23 @@ def run_one(arm: str, game: str, seed: int, steps: int, path: Path) -> None:
     from stable_baselines3.common.callbacks import BaseCallback
 
     class Episodes(BaseCallback):
-        """(step, return, length) of every training episode."""
+        """(step, return) of every training episode."""
 
         def _init_callback(self) -> None:
-            self.rows: list[tuple[int, float, int]] = []
+            self.rows: list[tuple[int, float]] = []
 
         def _on_step(self) -> bool:
             self.rows += [
-                (self.num_timesteps, float(info["episode"]["r"]), int(info["episode"]["l"]))
-                for info in self.locals["infos"]
-                if "episode" in info
+                (self.num_timesteps, float(info["episode"]["r"])) for info in self.locals["infos"] if "episode" in info
             ]
             return True
 
     model, episodes, start = make_model(arm, game, seed), Episodes(), time.perf_counter()
     model.learn(steps, callback=episodes, log_interval=None)
     seconds = time.perf_counter() - start
-    last = [r for step, r, _ in episodes.rows if steps - LAST < step <= steps]
+    last = [r for step, r in episodes.rows if steps - LAST < step <= steps]
+    if not last:
+        raise SystemExit(f"no episode of {game} ended in the last {LAST:,} of {steps:,} steps; give more --steps")
     weights = {name: float(p.detach().double().abs().sum()) for name, p in model.policy.named_parameters()}
     result = {
         "arm": arm, "game": game, "seed": seed, "steps": steps, "seconds": seconds,
