@@ -1,7 +1,8 @@
 """Re-initialise units in place: the one implementation for every criterion.
 
-Parameters keep their identity, so optimizers and targets go on holding them. All incoming rows of all layers are
-redrawn before any outgoing column is zeroed: a column of a redrawn row must end as zero.
+Parameters keep their identity, so optimizers and targets go on holding them. Biases absorb what is asked of them while
+the old weights are there; then all incoming rows of all layers are redrawn before any outgoing column is zeroed,
+because a column of a redrawn row must end as zero.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def reset_units(
     masks: Mapping[str, Tensor],
     optimizers: Iterable[torch.optim.Optimizer],
     generator_for: Callable[[UnitLayer], torch.Generator],
+    means: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Give the masked units new incoming weights and no outgoing ones.
 
@@ -40,6 +42,9 @@ def reset_units(
             the tensor's unchanged entries (over all, where none is left), the step count as it was. (A second moment
             of 0 would give the new weights steps of three to seven times the learning rate.)
         generator_for: a CPU generator for a layer's new weights. Drawing on the CPU gives every device the same.
+        means: layer's name -> mean activation of each unit, (units,) or (units, positions) where a flattened
+            convolution is read: the consumers' biases absorb what the units contributed on average, so that a unit
+            of constant activation is replaced without changing the outputs. None: it is lost.
     """
     touched: dict[Tensor, Tensor] = {}
 
@@ -48,6 +53,10 @@ def reset_units(
 
     if may_branch(layers[0].producer.weight.device):
         layers = [layer for layer in layers if masks[layer.name].any()]
+    if means is not None:
+        for layer in layers:
+            for consumer in layer.consumers:
+                consumer.absorb(masks[layer.name], means[layer.name])
     for layer in layers:
         mask, producer = masks[layer.name], layer.producer
         weight, bias = layer.init.draw(producer, generator_for(layer))

@@ -58,6 +58,7 @@ class Consumer:
     """A weight that reads a layer's units: unit i feeds the `block` columns from ``start + i * block`` on (axis 1)."""
 
     weight: Tensor
+    bias: Tensor | None = None
     start: int = 0
     block: int = 1
 
@@ -66,6 +67,21 @@ class Consumer:
         spread = mask.repeat_interleave(self.block)
         piece = self.weight[:, self.start : self.start + len(spread)]
         return piece, spread.view(1, -1, *[1] * (piece.dim() - 2))
+
+    def absorb(self, mask: Tensor, means: Tensor) -> None:
+        """Add what masked units contribute on average to the bias, so that it stays when their columns are zeroed.
+
+        Exact for linear layers and for convolutions without padding; a consumer without a bias absorbs nothing.
+
+        Args:
+            mask: (units,) bool.
+            means: mean activation of each unit, (units,), or at each of its `block` positions, (units, block).
+        """
+        if self.bias is not None:
+            piece, columns = self.columns(mask)
+            spread = means.repeat_interleave(self.block) if means.dim() == 1 else means.flatten()
+            kept = torch.where(columns.flatten(), spread, 0).view_as(columns)
+            self.bias.add_((piece * kept).flatten(1).sum(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,4 +205,4 @@ def _consumer(name: str, stage: _Stage, reader: Producer, start: int, *, alone: 
         block = inputs // units
     if start + units * block > inputs or (alone and units * block != inputs):
         raise ValueError(f"{name}: {reader} has {inputs} inputs and cannot read {units} units from column {start} on")
-    return Consumer(reader.weight, start, block)
+    return Consumer(reader.weight, reader.bias, start, block)

@@ -125,8 +125,8 @@ def test_resets_act_on_every_network(kind: str, reset: str) -> None:
 
 @pytest.mark.parametrize("reset", NEVER)
 def test_a_reset_that_never_fires_changes_nothing(kind: str, reset: str) -> None:
-    plain = build(kind).learn(256)
-    watched = build(kind, interventions=[NEVER[reset]()]).learn(256)
+    plain = build(kind, n_envs=4).learn(256)
+    watched = build(kind, n_envs=4, interventions=[NEVER[reset]()]).learn(256)
     assert_same(parameters(plain), parameters(watched))
 
 

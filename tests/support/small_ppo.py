@@ -64,20 +64,20 @@ KINDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def world(kind: str) -> VecEnv:
-    """Two games of that kind, as SB3 takes them."""
+def world(kind: str, n_envs: int = 2) -> VecEnv:
+    """Games of that kind, as SB3 takes them."""
     env = KINDS[kind]["env"]
-    return PPO._wrap_env(envs.make(env, n_envs=2)) if isinstance(env, str) else make_vec_env(env, n_envs=2)
+    return PPO._wrap_env(envs.make(env, n_envs=n_envs)) if isinstance(env, str) else make_vec_env(env, n_envs=n_envs)
 
 
-def build(kind: str, cls: type = PPO, seed: int = 5, **arguments: Any) -> Any:
-    """A small PPO of that kind, ours or stock: 2 games, rollouts of 64 transitions, 8 gradient steps in an update."""
+def build(kind: str, cls: type = PPO, seed: int = 5, n_envs: int = 2, **arguments: Any) -> Any:
+    """A small PPO of that kind, ours or stock: rollouts of 64 transitions, 8 gradient steps in an update."""
     policy_kwargs = {k: v for k, v in KINDS[kind].items() if k not in ("policy", "env", "use_sde")}
     settings = {
-        "n_steps": 32, "batch_size": 16, "n_epochs": 2, "device": "cpu", "seed": seed,
+        "n_steps": 64 // n_envs, "batch_size": 16, "n_epochs": 2, "device": "cpu", "seed": seed,
         "use_sde": KINDS[kind].get("use_sde", False), "policy_kwargs": policy_kwargs,
     }  # fmt: skip
-    return cls(KINDS[kind]["policy"], world(kind), **{**settings, **arguments})
+    return cls(KINDS[kind]["policy"], world(kind, n_envs), **{**settings, **arguments})
 
 
 def parameters(model: Any) -> dict[str, Tensor]:

@@ -73,6 +73,26 @@ def test_silent_units_are_replaced_without_changing_an_output_by_a_bit(trained) 
         assert torch.equal(biases, torch.zeros_like(biases))
 
 
+def test_units_of_constant_activation_are_replaced_by_their_mean(trained) -> None:
+    """METHODS: mean reference. Rows of zeros make activations constant; the consumers' biases take them over."""
+    batch, layers = probe(trained), all_layers(trained)
+    for layer in layers:
+        original = copy.deepcopy(trained.policy.state_dict())
+        mask = torch.arange(layer.units) % 3 == 0
+        with torch.no_grad():
+            layer.producer.weight[mask] = 0.0
+            layer.producer.bias[mask] = torch.rand(int(mask.sum()), generator=seeded(layer)) + 0.5
+            with Taps([layer]) as taps:
+                before = {name: out.clone() for name, out in trained.outputs(batch).items()}
+        means = taps.activations[layer.name].transpose(0, 1).flatten(1).mean(1)
+        masks = no_units(layers)
+        masks[layer.name] = mask
+        reset_units(layers, masks, trained.optimizers, seeded, means={layer.name: means for layer in layers})
+        for name, out in trained.outputs(batch).items():
+            torch.testing.assert_close(out, before[name], rtol=0, atol=1e-6)  # of terms of about 1
+        trained.policy.load_state_dict(original)
+
+
 def test_only_the_masked_units_rows_and_columns_change(trained) -> None:
     layers = all_layers(trained)
     masks = no_units(layers)

@@ -76,3 +76,18 @@ def test_a_consumer_spreads_a_mask_over_blocks() -> None:
     piece, columns = consumer.columns(torch.tensor([True, False]))
     assert piece.shape == (2, 6)
     assert columns.tolist() == [[True, True, True, False, False, False]]
+
+
+def test_a_bias_absorbs_the_mean_of_masked_units() -> None:
+    weight = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
+    mask = torch.tensor([False, True])
+    consumer = Consumer(weight, torch.tensor([0.5, 0.0]), block=2)
+    consumer.absorb(mask, torch.tensor([100.0, 10.0]))
+    assert consumer.bias.tolist() == [0.5 + 10 * (3 + 4), 10 * (7 + 8)]
+    by_position = Consumer(weight, torch.zeros(2), block=2)
+    by_position.absorb(mask, torch.tensor([[100.0, 100.0], [10.0, 1.0]]))
+    assert by_position.bias.tolist() == [30 + 4, 70 + 8]
+    kernel = Consumer(torch.ones(3, 2, 2, 2), torch.zeros(3))
+    kernel.absorb(mask, torch.tensor([7.0, 5.0]))
+    assert kernel.bias.tolist() == [20.0] * 3
+    Consumer(weight, block=2).absorb(mask, torch.tensor([1.0, 1.0]))  # no bias, nothing to do
