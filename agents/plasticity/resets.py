@@ -6,7 +6,6 @@ All periods and ages are gradient steps of the optimizer that trains the network
 from __future__ import annotations
 
 import hashlib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
@@ -15,63 +14,15 @@ from torch import Tensor
 
 from agents.plasticity import criteria
 from agents.plasticity.protocols import Edit, Intervention, Learner, Update
+from agents.plasticity.selections import has_signal, select_below, select_lowest_rate
 from agents.plasticity.surgery import reset_units
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import UnitLayer
-
-NO_SIGNAL = 1e-12  # a layer whose mean utility is below this ranks nothing
 
 
 def derive_seed(*parts: object) -> int:
     """A seed of 63 bits that depends on all parts, the same in every process."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
-
-
-def select_lowest_rate(utility: Tensor, eligible: Tensor, accumulated: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Continual backprop's selection: the lowest of the eligible units, as many as have accumulated.
-
-    Args:
-        utility: (units,), low is worthless.
-        eligible: (units,) bool.
-        accumulated: scalar, the fraction of a unit that earlier selections left over.
-        share: of the eligible units, what has fallen due since.
-
-    Returns:
-        mask (units,) and what is left over. Without a signal nothing is selected and nothing accumulates.
-    """
-    due = torch.where(_has_signal(utility), accumulated + share * eligible.sum(), accumulated)
-    whole = due.floor()
-    mask = (_rank(utility, eligible) < whole) & eligible & _has_signal(utility)
-    return mask, due - whole
-
-
-def select_below(utility: Tensor, eligible: Tensor, tau: float, cap: float = 1.0, allow_full: bool = False) -> Tensor:
-    """ReDo's selection: units whose utility over the layer's mean is at most tau, the lowest first up to a cap.
-
-    Args:
-        utility: (units,), low is worthless.
-        eligible: (units,) bool.
-        tau: threshold on the layer-normalised utility.
-        cap: largest share of the layer, rounded up to whole units.
-        allow_full: also redraw a layer whose utilities are all zero; else that layer, which ranks nothing, is left.
-
-    Returns:
-        mask (units,).
-    """
-    low = eligible & (criteria.normalized(utility) <= tau)
-    most = math.ceil(cap * len(utility))
-    mask = low & (_rank(utility, low) < most)
-    return mask if allow_full else mask & _has_signal(utility)
-
-
-def _rank(utility: Tensor, among: Tensor) -> Tensor:
-    """Each unit's place in ascending order among some; the others come last."""
-    return torch.where(among, utility, torch.inf).argsort(stable=True).argsort()
-
-
-def _has_signal(utility: Tensor) -> Tensor:
-    mean = utility.mean()
-    return (mean > NO_SIGNAL) & mean.isfinite()
 
 
 class UnitReset(Intervention, ABC):
@@ -187,7 +138,7 @@ class UnitReset(Intervention, ABC):
             utility = torch.where(scored, utility, average)
             eligible = scored & (self._steps[layer.network] - self._born[layer.name] >= self.maturity)
             masks[layer.name] = self.select(layer, utility, eligible, steps[layer.network])
-            self._silent[layer.network] += ~_has_signal(utility)
+            self._silent[layer.network] += ~has_signal(utility)
         reset_units(layers, masks, self._learner.optimizers, self._generator)
         edit = Edit(masks)
         self.on_surgery(edit)

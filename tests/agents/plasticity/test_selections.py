@@ -2,7 +2,7 @@
 
 import torch
 
-from agents.plasticity.resets import select_below, select_lowest_rate
+from agents.plasticity.selections import select_below, select_lowest_rate
 
 ALL = torch.ones(5, dtype=torch.bool)
 
