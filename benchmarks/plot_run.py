@@ -12,6 +12,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from crl.monitoring import tag_of
+
 
 def rows_of(path: Path) -> list[dict[str, float]]:
     """A row of numbers per log row; empty cells are left out."""
@@ -26,14 +28,14 @@ def draw(run: Path, out: Path) -> None:
     figure, axes = plt.subplots(
         len(tasks) + 1, 1, sharex=True, figsize=(9, 1.5 * len(tasks) + 1.6), layout="constrained"
     )
-    colors = dict(zip(tasks, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
+    colors = {task: f"C{number}" for number, task in enumerate(tasks)}
     for axis, task in zip(axes, tasks, strict=False):
         visits = [visit for visit in results["visits"] if visit["task"] == task]
         for visit in visits:
             inside = [r for r in rows if visit["start"] < r["time/total_timesteps"] <= visit["start"] + visit["steps"]]
-            seen = [r for r in inside if f"task/{task}/ep_rew_mean" in r]
+            seen = [r for r in inside if f"task/{tag_of(task)}/ep_rew_mean" in r]
             steps = [r["time/total_timesteps"] / 1e6 for r in seen]
-            axis.plot(steps, [r[f"task/{task}/ep_rew_mean"] for r in seen], color=colors[task])
+            axis.plot(steps, [r[f"task/{tag_of(task)}/ep_rew_mean"] for r in seen], color=colors[task])
         axis.set_ylabel(f"{task.replace('_', ' ')}\nmean return")
         axis.set_ylim(bottom=0)
     networks = list(results["resets"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
 
-REFUSED = 2
+REFUSED, INTERRUPTED = 2, 130
 
 app = typer.Typer(
     help="Train reinforcement-learning agents that keep learning while the world changes.",
@@ -34,7 +37,7 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY.SUB=VALUE]...",
+            metavar="KEY.SUB=VALUE",
             help="Changes to the config, such as stream.steps_per_task=20000 interventions.0.rate=1e-3 seed=3.",
             show_default=False,
         ),
@@ -83,8 +86,14 @@ def _lines(kind: Kind) -> dict[str, str]:
     return {name: entry.summary for name, entry in entries.items()}
 
 
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    os._exit(INTERRUPTED)
+
+
 def main() -> None:
     """Entry point of `crl`."""
+    # Until a run's folder exists there is nothing to save. Not by an exception: minatar's imports catch all of them.
+    signal.signal(signal.SIGINT, _leave)
     app()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import platform
@@ -43,6 +44,7 @@ def create(config: RunConfig) -> Path:
     """
     runs = Path(config.runs)
     name = f"{run_name(config)}__{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    missing = list(itertools.takewhile(lambda path: not path.exists(), (runs, *runs.parents)))
     try:
         runs.mkdir(parents=True, exist_ok=True)
         for suffix in itertools.chain([""], (f"-{n}" for n in itertools.count(2))):
@@ -53,6 +55,9 @@ def create(config: RunConfig) -> Path:
                 continue
             return folder
     except OSError as error:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                made.rmdir()
         raise ConfigError(f"runs={str(runs)!r} cannot be written ({error.strerror}); give another folder") from None
     raise AssertionError("unreachable: the suffixes have no end")
 
@@ -66,7 +71,7 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def versions(threads: int) -> str:
+def versions(threads: int, device: str) -> str:
     """What the numbers of a run depend on beside its config, a line each."""
     lines = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -77,4 +82,5 @@ def versions(threads: int) -> str:
     lines["platform"] = platform.platform()
     lines["cpus"] = str(os.cpu_count())
     lines["threads"] = str(threads)
+    lines["device"] = device
     return "".join(f"{name} {value}\n" for name, value in lines.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections import defaultdict, deque
 from statistics import fmean
@@ -17,6 +16,7 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from agents import PPO
 from agents.plasticity.diagnostics import measure
+from crl.screen import is_terminal, say
 from envs import TaskStream
 
 WINDOW = 100  # episodes that the running means are over
@@ -45,10 +45,13 @@ class TaskCallback(BaseCallback):
         self.lengths: deque[int] = deque(maxlen=WINDOW)
         self.late_returns: dict[int, list[float]] = defaultdict(list)
         """Segment's index -> returns of the episodes that ended in its last tenth."""
+        self.last_returns: dict[int, list[float]] = {}
+        """Segment's index -> returns of its last episodes, at most `WINDOW`; of segments that have ended."""
 
     def _on_step(self) -> bool:
         infos: list[dict[str, Any]] = self.locals["infos"]
         if infos[0]["segment"] != self.segment.index:
+            self.last_returns[self.segment.index] = list(self.returns)
             self.segment = self.stream.segment(infos[0]["segment"])
             self.returns.clear()
             self.lengths.clear()
@@ -78,10 +81,15 @@ class TaskCallback(BaseCallback):
         return fmean(self.returns) if self.returns else None
 
     def visits(self) -> list[dict[str, Any]]:
-        """One entry per segment: its place in the stream, and the mean return over its last tenth."""
+        """One entry per segment: its place in the stream, and its mean return.
+
+        The mean is over the episodes that ended in its last tenth or, where none did, over its last ones.
+        """
         entries = []
+        ended = {**self.last_returns, self.segment.index: list(self.returns)}
         for index in range(self.stream.n_segments):
-            segment, returns = self.stream.segment(index), self.late_returns.get(index, [])
+            segment, late = self.stream.segment(index), self.late_returns.get(index, [])
+            returns = late or ended.get(index, [])
             entries.append(
                 {
                     "task": segment.task.name,
@@ -91,6 +99,7 @@ class TaskCallback(BaseCallback):
                     "steps": segment.steps,
                     "mean_return": fmean(returns) if returns else None,
                     "episodes": len(returns),
+                    "over": "last tenth" if late else "last episodes",
                 }
             )
         return entries
@@ -144,8 +153,8 @@ class PlasticityCallback(BaseCallback):
 
 
 def _chart(tags: list[str]) -> list[Any]:
-    # TensorBoard takes each tag as a regular expression; its writer replaces what is no word character by "_".
-    return ["Multiline", [re.escape(re.sub(r"[^-/\w.]", "_", tag)) for tag in tags]]
+    # TensorBoard takes each tag as a regular expression.
+    return ["Multiline", [re.escape(tag) for tag in tags]]
 
 
 class ProgressCallback(BaseCallback):
@@ -160,7 +169,7 @@ class ProgressCallback(BaseCallback):
         self._tasks = tasks
         self._started = 0.0
         self._ended = -1  # index of the last segment whose line is printed
-        self._bar = _bar() if sys.stdout.isatty() else None
+        self._bar = _bar() if is_terminal() else None
 
     def _on_training_start(self) -> None:
         self._started = time.perf_counter()
@@ -179,7 +188,7 @@ class ProgressCallback(BaseCallback):
             self._ended = segment.index
             seconds = time.perf_counter() - self._started
             place = f"segment {segment.index + 1}/{self._tasks.stream.n_segments} {segment.task.name}"
-            print(f"{place}: done at {steps:,} steps, return {text}, {seconds:.0f} s", flush=True)
+            say(f"{place}: done at {steps:,} steps, return {text}, {seconds:.0f} s")
         return True
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -26,6 +27,7 @@ from crl.checkpoint import save_policy
 from crl.config import RunConfig, config_hash, to_yaml
 from crl.models import build
 from crl.monitoring import PlasticityCallback, ProgressCallback, TaskCallback
+from crl.screen import is_terminal, say, tolerant
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -46,7 +48,7 @@ class Interrupt:
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         # os.write, because a handler may come while print holds the stream.
         if self.asked:
-            if sys.stdout.isatty():
+            if is_terminal():
                 os.write(1, b"\x1b[?25h")  # the progress bar hides the cursor
             os._exit(INTERRUPTED)
         self.asked = True
@@ -96,10 +98,10 @@ def train(config: RunConfig, command: Sequence[str]) -> int:
     with Interrupt() as interrupt:
         folder = folders.create(config)
         if env.rounding is not None:
-            print(env.rounding)
-        print(f"run folder: {folder}", flush=True)
+            say(env.rounding)
+        say(f"run folder: {folder}")
         try:
-            _describe(config, folder, command, threads)
+            _describe(config, folder, command, folders.versions(threads, str(model.device)))
             results = _learn(config, model, env, folder, interrupt)
             _save(config, model, folder)
             results["seconds"] = time.perf_counter() - started
@@ -111,19 +113,21 @@ def train(config: RunConfig, command: Sequence[str]) -> int:
             return FAILED
         finally:
             env.close()
-    reports.show(results)
+    with tolerant():
+        reports.show(results)
     return INTERRUPTED if results["status"] == "interrupted" else DONE
 
 
 def _one_line(message: object) -> str:
-    return " ".join(str(message).split())
+    return shorten(str(message), 300, placeholder=" ...")
 
 
-def _describe(config: RunConfig, folder: Path, command: Sequence[str], threads: int) -> None:
+def _describe(config: RunConfig, folder: Path, command: Sequence[str], versions: str) -> None:
     """The files that say what was run, and how."""
     (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    (folder / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8")
-    (folder / "versions.txt").write_text(folders.versions(threads), encoding="utf-8")
+    # A path need not be valid text.
+    (folder / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8", errors="surrogateescape")
+    (folder / "versions.txt").write_text(versions, encoding="utf-8")
 
 
 def _learn(
@@ -156,4 +160,6 @@ def _learn(
 
 def _save(config: RunConfig, model: PPO, folder: Path) -> None:
     save_policy(model, folder / "checkpoints" / str(model.num_timesteps), {"config.yaml": to_yaml(config)})
-    model.save(folder / "model.zip")
+    unfinished = folder / ".model.zip"
+    model.save(unfinished)
+    unfinished.replace(folder / "model.zip")

@@ -69,3 +69,10 @@ def test_the_table_gives_the_defaults() -> None:
         defaults = entry.resolve()().arguments()
         assert shown == {key: defaults[key] for key in shown}
         assert set(defaults) - set(shown) <= {"networks", "allow_full"}
+
+
+def test_every_file_that_is_linked_is_there() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"):
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).is_file(), f"{page.name}: {link}"
+    assert not re.search(r"^[A-Z]{5,}$", README, re.MULTILINE)  # no text that is still to come

@@ -55,6 +55,13 @@ def test_check_makes_nothing(tmp_path: Path) -> None:
             folder.check_writable(tmp_path / name)
 
 
+def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+    name = tmp_path / "a" / "b" / ("x" * 300)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        folder.create(load(CONFIG, [f"runs={name}"]))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_folder_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
@@ -72,9 +79,10 @@ def test_threads_are_given_or_those_of_the_process(monkeypatch: pytest.MonkeyPat
 
 
 def test_versions() -> None:
-    lines = dict(line.split(" ", 1) for line in folder.versions(3).splitlines())
+    lines = dict(line.split(" ", 1) for line in folder.versions(3, "cuda:1").splitlines())
     assert [*lines] == [
         "python", "torch", "stable-baselines3", "gymnasium", "minatar", "numpy", "crl", "platform", "cpus", "threads",
+        "device",
     ]  # fmt: skip
-    assert (lines["threads"], lines["cpus"]) == ("3", str(os.cpu_count()))
+    assert (lines["threads"], lines["device"], lines["cpus"]) == ("3", "cuda:1", str(os.cpu_count()))
     assert all(lines.values())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.logger import Logger, configure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crl.monitoring import ProgressCallback, TaskCallback, tag_of
+from crl.monitoring import ProgressCallback, TaskCallback, _chart, tag_of
 from envs import TaskStream
 from envs.task import task_from
 
@@ -89,6 +92,32 @@ def test_result_of_a_visit_is_its_last_tenth() -> None:
         ("asterix", 2, 60, None, 0),
     ]
     assert played.callback.mean_return() is None
+
+
+def test_a_visit_without_late_episodes_shows_its_last_ones() -> None:
+    played = Played(steps_per_task=20, cycles=2)
+    played.step(3.0, 5.0)
+    for _ in range(9):
+        played.step()
+    for _ in range(10):
+        played.step()  # asterix: no episode ends at all
+    played.step(8.0)  # breakout again, and the run stops here
+    found = [(v["mean_return"], v["episodes"], v["over"]) for v in played.callback.visits()]
+    none = (None, 0, "last episodes")
+    assert found == [(4.0, 2, "last episodes"), none, (8.0, 1, "last episodes"), none]
+
+
+def test_the_dashboard_finds_tags_of_tasks_with_arguments(tmp_path: Path) -> None:
+    tag = f"task/{tag_of('Pendulum-v1(g=5.0, mode=[a]*)')}/ep_rew_mean"
+    logger = configure(str(tmp_path), ["tensorboard"])
+    logger.record(tag, 1.0)
+    logger.dump(1)
+    logger.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    kind, patterns = _chart([tag])
+    assert kind == "Multiline"
+    assert [name for name in events.Tags()["scalars"] if re.fullmatch(patterns[0], name)] == [tag]
 
 
 def test_progress_prints_a_line_when_a_segment_ends(capsys: pytest.CaptureFixture[str]) -> None:
