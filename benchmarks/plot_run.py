@@ -45,6 +45,7 @@ def draw(run: Path, out: Path) -> None:
         heights = [row.get(f"reset/{network}/units", 0.0) for row in rows]
         axes[-1].bar(steps, heights, width=0.012 * steps[-1] / 3, bottom=bottom, color=shade, label=network)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    axes[-1].set_ylim(0, 1.5 * max(bottom, default=1.0) or 1.0)  # room for the legend
     axes[-1].legend(loc="upper right", fontsize="small", ncols=3)
     axes[-1].set_ylabel("units reset")
     axes[-1].set_xlabel("million steps")
