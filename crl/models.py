@@ -13,20 +13,21 @@ from torch import nn
 
 import envs
 from agents import AGENTS, PPO
+from agents.learner import NATURE_CNN_MINIMUM
 from agents.networks import MinAtarCNN
 from agents.plasticity.registry import INTERVENTIONS
-from crl.config import ConfigError, Linear, PPOConfig, RunConfig
-from crl.config.schema import NetArch
-
-Features = Literal["flatten", "nature_cnn", "minatar_cnn"]
+from crl.config import ConfigError, Linear, PPOConfig, RunConfig, StreamConfig
+from crl.config.messages import shown
+from crl.config.schema import Features, NetArch
 
 EXTRACTORS: dict[Features, type[BaseFeaturesExtractor]] = {
     "flatten": FlattenExtractor,
     "nature_cnn": NatureCNN,
     "minatar_cnn": MinAtarCNN,
 }
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+BOARD_MINIMUM = 3  # pixels: the kernel of MinAtarCNN
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
-NATURE_SIDE = 36  # the smallest image that NatureCNN's three convolutions leave a pixel of
 # Hidden layers of actor and critic, and their activation, where the config gives none: SB3's, or MinAtarCNN's own.
 HEADS: dict[Features, tuple[tuple[int, ...], Literal["relu", "tanh"]]] = {
     "flatten": ((64, 64), "tanh"),
@@ -43,9 +44,23 @@ def build(config: RunConfig) -> tuple[RunConfig, PPO, envs.StreamVectorEnv]:
             fit it.
     """
     _check_device(config.device)
+    try:
+        return _build(config)
+    except MemoryError as error:
+        raise ConfigError(
+            f"agent.n_envs={config.agent.n_envs} games and rollouts of agent.n_steps={config.agent.n_steps} steps of "
+            "each do not fit in memory; lower one of them"
+        ) from error
+
+
+def _build(config: RunConfig) -> tuple[RunConfig, PPO, envs.StreamVectorEnv]:
     env = _stream(config)
     try:
+        _check_spaces(config.stream, env)
         config = config.model_copy(update={"agent": _resolved(config.agent, env.single_observation_space)})
+        problem = config.networks_problem()
+        if problem is not None:
+            raise ConfigError(problem)
         return config, _model(config, env), env
     except BaseException:
         env.close()
@@ -80,12 +95,33 @@ def _stream(config: RunConfig) -> envs.StreamVectorEnv:
         raise ConfigError(f"stream.{'tasks' if stream.name is None else 'name'}: {error}") from error
 
 
+def _check_spaces(stream: StreamConfig, env: envs.StreamVectorEnv) -> None:
+    observations, actions = env.single_observation_space, env.single_action_space
+    if not isinstance(observations, ARRAYS):
+        raise ConfigError(
+            f"{_given(stream)} has observations {observations}, which are not supported; "
+            "wrap the environment to give one array"
+        )
+    if not isinstance(actions, ARRAYS):
+        raise ConfigError(
+            f"{_given(stream)} has actions {actions}, which are not supported; "
+            "wrap the environment to take one array or number"
+        )
+    if isinstance(actions, spaces.Box) and not actions.is_bounded():
+        raise ConfigError(
+            f"{_given(stream)} has actions {actions} without finite bounds, which are not supported; "
+            "wrap the environment to give its actions a finite low and high"
+        )
+
+
+def _given(stream: StreamConfig) -> str:
+    return f"stream.tasks={shown(stream.tasks)}" if stream.name is None else f"stream.name={shown(stream.name)}"
+
+
 def _resolved(agent: PPOConfig, space: spaces.Space[Any]) -> PPOConfig:
     """The agent with features, layers and activation as the observations ask for."""
-    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        raise ConfigError(f"stream: observations {space} are not supported; wrap the environment to give one array")
     features = agent.features or _features_of(space)
-    fits = {"flatten": True, "nature_cnn": _fits_nature_cnn(space), "minatar_cnn": len(space.shape or ()) == 3}
+    fits = {"flatten": True, "nature_cnn": _fits_nature_cnn(space), "minatar_cnn": _fits_minatar_cnn(space)}
     if not fits[features]:
         others = " or ".join(name for name, right in fits.items() if right)
         raise ConfigError(
@@ -104,12 +140,18 @@ def _resolved(agent: PPOConfig, space: spaces.Space[Any]) -> PPOConfig:
 def _features_of(space: spaces.Space[Any]) -> Features:
     if _fits_nature_cnn(space):
         return "nature_cnn"
-    board = len(space.shape or ()) == 3 and (space.dtype == bool or is_image_space(space))
-    return "minatar_cnn" if board else "flatten"
+    board = space.dtype == bool or is_image_space(space)
+    return "minatar_cnn" if board and _fits_minatar_cnn(space) else "flatten"
 
 
 def _fits_nature_cnn(space: spaces.Space[Any]) -> bool:
-    return isinstance(space, spaces.Box) and is_image_space(space) and sorted(space.shape)[-2] >= NATURE_SIDE
+    return isinstance(space, spaces.Box) and is_image_space(space) and sorted(space.shape)[-2] >= NATURE_CNN_MINIMUM
+
+
+def _fits_minatar_cnn(space: spaces.Space[Any]) -> bool:
+    shape = space.shape or ()
+    sides = sorted(shape)[1:] if is_image_space(space) else shape[:2]
+    return len(shape) == 3 and min(sides) >= BOARD_MINIMUM
 
 
 def _model(config: RunConfig, env: envs.StreamVectorEnv) -> PPO:
@@ -133,8 +175,14 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> PPO:
             seed=config.seed,
             device=config.device,
         )
-    except (ValueError, AssertionError) as error:  # SB3 asserts what it asks of spaces
-        raise ConfigError(str(error)) from error
+    except AssertionError as error:  # SB3 asserts what it asks of spaces
+        raise ConfigError(f"{_given(config.stream)} is not supported ({error}); wrap the environment") from error
+    except ValueError as error:
+        # An intervention's refusal begins with its name.
+        names = [intervention.name for intervention in config.interventions]
+        name = str(error).partition(":")[0]
+        key = f"interventions.{names.index(name)}" if name in names else "agent"
+        raise ConfigError(f"{key}: {error}") from error
     return model
 
 

@@ -3,8 +3,7 @@
 import difflib
 import operator
 from collections.abc import Iterable
-
-import numpy as np
+from numbers import Integral
 
 
 def check_int(key: str, value: object, minimum: int, remedy: str) -> int:
@@ -13,7 +12,7 @@ def check_int(key: str, value: object, minimum: int, remedy: str) -> int:
     Raises:
         ValueError: If it is not a whole number of at least ``minimum``; True and False are not numbers here.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(f"{key} must be a whole number of at least {minimum}, got {value!r}; {remedy}")
     return operator.index(value)
 
@@ -31,7 +30,13 @@ def check_choice(key: str, value: object, options: Iterable[str]) -> str:
 
 
 def did_you_mean(value: object, options: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the option closest to ``value``, letter case aside, or ``""`` if none is close."""
+    """``"; did you mean 'x'?"`` for the option closest to ``value``, or ``""`` if none is close."""
+    close = closest(value, options)
+    return "" if close is None else f"; did you mean {close!r}?"
+
+
+def closest(value: object, options: Iterable[str]) -> str | None:
+    """The option that is spelt most like ``value``, letter case aside, or None if none is close."""
     by_lower = {option.lower(): option for option in options}
     close = difflib.get_close_matches(str(value).lower(), by_lower, n=1)
-    return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
+    return by_lower[close[0]] if close else None

@@ -5,7 +5,7 @@ from typing import Any
 
 from gymnasium import Space
 
-from envs.task import Task
+from envs.task import Task, making
 
 
 def common_spaces(tasks: Sequence[Task]) -> tuple[Space[Any], Space[Any]]:
@@ -26,13 +26,8 @@ def common_spaces(tasks: Sequence[Task]) -> tuple[Space[Any], Space[Any]]:
 
 
 def _spaces(task: Task) -> tuple[Space[Any], Space[Any]]:
-    try:
+    with making(task):
         env = task.make_env()
-    except Exception as error:
-        raise ValueError(
-            f"task {task.name!r} cannot be made ({type(error).__name__}: {error}); "
-            "check its arguments and that what it needs is installed"
-        ) from error
-    spaces = env.observation_space, env.action_space
-    env.close()
+        spaces = env.observation_space, env.action_space
+        env.close()
     return spaces

@@ -1,6 +1,7 @@
 """Tasks: a name and how to make the environments of one world."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -34,6 +35,18 @@ class Task:
         """``n_envs`` environments of this task as one batch, each reset in the step that ends its episode."""
         # Observations are copied, because SB3 stores the previous ones after it has taken the next step.
         return SyncVectorEnv([self.factory] * n_envs, copy=True, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+@contextmanager
+def making(task: Task) -> Iterator[None]:
+    """Turn whatever goes wrong while environments of ``task`` are made into a ValueError that names it."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"task {task.name!r} cannot be made ({type(error).__name__}: {error}); "
+            "check its arguments and that what it needs is installed"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -108,9 +121,10 @@ def _require_registered(name: str) -> None:
     if colon:
         try:
             import_module(module)
-        except (ImportError, ValueError, TypeError) as error:
+        except Exception as error:  # the module is a user's, and anything may go wrong in it
             raise ValueError(
-                f"the module {module!r} of task {name!r} cannot be imported ({error}); install it or correct its name"
+                f"the module {module!r} of task {name!r} cannot be imported ({type(error).__name__}: {error}); "
+                "install it, or correct it or its name"
             ) from error
     if id in gymnasium.registry:
         return

@@ -14,6 +14,7 @@ from envs.checks import check_choice, check_int
 from envs.spaces import common_spaces
 from envs.state import get_env_state, set_env_state
 from envs.stream import Segment, TaskStream
+from envs.task import making
 
 BOUNDARIES = ("hidden", "revealed")
 
@@ -50,7 +51,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         requested_stream: The stream as it was given.
 
     Raises:
-        ValueError: If an argument is out of range or the tasks do not share their spaces.
+        ValueError: If an argument is out of range, a game cannot be made or the tasks do not share their spaces.
 
     >>> from envs.task import task_from
     >>> stream = TaskStream.build([task_from("breakout"), task_from("asterix")], steps_per_task=5)
@@ -223,7 +224,8 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         """Replace the games by fresh ones of segment ``index``; they are not reset yet."""
         self.close_extras()
         self._segment = segment = self.stream.segment(index)
-        self._games = segment.task.make_vec(self.num_envs)
+        with making(segment.task):
+            self._games = segment.task.make_vec(self.num_envs)
         last = segment.steps is None or index == self.stream.n_segments - 1
         self._switch_at = math.inf if last else segment.start + (segment.steps or 0)
         # Constant over the segment, so that a step adds references and builds nothing.

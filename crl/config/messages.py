@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
+
+from envs.checks import closest
 
 SHOWN = 80  # characters of a value that a message repeats
 
@@ -20,8 +21,8 @@ PROBLEMS = {
     "finite_number": "is not finite; give a finite number such as 0.001",
     "bool_type": "is neither true nor false; give one of the two",
     "string_type": "is not text; give a name, in quotes where YAML would read it as something else",
-    "list_type": "is not a list; write it in square brackets, such as [64]",
-    "tuple_type": "is not a list; write it in square brackets, such as [64]",
+    "list_type": "is not a list; write it in square brackets, such as {example}",
+    "tuple_type": "is not a list; write it in square brackets, such as {example}",
     "model_type": "is not a mapping; write it in braces, such as {{key: value}}",
     "greater_than": "is too small; give a number above {gt}",
     "greater_than_equal": "is too small; give a number of at least {ge}",
@@ -33,6 +34,16 @@ PROBLEMS = {
     "string_too_short": "is empty; give a name",
 }
 """pydantic's error type -> what is wrong and what to do about it."""
+
+EXAMPLES = {
+    "interventions": "[{name: gxd}], or [] for none",
+    "linear": "[0.001, 0]",
+    "networks": "[actor, critic]",
+    "pi": "[64]",
+    "tasks": "[breakout, asterix]",
+    "vf": "[64]",
+}
+"""The last part of a key -> the list that a refusal shows; others get one of no meaning."""
 
 
 class ConfigError(ValueError):
@@ -55,20 +66,28 @@ def refused_sentence(sentence: str) -> PydanticCustomError:
 def unknown_key(key: str, known: Iterable[str]) -> PydanticCustomError:
     """The error by which a mapping refuses a key that it does not have."""
     return PydanticCustomError(
-        "unknown_key", "{problem}", {"key": key, "problem": f"is not a known key; {did_you_mean(key, known)}"}
+        "unknown_key", "{problem}", {"key": key, "problem": f"is not a known key; {nearest(key, known)}"}
     )
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """ "did you mean x?" for the known word closest to `word`, or else all known words."""
-    words = {known_word.lower(): known_word for known_word in known}
-    close = difflib.get_close_matches(word.lower(), words, n=1)
-    return f"did you mean {words[close[0]]!r}?" if close else f"choose from {', '.join(words.values()) or 'none'}"
+def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """ "did you mean x?" for the known word closest to `word`, or else all known words, with `otherwise` after them."""
+    words = list(known)
+    close = closest(word, words)
+    return f"did you mean {close!r}?" if close else f"choose from {', '.join(words) or 'none'}{otherwise}"
 
 
 def shown(value: Any) -> str:
     """`value` as JSON on one line, shortened."""
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):  # keys that are no text, thousands of digits, lists in themselves
+        return f"({type(value).__name__} that cannot be shown)"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """`text`, or its beginning where it is long."""
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
@@ -99,7 +118,8 @@ def _sentence(error: ErrorDetails, prefix: Sequence[str | int]) -> str:
         remedy = "give the whole list" if parts[-1].isdecimal() else f"add it to the config or give {key}=VALUE"
         return f"{key} is missing; {remedy}"
     if error["type"] in PROBLEMS:
-        problem = PROBLEMS[error["type"]].format(**context)
+        example = EXAMPLES.get(parts[-1] if parts else "", "[a, b]")
+        problem = PROBLEMS[error["type"]].format(**context, example=example)
     else:
         problem = context.get("problem") or f"is refused: {error['msg']}"
     return f"{key}={shown(value)} {problem}" if key else f"the config {problem}"

@@ -9,28 +9,41 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from crl.config.messages import ConfigError, sentence
+from crl.config.messages import ConfigError, sentence, shortened, shown
 from crl.config.schema import RunConfig
+
+MAX_DEPTH = 50  # levels of lists and mappings; pydantic and PyYAML write no more than a few hundred
 
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe types; keys must be text and each is given once (PyYAML keeps the last one in silence)."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, KeyError, ValueError):  # PyYAML's own, on `!!bool foo` or 2024-13-45
+            problem = f"{shown(node.value)} cannot be read as {node.tag.rpartition(':')[2]}"
+            raise _refused(node, problem, "put it in quotes to give text") from None
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            raise _refused(node, "a mapping is asked for", "write it in braces, such as {key: value}")
         seen = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                problem = f"the key {key_node.value!r} is not text; write it in quotes"
-            elif key in seen:
-                problem = f"the key {key!r} is given twice; remove one of them"
-            else:
-                seen.add(key)
-                continue
-            raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+                written = repr(key_node.value) if isinstance(key_node, yaml.ScalarNode) else shown(key)
+                raise _refused(key_node, f"the key {written} is not text", "write it in quotes")
+            if key in seen:
+                raise _refused(key_node, f"the key {key!r} is given twice", "remove one of them")
+            seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _refused(node: yaml.Node, problem: str, remedy: str) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark, remedy)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -66,37 +79,49 @@ def _read(path: Path) -> Any:
 
 def _parse(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.constructor.ConstructorError as error:
-        problem = error.problem
+        value = yaml.load(text, Loader=_Loader)
+        if _is_deep(value):
+            raise RecursionError
+        return value
     except yaml.MarkedYAMLError as error:
-        problem = f"{error.problem}; correct the YAML there"
+        problem = f"{error.problem}; {error.note or 'correct the YAML there'}"
         if error.problem_mark is not None:
             problem = f"line {error.problem_mark.line + 1}: {problem}"
-    except (yaml.YAMLError, ValueError) as error:
+    except RecursionError:
+        problem = f"it is nested more than {MAX_DEPTH} levels deep, or contains itself; make it flatter"
+    except Exception as error:  # PyYAML does not say what it raises
         problem = f"{error}; correct the YAML there"
     raise ConfigError(f"{source} is refused: {problem}")
 
 
+def _is_deep(value: Any, left: int = MAX_DEPTH) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return left == 0 or any(_is_deep(item, left - 1) for item in items)
+
+
 def _overridden(raw: Any, override: str) -> Any:
     key, equals, text = override.partition("=")
-    parts = key.split(".")
+    source = f"the override {shortened(override)!r}"
+    # Words of the command line need not be valid text.
+    parts = key.encode("utf-8", "backslashreplace").decode().split(".")
     if not equals or not all(parts):
-        raise ConfigError(f"the override {override!r} is not of the form key.sub=value; write for example seed=3")
-    return _merged(raw, parts, _parse(text, f"the override {override!r}"), override)
+        raise ConfigError(f"{source} is not of the form key.sub=value; write for example seed=3")
+    if len(parts) > MAX_DEPTH:
+        raise ConfigError(f"{source} is refused: it is nested more than {MAX_DEPTH} levels deep; give a shorter key")
+    return _merged(raw, parts, _parse(text, source), source)
 
 
-def _merged(old: Any, parts: Sequence[str], value: Any, override: str) -> Any:
+def _merged(old: Any, parts: Sequence[str], value: Any, source: str) -> Any:
     """`old` with `value` at the place that `parts` lead to; mappings are merged, all else is replaced."""
     if not parts:
         if isinstance(old, dict) and isinstance(value, dict):
-            return {**old, **{key: _merged(old.get(key), (), item, override) for key, item in value.items()}}
+            return {**old, **{key: _merged(old.get(key), (), item, source) for key, item in value.items()}}
         return value
     head, *rest = parts
     if isinstance(old, list):
-        if not head.isdecimal() or int(head) >= len(old):
+        if head not in map(str, range(len(old))):
             indices = f"an index from 0 to {len(old) - 1}" if old else "a whole list, since it is empty"
-            raise ConfigError(f"the override {override!r} is refused: {head!r} is no item of the list; give {indices}")
-        return [_merged(item, rest, value, override) if i == int(head) else item for i, item in enumerate(old)]
+            raise ConfigError(f"{source} is refused: {shortened(head)!r} is no item of the list; give {indices}")
+        return [_merged(item, rest, value, source) if str(i) == head else item for i, item in enumerate(old)]
     mapping = old if isinstance(old, dict) else {}
-    return {**mapping, head: _merged(mapping.get(head), rest, value, override)}
+    return {**mapping, head: _merged(mapping.get(head), rest, value, source)}

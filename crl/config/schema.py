@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from typing import Annotated, Any, Literal, Self
@@ -24,12 +25,21 @@ from pydantic import (
 
 from agents import AGENTS
 from agents.plasticity.registry import INTERVENTIONS
-from crl.config.messages import did_you_mean, refusal, refused_sentence, shown, unknown_key
+from crl.config.messages import nearest, refusal, refused_sentence, shown, unknown_key
 from envs.catalogue import GAMES, STREAMS
 
-MAX_SEED = 2**31 - 1  # numpy's legacy generators take 32 bits, and games of a batch get seed + i
+# Of every whole number: numpy's legacy generators take 32 bits, games of a batch get seed + i, and sums fit 64 bits.
+MAX_WHOLE = 2**31 - 1
+MAX_THREADS = 1024
 NOT_HASHED = {"runs", "device", "threads"}  # they say where and how fast a run runs, not what it is
-HEADS = {"actor": "pi", "critic": "vf"}  # network -> the key of `NetArch` that gives its hidden layers
+OR_ID = ", or give a Gymnasium id with its version, such as CartPole-v1"
+UNITS = {  # network -> how to give it hidden units
+    "actor": "give it a hidden layer such as [64], or leave it out",
+    "critic": "give it a hidden layer such as [64], or leave it out",
+    "features": "leave it out, or choose nature_cnn or minatar_cnn where the observations are images or boards",
+}
+
+Features = Literal["flatten", "nature_cnn", "minatar_cnn"]
 
 
 def _no_bool(value: Any) -> Any:
@@ -38,8 +48,12 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-Whole = Annotated[int, Strict()]
+Whole = Annotated[int, Strict(), Field(le=MAX_WHOLE)]
 Count = Annotated[Whole, Field(ge=1)]
+# Bounded lower, because each of them takes memory.
+Games = Annotated[Count, Field(le=2**16)]
+Width = Annotated[Count, Field(le=2**16)]
+Repetitions = Annotated[Count, Field(le=1_000_000)]
 # Not strict: PyYAML reads 1e-3 as text.
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 NotNegative = Annotated[Number, Field(ge=0)]
@@ -88,14 +102,30 @@ def _check_task(entry: Any) -> Any:
     if name in STREAMS:
         raise refusal("is a stream and no task; give it as stream.name, or list its games")
     if _is_plain(name) and name not in GAMES:
-        raise refusal(f"is neither a game nor a Gymnasium id; {did_you_mean(name, GAMES)}")
+        raise refusal(f"is neither a game nor a Gymnasium id; {nearest(name, GAMES, OR_ID)}")
+    if not _is_json(entry):
+        raise refusal(
+            "has an argument that config.yaml cannot keep; give text (in quotes), finite numbers, true, false, null, "
+            "and lists and mappings of them"
+        )
     return entry
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON, and so the hash, tells `value` from all others; YAML has dates, sets and bytes, too."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return math.isfinite(value) if isinstance(value, float) else value is None or isinstance(value, str)
 
 
 def _check_stream(name: str) -> str:
     known = [*STREAMS, *GAMES]
     if _is_plain(name) and name not in known:
-        raise refusal(f"is neither a stream nor a game nor a Gymnasium id; {did_you_mean(name, known)}")
+        raise refusal(f"is neither a stream nor a game nor a Gymnasium id; {nearest(name, known, OR_ID)}")
     return name
 
 
@@ -105,11 +135,11 @@ class StreamConfig(Model):
     name: Annotated[str, AfterValidator(_check_stream)] | None = None
     tasks: Annotated[tuple[Annotated[Any, AfterValidator(_check_task)], ...], Field(min_length=1)] | None = None
     steps_per_task: Count | None = None
-    cycles: Count | None = None
+    cycles: Repetitions | None = None
     order: Literal["sequence", "shuffle", "random"] = "sequence"
     boundary: Literal["hidden", "revealed"] = "hidden"
     align: Literal["rollout", "step"] = "rollout"
-    seed: Annotated[Whole, Field(ge=0, le=MAX_SEED)] | None = None
+    seed: Annotated[Whole, Field(ge=0)] | None = None
     episode_limit: Count = 2500
 
     @model_validator(mode="after")
@@ -131,13 +161,13 @@ class StreamConfig(Model):
 class NetArch(Model):
     """Widths of the hidden layers of the actor (pi) and of the critic (vf), after the features."""
 
-    pi: tuple[Count, ...]
-    vf: tuple[Count, ...]
+    pi: tuple[Width, ...]
+    vf: tuple[Width, ...]
 
 
 def _check_agent(name: str) -> str:
     if name not in AGENTS:
-        raise refusal(f"is not a known agent; {did_you_mean(name, AGENTS)}")
+        raise refusal(f"is not a known agent; {nearest(name, AGENTS)}")
     return name
 
 
@@ -145,8 +175,8 @@ class PPOConfig(Model):
     """PPO. What is left out is as in Stable-Baselines3."""
 
     name: Annotated[str, AfterValidator(_check_agent)]
-    n_envs: Count = 1
-    n_steps: Count = 2048
+    n_envs: Games = 1
+    n_steps: Annotated[Count, Field(le=2**20)] = 2048
     batch_size: Annotated[Whole, Field(ge=2)] = 64
     n_epochs: Count = 10
     learning_rate: Schedule = 3e-4
@@ -156,7 +186,7 @@ class PPOConfig(Model):
     ent_coef: Number = 0.0
     vf_coef: NotNegative = 0.5
     max_grad_norm: Annotated[Number, Field(gt=0)] = 0.5
-    features: Literal["flatten", "nature_cnn", "minatar_cnn"] | None = None
+    features: Features | None = None
     net_arch: NetArch | None = None
     activation: Literal["relu", "tanh"] | None = None
 
@@ -169,10 +199,19 @@ class PPOConfig(Model):
             )
         return self
 
+    def networks(self) -> dict[str, str | None]:
+        """The networks -> None, or the setting that leaves a network without hidden units."""
+        arch = self.net_arch
+        return {
+            "actor": "agent.net_arch.pi=[]" if arch is not None and not arch.pi else None,
+            "critic": "agent.net_arch.vf=[]" if arch is not None and not arch.vf else None,
+            "features": "agent.features=flatten" if self.features == "flatten" else None,
+        }
+
 
 def _check_intervention(name: str) -> str:
     if name not in INTERVENTIONS:
-        raise refusal(f"is not a known intervention; {did_you_mean(name, INTERVENTIONS)}")
+        raise refusal(f"is not a known intervention; {nearest(name, INTERVENTIONS)}")
     return name
 
 
@@ -189,14 +228,14 @@ class InterventionConfig(Model):
 
 
 def _check_device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", name):
         raise refusal("is not a device; give auto, cpu, cuda or cuda:0")
     return name
 
 
 def _check_threads(value: Any) -> Any:
-    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise refusal("is not a number of threads; give auto or a whole number of at least 1")
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_THREADS):
+        raise refusal(f"is not a number of threads; give auto or a whole number from 1 to {MAX_THREADS}")
     return value
 
 
@@ -206,24 +245,44 @@ class RunConfig(Model):
     stream: StreamConfig
     agent: PPOConfig
     interventions: tuple[SerializeAsAny[InterventionConfig], ...] = ()
-    seed: Annotated[Whole, Field(ge=0, le=MAX_SEED)] = 0
+    seed: Annotated[Whole, Field(ge=0)] = 0
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
     threads: Annotated[int | Literal["auto"], BeforeValidator(_check_threads)] = "auto"
     runs: Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)] = "runs"
 
     @model_validator(mode="after")
-    def _check_hidden_units(self) -> Self:
-        arch = self.agent.net_arch
-        empty = set() if arch is None else {name for name, key in HEADS.items() if not getattr(arch, key)}
-        for i, intervention in enumerate(self.interventions):
-            networks = (intervention.model_extra or {}).get("networks")
-            for name in networks if isinstance(networks, list) else ():
-                if name in empty:
-                    raise refused_sentence(
-                        f"interventions.{i}.networks={shown(networks)} names {name}, which has no hidden units with "
-                        f"agent.net_arch.{HEADS[name]}=[]; give it a hidden layer such as [64], or leave it out"
-                    )
+    def _check_networks(self) -> Self:
+        problem = self.networks_problem()
+        if problem is not None:
+            raise refused_sentence(problem)
         return self
+
+    def networks_problem(self) -> str | None:
+        """The sentence that refuses the first intervention on a network without hidden units, None if none is.
+
+        What the config leaves out is not looked at, so ask again once it is filled in.
+        """
+        networks = self.agent.networks()
+        for i, intervention in enumerate(self.interventions):
+            arguments = intervention.arguments()
+            if "networks" not in arguments:
+                continue
+            given = arguments["networks"]
+            key = f"interventions.{i}.networks={shown(given)}"
+            if given is None and all(networks.values()):
+                settings = ", ".join(filter(None, networks.values()))
+                return (
+                    f"{key} stands for all networks, of which none has hidden units with {settings}; "
+                    "give a hidden layer, such as agent.net_arch.pi=[64], or leave the intervention out"
+                )
+            for name in given if isinstance(given, list) else ():
+                if not isinstance(name, str):
+                    continue  # refused with the types of all arguments
+                if name not in networks:
+                    return f"{key} names {name!r}, which is no network; {nearest(name, networks)}"
+                if networks[name] is not None:
+                    return f"{key} names {name}, which has no hidden units with {networks[name]}; {UNITS[name]}"
+        return None
 
     def resolved(self) -> RunConfig:
         """This config with the defaults filled in that depend on other keys."""

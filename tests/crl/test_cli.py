@@ -13,6 +13,10 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # Command line -> the sentence, or its beginning.
 LIGHT_REFUSALS = {
+    "train tiny.yaml agent.features=flatten": (
+        'interventions.0.networks=["actor", "critic", "features"] names features, which has no hidden units with '
+        "agent.features=flatten; leave it out"
+    ),
     "train missing.yaml": "the config file 'missing.yaml' does not exist; give the path of a YAML file",
     "train tiny.yaml stream.name=spaceinvader stream.tasks=null": (
         "stream.name=\"spaceinvader\" is neither a stream nor a game nor a Gymnasium id; did you mean 'space_invaders'?"
@@ -43,10 +47,8 @@ LIGHT_REFUSALS = {
 
 HEAVY_REFUSALS = {
     "device=cuda:99": "device=cuda:99 is not there: this machine has ",
-    # The odd batch size: no warning of Stable-Baselines3 comes before the sentence.
-    "agent={features: flatten, batch_size: 33}": (
-        "gxd: networks names 'features', which has no hidden units in this policy"
-    ),
+    "interventions.0.rate=7": "interventions.0.rate is 7.0; give a share of units per gradient step between 0 and 1",
+    "interventions.0.rat=7": "interventions.0.rat=7 is not a known key; did you mean 'rate'?",
 }
 
 

@@ -14,6 +14,33 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 GXD = CONFIGS / "minatar3_ppo_gxd.yaml"
 
 
+# What is too long, or no text, for the name of a test -> the override and a part of its refusal.
+EXTREMES = {
+    "digits": ("seed=" + "1" * 5000, "1111... cannot be read as int; put it in quotes to give text"),
+    "hexadecimal digits": (
+        "seed=0x" + "f" * 5000,
+        "seed=(int that cannot be shown) is too large; give a number of at most 2147483647",
+    ),
+    "open brackets": (
+        "seed=" + "[" * 2000,
+        "is refused: it is nested more than 50 levels deep, or contains itself; make",
+    ),
+    "brackets": ("seed=" + "[" * 51 + "]" * 51, "is refused: it is nested more than 50 levels deep"),
+    "key": ("a." * 2000 + "a=1", "is refused: it is nested more than 50 levels deep; give a shorter key"),
+    "index": ("interventions." + "9" * 5000 + ".rate=1", "is no item of the list; give an index from 0 to 0"),
+    "device": ("device=cuda:" + "1" * 5000, "is not a device; give auto, cpu, cuda or cuda:0"),
+    "surrogate": ("agent.\udcff=1", "agent.\\udcff=1 is not a known key"),
+    "n_steps": (
+        "agent.n_steps=1" + "0" * 30,
+        f"agent.n_steps=1{'0' * 30} is too large; give a number of at most 1048576",
+    ),
+    "steps_per_task": ("stream.steps_per_task=1" + "0" * 24, "0000 is too large; give a number of at most 2147483647"),
+    "cycles": ("stream.cycles=1" + "0" * 22, "0000 is too large; give a number of at most 1000000"),
+    "period": ("interventions.0.period=1" + "0" * 30, "0000 is too large; give a number of at most 2147483647"),
+    "threads": ("threads=1" + "0" * 20, "0000 is not a number of threads; give auto or a whole number from 1 to 1024"),
+}
+
+
 def refused(*overrides: str, path: Path = GXD) -> str:
     with pytest.raises(ConfigError) as error:
         check_interventions(load(path, overrides))
@@ -154,7 +181,7 @@ def test_configs_are_immutable() -> None:
         ("interventions.0.rate=2", "interventions.0.rate is 2.0; give a share of units"),
         ("seed=-1", "seed=-1 is too small; give a number of at least 0"),
         ("device=gpu", 'device="gpu" is not a device; give auto, cpu, cuda or cuda:0'),
-        ("threads=0", "threads=0 is not a number of threads; give auto or a whole number of at least 1"),
+        ("threads=0", "threads=0 is not a number of threads; give auto or a whole number from 1 to 1024"),
         ("runs=''", 'runs="" is empty; give a name'),
         ("evaluation.every=10", 'evaluation={"every": 10} is not a known key; choose from stream, agent'),
         ("checkpoint={every: 5}", 'checkpoint={"every": 5} is not a known key'),
@@ -162,10 +189,72 @@ def test_configs_are_immutable() -> None:
         ("seed=[1", "line 1: expected ',' or ']', but got '<stream end>'; correct the YAML there"),
         ("agent={n_envs: 1, n_envs: 2}", "the key 'n_envs' is given twice; remove one of them"),
         ("agent={1: 2}", "the key '1' is not text; write it in quotes"),
+        ("agent={[a, b]: 2}", 'line 1: the key ["a", "b"] is not text; write it in quotes'),
+        ("agent={<<: 3}", "line 1: expected a mapping or list of mappings for merging, but found scalar; correct the"),
+        ("seed=!!map [x]", "line 1: a mapping is asked for; write it in braces, such as {key: value}"),
+        ("seed=!!bool foo", 'line 1: "foo" cannot be read as bool; put it in quotes to give text'),
+        ("seed=!!timestamp foo", 'line 1: "foo" cannot be read as timestamp; put it in quotes to give text'),
+        ("stream=&a {name: *a}", "is refused: it is nested more than 50 levels deep, or contains itself"),
+        ("agent.n_envs=100000000000", "agent.n_envs=100000000000 is too large; give a number of at most 65536"),
+        ("agent.net_arch.pi=[100000]", "agent.net_arch.pi.0=100000 is too large; give a number of at most 65536"),
+        ("stream.cycles=1000001", "stream.cycles=1000001 is too large; give a number of at most 1000000"),
+        ("threads=100000", "threads=100000 is not a number of threads; give auto or a whole number from 1 to 1024"),
+        ("interventions=null", "is not a list; write it in square brackets, such as [{name: gxd}], or [] for none"),
+        ("stream.tasks=breakout", "is not a list; write it in square brackets, such as [breakout, asterix]"),
+        ("interventions.0.networks=actor", "is not a list; write it in square brackets, such as [actor, critic]"),
+        ("stream={name: null, tasks: [Müller]}", 'stream.tasks.0="Müller" is neither a game nor a Gymnasium id'),
+        ("stream={name: null, tasks: [CartPole]}", ", or give a Gymnasium id with its version, such as CartPole-v1"),
+        ("stream.name=CartPole", ", or give a Gymnasium id with its version, such as CartPole-v1"),
+        ("interventions.0.networks=[actr]", "interventions.0.networks=[\"actr\"] names 'actr', which is no network;"),
+        (
+            "agent.features=flatten",
+            'interventions.0.networks=["actor", "critic", "features"] names features, which has no hidden units with '
+            "agent.features=flatten; leave it out, or choose nature_cnn or minatar_cnn where the",
+        ),
     ],
 )  # fmt: skip
 def test_refusals(override: str, expected: str) -> None:
     assert expected in refused(override)
+
+
+@pytest.mark.parametrize("case", EXTREMES)
+def test_extremes_are_refused(case: str) -> None:
+    override, expected = EXTREMES[case]
+    assert expected in refused(override)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2024-01-01",
+        "!!set {a, b}",
+        "!!binary aGk=",
+        "!!omap [a: 1]",
+        ".inf",
+        ".nan",
+        "[[1, 2024-01-01]]",
+        "0x1" + "0" * 16,
+    ],
+)
+def test_what_json_cannot_tell_is_refused_in_tasks(value: str) -> None:
+    message = refused("stream={name: null, tasks: [{id: Pendulum-v1, x: " + value + "}]}")
+    assert message.startswith("stream.tasks.0={")
+    assert "has an argument that config.yaml cannot keep; give text (in quotes), finite numbers" in message
+
+
+def test_what_json_can_tell_is_kept_in_tasks(tmp_path: Path) -> None:
+    x = '{a: [1, -2.5, true, null, "2024-01-01"], b: {c: text}}'
+    config = load(GXD, ["stream={name: null, tasks: [{id: Pendulum-v1, x: " + x + "}]}"])
+    path = tmp_path / "again.yaml"
+    path.write_text(to_yaml(config), encoding="utf-8")
+    assert load(path).stream.tasks == config.stream.tasks
+    assert config_hash(load(path)) == config_hash(config)
+
+
+def test_numbers_at_their_bounds_are_taken() -> None:
+    overrides = ["threads=1024", "agent.n_envs=65536", "stream.cycles=1000000", "stream.steps_per_task=2147483647"]
+    config = load(GXD, [*overrides, "seed=2147483647", "seed=" + "0" * 50 + "7"])
+    assert (config.threads, config.agent.n_envs, config.stream.cycles, config.seed) == (1024, 65536, 1_000_000, 7)
 
 
 def test_misspelt_key_goes_before_what_it_leaves_missing(tmp_path: Path) -> None:
@@ -182,10 +271,10 @@ def test_misspelt_key_goes_before_what_it_leaves_missing(tmp_path: Path) -> None
         (b"", "stream is missing"),
         (b"5", "the config is not a mapping"),
         (b"a: [", "correct the YAML there"),
-        (b"seed: 1\nseed: 2\n", "the key 'seed' is given twice"),
+        (b"seed: 1\nseed: 2\n", "line 2: the key 'seed' is given twice; remove one of them"),
         (b"\xff\xfe\xff", "is not UTF-8 text"),
         (b"seed: \x01\n", "correct the YAML there"),
-        (b"seed: !!python/object:os.system {}\n", "could not determine a constructor for the tag"),
+        (b"seed: !!python/object:os.system {}\n", "line 1: could not determine a constructor for the tag"),
     ],
 )
 def test_broken_files(tmp_path: Path, content: bytes, expected: str) -> None:

@@ -18,6 +18,8 @@ from crl.models import _features_of, build
 
 SMALL = ["agent.n_envs=2", "agent.n_steps=8", "agent.batch_size=16", "stream.steps_per_task=16", "device=cpu"]
 
+UNIT = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> Iterator[Any]:
@@ -69,6 +71,21 @@ def test_given_layers_are_kept(config: Any) -> None:
     env.close()
 
 
+def test_the_stream_is_the_one_that_is_asked_for(config: Any) -> None:
+    tasks = "stream={name: null, tasks: [breakout, asterix, freeway], cycles: 4}"
+    options = ["stream.order=shuffle", "stream.boundary=revealed", "stream.seed=7", "stream.episode_limit=9"]
+    _, _, env = build(config(tasks, *options, "seed=5"))
+    visited = [env.stream.segment(i).task.name for i in range(env.stream.n_segments)]
+    orders = {
+        seed: np.random.default_rng(seed).permuted(np.tile(np.arange(3), (4, 1)), axis=1).ravel() for seed in (5, 7)
+    }
+    assert visited == [("breakout", "asterix", "freeway")[pick] for pick in orders[7]]
+    assert not np.array_equal(orders[5], orders[7])
+    assert env.boundary == "revealed"
+    assert [game.unwrapped.episode_limit for game in env.envs] == [9, 9]  # type: ignore[attr-defined]
+    env.close()
+
+
 def test_interventions_get_their_arguments(config: Any) -> None:
     _, model, env = build(config("interventions=[{name: gxd, rate: 1e-3, networks: [critic]}, {name: redo, tau: 0.5}]"))
     gxd, redo = model.interventions
@@ -84,6 +101,8 @@ def test_interventions_get_their_arguments(config: Any) -> None:
         (gymnasium.spaces.Box(0, 255, (84, 84, 4), np.uint8), "nature_cnn"),
         (gymnasium.spaces.Box(0, 255, (3, 64, 64), np.uint8), "nature_cnn"),
         (gymnasium.spaces.Box(0, 255, (20, 20, 3), np.uint8), "minatar_cnn"),
+        (gymnasium.spaces.Box(0, 255, (2, 20, 1), np.uint8), "flatten"),
+        (gymnasium.spaces.Box(0, 1, (10, 2, 10), bool), "flatten"),
         (gymnasium.spaces.Box(0, 1, (84, 84, 3), np.float32), "flatten"),
         (gymnasium.spaces.Box(-1, 1, (4,), np.float32), "flatten"),
         (gymnasium.spaces.Discrete(16), "flatten"),
@@ -104,10 +123,15 @@ def test_features_by_observation_space(space: gymnasium.Space[Any], expected: st
             "minatar_cnn, or leave it out",
         ),
         (["stream.name=CartPole-v1", "agent.features=minatar_cnn"], "agent.features=minatar_cnn does not fit"),
-        (["interventions=[{name: gxd, networks: [actr]}]"], "gxd: networks names 'actr', which has no hidden units"),
+        (
+            ["stream.name=CartPole-v1", "interventions=[{name: gxd}, {name: redo, networks: [critic, features]}]"],
+            'interventions.1.networks=["critic", "features"] names features, which has no hidden units with '
+            "agent.features=flatten; leave it out, or choose",
+        ),
         (
             ["interventions=[{name: redo}]", "agent.features=flatten", "agent.net_arch={pi: [], vf: []}"],
-            "redo: the policy has no hidden units to reset; give it hidden layers with net_arch",
+            "interventions.0.networks=null stands for all networks, of which none has hidden units with "
+            "agent.net_arch.pi=[], agent.net_arch.vf=[], agent.features=flatten; give a hidden layer, such as",
         ),
     ],
 )  # fmt: skip
@@ -116,3 +140,84 @@ def test_what_does_not_fit_is_refused(config: Any, overrides: list[str], expecte
         build(config(*overrides))
     assert str(error.value).startswith(expected)
     assert "\n" not in str(error.value)
+
+
+class Odd(gymnasium.Env[Any, Any]):
+    """An environment with spaces that are asked for, which can be made a number of times."""
+
+    def __init__(self, observations: gymnasium.Space[Any] = UNIT, actions: gymnasium.Space[Any] = UNIT) -> None:
+        self.observation_space, self.action_space = observations, actions
+
+
+@pytest.mark.parametrize(
+    ("spaces", "overrides", "expected"),
+    [
+        (
+            {"actions": gymnasium.spaces.Tuple([UNIT])},
+            [],
+            'stream.name="Odd-v0" has actions Tuple(Box(-1.0, 1.0, (2,), float32)), which are not supported; wrap',
+        ),
+        (
+            {"actions": gymnasium.spaces.Box(-np.inf, 1, (1,), np.float32)},
+            ["stream.name=null", "stream.tasks=[Odd-v0]"],
+            'stream.tasks=["Odd-v0"] has actions Box(-inf, 1.0, (1,), float32) without finite bounds, which are not',
+        ),
+        (
+            {"observations": gymnasium.spaces.Tuple([UNIT])},
+            [],
+            'stream.name="Odd-v0" has observations Tuple(Box(-1.0, 1.0, (2,), float32)), which are not supported; wrap',
+        ),
+        (
+            {"actions": gymnasium.spaces.MultiBinary([2, 2])},
+            [],
+            'stream.name="Odd-v0" is not supported (Multi-dimensional MultiBinary((2, 2)) action space',
+        ),
+        (
+            {"observations": gymnasium.spaces.Box(0, 1, (10, 2, 10), bool)},
+            ["agent.features=minatar_cnn"],
+            "agent.features=minatar_cnn does not fit observations Box(False, True, (10, 2, 10), bool); give flatten",
+        ),
+    ],
+)
+def test_spaces_that_do_not_fit_are_refused(
+    config: Any, monkeypatch: pytest.MonkeyPatch, spaces: dict[str, Any], overrides: list[str], expected: str
+) -> None:
+    spec = gymnasium.envs.registration.EnvSpec("Odd-v0", entry_point=lambda: Odd(**spaces))
+    monkeypatch.setitem(gymnasium.registry, "Odd-v0", spec)
+    with pytest.raises(ConfigError) as error:
+        build(config("stream.name=Odd-v0", *overrides))
+    assert str(error.value).startswith(expected)
+
+
+def test_a_task_that_cannot_be_made_again_is_refused(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Odd] = []
+
+    def once() -> Odd:
+        if made:
+            raise RuntimeError("only one of me")
+        made.append(Odd())
+        return made[0]
+
+    monkeypatch.setitem(gymnasium.registry, "Odd-v0", gymnasium.envs.registration.EnvSpec("Odd-v0", entry_point=once))
+    with pytest.raises(
+        ConfigError, match=r"^stream.name: task 'Odd-v0' cannot be made \(RuntimeError: only one of me\)"
+    ):
+        build(config("stream.name=Odd-v0"))
+
+
+def test_a_rollout_that_does_not_fit_in_memory_is_refused(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("stable_baselines3.common.buffers.RolloutBuffer.reset", full)
+    with pytest.raises(ConfigError, match=r"^agent.n_envs=2 games and rollouts of agent.n_steps=8 steps .*; lower one"):
+        build(config())
+
+
+def test_what_an_intervention_refuses_has_its_key(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any, _learner: Any) -> None:
+        raise ValueError(f"{self.name}: not here; leave it out")
+
+    monkeypatch.setattr("agents.plasticity.resets.ReDo.attach", refuse)
+    with pytest.raises(ConfigError, match=r"^interventions.1: redo: not here; leave it out$"):
+        build(config("interventions=[{name: gxd}, {name: redo}]"))

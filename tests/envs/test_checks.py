@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envs.checks import check_choice, check_int, did_you_mean
+from envs.checks import check_choice, check_int, closest, did_you_mean
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -29,3 +29,8 @@ def test_choice() -> None:
 def test_did_you_mean() -> None:
     assert did_you_mean("cartpole-v1", ["CartPole-v1", "Pendulum-v1"]) == "; did you mean 'CartPole-v1'?"
     assert did_you_mean("zzz", ["CartPole-v1"]) == ""
+
+
+def test_closest() -> None:
+    assert closest("Brakeout", ["asterix", "breakout"]) == "breakout"
+    assert closest(7, ["asterix"]) is None

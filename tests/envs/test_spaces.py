@@ -42,3 +42,11 @@ def test_different_action_spaces_are_refused() -> None:
 def test_a_task_that_cannot_be_made_is_named() -> None:
     with pytest.raises(ValueError, match=r"task 'Pendulum-v1\(gg=1\)' cannot be made \(TypeError: .*'gg'"):
         common_spaces([task_from({"id": "Pendulum-v1", "gg": 1})])
+
+
+def test_a_task_without_spaces_is_named() -> None:
+    class Bare(gymnasium.Env):
+        pass
+
+    with pytest.raises(ValueError, match=r"task 'bare' cannot be made \(AttributeError: .*'observation_space'"):
+        common_spaces([Task("bare", Bare)])

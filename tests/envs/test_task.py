@@ -64,6 +64,21 @@ def test_module_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         sys.modules.pop("worlds_of_a_user", None)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("raise RuntimeError('no licence')\n", "RuntimeError: no licence"), ("def (:\n", "SyntaxError: ")],
+)
+def test_a_module_that_cannot_be_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, reason: str
+) -> None:
+    (tmp_path / "broken_world.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="the module 'broken_world' of task 'broken_world:A-v0' cannot be") as refusal:
+        task_from("broken_world:A-v0")
+    assert f"({reason}" in str(refusal.value)
+    assert str(refusal.value).endswith("; install it, or correct it or its name")
+
+
 def test_make_vec() -> None:
     vector = task_from("breakout", 50).make_vec(3)
     assert isinstance(vector, SyncVectorEnv)

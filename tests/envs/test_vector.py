@@ -69,6 +69,20 @@ def test_spaces_and_metadata(counting: Callable[..., Task]) -> None:
     assert repr(env) == "StreamVectorEnv(TaskStream(a 6; 1 segment, 6 steps), n_envs=3)"
 
 
+def test_a_task_that_cannot_be_made_again_is_named(counting: Callable[..., Task]) -> None:
+    made: list[gymnasium.Env] = []
+
+    def once() -> gymnasium.Env:
+        if made:
+            raise OSError("the port is taken")
+        made.append(counting("a", 1).make_env())
+        return made[0]
+
+    stream = TaskStream([(Task("single", once), 5)])
+    with pytest.raises(ValueError, match=r"^task 'single' cannot be made \(OSError: the port is taken\); check its"):
+        StreamVectorEnv(stream, 2)
+
+
 @pytest.mark.parametrize(
     ("budget", "n_envs", "round_to", "played"),
     [(12, 4, None, 12), (13, 4, None, 16), (1, 4, None, 4), (13, 4, 12, 24), (24, 4, 12, 24), (7, 1, None, 7)],
