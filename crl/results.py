@@ -38,6 +38,8 @@ def show(results: dict[str, Any]) -> None:
 def tensorboard_command(runs: Path) -> str:
     """The command that shows all runs beside one another, as it can be typed here."""
     beside = Path(sys.executable).with_name("tensorboard")
+    if beside.is_relative_to(Path.cwd()):
+        beside = beside.relative_to(Path.cwd())
     program = "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
     return shlex.join([program, "--logdir", str(runs)])
 

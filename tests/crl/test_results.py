@@ -67,5 +67,7 @@ def test_the_command_for_the_curves_can_be_typed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", "")
     assert reports.tensorboard_command(Path("my runs")) == f"{program} --logdir 'my runs'"
+    monkeypatch.chdir(tmp_path.parent)
+    assert reports.tensorboard_command(Path("runs")) == f"{tmp_path.name}/tensorboard --logdir runs"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert reports.tensorboard_command(Path("my runs")) == "tensorboard --logdir 'my runs'"
