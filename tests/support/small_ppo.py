@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import envs
 from agents import PPO
 from agents.networks import MinAtarCNN
+from agents.plasticity import GXD, ReDo, ReGraMa
 
 
 class Images(gymnasium.Env):
@@ -62,6 +63,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "nature-separate": {"policy": "CnnPolicy", "env": Images, "net_arch": [16], "activation_fn": nn.ReLU, **SEPARATE},
     "dict": {"policy": "MultiInputPolicy", "env": Pairs, "net_arch": [16], "activation_fn": nn.ReLU, **SHARED},
 }  # fmt: skip
+
+# Resets that act within a few updates of these.
+RESETS = {
+    "gxd": lambda: GXD(rate=0.01, period=6, maturity=6, score_every=2),
+    "gxd-each-step": lambda: GXD(rate=0.01, period=1, maturity=6, score_every=1),
+    "redo": lambda: ReDo(tau=0.6, period=6),
+    "regrama": lambda: ReGraMa(tau=0.9, period=6, maturity=6, cap=0.5),
+}
 
 
 def world(kind: str, n_envs: int = 2) -> VecEnv:

@@ -1,0 +1,203 @@
+"""Interventions around a training loop: when they are called, what they survive, and what never changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_ppo import RESETS, assert_same, build, global_rng, parameters
+
+import envs
+from agents import PPO
+from agents.plasticity import GXD, Intervention, ReDo, ReGraMa
+from agents.plasticity.diagnostics import measure
+
+NEVER = {"gxd": lambda: GXD(period=10**9), "redo": lambda: ReDo(period=10**9), "regrama": lambda: ReGraMa(period=10**9)}
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_resets_act_on_every_network(kind: str, reset: str) -> None:
+    model = build(kind, interventions=[RESETS[reset]()]).learn(384)
+    counts = model.units_reset()
+    assert set(counts) == set(model.networks)
+    if reset != "redo" or kind != "mlp-tanh-gsde":  # tanh units are seldom near zero
+        assert all(count > 0 for count in counts.values()), counts
+    assert all(torch.isfinite(tensor).all() for tensor in parameters(model).values())
+
+
+@pytest.mark.parametrize("reset", NEVER)
+def test_a_reset_that_never_fires_changes_nothing(kind: str, reset: str) -> None:
+    plain = build(kind, n_envs=4).learn(256)
+    watched = build(kind, n_envs=4, interventions=[NEVER[reset]()]).learn(256)
+    assert_same(parameters(plain), parameters(watched))
+
+
+def test_diagnostics_change_nothing() -> None:
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Measure(BaseCallback):
+        generator = torch.Generator().manual_seed(0)
+
+        def _on_rollout_end(self) -> None:
+            self.measured = measure(self.model, self.generator)
+
+        def _on_step(self) -> bool:
+            return True
+
+    callback = Measure()
+    watched = build("board").learn(256, callback=callback)
+    assert_same(parameters(build("board").learn(256)), parameters(watched))
+    assert callback.measured["plasticity/features/grad_norm"] > 0
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_train_save_load_train_is_train_train(kind: str, reset: str, tmp_path: Path) -> None:
+    model = build(kind, interventions=[RESETS[reset]()]).learn(192)
+    assert sum(model.units_reset().values()) or (reset, kind) == ("redo", "mlp-tanh-gsde")
+    model.save(tmp_path / "model.zip")
+    restore = global_rng()
+    before = model.units_reset()
+    uninterrupted = parameters(model.learn(192, reset_num_timesteps=False))
+    after = model.units_reset()
+
+    # The environment goes on where it stood when the zip was written: a second run up to there.
+    twin = build(kind, interventions=[RESETS[reset]()]).learn(192)
+    loaded = PPO.load(tmp_path / "model.zip", env=twin.env, device="cpu", force_reset=False)
+    assert loaded.units_reset() == before
+    restore()
+    assert_same(parameters(loaded.learn(192, reset_num_timesteps=False)), uninterrupted)
+    assert loaded.units_reset() == after
+
+
+class Watcher(Intervention):
+    """Writes down what a learner tells it."""
+
+    name = "watcher"
+    needs = frozenset({"activations", "activation_grads"})
+    score_every = 4
+
+    def __init__(self) -> None:
+        self.steps, self.tapped, self.order, self.switches, self.edits, self.rates = [], [], [], [], [], []
+
+    def penalty(self, update):
+        assert not update.taps
+        self.order.append("penalty")
+
+    def after_backward(self, update):
+        self.steps.append(update.step)
+        self.rates.append(update.learning_rate)
+        if update.taps:
+            self.tapped.append(update.step)
+            assert set(update.taps) == {"features.0", "features.1", "actor.0", "critic.0"}
+            assert all(a.shape == g.shape == (16, *a.shape[1:]) for a, g in update.taps.values())
+        self.order.append("backward")
+
+    def after_step(self, update):
+        self.order.append("step")
+
+    def after_update(self):
+        self.order.append("update")
+
+    def on_task_switch(self, switch):
+        self.order.append("switch")
+        self.switches.append(switch)
+
+    def on_surgery(self, edit):
+        self.edits.append({name: int(mask.sum()) for name, mask in edit.masks.items()})
+
+
+def stream_ppo(boundary: str, interventions: list) -> PPO:
+    stream = envs.make(["breakout", "freeway"], n_envs=2, steps_per_task=64, cycles=2, boundary=boundary)
+    return PPO("CnnPolicy", stream, n_steps=32, batch_size=16, n_epochs=2, seed=1, interventions=interventions)
+
+
+def test_hooks_are_called_in_their_order_with_gradient_steps_counted() -> None:
+    watcher = Watcher()
+    model = stream_ppo("revealed", [watcher]).learn(256)
+    update = ["penalty", "backward", "step"] * 8
+    # A rollout ends with its segment, so that a switch is delivered at the end of the update that follows it.
+    assert watcher.order == [*[*update, "switch", "update"] * 3, *update, "update"]
+    assert watcher.steps == list(range(1, 33))
+    assert set(watcher.rates) == {3e-4}
+    assert watcher.tapped == [4, 8, 12, 16, 20, 24, 28, 32]
+    assert model.gradient_steps == 32
+    assert [(s.task, s.task_index, s.segment) for s in watcher.switches] == [
+        ("freeway", 1, 1), ("breakout", 0, 2), ("freeway", 1, 3),
+    ]  # fmt: skip
+
+
+def test_hidden_boundaries_are_not_told() -> None:
+    watcher = Watcher()
+    stream_ppo("hidden", [watcher]).learn(256)
+    assert not watcher.switches
+
+
+def test_an_intervention_that_needs_boundaries_is_refused_where_they_are_hidden() -> None:
+    watcher = Watcher()
+    watcher.uses_boundaries = True
+    with pytest.raises(ValueError, match=r"watcher acts on task switches.*boundary='revealed'"):
+        stream_ppo("hidden", [watcher])
+    model = stream_ppo("revealed", [watcher])
+    with pytest.raises(ValueError, match="watcher acts on task switches"):
+        model.set_env(envs.make("breakout", n_envs=2))
+
+
+def test_surgery_is_announced_to_the_others_and_counted() -> None:
+    watcher, author = Watcher(), RESETS["gxd"]()
+    model = stream_ppo("hidden", [author, watcher]).learn(128)
+    totals = dict.fromkeys(model.networks, 0)
+    for edit in watcher.edits:
+        for layer, count in edit.items():
+            totals[layer.split(".")[0]] += count
+    assert totals == model.units_reset()
+    assert sum(totals.values()) > 0
+
+
+def test_nothing_is_hooked_that_nobody_needs() -> None:
+    model = build("board", interventions=[ReGraMa()]).learn(64)
+    assert not any(module._forward_hooks for module in model.policy.modules())
+    watcher = Watcher()
+    watcher.needs = frozenset()
+    stream_ppo("hidden", [watcher]).learn(64)
+    assert not watcher.tapped
+
+
+class Pull(Intervention):
+    """A penalty whose gradient is known: half the squared output weights of the critic, times a strength."""
+
+    name = "pull"
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def attach(self, learner):
+        self.weight = learner.networks["critic"].layers[-1].consumers[0].weight
+
+    def penalty(self, update):
+        return self.strength * 0.5 * self.weight.square().sum()
+
+
+def test_a_penalty_is_added_to_the_gradient_but_not_to_the_taps() -> None:
+    class Look(Watcher):
+        def attach(self, learner):
+            self.weight = learner.networks["critic"].layers[-1].consumers[0].weight
+
+        def after_backward(self, update):
+            if update.step == 4:
+                self.seen = (self.weight.grad.clone(), self.weight.detach().clone(), update.taps["critic.0"][1].clone())
+
+    looks = []
+    for strength in (0.0, 3.0):
+        look = Look()
+        # no step changes the weights, so that both runs see the same minibatch at the same parameters
+        build("board", interventions=[Pull(strength), Pull(0.5 * bool(strength)), look], learning_rate=0.0).learn(64)
+        looks.append(look.seen)
+    (plain, weight, tap), (pulled, _, tap_pulled) = looks
+    torch.testing.assert_close(pulled - plain, 3.5 * weight)
+    assert torch.equal(tap, tap_pulled)
+
+
+def test_one_intervention_must_stand_in_a_list() -> None:
+    with pytest.raises(ValueError, match=r"interventions is one gxd; give a list"):
+        build("mlp", interventions=GXD())
