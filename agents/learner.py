@@ -24,7 +24,7 @@ from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor, nn
 
-from agents.networks import MinAtarCNN
+from agents.networks import MINATAR_HEAD, MinAtarCNN
 from agents.plasticity.protocols import Edit, Intervention, Switch, Update
 from agents.plasticity.registry import INTERVENTIONS
 from agents.plasticity.taps import Taps
@@ -109,7 +109,8 @@ class LearnerMixin(BaseAlgorithm):
         image = is_image_space(space, check_channels=False, normalized_image=normalized)
         sides = space.shape[1:] if image else space.shape[:2]  # SB3 has put an image's channels first
         if min(sides) < NATURE_CNN_MINIMUM:
-            defaults = {"net_arch": {"pi": [64], "vf": [64]}, "activation_fn": nn.ReLU}
+            heads = {"pi": list(MINATAR_HEAD), "vf": list(MINATAR_HEAD)}
+            defaults = {"net_arch": heads, "activation_fn": nn.ReLU}
             self.policy_kwargs = {"features_extractor_class": MinAtarCNN, **defaults, **self.policy_kwargs}
 
     # ------------------------------------------------------------------ environments
@@ -262,9 +263,8 @@ class LearnerMixin(BaseAlgorithm):
                 state = members.read(STATE_MEMBER) if STATE_MEMBER in members.namelist() else None
             if isinstance(path, str | pathlib.Path):
                 file.close()
-            if (
-                state is None
-            ):  # stock SB3 has saved it again: it keeps plain data and drops members that it does not know
+            if state is None:
+                # Stock SB3 has saved it again: it keeps plain data and drops members that it does not know.
                 warnings.warn(f"{path} holds no state of its interventions, they begin anew", stacklevel=2)
             else:
                 model._load_intervention_state(safetensors.load(state))

@@ -10,6 +10,8 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
+MINATAR_HEAD = (64,)  # hidden layers of actor and critic behind MinAtarCNN, where none are given
+
 
 class MinAtarCNN(BaseFeaturesExtractor):
     """A 3x3 convolution of 16 filters and a linear layer of 128, both ReLU (Young & Tian, arXiv 1903.03176).

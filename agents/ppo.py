@@ -21,6 +21,12 @@ from agents.plasticity.units import Network
 from agents.sb3_units import policy_networks
 
 Batch = RolloutBufferSamples | DictRolloutBufferSamples
+LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
+    "entropy_loss": "train/entropy_loss",
+    "policy_loss": "train/policy_gradient_loss",
+    "value_loss": "train/value_loss",
+    "clip_fraction": "train/clip_fraction",
+}
 
 
 class PPO(LearnerMixin, StockPPO):
@@ -58,22 +64,21 @@ class PPO(LearnerMixin, StockPPO):
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        log: dict[str, list[float]] = {"policy_loss": [], "value_loss": [], "entropy_loss": [], "clip_fraction": []}
+        log: list[Tensor] = []  # read once at the end: on a GPU every look at a value waits for the device
         keep_training = True
         for epoch in range(self.n_epochs):
-            approx_kls = []
+            approx_kls: list[Tensor] = []
             for batch in self.rollout_buffer.get(self.batch_size):
                 self.gradient_steps += 1
                 with self._open_taps() as taps:
                     losses = self.losses(batch)
-                for name, values in log.items():
-                    values.append(losses[name].item())
-                approx_kls.append(losses["approx_kl"].cpu().numpy())
-                if self.target_kl is not None and approx_kls[-1] > 1.5 * self.target_kl:
+                log.append(torch.stack([losses[name].detach() for name in LOGGED]))
+                approx_kls.append(losses["approx_kl"])
+                if self.target_kl is not None and approx_kls[-1].item() > 1.5 * self.target_kl:
                     self.gradient_steps -= 1
                     keep_training = False
                     if self.verbose >= 1:
-                        print(f"Early stopping at step {epoch} due to reaching max kl: {approx_kls[-1]:.2f}")
+                        print(f"Early stopping at step {epoch} due to reaching max kl: {approx_kls[-1].item():.2f}")
                     break
                 self._step(Update(
                     networks=tuple(self.networks) if self.interventions else (),
@@ -139,14 +144,13 @@ class PPO(LearnerMixin, StockPPO):
         """What a schedule gives at this point of training."""
         return float(schedule(self._current_progress_remaining))
 
-    def _log_update(self, log: Mapping[str, list[float]], approx_kls: list[np.ndarray], loss: Tensor) -> None:
-        """SB3's ``train/*`` tags."""
+    def _log_update(self, log: list[Tensor], approx_kls: list[Tensor], loss: Tensor) -> None:
+        """SB3's ``train/*`` tags; `log` holds a row of `LOGGED` for every minibatch, `approx_kls` the last epoch's."""
         buffer = self.rollout_buffer
-        self.logger.record("train/entropy_loss", np.mean(log["entropy_loss"]))
-        self.logger.record("train/policy_gradient_loss", np.mean(log["policy_loss"]))
-        self.logger.record("train/value_loss", np.mean(log["value_loss"]))
-        self.logger.record("train/approx_kl", np.mean(approx_kls))
-        self.logger.record("train/clip_fraction", np.mean(log["clip_fraction"]))
+        columns = zip(*torch.stack(log).tolist(), strict=True)
+        for tag, column in zip(LOGGED.values(), columns, strict=True):
+            self.logger.record(tag, np.mean(column))
+        self.logger.record("train/approx_kl", np.mean(torch.stack(approx_kls).cpu().numpy()))
         self.logger.record("train/loss", loss.item())
         self.logger.record(
             "train/explained_variance", explained_variance(buffer.values.flatten(), buffer.returns.flatten())

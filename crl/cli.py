@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-REFUSED, INTERRUPTED = 2, 130
+from crl.exit_codes import INTERRUPTED, REFUSED
 
 app = typer.Typer(
     help="Train reinforcement-learning agents that keep learning while the world changes.",

@@ -14,7 +14,7 @@ from torch import nn
 import envs
 from agents import AGENTS, PPO
 from agents.learner import NATURE_CNN_MINIMUM
-from agents.networks import MinAtarCNN
+from agents.networks import MINATAR_HEAD, MinAtarCNN
 from agents.plasticity.registry import INTERVENTIONS
 from crl.config import ConfigError, Linear, PPOConfig, RunConfig, StreamConfig
 from crl.config.messages import shown
@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 HEADS: dict[Features, tuple[tuple[int, ...], Literal["relu", "tanh"]]] = {
     "flatten": ((64, 64), "tanh"),
     "nature_cnn": ((), "tanh"),
-    "minatar_cnn": ((64,), "relu"),
+    "minatar_cnn": (MINATAR_HEAD, "relu"),
 }
 
 

@@ -25,11 +25,10 @@ from crl import folder as folders
 from crl import results as reports
 from crl.checkpoint import save_policy
 from crl.config import RunConfig, config_hash, to_yaml
+from crl.exit_codes import DONE, FAILED, INTERRUPTED
 from crl.models import build
 from crl.monitoring import PlasticityCallback, ProgressCallback, TaskCallback
 from crl.screen import is_terminal, say, tolerant
-
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 
 class Interrupt:
