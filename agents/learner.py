@@ -9,7 +9,6 @@ import zipfile
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Self, cast
 
 import numpy as np
@@ -23,12 +22,15 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from agents.networks import MINATAR_HEAD, MinAtarCNN
-from agents.plasticity.protocols import Edit, Intervention, Switch, Update
+from agents.plasticity.hooks import Hooks
+from agents.plasticity.protocols import Edit, Intervention, Switch
 from agents.plasticity.registry import INTERVENTIONS
-from agents.plasticity.taps import Taps
 from agents.plasticity.units import Network
+from agents.policies import LayerNormCnnPolicy
+from agents.sb3_units import policy_networks, policy_targets
 from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
 STATE_MEMBER = "interventions.safetensors"
@@ -53,7 +55,6 @@ class LearnerMixin(BaseAlgorithm):
         # What a zip holds of the interventions: plain data that builds them again.
         self.intervention_specs: list[dict[str, Any]] = []
         self.gradient_steps = 0
-        self._units_reset: dict[str, Tensor] = {}
         self._units_logged: dict[str, int] = {}
         self._pending_switches: list[Switch] = []
         self._networks: dict[str, Network] | None = None
@@ -63,17 +64,19 @@ class LearnerMixin(BaseAlgorithm):
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        """The networks that have hidden units, by short name."""
+        """The networks by short name, with hidden units or without."""
         if self._networks is None:
-            self._networks = self._build_networks()
+            self._networks = policy_networks(self.policy)
         return self._networks
-
-    @abstractmethod
-    def _build_networks(self) -> dict[str, Network]: ...
 
     @property
     @abstractmethod
     def optimizers(self) -> Sequence[torch.optim.Optimizer]: ...
+
+    @property
+    def targets(self) -> Mapping[Tensor, Tensor]:
+        """Parameter -> the parameter of a target network that follows it; empty without target networks."""
+        return policy_targets(self.policy)
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
@@ -82,7 +85,27 @@ class LearnerMixin(BaseAlgorithm):
     def outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
 
     @abstractmethod
-    def losses(self, batch: Any) -> Mapping[str, Tensor]: ...
+    def distributions(self, batch: Any) -> Sequence[Distribution]: ...
+
+    @abstractmethod
+    def sample_losses(self, batch: Any) -> Mapping[str, Tensor]: ...
+
+    @contextmanager
+    def _evaluation(self) -> Iterator[None]:
+        """The policy in evaluation mode; back in its own afterwards."""
+        training = self.policy.training
+        self.policy.set_training_mode(False)
+        try:
+            yield
+        finally:
+            self.policy.set_training_mode(training)
+
+    def _upload(self, array: np.ndarray) -> Tensor:
+        """The array on the learner's device; a GPU is given its copy without waiting for it."""
+        tensor = torch.as_tensor(array)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
     def _setup_model(self) -> None:
         self._fit_network_to_boards()
@@ -92,14 +115,15 @@ class LearnerMixin(BaseAlgorithm):
             # A zip was loaded: what it holds of the interventions came as plain data.
             self.interventions = [_build(spec) for spec in self.intervention_specs]
         self._check_boundaries()
+        self._hooks = Hooks(self, self.interventions)
         for intervention in self.interventions:
             intervention.attach(self)
 
     def _fit_network_to_boards(self) -> None:
-        """Give ``"CnnPolicy"`` the MinAtar network on boards that are too small for SB3's NatureCNN."""
+        """Give CNN policies the MinAtar network on boards that are too small for SB3's NatureCNN."""
         space = self.observation_space
         if (
-            self.policy_class is not ActorCriticCnnPolicy
+            self.policy_class not in (ActorCriticCnnPolicy, LayerNormCnnPolicy)
             or "features_extractor_class" in self.policy_kwargs
             or not isinstance(space, spaces.Box)
             or len(space.shape) != 3
@@ -147,52 +171,18 @@ class LearnerMixin(BaseAlgorithm):
 
     # ------------------------------------------------------------------ hook points
 
-    @contextmanager
-    def _open_taps(self) -> Iterator[Taps]:
-        """Taps around a training forward: on all layers where an intervention scores at this step, on none else."""
-        wanted = any(i.needs and self.gradient_steps % i.score_every == 0 for i in self.interventions)
-        layers = [layer for network in self.networks.values() for layer in network.layers] if wanted else []
-        with Taps(layers) as taps:
-            yield taps
-
-    def _backward(self, update: Update, taps: Taps) -> Update:
-        """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen."""
-        penalties = [p for i in self.interventions if (p := i.penalty(update)) is not None]
-        update.losses["loss"].backward(retain_graph=bool(penalties))
-        seen = taps.read()
-        if penalties:
-            torch.stack(penalties).sum().backward()
-        update = replace(update, taps=seen)
-        for intervention in self.interventions:
-            intervention.after_backward(update)
-        return update
-
-    def _after_step(self, update: Update) -> None:
-        for intervention in self.interventions:
-            intervention.after_step(update)
-
-    def _after_update(self) -> None:
-        switches, self._pending_switches = self._pending_switches, []
-        for switch in switches:
-            for intervention in self.interventions:
-                intervention.on_task_switch(switch)
-        for intervention in self.interventions:
-            intervention.after_update()
-
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Count the units that `author` has redrawn, and tell the other interventions."""
-        layers = {layer.name: layer.network for network in self.networks.values() for layer in network.layers}
-        for name, mask in edit.masks.items():
-            count = mask.sum()
-            network = layers[name]
-            self._units_reset[network] = self._units_reset.get(network, torch.zeros_like(count)) + count
-        for other in self.interventions:
-            if other is not author:
-                other.on_surgery(edit)
+        self._hooks.announce(edit, author)
 
     def units_reset(self) -> dict[str, int]:
-        """How many units have been reset in each network since training began."""
-        return {name: int(self._units_reset.get(name, 0)) for name in self.networks}
+        """How many units have been reset in each network since training began, rounded to whole units."""
+        return self._hooks.units_reset()
+
+    def _end_update(self) -> None:
+        """The end of `train`: switches that were revealed since the last one are delivered, and resets act."""
+        switches, self._pending_switches = self._pending_switches, []
+        self._hooks.after_update(switches)
 
     def dump_logs(self, *args: Any, **kwargs: Any) -> None:
         """SB3's row of logs, with ``reset/<network>/units``: the units reset since the last row."""
@@ -201,15 +191,14 @@ class LearnerMixin(BaseAlgorithm):
             for name, count in counts.items():
                 self.logger.record(f"reset/{name}/units", count - self._units_logged.get(name, 0), exclude="stdout")
             self._units_logged = counts
-        for intervention in self.interventions:
-            for tag, value in intervention.metrics().items():
+            for tag, value in self._hooks.metrics().items():
                 self.logger.record(tag, value, exclude="stdout")
         super().dump_logs(*args, **kwargs)
 
     # ------------------------------------------------------------------ save and load
 
     def _excluded_save_params(self) -> list[str]:
-        ours = ["interventions", "_networks", "_units_reset", "_units_logged"]
+        ours = ["interventions", "_networks", "_hooks", "_units_logged"]
         return [*super()._excluded_save_params(), *ours]
 
     def save(
@@ -233,12 +222,7 @@ class LearnerMixin(BaseAlgorithm):
             file.close()
 
     def _intervention_state(self) -> dict[str, Tensor]:
-        state = {
-            f"{number}/{key}": tensor.detach().cpu().contiguous()
-            for number, intervention in enumerate(self.interventions)
-            for key, tensor in intervention.state_dict().items()
-        }
-        return {**state, **{f"units_reset/{name}": torch.tensor(n) for name, n in self.units_reset().items()}}
+        return {key: tensor.detach().cpu().contiguous() for key, tensor in self._hooks.state_dict().items()}
 
     @classmethod
     def load(cls, path: str | pathlib.Path | io.BufferedIOBase, env: Any = None, *args: Any, **kwargs: Any) -> Self:
@@ -267,16 +251,9 @@ class LearnerMixin(BaseAlgorithm):
                 # Stock SB3 has saved it again: it keeps plain data and drops members that it does not know.
                 warnings.warn(f"{path} holds no state of its interventions, they begin anew", stacklevel=2)
             else:
-                model._load_intervention_state(safetensors.load(state))
+                model._hooks.load_state_dict(safetensors.load(state))
+                model._units_logged = model.units_reset()
         return model
-
-    def _load_intervention_state(self, state: Mapping[str, Tensor]) -> None:
-        for number, intervention in enumerate(self.interventions):
-            prefix = f"{number}/"
-            intervention.load_state_dict({k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)})
-        for name in self.networks:
-            self._units_reset[name] = state[f"units_reset/{name}"].to(self.device)
-        self._units_logged = self.units_reset()
 
 
 def _in_transposed_layout(observations: Any) -> Any:

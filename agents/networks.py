@@ -1,7 +1,9 @@
-"""Features extractors for observations that Stable-Baselines3 has no network for."""
+"""Features extractors that Stable-Baselines3 does not have."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,4 +48,83 @@ class MinAtarCNN(BaseFeaturesExtractor):
         """Float boards, (batch, height, width, channel) or transposed images -> features (batch, features_dim)."""
         boards = observations.permute(0, 3, 1, 2) if self._permute else observations
         features: torch.Tensor = self.linear(self.cnn(boards))
+        return features
+
+
+class ResidualBlock(nn.Module):
+    """ReLU, 3x3 convolution, ReLU, 3x3 convolution; what comes out is added to what came in."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.inner = nn.Sequential(nn.Conv2d(channels, channels, kernel_size=3, padding=1), nn.ReLU())
+        self.outer = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps (batch, channels, height, width) -> the same shape."""
+        added: torch.Tensor = self.outer(self.inner(self.relu(maps)))
+        return maps + added
+
+
+class ImpalaSequence(nn.Module):
+    """3x3 convolution, 3x3 max pooling of stride 2, two residual blocks."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, channels, kernel_size=3, padding=1)
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.block1 = ResidualBlock(channels)
+        self.block2 = ResidualBlock(channels)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps (batch, inputs, height, width) -> (batch, channels, height/2, width/2), sides rounded up."""
+        out: torch.Tensor = self.block2(self.block1(self.pool(self.conv(maps))))
+        return out
+
+
+class ImpalaCNN(BaseFeaturesExtractor):
+    """The residual network of IMPALA (Espeholt et al., arXiv 1802.01561, figure 3) as ProcGen uses it.
+
+    For each of `depths` a sequence of a 3x3 convolution, 3x3 max pooling of stride 2 and two residual blocks; then
+    ReLU, a linear layer and ReLU. Every ReLU is a module of its own.
+
+    Args:
+        observation_space: images, channels first, as SB3 delivers them to a policy.
+        features_dim: width of the linear layer.
+        depths: channels of each sequence.
+        normalized_image: as in SB3's `NatureCNN`: the images may be of any type and range.
+
+    Raises:
+        ValueError: the observations are no images with the channels first, or `depths` is empty.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        features_dim: int = 256,
+        depths: Sequence[int] = (16, 32, 32),
+        normalized_image: bool = False,
+    ) -> None:
+        shape = observation_space.shape or ()
+        if not is_image_space(observation_space, normalized_image=normalized_image) or shape[0] != min(shape):
+            raise ValueError(
+                f"ImpalaCNN needs images of shape (channel, height, width), uint8 from 0 to 255 (or any with "
+                f"normalized_image=True), not {observation_space}; SB3's algorithms transpose (height, width, channel)"
+            )
+        if not depths or min(depths) < 1:
+            raise ValueError(f"depths is {depths}; give the channels of one or more sequences, such as (16, 32, 32)")
+        super().__init__(observation_space, features_dim)
+        channels, height, width = shape
+        sequences: OrderedDict[str, nn.Module] = OrderedDict()
+        for number, depth in enumerate(depths, start=1):
+            sequences[f"sequence{number}"] = ImpalaSequence(channels, depth)
+            channels, height, width = depth, (height + 1) // 2, (width + 1) // 2
+        self.sequences = nn.Sequential(sequences)
+        self.relu = nn.ReLU()
+        self.flatten = nn.Flatten()
+        self.linear = nn.Sequential(nn.Linear(channels * height * width, features_dim), nn.ReLU())
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Float images, (batch, channel, height, width) -> features (batch, features_dim)."""
+        features: torch.Tensor = self.linear(self.flatten(self.relu(self.sequences(observations))))
         return features

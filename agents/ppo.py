@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.learner import LearnerMixin
 from agents.plasticity.protocols import Update
-from agents.plasticity.units import Network
-from agents.sb3_units import policy_networks
+from agents.policies import POLICIES
 
 Batch = RolloutBufferSamples | DictRolloutBufferSamples
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
@@ -29,6 +30,16 @@ LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatche
 }
 
 
+class _Samples(NamedTuple):
+    """Tensors of shape (batch,)."""
+
+    surrogate: Tensor  # the clipped objective, to be maximised
+    values: Tensor
+    entropy: Tensor
+    log_prob: Tensor
+    ratio: Tensor
+
+
 class PPO(LearnerMixin, StockPPO):
     """Stable-Baselines3's PPO whose actor, critic and shared features take interventions.
 
@@ -36,7 +47,8 @@ class PPO(LearnerMixin, StockPPO):
     boards too small for SB3's NatureCNN ``"CnnPolicy"`` builds `agents.networks.MinAtarCNN` with heads of 64 units.
 
     Args:
-        policy: as in SB3.
+        policy: as in SB3, or with layer normalisation ``"LayerNormMlpPolicy"``, ``"LayerNormCnnPolicy"`` or
+            ``"LayerNormMultiInputPolicy"`` (`agents.policies`).
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
@@ -52,13 +64,12 @@ class PPO(LearnerMixin, StockPPO):
         model.learn(1_500_000)
     """
 
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**StockPPO.policy_aliases, **POLICIES}
+
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
         """PPO has one optimizer over all parameters."""
         return (self.policy.optimizer,)
-
-    def _build_networks(self) -> dict[str, Network]:
-        return policy_networks(self.policy)
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
@@ -70,7 +81,7 @@ class PPO(LearnerMixin, StockPPO):
             approx_kls: list[Tensor] = []
             for batch in self.rollout_buffer.get(self.batch_size):
                 self.gradient_steps += 1
-                with self._open_taps() as taps:
+                with self._hooks.taps(self.gradient_steps) as taps:
                     losses = self.losses(batch)
                 log.append(torch.stack([losses[name].detach() for name in LOGGED]))
                 approx_kls.append(losses["approx_kl"])
@@ -89,15 +100,15 @@ class PPO(LearnerMixin, StockPPO):
             if not keep_training:
                 break
         self._log_update(log, approx_kls, losses["loss"])
-        self._after_update()
+        self._end_update()
 
     def _step(self, update: Update, taps: Any) -> None:
         """One backward, clip and optimizer step."""
         update.optimizer.zero_grad()
-        update = self._backward(update, taps)
+        update = self._hooks.backward(update, taps)
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         update.optimizer.step()
-        self._after_step(update)
+        self._hooks.after_step(update)
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """PPO's loss on a minibatch and its terms, and two measures of the step's size.
@@ -106,26 +117,11 @@ class PPO(LearnerMixin, StockPPO):
             ``loss`` = ``policy_loss`` + ent_coef * ``entropy_loss`` + vf_coef * ``value_loss``; detached ``approx_kl``
             (the estimator of http://joschu.net/blog/kl-approx.html) and ``clip_fraction``.
         """
-        clip_range = self._now(self.clip_range)
-        discrete = isinstance(self.action_space, spaces.Discrete)
-        actions = batch.actions.long().flatten() if discrete else batch.actions
-        values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, actions)
-        values = values.flatten()
-
-        advantages = batch.advantages
-        if self.normalize_advantage and len(advantages) > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        ratio = torch.exp(log_prob - batch.old_log_prob)
-        unclipped = advantages * ratio
-        clipped = advantages * torch.clamp(ratio, 1 - clip_range, 1 + clip_range)
-        policy_loss = -torch.min(unclipped, clipped).mean()
-
-        if self.clip_range_vf is not None:
-            clip_range_vf = self._now(self.clip_range_vf)
-            values = batch.old_values + torch.clamp(values - batch.old_values, -clip_range_vf, clip_range_vf)
-        value_loss = F.mse_loss(batch.returns, values)
-        # A distribution without a closed form of its entropy: estimate it by the sampled actions.
-        entropy_loss = -torch.mean(-log_prob) if entropy is None else -torch.mean(entropy)
+        samples = self._evaluate(batch)
+        policy_loss = -samples.surrogate.mean()
+        value_loss = F.mse_loss(batch.returns, samples.values)
+        entropy_loss = -torch.mean(samples.entropy)
+        log_prob, ratio, clip_range = samples.log_prob, samples.ratio, self._now(self.clip_range)
 
         with torch.no_grad():
             log_ratio = log_prob - batch.old_log_prob
@@ -139,6 +135,33 @@ class PPO(LearnerMixin, StockPPO):
             "approx_kl": approx_kl,
             "clip_fraction": clip_fraction,
         }
+
+    def _evaluate(self, batch: Batch) -> _Samples:
+        """What the terms of the loss are means of."""
+        clip_range = self._now(self.clip_range)
+        discrete = isinstance(self.action_space, spaces.Discrete)
+        actions = batch.actions.long().flatten() if discrete else batch.actions
+        values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, actions)
+        values = values.flatten()
+
+        advantages = batch.advantages
+        if self.normalize_advantage and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        ratio = torch.exp(log_prob - batch.old_log_prob)
+        unclipped = advantages * ratio
+        clipped = advantages * torch.clamp(ratio, 1 - clip_range, 1 + clip_range)
+
+        if self.clip_range_vf is not None:
+            clip_range_vf = self._now(self.clip_range_vf)
+            values = batch.old_values + torch.clamp(values - batch.old_values, -clip_range_vf, clip_range_vf)
+        return _Samples(
+            surrogate=torch.min(unclipped, clipped),
+            values=values,
+            # A distribution without a closed form of its entropy: estimate it by the sampled actions.
+            entropy=-log_prob if entropy is None else entropy,
+            log_prob=log_prob,
+            ratio=ratio,
+        )
 
     def _now(self, schedule: Any) -> float:
         """What a schedule gives at this point of training."""
@@ -164,16 +187,34 @@ class PPO(LearnerMixin, StockPPO):
 
     def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
         """``actor``: action logits or means, (batch, actions); ``critic``: values, (batch, 1). In evaluation mode."""
-        training = self.policy.training
-        self.policy.set_training_mode(False)
-        features = self.policy.extract_features(batch.observations)
-        pi, vf = features if isinstance(features, tuple) else (features, features)
-        outputs = {
-            "actor": self.policy.action_net(self.policy.mlp_extractor.forward_actor(pi)),
-            "critic": self.policy.value_net(self.policy.mlp_extractor.forward_critic(vf)),
-        }
-        self.policy.set_training_mode(training)
-        return outputs
+        with self._evaluation():
+            features = self.policy.extract_features(batch.observations)
+            pi, vf = features if isinstance(features, tuple) else (features, features)
+            return {
+                "actor": self.policy.action_net(self.policy.mlp_extractor.forward_actor(pi)),
+                "critic": self.policy.value_net(self.policy.mlp_extractor.forward_critic(vf)),
+            }
+
+    def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
+        """The policy on the batch's observations, in evaluation mode.
+
+        One Categorical for discrete actions, one for each part of multi-discrete ones, one Bernoulli (batch, bits) or
+        Normal (batch, actions; before a squashing) otherwise.
+        """
+        with self._evaluation():
+            found = self.policy.get_distribution(batch.observations).distribution
+        return tuple(found) if isinstance(found, list) else (found,)
+
+    def sample_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Network's name -> PPO's loss of each transition, (batch,): one tensor for all, its mean is the loss.
+
+        In evaluation mode; advantages are normalised over the batch, as in training.
+        """
+        with self._evaluation():
+            samples = self._evaluate(batch)
+        errors = F.mse_loss(batch.returns, samples.values, reduction="none")
+        losses = -samples.surrogate - self.ent_coef * samples.entropy + self.vf_coef * errors
+        return dict.fromkeys(self.networks, losses)
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         """At most `n` transitions of the last rollout, without replacement."""
@@ -185,7 +226,7 @@ class PPO(LearnerMixin, StockPPO):
             # SB3 flattens a rollout to (env, step) order when it is first read; before that it is (step, env).
             flat = buffer.generator_ready
             picked = array[rows] if flat else array[rows % buffer.buffer_size, rows // buffer.buffer_size]
-            return torch.as_tensor(picked, device=self.device)
+            return self._upload(picked)
 
         actions = take(buffer.actions).float()
         names = ("values", "log_probs", "advantages", "returns")

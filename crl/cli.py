@@ -28,6 +28,7 @@ class Kind(StrEnum):
     streams = "streams"
     agents = "agents"
     criteria = "criteria"
+    selections = "selections"
     interventions = "interventions"
 
 
@@ -60,11 +61,50 @@ def train(
     raise typer.Exit(code)
 
 
+@app.command()
+def audit(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
+    task: Annotated[
+        str | None, typer.Option(help="Task to play; left out, the one the run ended in.", show_default=False)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Transitions to measure on; left out, 1024 or a whole rollout.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of games, actions and sample; left out, the run's.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure what replacing each unit of a trained agent costs, and which criterion knows it."""
+    from crl.audit import audit as audit_run
+    from crl.config import ConfigError
+
+    try:
+        code = audit_run(run, task, samples, seed)
+    except ConfigError as error:
+        print(f"crl: {error}", file=sys.stderr)
+        code = REFUSED
+    raise typer.Exit(code)
+
+
 @app.command("list")
 def list_names(
     kind: Annotated[Kind | None, typer.Argument(help="One of the lists; left out, all of them.")] = None,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option("--imports", metavar="MODULE", help="Also show what a module of yours registers; repeatable."),
+    ] = None,
 ) -> None:
-    """Show the names that a config can give: streams, agents, criteria, interventions."""
+    """Show the names that a config can give: streams, agents, criteria, selections, interventions."""
+    from crl.config import ConfigError
+    from crl.config.imports import import_modules, register_plugins
+
+    try:
+        register_plugins()
+        import_modules(imports or [], key="--imports ")
+    except ConfigError as error:
+        print(f"crl: {error}", file=sys.stderr)
+        raise typer.Exit(REFUSED) from None
     for each in Kind if kind is None else (kind,):
         print(f"{each}:")
         lines = _lines(each)
@@ -76,13 +116,18 @@ def list_names(
 def _lines(kind: Kind) -> dict[str, str]:
     """Name -> one line on what it is."""
     from agents import AGENTS
-    from agents.plasticity.registry import CRITERIA, INTERVENTIONS
+    from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
     from envs.catalogue import GAMES, STREAMS
 
     if kind is Kind.streams:
         streams = {name: f"{s.description}: {', '.join(s.tasks)}" for name, s in STREAMS.items()}
         return streams | dict.fromkeys(GAMES, "one MinAtar game (give stream.steps_per_task)")
-    entries = {Kind.agents: AGENTS, Kind.criteria: CRITERIA, Kind.interventions: INTERVENTIONS}[kind]
+    entries = {
+        Kind.agents: AGENTS,
+        Kind.criteria: CRITERIA,
+        Kind.selections: SELECTIONS,
+        Kind.interventions: INTERVENTIONS,
+    }[kind]
     return {name: entry.summary for name, entry in entries.items()}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -14,8 +16,11 @@ from torch import nn
 import envs
 from agents import AGENTS, PPO
 from agents.learner import NATURE_CNN_MINIMUM
-from agents.networks import MINATAR_HEAD, MinAtarCNN
+from agents.networks import MINATAR_HEAD, ImpalaCNN, MinAtarCNN
+from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import INTERVENTIONS
+from agents.plasticity.resets import UnitReset
+from agents.policies import LayerNormPolicy
 from crl.config import ConfigError, Linear, PPOConfig, RunConfig, StreamConfig
 from crl.config.messages import shown
 from crl.config.schema import Features, NetArch
@@ -24,15 +29,18 @@ EXTRACTORS: dict[Features, type[BaseFeaturesExtractor]] = {
     "flatten": FlattenExtractor,
     "nature_cnn": NatureCNN,
     "minatar_cnn": MinAtarCNN,
+    "impala": ImpalaCNN,
 }
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 BOARD_MINIMUM = 3  # pixels: the kernel of MinAtarCNN
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
-# Hidden layers of actor and critic, and their activation, where the config gives none: SB3's, or MinAtarCNN's own.
+# Hidden layers of actor and critic, and their activation, where the config gives none: SB3's, or as published with the
+# extractor.
 HEADS: dict[Features, tuple[tuple[int, ...], Literal["relu", "tanh"]]] = {
     "flatten": ((64, 64), "tanh"),
     "nature_cnn": ((), "tanh"),
     "minatar_cnn": (MINATAR_HEAD, "relu"),
+    "impala": ((), "relu"),
 }
 
 
@@ -121,7 +129,12 @@ def _given(stream: StreamConfig) -> str:
 def _resolved(agent: PPOConfig, space: spaces.Space[Any]) -> PPOConfig:
     """The agent with features, layers and activation as the observations ask for."""
     features = agent.features or _features_of(space)
-    fits = {"flatten": True, "nature_cnn": _fits_nature_cnn(space), "minatar_cnn": _fits_minatar_cnn(space)}
+    fits = {
+        "flatten": True,
+        "nature_cnn": _fits_nature_cnn(space),
+        "minatar_cnn": _fits_minatar_cnn(space),
+        "impala": _fits_impala(space),
+    }
     if not fits[features]:
         others = " or ".join(name for name, right in fits.items() if right)
         raise ConfigError(
@@ -154,16 +167,23 @@ def _fits_minatar_cnn(space: spaces.Space[Any]) -> bool:
     return len(shape) == 3 and min(sides) >= BOARD_MINIMUM
 
 
+def _fits_impala(space: spaces.Space[Any]) -> bool:
+    # SB3 takes the smallest of the three for the channels, which come first or last.
+    shape = space.shape or ()
+    return is_image_space(space) and min(shape) in (shape[0], shape[-1])
+
+
 def _model(config: RunConfig, env: envs.StreamVectorEnv) -> PPO:
     agent = config.agent
     assert agent.features is not None
     assert agent.net_arch is not None
     assert agent.activation is not None
-    settings = agent.model_dump(exclude={"name", "n_envs", "features", "net_arch", "activation"})
+    settings = agent.model_dump(exclude={"name", "n_envs", "features", "net_arch", "activation", "norm"})
     settings.update(learning_rate=_schedule(agent.learning_rate), clip_range=_schedule(agent.clip_range))
+    interventions = [INTERVENTIONS[i.name].resolve()(**i.arguments()) for i in config.interventions]
     try:
         model: PPO = AGENTS[agent.name].resolve()(
-            "MlpPolicy" if agent.features == "flatten" else "CnnPolicy",
+            _policy(agent),
             env,
             **settings,
             policy_kwargs={
@@ -171,19 +191,42 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> PPO:
                 "net_arch": {"pi": list(agent.net_arch.pi), "vf": list(agent.net_arch.vf)},
                 "activation_fn": ACTIVATIONS[agent.activation],
             },
-            interventions=[INTERVENTIONS[i.name].resolve()(**i.arguments()) for i in config.interventions],
+            interventions=interventions,
             seed=config.seed,
             device=config.device,
         )
     except AssertionError as error:  # SB3 asserts what it asks of spaces
         raise ConfigError(f"{_given(config.stream)} is not supported ({error}); wrap the environment") from error
     except ValueError as error:
-        # An intervention's refusal begins with its name.
-        names = [intervention.name for intervention in config.interventions]
-        name = str(error).partition(":")[0]
-        key = f"interventions.{names.index(name)}" if name in names else "agent"
-        raise ConfigError(f"{key}: {error}") from error
+        raise ConfigError(f"{_refuser(error, interventions)}: {error}") from error
     return model
+
+
+def _policy(agent: PPOConfig) -> str | type[LayerNormPolicy]:
+    if agent.norm == "layer":
+        return LayerNormPolicy
+    return "MlpPolicy" if agent.features == "flatten" else "CnnPolicy"
+
+
+def _refuser(error: ValueError, interventions: Sequence[Intervention]) -> str:
+    """The key of what refused the model: the intervention in whose method the error was raised, else the agent."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for i, intervention in enumerate(interventions):
+            if frame.f_locals.get("self") is intervention:
+                return f"interventions.{i}"
+    return "agent"
+
+
+def fixed_layers(model: PPO) -> list[str]:
+    """What the interventions cannot reset though they act on it, a sentence for each network."""
+    resets = [i for i in model.interventions if isinstance(i, UnitReset)]
+    sentences = []
+    for name, network in model.networks.items() if resets else ():
+        if network.fixed and any(reset.networks is None or name in reset.networks for reset in resets):
+            count, total = len(network.fixed), len(network.fixed) + len(network.layers)
+            reasons = "; ".join(dict.fromkeys(network.fixed.values()))
+            sentences.append(f"{name}: {count} of {total} hidden layers cannot be reset: {reasons}")
+    return sentences
 
 
 def _schedule(value: float | Linear) -> float | LinearSchedule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -15,11 +16,38 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from agents import PPO
-from agents.plasticity.diagnostics import measure
+from agents.plasticity.diagnostics import Diagnostics
 from crl.screen import is_terminal, say
 from envs import TaskStream
 
 WINDOW = 100  # episodes that the running means are over
+CHARTS: dict[str, dict[str, tuple[str, ...]]] = {  # category -> title -> measures of `Diagnostics` in one chart
+    "units": {
+        "dormant ratio": ("dormant_ratio_0", "dormant_ratio", "dormant_ratio_0.1"),
+        "GraMa ratio": ("grama_ratio",),
+        "fraction of active units": ("fau",),
+        "saturated fraction": ("saturated_fraction",),
+    },
+    "ranks": {
+        "effective rank": ("effective_rank",),
+        "srank": ("srank",),
+        "stable rank": ("stable_rank",),
+        "dominant share": ("dominant_share",),
+        "NTK rank": ("ntk_rank",),
+    },
+    "change": {
+        "value churn": ("value_churn", "value_churn_abs"),
+        "learning signal": ("signal",),
+        "gradient norm": ("grad_norm",),
+        "update norm": ("update_norm",),
+        "weight norm": ("weight_norm",),
+    },
+    "policy": {
+        "entropy": ("entropy",),
+        "saturation": ("saturation",),
+        "policy churn": ("policy_churn",),
+    },
+}
 LATE = 0.1  # share of a visit, at its end, whose episodes are its result
 
 
@@ -106,50 +134,78 @@ class TaskCallback(BaseCallback):
 
 
 class PlasticityCallback(BaseCallback):
-    """Records ``plasticity/*`` of every rollout, and once how TensorBoard shall group all tags.
+    """Records ``plasticity/*``, and once how TensorBoard shall group all tags.
+
+    Measures at the end of the first rollout of a segment, and then of every rollout that ends at least `every` steps
+    after the last measured one.
+
+    A new segment brings a new probe, drawn from the rollout at whose end it is first seen.
 
     Args:
         seed: of the generator that draws the probe observations; no other randomness is touched.
         tasks: names of the stream's tasks.
+        every: least number of steps between two measures. Measuring takes as long after short rollouts as after long
+            ones.
     """
 
-    def __init__(self, seed: int, tasks: list[str]) -> None:
+    def __init__(self, seed: int, tasks: list[str], every: int = 1) -> None:
         super().__init__()
+        self._every = every
         self._generator = torch.Generator().manual_seed(seed)
         self._tasks = tasks
+        self._segment: int | None = None
+        self._measured = 0  # steps at the last measure
         self._layout_written = False
+
+    def _init_callback(self) -> None:
+        assert isinstance(self.model, PPO)
+        self._diagnostics = Diagnostics(self.model, self._generator)
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
         assert isinstance(self.model, PPO)
+        segment = self.locals["infos"][0]["segment"]
+        if segment != self._segment:
+            self._diagnostics.renew_probe()
+            self._segment = segment
+        elif self.num_timesteps - self._measured < self._every:
+            return
+        self._measured = self.num_timesteps
         # Before SB3 dumps its row, so that the first row has these tags too.
-        values = measure(self.model, self._generator)
-        for tag, value in values.items():
+        for tag, value in self._diagnostics.measure().items():
             self.logger.record(tag, value, exclude="stdout")
         if not self._layout_written:
-            self._write_layout(list(values))
+            self._write_layout(list(self.model.networks))
             self._layout_written = True
 
-    def _write_layout(self, tags: list[str]) -> None:
+    def _write_layout(self, networks: list[str]) -> None:
         """Group the dashboard: a chart per quantity, with a curve per task or network."""
-        metrics: dict[str, list[str]] = defaultdict(list)
-        for tag in tags:
-            metrics[tag.rpartition("/")[2]].append(tag)
-        units = [f"reset/{tag.split('/')[1]}/units" for tag in next(iter(metrics.values()), [])]
         layout = {
             "tasks": {
                 "mean return": _chart([f"task/{tag_of(task)}/ep_rew_mean" for task in self._tasks]),
                 "mean length": _chart([f"task/{tag_of(task)}/ep_len_mean" for task in self._tasks]),
                 "task index": _chart(["task/index"]),
             },
-            "plasticity": {metric: _chart(found) for metric, found in metrics.items()},
-            "resets": {"units reset": _chart(units)},
+            **plasticity_charts(self._diagnostics.tags),
         }
+        if networks:
+            layout["resets"] = {"units reset": _chart([f"reset/{network}/units" for network in networks])}
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer.add_custom_scalars(layout)
+
+
+def plasticity_charts(tags: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
+    """Category -> title -> chart of those of the tags that it shows, a curve per network; without empty charts."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for category, charts in CHARTS.items():
+        for title, measures in charts.items():
+            shown = [tag for measure in measures for tag in tags if tag.rpartition("/")[2] == measure]
+            if shown:
+                found.setdefault(f"plasticity: {category}", {})[title] = _chart(shown)
+    return found
 
 
 def _chart(tags: list[str]) -> list[Any]:

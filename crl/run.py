@@ -11,7 +11,6 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import shorten
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -25,10 +24,14 @@ from crl import folder as folders
 from crl import results as reports
 from crl.checkpoint import save_policy
 from crl.config import RunConfig, config_hash, to_yaml
+from crl.config.messages import one_line
 from crl.exit_codes import DONE, FAILED, INTERRUPTED
-from crl.models import build
+from crl.models import build, fixed_layers
 from crl.monitoring import PlasticityCallback, ProgressCallback, TaskCallback
 from crl.screen import is_terminal, say, tolerant
+
+MEASURE_EVERY = 8192  # steps between two measures of plasticity
+MEASURES = 16  # of them at least in each visit, where rollouts are short enough
 
 
 class Interrupt:
@@ -93,11 +96,13 @@ def train(config: RunConfig, command: Sequence[str]) -> int:
     with warnings.catch_warnings(record=True) as caught:
         config, model, env = build(config)
     for warning in caught:  # held back till here, so that a refusal is one sentence
-        print(f"crl: warning: {_one_line(warning.message)}", file=sys.stderr)
+        print(f"crl: warning: {one_line(warning.message)}", file=sys.stderr)
     with Interrupt() as interrupt:
         folder = folders.create(config)
         if env.rounding is not None:
             say(env.rounding)
+        for sentence in fixed_layers(model):
+            say(sentence)
         say(f"run folder: {folder}")
         try:
             _describe(config, folder, command, folders.versions(threads, str(model.device)))
@@ -107,7 +112,7 @@ def train(config: RunConfig, command: Sequence[str]) -> int:
             reports.write(results, folder)
         except Exception as error:
             (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            problem = f"{type(error).__name__}: {_one_line(error)}"
+            problem = f"{type(error).__name__}: {one_line(error)}"
             print(f"crl: the run failed with {problem}; the traceback is in {folder / 'error.txt'}", file=sys.stderr)
             return FAILED
         finally:
@@ -115,10 +120,6 @@ def train(config: RunConfig, command: Sequence[str]) -> int:
     with tolerant():
         reports.show(results)
     return INTERRUPTED if results["status"] == "interrupted" else DONE
-
-
-def _one_line(message: object) -> str:
-    return shorten(str(message), 300, placeholder=" ...")
 
 
 def _describe(config: RunConfig, folder: Path, command: Sequence[str], versions: str) -> None:
@@ -134,7 +135,8 @@ def _learn(
 ) -> dict[str, Any]:
     """Train through the whole stream; what ``results.json`` says of it."""
     tasks = TaskCallback(env.stream)
-    plasticity = PlasticityCallback(config.seed, [task.name for task in env.stream.tasks])
+    every = min(MEASURE_EVERY, tasks.total_steps // env.stream.n_segments // MEASURES)
+    plasticity = PlasticityCallback(config.seed, [task.name for task in env.stream.tasks], every)
     progress, clock = ProgressCallback(tasks), _Clock(interrupt)
     logger = configure(str(folder), ["csv", "tensorboard"])
     model.set_logger(logger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,11 +66,28 @@ def test_the_table_gives_the_defaults() -> None:
     from agents.plasticity.registry import INTERVENTIONS
 
     for name, entry in INTERVENTIONS.items():
+        if name == "reset":
+            continue  # the general form, which has none for what it consists of
         cells = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |")).split("|")
-        shown = {key: float(value) for key, value in re.findall(r"`(\w+)` ([\d.e-]+)", cells[3])}
-        defaults = entry.resolve()().arguments()
-        assert shown == {key: defaults[key] for key in shown}
-        assert set(defaults) - set(shown) <= {"networks", "allow_full"}
+        shown = {key: yaml.safe_load(value) for key, value in re.findall(r"`(\w+)` ([\w.-]+?)(?=[,; |:]|$)", cells[3])}
+        parameters = inspect.signature(entry.resolve()).parameters
+        defaults = {key: parameter.default for key, parameter in parameters.items() if key != "networks"}
+        assert shown.keys() == defaults.keys()
+        for key, default in defaults.items():
+            value = shown[key]
+            assert (float(value) if isinstance(default, float) else value) == default, (name, key)
+
+
+def test_the_general_form_and_the_criterion_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crl.config import check_interventions, load
+
+    (tmp_path / "my_criteria.py").write_text(block("<!-- criterion -->"), encoding="utf-8")
+    config = (ROOT / "configs/minatar3_ppo.yaml").read_text(encoding="utf-8").split("interventions:")[0]
+    (tmp_path / "config.yaml").write_text(f"imports: [my_criteria]\n{config}{block('<!-- general -->')}", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    for override, criterion in (([], "gxd"), (["interventions.0.criterion=peak"], "peak")):
+        checked = check_interventions(load(tmp_path / "config.yaml", override))
+        assert checked.interventions[0].arguments()["criterion"]["name"] == criterion
 
 
 def test_every_file_that_is_linked_is_there() -> None:

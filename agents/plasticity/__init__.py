@@ -8,17 +8,51 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from agents.plasticity.registry import criterion
+
 if TYPE_CHECKING:
+    from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
-    from agents.plasticity.resets import GXD, ReDo, ReGraMa
+    from agents.plasticity.resets import (
+        CBP,
+        CPR,
+        GXD,
+        FullReset,
+        HeadReset,
+        ReDo,
+        ReGraMa,
+        ShrinkAndPerturb,
+        UnitReset,
+    )
 
-__all__ = ["GXD", "Edit", "Intervention", "Learner", "ReDo", "ReGraMa", "Switch", "Update"]
+_MODULES = {
+    "loop": ("PlasticOptimizer",),
+    "protocols": ("Edit", "Intervention", "Learner", "Switch", "Update"),
+    "resets": ("CBP", "CPR", "GXD", "FullReset", "HeadReset", "ReDo", "ReGraMa", "ShrinkAndPerturb", "UnitReset"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-_RESETS = ("GXD", "ReDo", "ReGraMa")
+__all__ = [
+    "CBP",
+    "CPR",
+    "GXD",
+    "Edit",
+    "FullReset",
+    "HeadReset",
+    "Intervention",
+    "Learner",
+    "PlasticOptimizer",
+    "ReDo",
+    "ReGraMa",
+    "ShrinkAndPerturb",
+    "Switch",
+    "UnitReset",
+    "Update",
+    "criterion",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "agents.plasticity.resets" if name in _RESETS else "agents.plasticity.protocols"
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(f"agents.plasticity.{_HOME[name]}"), name)

@@ -1,26 +1,71 @@
 """How much a unit matters: pure functions from what was seen of a layer to one utility per unit; low is worthless.
 
-Activations `a` and gradients ``g = dL/da`` have shape (batch, units), or (batch, channels, height, width) for
-convolutions, where a unit is a channel. L is a mean over the batch. Every function returns shape (units,).
+The names of a criterion's parameters say what it looks at; what stands behind ``*`` are its options:
+
+==================  ===================================================================================================
+``a``               activations, (batch, units), or (batch, channels, height, width) where a unit is a channel
+``g``               gradient of the loss, which is a mean over the batch, with respect to ``a``; same shape
+``weight_in``       incoming weights, (units, inputs) or (units, inputs, height, width)
+``weight_in_grad``  their gradient
+``weight_out``      outgoing weights, (units, weights, positions); positions is 1, or those of a flattened map
+``mean``            running mean of ``a``, (units,), or (units, positions) where a flattened map is read
+``reference``       what the surgery puts in a unit's place: 0, or ``mean`` where the consumers' biases absorb it
+``generator``       a CPU generator of this layer's and step's own
+==================  ===================================================================================================
+
+Every criterion returns shape (units,).
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import torch
 from torch import Tensor
 
+from agents.plasticity.units import UnitLayer
 
-def gxd(a: Tensor, g: Tensor, reference: float = 0.0) -> Tensor:
-    """First-order cost of replacing a unit: u_i = E_b | sum_positions g_bi (a_bi - r) |, g per sample.
+
+def gxd(a: Tensor, g: Tensor, reference: Tensor, *, reduction: Literal["abs_mean", "mean_abs"] = "abs_mean") -> Tensor:
+    """First-order cost of replacing a unit: u_i = E_b | sum_positions g_bi (a_bi - r_i) |, g per sample.
 
     Gradient times difference from reference (arXiv 2605.06834). The paper's body was not available to us: this is our
-    reading of its abstract. The reference is what the surgery substitutes, 0 where outgoing weights are zeroed. The
-    sum over positions stands inside the absolute value, because a channel is replaced everywhere at once.
+    reading of its abstract. The sum over positions stands inside the absolute value, because a channel is replaced
+    everywhere at once.
+
+    Args:
+        a: activations.
+        g: gradients.
+        reference: what the surgery substitutes.
+        reduction: ``abs_mean`` as above; ``mean_abs`` takes the absolute value after the mean over samples,
+            | E_b ... |: the change of the mean loss, in which samples cancel.
     """
-    # L is a mean over the batch: dL/da already holds 1/batch, so the mean over samples is a plain sum.
-    cost = g * (a - reference)
-    if cost.dim() > 2:
-        cost = cost.flatten(2).sum(-1)
-    return cost.abs().sum(0)
+    cost = replacement_cost(a, g, reference)
+    return cost.abs().sum(0) if reduction == "abs_mean" else cost.sum(0).abs()
+
+
+def replacement_cost(a: Tensor, g: Tensor, reference: Tensor) -> Tensor:
+    """First-order change of the loss, sample by sample, when a unit is held at the reference: (batch, units).
+
+    The sum over the batch is the change of the mean loss: ``g`` already holds 1/batch.
+    """
+    cost = g * (spread(reference, a) - a)
+    return cost.flatten(2).sum(-1) if cost.dim() > 2 else cost
+
+
+def spread(reference: Tensor, a: Tensor) -> Tensor:
+    """A value per unit, (units,), or per unit and position, (units, positions), broadcastable to activations.
+
+    A value of each activation's own, of ``a``'s shape, stays as it is.
+    """
+    if reference.dim() == 0 or reference.shape == a.shape:
+        return reference
+    if a.dim() == 2:
+        return reference if reference.dim() < 2 else reference.squeeze(-1)
+    return reference.view(*a.shape[1:]) if reference.dim() == 2 else reference.view(-1, *[1] * (a.dim() - 2))
 
 
 def redo(a: Tensor) -> Tensor:
@@ -28,15 +73,144 @@ def redo(a: Tensor) -> Tensor:
     return a.abs().mean([0, *range(2, a.dim())])
 
 
-def regrama(weight_grad: Tensor) -> Tensor:
+def regrama(weight_in_grad: Tensor, *, normalize: bool = False) -> Tensor:
     """Mean absolute gradient of a unit's incoming weights: the form of GraMa's released code (arXiv 2505.24061).
 
     Args:
-        weight_grad: gradient of the producer's weight, (units, inputs) or (units, inputs, height, width).
+        weight_in_grad: gradient of the incoming weights.
+        normalize: divide by the layer's mean, as calibrated partial resets do before they average over time.
     """
-    return weight_grad.abs().flatten(1).mean(1)
+    score = weight_in_grad.abs().flatten(1).mean(1)
+    return normalized(score) if normalize else score
+
+
+def regrama_activation(g: Tensor) -> Tensor:
+    """Mean absolute gradient of a unit's activation over batch and positions: GraMa's definition in the paper.
+
+    E_x |dL/dh_i|, L per sample (arXiv 2505.24061); the mean over the positions of a channel is our reading.
+    """
+    # The gradient of the mean loss holds 1/batch: the mean over samples is a plain sum.
+    return g.abs().sum(0) if g.dim() == 2 else g.abs().flatten(2).mean(-1).sum(0)
+
+
+def contribution(
+    a: Tensor,
+    weight_in: Tensor,
+    weight_out: Tensor,
+    mean: Tensor,
+    *,
+    form: Literal["plain", "centred", "adaptable"] = "plain",
+) -> Tensor:
+    """Mean absolute activation times mean absolute outgoing weight: continual backprop (Nature 632:768, 2024).
+
+    Where a flattened map is read, the product is taken at each position before the mean over them.
+
+    Args:
+        a: activations.
+        weight_in: incoming weights.
+        weight_out: outgoing weights.
+        mean: running mean of the activations.
+        form: ``centred`` takes |a - mean| in place of |a|; ``adaptable`` divides that by the mean absolute incoming
+            weight, so that units which learn fast are kept (arXiv 2108.06325).
+    """
+    activation = (a if form == "plain" else a - spread(mean, a)).abs().mean(0)
+    activation = activation.flatten(1) if activation.dim() > 1 else activation.unsqueeze(1)
+    outgoing = weight_out.abs().mean(1)
+    if outgoing.shape[1] == 1:
+        activation = activation.mean(1, keepdim=True)
+    utility = (activation * outgoing).mean(1)
+    return utility / weight_in.abs().flatten(1).mean(1) if form == "adaptable" else utility
+
+
+def magnitude(weight_in: Tensor, weight_out: Tensor) -> Tensor:
+    """Mean absolute incoming times mean absolute outgoing weight."""
+    return weight_in.abs().flatten(1).mean(1) * weight_out.abs().flatten(1).mean(1)
+
+
+def random(weight_in: Tensor, generator: torch.Generator) -> Tensor:
+    """Uniform in (0, 1): the baseline that any criterion should beat."""
+    return (1 - torch.rand(len(weight_in), generator=generator)).to(weight_in.device, non_blocking=True)
 
 
 def normalized(utility: Tensor) -> Tensor:
     """Utility over the layer's mean, so that the mean is 1 (and the sum the number of units)."""
     return utility / (utility.mean() + 1e-9)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a criterion may look at of one layer; see the module's table. None: it was not recorded."""
+
+    layer: UnitLayer
+    a: Tensor | None = None
+    g: Tensor | None = None
+    weight_in_grad: Tensor | None = None
+    mean: Tensor | None = None
+    reference: Tensor | None = None
+    generator: torch.Generator | None = None
+
+    @property
+    def weight_in(self) -> Tensor:
+        """Incoming weights."""
+        return self.layer.producer.weight.detach()
+
+    @property
+    def weight_out(self) -> Tensor:
+        """Outgoing weights, (units, weights, positions)."""
+        return self.layer.outgoing().detach()
+
+
+INPUTS = frozenset({field.name for field in fields(Sight)} - {"layer"} | {"weight_in", "weight_out"})
+
+
+class Criterion:
+    """A criterion with its options.
+
+    Attributes:
+        name: registry name.
+        options: plain data.
+        inputs: what it looks at, of `INPUTS`.
+
+    Raises:
+        ValueError: an option is not known or not possible, or a parameter names nothing that can be looked at.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Tensor], options: Mapping[str, Any]) -> None:
+        parameters = inspect.signature(function, eval_str=False).parameters
+        known = {key: p for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        self.name = name
+        self.inputs = frozenset(parameters) - frozenset(known)
+        if strange := self.inputs - INPUTS:
+            raise ValueError(
+                f"name is {name!r}, whose parameter {min(strange)!r} is nothing that can be looked at; "
+                f"choose from {', '.join(sorted(INPUTS))}, and give options behind *"
+            )
+        for key in options:
+            if key not in known:
+                raise ValueError(f"{key} is no option of {name!r}; choose from {', '.join(known) or 'none'}")
+        for key, parameter in known.items():
+            if key not in options and parameter.default is parameter.empty:
+                raise ValueError(f"{key} is missing, which {name!r} needs; give it")
+        self.options = {key: options.get(key, parameter.default) for key, parameter in known.items()}
+        self._function = function
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether its utilities predict a change of the loss: it knows what is put in a unit's place."""
+        return "reference" in self.inputs
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether it ranks nothing without a loss."""
+        return bool(self.inputs & {"g", "weight_in_grad"})
+
+    @torch.no_grad()
+    def score(self, sight: Sight) -> Tensor:
+        """One utility per unit, (units,)."""
+        utility = self._function(**{key: getattr(sight, key) for key in self.inputs}, **self.options)
+        if utility.shape != (sight.layer.units,):
+            raise ValueError(
+                f"the criterion {self.name!r} gives shape {tuple(utility.shape)} for {sight.layer.units} units of "
+                f"{sight.layer.name}; return one utility per unit"
+            )
+        return utility

@@ -53,26 +53,41 @@ class Switch:
 
 @dataclass(frozen=True)
 class Edit:
-    """A surgery: which units of which layers were redrawn.
+    """A surgery: how much of which units was redrawn.
 
     Attributes:
-        masks: unit layer's name -> bool tensor of shape (units,), true for units that are new.
+        amounts: unit layer's name -> float tensor of shape (units,): 0 where a unit is as it was, 1 where it is new,
+            between them where old and new weights were mixed.
     """
 
-    masks: Mapping[str, Tensor]
+    amounts: Mapping[str, Tensor]
+
+    @property
+    def masks(self) -> dict[str, Tensor]:
+        """Unit layer's name -> bool tensor of shape (units,), true for units that are wholly new."""
+        return {name: amount >= 1 for name, amount in self.amounts.items()}
 
 
 class Learner(Protocol):
-    """What interventions and diagnostics may ask of a learner."""
+    """What interventions and diagnostics may ask of a learner.
+
+    Everything but the networks and optimizers is asked for only by what needs it: a learner that cannot `sample` still
+    takes all interventions that score training minibatches.
+    """
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        """The networks that have hidden units, by their short names (``actor``, ``critic``, ``features``)."""
+        """The networks by their short names (``actor``, ``critic``, ``features``), with hidden units or without."""
         ...
 
     @property
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
         """Every optimizer that steps on the networks' parameters."""
+        ...
+
+    @property
+    def targets(self) -> Mapping[Tensor, Tensor]:
+        """Parameter -> the parameter of a target network that follows it; empty without target networks."""
         ...
 
     seed: int | None
@@ -85,15 +100,30 @@ class Learner(Protocol):
         ...
 
     def sample(self, n: int, generator: torch.Generator) -> Any:
-        """At most `n` transitions of the data at hand, drawn with `generator` alone."""
+        """At most `n` transitions of the data at hand, drawn with `generator` alone.
+
+        Raises:
+            LookupError: this learner has no data to draw from; the message says how to give it some.
+        """
         ...
 
     def outputs(self, batch: Any) -> Mapping[str, Tensor]:
-        """Output network's name -> its outputs on the batch's observations, shape (batch, outputs)."""
+        """Output network's name -> its outputs on the batch's observations, (batch, outputs); in evaluation mode."""
         ...
 
-    def losses(self, batch: Any) -> Mapping[str, Tensor]:
-        """The RL loss and its terms on a batch, pure: the same batch and parameters give the same numbers."""
+    def distributions(self, batch: Any) -> Sequence[torch.distributions.Distribution]:
+        """The policy on the batch's observations, one distribution per independent part of an action.
+
+        Empty where the policy is no distribution (DQN).
+        """
+        ...
+
+    def sample_losses(self, batch: Any) -> Mapping[str, Tensor]:
+        """Network's name -> the RL loss that trains it, of each transition, (batch,); in evaluation mode.
+
+        Pure: the same batch and parameters give the same numbers. Networks that are trained by one loss share one
+        tensor; the mean over the batch is what is differentiated in training.
+        """
         ...
 
     def announce(self, edit: Edit, author: Intervention) -> None:
@@ -108,7 +138,7 @@ class Intervention:
         name: registry name, used for seeding, saving and logging.
         needs: of {"activations", "activation_grads"}: what the learner must tap during the training backward;
             what nobody needs is never hooked.
-        score_every: the taps are opened for this intervention at every `score_every`-th gradient step.
+        score_every: the taps are opened for this intervention at every `score_every`-th gradient step (`taps_at`).
         uses_boundaries: it acts on task switches, so it needs a stream that reveals them.
     """
 
@@ -116,6 +146,10 @@ class Intervention:
     needs: frozenset[str] = frozenset()
     score_every: int = 1
     uses_boundaries: bool = False
+
+    def taps_at(self, step: int) -> bool:
+        """Whether it needs the taps of gradient step `step`."""
+        return bool(self.needs) and step % self.score_every == 0
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments that build this intervention again: plain data, kept under the same attributes."""
@@ -151,5 +185,5 @@ class Intervention:
         """Take over what `state_dict` gave; called after `attach`."""
 
     def metrics(self) -> dict[str, float]:
-        """Scalars for the log, by tag."""
+        """Scalars for the log, by tag; called once per row of the log."""
         return {}

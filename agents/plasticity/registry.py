@@ -1,20 +1,31 @@
-"""Names of interventions and criteria, and where their code is. Importing this loads no torch."""
+"""Names of interventions, criteria and selections, and where their code is. Importing this loads no torch.
+
+A user adds a criterion with the decorator `criterion`, or with an entry point of the group ``crl.plugins`` whose name
+is ``criteria.NAME``, ``selections.NAME`` or ``interventions.NAME`` and whose value is ``module:attribute``.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple, TypeVar
+
+GROUP = "crl.plugins"
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Entry(NamedTuple):
-    """Where a name's code is ("module:attribute"), and what it does in one line."""
+    """A name's code, or where it is ("module:attribute"), and what it does in one line."""
 
-    target: str
+    target: str | Callable[..., Any]
     summary: str
 
     def resolve(self) -> Any:
-        """Import the module and return the attribute."""
-        module, attribute = self.target.split(":")
+        """Import the module, where need be, and return the attribute."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
         return getattr(importlib.import_module(module), attribute)
 
 
@@ -22,10 +33,122 @@ INTERVENTIONS: dict[str, Entry] = {
     "gxd": Entry("agents.plasticity.resets:GXD", "reset the units that are cheapest to replace, at a steady rate"),
     "redo": Entry("agents.plasticity.resets:ReDo", "reset units whose activation is low in their layer"),
     "regrama": Entry("agents.plasticity.resets:ReGraMa", "reset units whose weight gradient is low in their layer"),
+    "cbp": Entry("agents.plasticity.resets:CBP", "continual backprop: reset the units that contribute least"),
+    "cpr": Entry("agents.plasticity.resets:CPR", "calibrated partial resets: mix units with fresh ones"),
+    "reset": Entry("agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together"),
+    "full_reset": Entry("agents.plasticity.resets:FullReset", "draw whole networks anew, with optimizers and targets"),
+    "head_reset": Entry("agents.plasticity.resets:HeadReset", "draw the last layers anew"),
+    "shrink_and_perturb": Entry(
+        "agents.plasticity.resets:ShrinkAndPerturb", "shrink all weights and add fresh ones, or pull them to the start"
+    ),
 }
 
 CRITERIA: dict[str, Entry] = {
-    "gxd": Entry("agents.plasticity.criteria:gxd", "first-order cost: mean absolute gradient times difference"),
+    "gxd": Entry("agents.plasticity.criteria:gxd", "first-order cost of replacing a unit: gradient times difference"),
     "redo": Entry("agents.plasticity.criteria:redo", "mean absolute activation"),
     "regrama": Entry("agents.plasticity.criteria:regrama", "mean absolute gradient of the incoming weights"),
+    "regrama_activation": Entry(
+        "agents.plasticity.criteria:regrama_activation", "mean absolute gradient of the activation"
+    ),
+    "contribution": Entry(
+        "agents.plasticity.criteria:contribution", "activation times outgoing weights (plain, centred or adaptable)"
+    ),
+    "magnitude": Entry("agents.plasticity.criteria:magnitude", "incoming times outgoing weights"),
+    "random": Entry("agents.plasticity.criteria:random", "chance, as a baseline"),
 }
+
+SELECTIONS: dict[str, Entry] = {
+    "rate": Entry("agents.plasticity.selections:Rate", "a share of the mature units per gradient step, lowest first"),
+    "threshold": Entry("agents.plasticity.selections:Threshold", "units below a share of their layer's mean utility"),
+    "percentage": Entry("agents.plasticity.selections:Percentage", "the lowest share of each layer"),
+    "budget": Entry("agents.plasticity.selections:Budget", "the cheapest units, up to a share of the loss in all"),
+    "calibrated": Entry("agents.plasticity.selections:Calibrated", "a part of every unit, more of the lower ones"),
+}
+
+PARTS: dict[str, dict[str, Entry]] = {"criterion": CRITERIA, "selection": SELECTIONS}
+"""Argument of `agents.plasticity.resets.UnitReset` -> the names that it takes."""
+
+_KINDS = {"criteria": CRITERIA, "selections": SELECTIONS, "interventions": INTERVENTIONS}
+
+
+def criterion(name: str, *, summary: str = "a user's criterion") -> Callable[[Function], Function]:
+    """Decorator that registers a function as a criterion (see `agents.plasticity.criteria`).
+
+    Example::
+
+        @criterion("peak", summary="largest activation in the batch")
+        def peak(a):
+            return a.flatten(2).amax((0, 2)) if a.dim() > 2 else a.amax(0)
+
+    Raises:
+        ValueError: another function has this name.
+    """
+
+    def register(function: Function) -> Function:
+        add(CRITERIA, name, Entry(function, summary))
+        return function
+
+    return register
+
+
+def add(registry: dict[str, Entry], name: str, entry: Entry) -> None:
+    """Register a name.
+
+    Raises:
+        ValueError: something else has this name.
+    """
+    known = registry.get(name)
+    if known is not None and _place(known.target) != _place(entry.target):
+        raise ValueError(
+            f"the name {name!r} is taken by {_place(known.target)}; give {_place(entry.target)} another one"
+        )
+    registry[name] = entry
+
+
+def _place(target: str | Callable[..., Any]) -> str:
+    return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+
+
+def plugins() -> None:
+    """Register what installed distributions bring, without importing it.
+
+    Raises:
+        ValueError: a name is taken, or does not begin with a kind of thing that can be added.
+    """
+    for point in entry_points(group=GROUP):
+        kind, _, name = point.name.partition(".")
+        origin = point.dist.name if point.dist is not None else point.value
+        if kind not in _KINDS or not name:
+            raise ValueError(
+                f"the entry point {point.name!r} of {origin} is not understood; its name must begin with one of "
+                f"{', '.join(f'{known}.' for known in _KINDS)}"
+            )
+        add(_KINDS[kind], name, Entry(point.value, f"from {origin}"))
+
+
+def build(part: str, spec: str | Mapping[str, Any]) -> Any:
+    """What a name, or a mapping with a name and its arguments, stands for.
+
+    Args:
+        part: a key of `PARTS`.
+        spec: such as ``"gxd"`` or ``{"name": "rate", "rate": 1e-4}``.
+
+    Raises:
+        ValueError: the name or an argument is not known, or an argument is impossible; the message begins with the key.
+    """
+    arguments = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = arguments.pop("name", None)
+    known = PARTS[part]
+    if name not in known:
+        raise ValueError(f"{part}.name is {name!r}; choose from {', '.join(known)}")
+    target = known[name].resolve()
+    try:
+        if part == "criterion":
+            from agents.plasticity.criteria import Criterion
+
+            return Criterion(name, target, arguments)
+        return target(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{part} {name!r} does not take these arguments: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{part}.{error}") from error

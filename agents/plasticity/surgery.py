@@ -8,11 +8,14 @@ because a column of a redrawn row must end as zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from agents.plasticity.units import UnitLayer
+from agents.plasticity.checks import check
+from agents.plasticity.units import Consumer, UnitLayer
 
 FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq")
 SECOND_MOMENTS = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "acc_delta")
@@ -23,64 +26,166 @@ def may_branch(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
+@dataclass(frozen=True)
+class Surgery:
+    """What becomes of a unit that is replaced.
+
+    Args:
+        outgoing: its outgoing weights become ``zero``; ``small_random``, so that it earns gradient at once; or they are
+            kept, as in GraMa's released code.
+        compensate: the consumers' biases absorb the unit's mean activation, so that only its variation is lost.
+        biases: its bias and normalisation parameters are made new (``renew``) or kept.
+        moments: the optimizer's moments of the changed weights are made new or kept.
+        targets: target networks are left alone, or take over the changed rows and columns (``sync``).
+        scale: standard deviation of small random weights, over that of the consumer's weights.
+    """
+
+    outgoing: Literal["zero", "small_random", "keep"] = "zero"
+    compensate: bool = False
+    biases: Literal["renew", "keep"] = "renew"
+    moments: Literal["renew", "keep"] = "renew"
+    targets: Literal["leave", "sync"] = "leave"
+    scale: float = 0.05
+
+    def __post_init__(self) -> None:
+        choices = {
+            "outgoing": ("zero", "small_random", "keep"),
+            "biases": ("renew", "keep"),
+            "moments": ("renew", "keep"),
+            "targets": ("leave", "sync"),
+        }
+        for key, known in choices.items():
+            value = getattr(self, key)
+            check(key, value, value in known, f"one of {', '.join(known)}")
+        check("scale", self.scale, self.scale > 0, "a number above 0")
+        if self.compensate and self.outgoing == "keep":
+            raise ValueError("compensate is True, but with outgoing 'keep' nothing is lost; give outgoing 'zero'")
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any] | None) -> Surgery:
+        """Build it from a mapping of its arguments.
+
+        Raises:
+            ValueError: an argument is unknown or impossible; the message begins with ``surgery.``.
+        """
+        try:
+            return cls(**(spec or {}))
+        except TypeError as error:
+            raise ValueError(f"surgery does not take these arguments: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"surgery.{error}") from error
+
+    def arguments(self) -> dict[str, Any]:
+        """Plain data that builds it again."""
+        return asdict(self)
+
+
 @torch.no_grad()
 def reset_units(
     layers: Sequence[UnitLayer],
-    masks: Mapping[str, Tensor],
+    amounts: Mapping[str, Tensor],
     optimizers: Iterable[torch.optim.Optimizer],
     generator_for: Callable[[UnitLayer], torch.Generator],
+    surgery: Surgery | None = None,
     means: Mapping[str, Tensor] | None = None,
+    targets: Mapping[Tensor, Tensor] | None = None,
 ) -> None:
-    """Give the masked units new incoming weights and no outgoing ones.
+    """Replace units, wholly or in part.
 
-    A unit whose activation is exactly zero everywhere is replaced without changing the network's outputs by a bit.
+    With outgoing weights of zero, a unit whose activation is exactly zero everywhere is replaced without changing the
+    network's outputs by a bit. An amount p between 0 and 1 mixes: W_in becomes (1-p) W_in + p fresh, and W_out becomes
+    (1-p) W_out (plus p times small random weights, where these are asked for).
 
     Args:
         layers: the layers to work on; every weight that consumes their units is known to them.
-        masks: layer's name -> bool tensor of shape (units,), true where a unit is to be replaced.
+        amounts: layer's name -> float tensor of shape (units,): 0 for a unit that stays, 1 for one that is replaced.
         optimizers: their state of the changed entries is made new: first moments 0, second moments the mean over
             the tensor's unchanged entries (over all, where none is left), the step count as it was. (A second moment
             of 0 would give the new weights steps of three to seven times the learning rate.)
         generator_for: a CPU generator for a layer's new weights. Drawing on the CPU gives every device the same.
+        surgery: what becomes of the units; None for the defaults.
         means: layer's name -> mean activation of each unit, (units,) or (units, positions) where a flattened
-            convolution is read: the consumers' biases absorb what the units contributed on average, so that a unit
-            of constant activation is replaced without changing the outputs. None: it is lost.
+            convolution is read; needed where the surgery compensates.
+        targets: parameter -> target parameter; needed where the surgery syncs targets.
     """
-    touched: dict[Tensor, Tensor] = {}
-
-    def touch(parameter: Tensor, mask: Tensor) -> None:
-        touched[parameter] = touched[parameter] | mask if parameter in touched else mask
-
+    surgery = surgery or Surgery()
     if may_branch(layers[0].producer.weight.device):
-        layers = [layer for layer in layers if masks[layer.name].any()]
-    if means is not None:
+        layers = [layer for layer in layers if (amounts[layer.name] > 0).any()]
+    twins = dict(targets or {}) if surgery.targets == "sync" else {}
+    touched = _Touched()
+    if surgery.compensate:
+        assert means is not None
         for layer in layers:
+            _compensate(layer, amounts[layer.name], means[layer.name], twins)
+    generators = {layer.name: generator_for(layer) for layer in layers}
+    for layer in layers:
+        _redraw_incoming(layer, amounts[layer.name], generators[layer.name], surgery, touched)
+    if surgery.outgoing != "keep":
+        for layer in layers:
+            noise = generators[layer.name] if surgery.outgoing == "small_random" else None
             for consumer in layer.consumers:
-                consumer.absorb(masks[layer.name], means[layer.name])
-    for layer in layers:
-        mask, producer = masks[layer.name], layer.producer
-        weight, bias = layer.init.draw(producer, generator_for(layer))
-        rows = mask.view(-1, *[1] * (weight.dim() - 1))
-        producer.weight.copy_(torch.where(rows, weight.to(producer.weight.device, non_blocking=True), producer.weight))
-        touch(producer.weight, rows)
+                _shrink_outgoing(consumer, amounts[layer.name], noise, surgery.scale, touched)
+    for tensor, mask in touched.items():
+        if tensor in twins:
+            twins[tensor].copy_(torch.where(mask, tensor, twins[tensor]))
+    if surgery.moments == "renew":
+        for optimizer in optimizers:
+            for tensor, mask in touched.items():
+                if tensor in optimizer.state:
+                    _renew_moments(optimizer.state[tensor], mask.expand_as(tensor))
+
+
+class _Touched(dict[Tensor, Tensor]):
+    """Tensor -> which of its entries were changed, broadcastable to it."""
+
+    def add(self, tensor: Tensor, mask: Tensor) -> None:
+        self[tensor] = self[tensor] | mask if tensor in self else mask
+
+
+def _compensate(layer: UnitLayer, amounts: Tensor, means: Tensor, twins: Mapping[Tensor, Tensor]) -> None:
+    for consumer in layer.consumers:
+        consumer.absorb(amounts, means)
+        if consumer.weight in twins:
+            bias = None if consumer.bias is None else twins[consumer.bias]
+            replace(consumer, weight=twins[consumer.weight], bias=bias).absorb(amounts, means)
+
+
+def _redraw_incoming(
+    layer: UnitLayer, amounts: Tensor, generator: torch.Generator, surgery: Surgery, touched: _Touched
+) -> None:
+    producer = layer.producer
+    weight, bias = layer.init.draw(producer, generator)
+    _mix(producer.weight, weight, amounts, touched)
+    if surgery.biases == "renew":
         if producer.bias is not None and bias is not None:
-            producer.bias.copy_(torch.where(mask, bias.to(producer.bias.device, non_blocking=True), producer.bias))
-            touch(producer.bias, mask)
+            _mix(producer.bias, bias, amounts, touched)
         for tensor, value in layer.constants:
-            rows = mask.view(-1, *[1] * (tensor.dim() - 1))
-            tensor.masked_fill_(rows, value)
-            touch(tensor, rows)
-    for layer in layers:
-        for consumer in layer.consumers:
-            piece, columns = consumer.columns(masks[layer.name])
-            piece.masked_fill_(columns, 0)
-            whole = torch.zeros(1, consumer.weight.shape[1], dtype=torch.bool, device=columns.device)
-            whole[:, consumer.start : consumer.start + columns.shape[1]] = columns.flatten()
-            touch(consumer.weight, whole.view(1, -1, *[1] * (piece.dim() - 2)))
-    for optimizer in optimizers:
-        for parameter, mask in touched.items():
-            if parameter in optimizer.state:
-                _renew_moments(optimizer.state[parameter], mask.expand_as(parameter))
+            _mix(tensor, torch.full((), value, dtype=tensor.dtype), amounts, touched)
+
+
+def _mix(tensor: Tensor, fresh: Tensor, amounts: Tensor, touched: _Touched) -> None:
+    """Rows of `tensor` become (1-p) of themselves and p of the fresh ones; whole ones are copied, not computed."""
+    rows = amounts.to(tensor.dtype).view(-1, *[1] * (tensor.dim() - 1))
+    fresh = fresh.to(tensor.device, non_blocking=True)
+    mixed = torch.where(rows > 0, tensor.lerp(fresh.expand_as(tensor), rows), tensor)
+    tensor.copy_(torch.where(rows >= 1, fresh, mixed))
+    touched.add(tensor, rows > 0)
+
+
+def _shrink_outgoing(
+    consumer: Consumer, amounts: Tensor, noise: torch.Generator | None, scale: float, touched: _Touched
+) -> None:
+    piece, columns = consumer.columns(amounts.to(consumer.weight.dtype))
+    new = torch.where(columns >= 1, 0, piece * (1 - columns))
+    if noise is not None:
+        drawn = torch.randn(piece.shape, generator=noise, dtype=piece.dtype)
+        # Over the whole weight, because the unit's own columns may have died, or be what is not finite.
+        deviation = consumer.weight.nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt()
+        new = new + columns * scale * deviation * drawn.to(piece.device, non_blocking=True)
+    piece.copy_(torch.where(columns > 0, new, piece))
+    whole = torch.zeros(1, consumer.weight.shape[1], dtype=torch.bool, device=columns.device)
+    whole[:, consumer.start : consumer.start + columns.shape[1]] = columns.flatten() > 0
+    touched.add(consumer.weight, whole.view(1, -1, *[1] * (piece.dim() - 2)))
 
 
 def _renew_moments(state: dict[str, Tensor], mask: Tensor) -> None:
@@ -93,5 +198,5 @@ def _renew_moments(state: dict[str, Tensor], mask: Tensor) -> None:
         moment = state.get(key)
         if moment is not None:
             kept = ~mask
-            mean = torch.where(kept.any(), (moment * kept).sum() / kept.sum(), moment.mean())
+            mean = torch.where(kept.any(), torch.where(kept, moment, 0).sum() / kept.sum(), moment.mean())
             moment.copy_(torch.where(mask, mean, moment))

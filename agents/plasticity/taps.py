@@ -27,7 +27,7 @@ class Taps:
     def __init__(self, layers: Iterable[UnitLayer]) -> None:
         self._layers = tuple(layers)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._activations: dict[str, Tensor] = {}
+        self._outputs: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
 
     def __enter__(self) -> Taps:
@@ -48,21 +48,26 @@ class Taps:
             self._gradients.setdefault(layer.name, gradient)
 
         def record(module: nn.Module, _: object, output: Tensor) -> None:
-            if layer.name in self._activations:
+            if layer.name in self._outputs:
                 raise RuntimeError(
                     f"{layer.name}: the module {module} ran twice in one forward; give each layer its own"
                 )
-            self._activations[layer.name] = output.detach()
+            self._outputs[layer.name] = output
             if output.requires_grad:
                 output.register_hook(keep_gradient)
 
         return record
 
     @property
+    def outputs(self) -> dict[str, Tensor]:
+        """Layer's name -> what its tap put out, still part of the graph: gradients can be taken with respect to it."""
+        return self._outputs
+
+    @property
     def activations(self) -> dict[str, Tensor]:
         """Layer's name -> activations, (batch, units) or (batch, channels, height, width)."""
-        return self._activations
+        return {name: output.detach() for name, output in self._outputs.items()}
 
     def read(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Layer's name -> (a, dL/da), for the layers that the backward has reached."""
-        return {name: (self._activations[name], gradient) for name, gradient in self._gradients.items()}
+        return {name: (self._outputs[name].detach(), gradient) for name, gradient in self._gradients.items()}

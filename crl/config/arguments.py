@@ -1,54 +1,171 @@
-"""Arguments of interventions, checked against their constructors."""
+"""Arguments of interventions, checked against their constructors, and those of their parts in the same way."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import types
-from collections.abc import Sequence
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, Strict, ValidationError, create_model
+from pydantic import ConfigDict, Strict, Tag, ValidationError, create_model
+from pydantic.errors import PydanticSchemaGenerationError
 
-from agents.plasticity.registry import INTERVENTIONS
-from crl.config.messages import ConfigError, sentence
-from crl.config.schema import InterventionConfig, Number, RunConfig, Whole
+from agents.plasticity.registry import INTERVENTIONS, PARTS, Entry
+from crl.config.imports import import_modules
+from crl.config.messages import ConfigError, nearest, one_line, sentence, shown
+from crl.config.schema import InterventionConfig, Model, Named, Number, RunConfig, Whole
+
+Parameter = inspect.Parameter
+
+UNNAMED_PARTS = {"surgery": Entry("agents.plasticity.surgery:Surgery", "what becomes of a unit that is replaced")}
+"""Argument of an intervention -> the class whose arguments it holds; those of `PARTS` hold a name too."""
 
 
-class _Arguments(InterventionConfig):
+class _NamedSection(Named):
+    """A mapping of a name and the arguments of what it stands for."""
+
     model_config = ConfigDict(extra="forbid")
 
 
 def check_interventions(config: RunConfig) -> RunConfig:
-    """`config` with all arguments of its interventions checked and filled in. Imports the interventions' modules.
+    """`config` with all arguments of its interventions checked and filled in, those of their parts too.
+
+    Imports the modules that the config names, and those of the interventions.
 
     Raises:
-        ConfigError: an argument is unknown, of a wrong type or out of range.
+        ConfigError: a module cannot be imported, a name is not registered, or an argument is unknown, of a wrong type
+            or out of range.
     """
-    checked = []
-    for i, intervention in enumerate(config.interventions):
-        constructor = INTERVENTIONS[intervention.name].resolve()
-        model = _arguments_model(constructor)
-        try:
-            filled = model.model_validate(intervention.model_dump())
-        except ValidationError as error:
-            raise ConfigError(sentence(error, ("interventions", i))) from None
-        try:
-            constructor(**filled.arguments())
-        except ValueError as error:
-            joint = "." if str(error).split(maxsplit=1)[0] in model.model_fields else ": "
-            raise ConfigError(f"interventions.{i}{joint}{error}") from None
-        checked.append(filled)
-    return config.model_copy(update={"interventions": tuple(checked)})
+    import_modules(config.imports)
+    problem = config.names_problem()
+    if problem is not None:
+        raise ConfigError(problem)
+    checked = tuple(_checked(config, i) for i in range(len(config.interventions)))
+    return config.model_copy(update={"interventions": checked})
 
 
-def _arguments_model(constructor: type) -> type[_Arguments]:
-    """A section with one field for each keyword argument of `constructor`."""
-    parameters = inspect.signature(constructor, eval_str=True).parameters
-    fields: dict[str, Any] = {
-        name: (_strict(parameter.annotation), ... if parameter.default is parameter.empty else parameter.default)
-        for name, parameter in parameters.items()
-    }
-    return create_model(f"{constructor.__name__}Arguments", __base__=_Arguments, **fields)
+def _checked(config: RunConfig, i: int) -> InterventionConfig:
+    """The intervention number `i` with the arguments that it is built with."""
+    key, given = f"interventions.{i}", config.interventions[i].model_dump()
+    constructor = _code(INTERVENTIONS[given["name"]], key, given["name"])
+    section, given = _section(constructor, given, key, _NamedSection)
+    try:
+        arguments = section.model_validate(given).model_dump(exclude={"name"}, exclude_unset=True)
+    except ValidationError as error:
+        raise ConfigError(sentence(error, key.split("."))) from None
+    try:
+        intervention = constructor(**arguments)
+    except ValueError as error:
+        known = str(error).partition(" ")[0].partition(".")[0] in section.model_fields
+        raise ConfigError(f"{key}{'.' if known else ': '}{error}") from None
+    if intervention.uses_boundaries and config.stream.boundary == "hidden":
+        raise ConfigError(
+            f"{key}: {given['name']} acts on task switches, which stream.boundary=hidden hides; "
+            f"give stream.boundary=revealed, or leave it out"
+        )
+    # What it was built with, and not what was given: a default may depend on other arguments.
+    return InterventionConfig(name=given["name"], **_plain(intervention.arguments(), key, given["name"]))
+
+
+def _code(entry: Entry, key: str, name: str) -> Any:
+    try:
+        return entry.resolve()
+    except Exception as error:
+        raise ConfigError(
+            f"{key}.name={shown(name)} is {entry.target}, which cannot be imported "
+            f"({type(error).__name__}: {one_line(error)}); correct it or leave it out"
+        ) from error
+
+
+def _plain(arguments: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
+    """The arguments as YAML and JSON keep them."""
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(arguments, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: the arguments() of {name} are no plain data ({error}); correct its class") from error
+    return plain
+
+
+def _section(
+    target: Callable[..., Any], given: Mapping[str, Any], key: str, base: type[Model]
+) -> tuple[type[Model], dict[str, Any]]:
+    """A section with one field for each argument of `target`.
+
+    Args:
+        target: a class, or a function whose options stand behind ``*``.
+        given: what the config says.
+        key: where it says so.
+        base: of the section.
+
+    Returns:
+        the section, and `given` with its parts written out as mappings.
+    """
+    fields: dict[str, Any] = {}
+    given = dict(given)
+    for parameter in _parameters(target, key):
+        name, hint, default = parameter.name, parameter.annotation, parameter.default
+        if name in PARTS or name in UNNAMED_PARTS:
+            value = given.get(name, None if default is Parameter.empty else default)
+            if value is None:
+                hint = None if type(None) in _members(hint) else Named
+            else:
+                hint, given[name] = _part(name, value, f"{key}.{name}")
+        fields[name] = (_strict(hint), ... if default is Parameter.empty else default)
+    try:
+        return create_model(f"{target.__name__}Arguments", __base__=base, **fields), given
+    except PydanticSchemaGenerationError as error:
+        raise ConfigError(
+            f"{key}: {target.__name__} has an argument that a config cannot give ({one_line(error)}); "
+            f"annotate its arguments as int, float, bool, str, Literal or sequences of these"
+        ) from error
+
+
+def _part(kind: str, value: Any, key: str) -> tuple[type[Model], Any]:
+    """The section of a part, and its value written out; what is no mapping is refused with the types of all arguments.
+
+    Args:
+        kind: a key of `PARTS`, whose parts are given by their name alone or with arguments, or of `UNNAMED_PARTS`.
+        value: what the config or the constructor's default says.
+        key: where it stands.
+    """
+    if kind in UNNAMED_PARTS:
+        section, given = _section(UNNAMED_PARTS[kind].resolve(), value if isinstance(value, dict) else {}, key, Model)
+        return section, given if isinstance(value, dict) else value
+    value = {"name": value} if isinstance(value, str) else value
+    name = value.get("name") if isinstance(value, dict) else None
+    if not isinstance(name, str):
+        return Named, value
+    if name not in PARTS[kind]:
+        raise ConfigError(f"{key}.name={shown(name)} is not a known {kind}; {nearest(name, PARTS[kind])}")
+    return _section(_code(PARTS[kind][name], key, name), value, key, _NamedSection)
+
+
+def _parameters(target: Callable[..., Any], key: str) -> Iterator[Parameter]:
+    """The arguments of a class, or the options of a function, with their types."""
+    kinds = {Parameter.KEYWORD_ONLY, *([Parameter.POSITIONAL_OR_KEYWORD] if isinstance(target, type) else ())}
+    found = [p for p in inspect.signature(target).parameters.values() if p.kind in kinds]
+    # Only their hints: those of a function's inputs may be there for type checkers alone.
+    written = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in found})
+    code: Any = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+    try:
+        hints = get_type_hints(written, getattr(inspect.unwrap(code), "__globals__", {}), include_extras=True)
+    except NameError as error:
+        raise ConfigError(
+            f"{key}: the types of {target.__name__}'s arguments cannot be read ({error}); import them at run time too"
+        ) from error
+    for parameter in found:
+        if hints[parameter.name] is Parameter.empty:
+            raise ConfigError(
+                f"{key}: the argument {parameter.name!r} of {target.__name__} has no type; "
+                f"annotate it, such as {parameter.name}: float"
+            )
+        yield parameter.replace(annotation=hints[parameter.name])
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the hint itself."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def _strict(hint: Any) -> Any:
@@ -57,9 +174,16 @@ def _strict(hint: Any) -> Any:
         return Number
     if hint is int:
         return Whole
-    origin, arguments = get_origin(hint), tuple(_strict(argument) for argument in get_args(hint))
+    if hint is bool:
+        return Annotated[bool, Strict()]
+    origin, given = get_origin(hint), get_args(hint)
+    if origin in (None, Literal, Annotated):
+        return hint
+    arguments = tuple(_strict(argument) for argument in given)
     if origin in (Union, types.UnionType):
-        return Union[arguments]  # noqa: UP007 - the members are known at run time only
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Sequence):
+        # Labels that messages leave out of the key.
+        tagged = tuple(m if m is type(None) else Annotated[m, Tag(f"~{n}")] for n, m in enumerate(arguments))
+        return Union[tagged]  # noqa: UP007 - the members are known at run time only
+    if issubclass(origin, Sequence):
         return list[arguments[0]]  # type: ignore[valid-type]
-    return Annotated[bool, Strict()] if hint is bool else hint
+    return dict[arguments[0], arguments[1]] if issubclass(origin, Mapping) else hint  # type: ignore[valid-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ PROBLEMS = {
     "string_type": "is not text; give a name, in quotes where YAML would read it as something else",
     "list_type": "is not a list; write it in square brackets, such as {example}",
     "tuple_type": "is not a list; write it in square brackets, such as {example}",
-    "model_type": "is not a mapping; write it in braces, such as {{key: value}}",
+    "dict_type": "is not a mapping; write it in braces, such as {mapping}",
+    "model_type": "is not a mapping; write it in braces, such as {mapping}",
     "greater_than": "is too small; give a number above {gt}",
     "greater_than_equal": "is too small; give a number of at least {ge}",
     "less_than": "is too large; give a number below {lt}",
@@ -36,6 +38,7 @@ PROBLEMS = {
 """pydantic's error type -> what is wrong and what to do about it."""
 
 EXAMPLES = {
+    "imports": "[my_module]",
     "interventions": "[{name: gxd}], or [] for none",
     "linear": "[0.001, 0]",
     "networks": "[actor, critic]",
@@ -44,6 +47,13 @@ EXAMPLES = {
     "vf": "[64]",
 }
 """The last part of a key -> the list that a refusal shows; others get one of no meaning."""
+
+MAPPINGS = {
+    "criterion": "{name: gxd}",
+    "selection": "{name: rate, rate: 0.0001}",
+    "surgery": "{outgoing: zero}",
+}
+"""The last part of a key -> the mapping that a refusal shows; others get one of no meaning."""
 
 
 class ConfigError(ValueError):
@@ -91,6 +101,11 @@ def shortened(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
+def one_line(message: object) -> str:
+    """What somebody else's error or warning says, on one line and of bounded length."""
+    return textwrap.shorten(str(message), 300, placeholder=" ...")
+
+
 def sentence(error: ValidationError, prefix: Sequence[str | int] = ()) -> str:
     """The first thing that is wrong, misspelt keys before all else: they are often why something else is missing.
 
@@ -118,8 +133,9 @@ def _sentence(error: ErrorDetails, prefix: Sequence[str | int]) -> str:
         remedy = "give the whole list" if parts[-1].isdecimal() else f"add it to the config or give {key}=VALUE"
         return f"{key} is missing; {remedy}"
     if error["type"] in PROBLEMS:
-        example = EXAMPLES.get(parts[-1] if parts else "", "[a, b]")
-        problem = PROBLEMS[error["type"]].format(**context, example=example)
+        last = parts[-1] if parts else ""
+        examples = {"example": EXAMPLES.get(last, "[a, b]"), "mapping": MAPPINGS.get(last, "{key: value}")}
+        problem = PROBLEMS[error["type"]].format(**context, **examples)
     else:
         problem = context.get("problem") or f"is refused: {error['msg']}"
     return f"{key}={shown(value)} {problem}" if key else f"the config {problem}"

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from crl.config.imports import register_plugins
 from crl.config.messages import ConfigError, sentence, shortened, shown
 from crl.config.schema import RunConfig
 
@@ -54,8 +55,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         overrides: ``key.sub=value``, list items by index (``interventions.0.rate=1e-3``), values in YAML.
 
     Raises:
-        ConfigError: the file cannot be read, or something in it or in an override is refused.
+        ConfigError: the file cannot be read, or something in it, in an override or in an installed plugin is refused.
     """
+    register_plugins()
     raw = _read(path)
     for override in overrides:
         raw = _overridden(raw, override)

@@ -27,6 +27,7 @@ from agents import AGENTS
 from agents.plasticity.registry import INTERVENTIONS
 from crl.config.messages import nearest, refusal, refused_sentence, shown, unknown_key
 from envs.catalogue import GAMES, STREAMS
+from envs.checks import closest
 
 # Of every whole number: numpy's legacy generators take 32 bits, games of a batch get seed + i, and sums fit 64 bits.
 MAX_WHOLE = 2**31 - 1
@@ -36,10 +37,10 @@ OR_ID = ", or give a Gymnasium id with its version, such as CartPole-v1"
 UNITS = {  # network -> how to give it hidden units
     "actor": "give it a hidden layer such as [64], or leave it out",
     "critic": "give it a hidden layer such as [64], or leave it out",
-    "features": "leave it out, or choose nature_cnn or minatar_cnn where the observations are images or boards",
+    "features": "leave it out, or choose nature_cnn, impala or minatar_cnn where the observations are images or boards",
 }
 
-Features = Literal["flatten", "nature_cnn", "minatar_cnn"]
+Features = Literal["flatten", "nature_cnn", "minatar_cnn", "impala"]
 
 
 def _no_bool(value: Any) -> Any:
@@ -189,6 +190,7 @@ class PPOConfig(Model):
     features: Features | None = None
     net_arch: NetArch | None = None
     activation: Literal["relu", "tanh"] | None = None
+    norm: Literal["none", "layer"] = "none"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -209,22 +211,35 @@ class PPOConfig(Model):
         }
 
 
-def _check_intervention(name: str) -> str:
-    if name not in INTERVENTIONS:
-        raise refusal(f"is not a known intervention; {nearest(name, INTERVENTIONS)}")
-    return name
-
-
-class InterventionConfig(Model):
-    """An intervention's name and its arguments, which `crl.config.check_interventions` looks at."""
+class Named(Model):
+    """A name and what belongs to it, which only its code knows."""
 
     model_config = ConfigDict(extra="allow")
 
-    name: Annotated[str, AfterValidator(_check_intervention)]
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_misspelt_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "name" not in data:
+            for key in data:
+                if closest(key, ["name"]):
+                    raise unknown_key(key, ["name"])
+        return data
+
+
+class InterventionConfig(Named):
+    """An intervention's name and its arguments, which `crl.config.check_interventions` looks at."""
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments for the intervention's constructor."""
         return self.model_dump(exclude={"name"})
+
+
+def _check_module(name: str) -> str:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise refusal("is not the name of a module; give one such as my_module, for my_module.py in the current folder")
+    return name
 
 
 def _check_device(name: str) -> str:
@@ -244,6 +259,7 @@ class RunConfig(Model):
 
     stream: StreamConfig
     agent: PPOConfig
+    imports: tuple[Annotated[str, AfterValidator(_check_module)], ...] = ()
     interventions: tuple[SerializeAsAny[InterventionConfig], ...] = ()
     seed: Annotated[Whole, Field(ge=0)] = 0
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
@@ -251,11 +267,21 @@ class RunConfig(Model):
     runs: Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)] = "runs"
 
     @model_validator(mode="after")
-    def _check_networks(self) -> Self:
-        problem = self.networks_problem()
+    def _check(self) -> Self:
+        # What modules register is known once they are imported, which takes its time.
+        problem = (None if self.imports else self.names_problem()) or self.networks_problem()
         if problem is not None:
             raise refused_sentence(problem)
         return self
+
+    def names_problem(self) -> str | None:
+        """The sentence that refuses the first intervention that nobody has registered, None if all are known."""
+        for i, intervention in enumerate(self.interventions):
+            name = intervention.name
+            if name not in INTERVENTIONS:
+                key = f"interventions.{i}.name={shown(name)}"
+                return f"{key} is not a known intervention; {nearest(name, INTERVENTIONS)}"
+        return None
 
     def networks_problem(self) -> str | None:
         """The sentence that refuses the first intervention on a network without hidden units, None if none is.

@@ -1,17 +1,20 @@
-"""Which network a policy gets, and how it reads boards."""
+"""Which network a policy gets, how it reads boards, and what IMPALA's residual network computes."""
 
 from __future__ import annotations
 
 import gymnasium
 import numpy as np
+import pytest
 import torch
 from small_ppo import build
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
+from torch import nn
+from torch.nn import functional as F
 
 import envs
-from agents import PPO
-from agents.networks import MinAtarCNN
+from agents import PPO, plasticity
+from agents.networks import ImpalaCNN, MinAtarCNN
 
 
 def test_small_boards_get_the_minatar_network_and_pixel_images_sb3s() -> None:
@@ -76,3 +79,70 @@ def test_the_first_convolution_sees_a_pixel_of_channel_nine_in_its_place() -> No
             inside = 0 <= 2 - h < 3 and 0 <= 7 - w < 3
             expected = conv.weight[:, 9, 2 - h, 7 - w] if inside else torch.zeros(16)
             torch.testing.assert_close(seen[0][:, h, w], expected + conv.bias)
+
+
+def test_impala_has_the_sizes_of_procgens() -> None:
+    """Three sequences of 16, 32 and 32 channels on 64x64 images: 8x8x32 = 2,048 inputs of the linear layer."""
+    extractor = ImpalaCNN(gymnasium.spaces.Box(0, 255, (3, 64, 64), np.uint8))
+    convolutions = [m for m in extractor.modules() if isinstance(m, nn.Conv2d)]
+    channels = [(3, 16), *[(16, 16)] * 4, (16, 32), *[(32, 32)] * 9]
+    assert [(c.in_channels, c.out_channels) for c in convolutions] == channels
+    assert {(c.kernel_size, c.stride, c.padding) for c in convolutions} == {((3, 3), (1, 1), (1, 1))}
+    linear = extractor.linear[0]
+    assert (linear.in_features, linear.out_features, extractor.features_dim) == (2048, 256, 256)
+    # 448 + 4 * 2,320 + 4,640 + 9 * 9,248 of the convolutions, 524,544 of the linear layer
+    assert sum(p.numel() for p in extractor.parameters()) == 97_600 + 524_544
+    assert extractor(torch.rand(2, 3, 64, 64)).shape == (2, 256)
+
+
+def test_impala_computes_what_the_paper_draws() -> None:
+    """The forward pass written out with functions alone, on sides that no power of two divides."""
+    torch.manual_seed(0)
+    extractor = ImpalaCNN(gymnasium.spaces.Box(0, 255, (2, 13, 18), np.uint8), features_dim=7, depths=(4, 5))
+    weights = [p.detach() for p in extractor.parameters()]
+    images = torch.rand(3, 2, 13, 18)
+
+    def convolve(maps: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(maps, weights.pop(0), weights.pop(0), padding=1)
+
+    maps = images
+    for _ in range(2):
+        maps = F.max_pool2d(convolve(maps), 3, stride=2, padding=1)
+        for _ in range(2):
+            maps = maps + convolve(F.relu(convolve(F.relu(maps))))
+    assert maps.shape == (3, 5, 4, 5)
+    expected = F.relu(F.linear(F.relu(maps).flatten(1), *weights))
+    assert expected.any()
+    torch.testing.assert_close(extractor(images), expected)
+
+
+def test_every_relu_of_impala_is_a_module_of_its_own() -> None:
+    extractor = ImpalaCNN(gymnasium.spaces.Box(0, 255, (3, 20, 20), np.uint8))
+    ran: list[nn.Module] = []
+    for module in extractor.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(lambda module, inputs, output: ran.append(module))
+    extractor(torch.rand(1, 3, 20, 20))
+    assert len(ran) == len(set(ran)) == 2 * 6 + 2
+
+
+def test_impala_takes_images_with_the_channels_first() -> None:
+    space = gymnasium.spaces.Box
+    ImpalaCNN(space(0.0, 1.0, (3, 16, 16), np.float32), normalized_image=True)
+    for refused in (space(0, 255, (16, 16, 3), np.uint8), space(0.0, 1.0, (3, 16, 16), np.float32), space(0, 1, (8,))):
+        with pytest.raises(ValueError, match=r"ImpalaCNN needs images of shape \(channel, height, width\).*not Box"):
+            ImpalaCNN(refused)
+    for depths in ((), (16, 0)):
+        with pytest.raises(ValueError, match=r"depths is .*; give the channels of one or more sequences"):
+            ImpalaCNN(space(0, 255, (3, 16, 16), np.uint8), depths=depths)
+
+
+@pytest.mark.parametrize("kind", ["impala", "impala-separate"])
+def test_impala_trains_with_resets(kind: str) -> None:
+    resets = plasticity.GXD(rate=0.01, period=6, maturity=6, score_every=2)
+    model = build(kind, interventions=[resets])
+    before = {name: p.clone() for name, p in model.policy.named_parameters()}
+    counts = model.learn(256).units_reset()
+    assert all(count > 0 for count in counts.values()), counts
+    assert all(not torch.equal(p, before[name]) for name, p in model.policy.named_parameters())
+    assert all(torch.isfinite(p).all() for p in model.policy.parameters())

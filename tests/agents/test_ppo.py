@@ -1,18 +1,21 @@
-"""`agents.PPO` without interventions is Stable-Baselines3's, tensor by tensor; and what it samples."""
+"""`agents.PPO` without interventions is Stable-Baselines3's, tensor by tensor; and what it tells of a batch."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium.wrappers import TimeLimit, TransformObservation
-from small_ppo import assert_same, build, parameters, world
+from small_ppo import SHARED, Images, assert_same, build, parameters, world
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
+from torch.distributions import Bernoulli, Categorical, Normal
 
 import envs
 from agents import PPO
@@ -122,10 +125,152 @@ def test_samples_are_the_rollouts_own_transitions() -> None:
             return True
 
     early, look = Early(), Look()
-    model.interventions = [look]
+    model.interventions.append(look)
     model.learn(64, callback=early)
     # before SB3 flattens the rollout, and after it has: the same transitions
     for before, after in zip(early.sample, look.late, strict=True):
         assert torch.equal(before, after)
     assert len(early.whole.actions) == 64
     assert sorted(early.whole.returns.tolist()) == sorted(model.rollout_buffer.returns.flatten().tolist())
+
+
+def probe(model: PPO, n: int = 48) -> Any:
+    return model.sample(n, torch.Generator().manual_seed(3))
+
+
+def assert_mean_is_the_loss(model: PPO) -> None:
+    """Of the values and of the gradients."""
+    batch = probe(model)
+    losses = model.sample_losses(batch)
+    assert set(losses) == set(model.networks)
+    (loss,) = {id(loss): loss for loss in losses.values()}.values()  # one tensor for all networks
+    assert loss.shape == (48,)
+    whole = model.losses(batch)["loss"]
+    torch.testing.assert_close(loss.mean(), whole, rtol=1e-6, atol=1e-7)
+    assert loss.std() > 0
+    trained = list(model.policy.parameters())
+    both = [torch.autograd.grad(value, trained, allow_unused=True) for value in (loss.mean(), whole)]
+    assert any(gradient is not None and gradient.any() for gradient in both[0])
+    for ours, expected in zip(*both, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+    assert torch.equal(model.sample_losses(batch)["critic" if "critic" in losses else "features"], loss)
+
+
+def test_losses_of_the_samples_have_the_loss_as_their_mean(kind: str) -> None:
+    assert_mean_is_the_loss(build(kind, ent_coef=0.02).learn(128))
+
+
+LOSSES = {**OPTIONS, "clipped": {"clip_range": 0.01, "clip_range_vf": 0.01, "learning_rate": 1e-2}}
+
+
+@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
+@pytest.mark.parametrize("option", LOSSES)
+def test_losses_of_the_samples_follow_the_options(option: str) -> None:
+    assert_mean_is_the_loss(build("mlp", **LOSSES[option]).learn(128))
+
+
+class Acts(Images):
+    """Random vectors for any action space."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (5,), np.float32)
+
+    def __init__(self, space: gymnasium.Space) -> None:
+        self.action_space = space
+
+    def _observation(self) -> np.ndarray:
+        return self.np_random.uniform(-1, 1, 5).astype(np.float32)
+
+    def step(self, action: Any) -> Any:
+        return super().step(np.atleast_1d(action))
+
+
+ACTIONS = {
+    "discrete": (gymnasium.spaces.Discrete(3), {}),
+    "continuous": (gymnasium.spaces.Box(-1, 1, (2,)), {}),
+    "gsde": (gymnasium.spaces.Box(-1, 1, (2,)), {"use_sde": True}),
+    "squashed gsde": (gymnasium.spaces.Box(-1, 1, (2,)), {"use_sde": True, "policy_kwargs": {"squash_output": True}}),
+    "several": (gymnasium.spaces.MultiDiscrete([2, 3]), {}),
+    "bits": (gymnasium.spaces.MultiBinary(4), {}),
+}
+
+
+@pytest.mark.parametrize("actions", ACTIONS)
+def test_every_action_space_has_losses_and_distributions(actions: str) -> None:
+    space, arguments = ACTIONS[actions]
+    settings = {"n_steps": 64, "batch_size": 16, "n_epochs": 2, "seed": 5, "device": "cpu", "ent_coef": 0.05}
+    model = PPO("MlpPolicy", Acts(space), **settings, **arguments).learn(64)
+    assert_mean_is_the_loss(model)
+    batch = probe(model)
+    outputs = model.outputs(batch)["actor"]
+    found = model.distributions(batch)
+    assert isinstance(found, tuple)
+    if isinstance(space, gymnasium.spaces.Box):
+        (normal,) = found
+        assert isinstance(normal, Normal)
+        assert torch.equal(normal.mean, outputs)
+        deviation = model.policy.log_std.exp()
+        if model.use_sde:
+            with torch.no_grad():
+                latent = model.policy.mlp_extractor.forward_actor(batch.observations)
+            deviation = (latent.square() @ deviation.square() + 1e-6).sqrt()
+        torch.testing.assert_close(normal.stddev, deviation.expand(48, 2))
+    elif actions == "bits":
+        (bernoulli,) = found
+        assert isinstance(bernoulli, Bernoulli)
+        torch.testing.assert_close(bernoulli.logits, outputs)
+    else:
+        sizes = {"discrete": [3], "several": [2, 3]}[actions]
+        assert all(isinstance(categorical, Categorical) for categorical in found)
+        for categorical, logits in zip(found, outputs.split(sizes, 1), strict=True):
+            torch.testing.assert_close(categorical.probs, logits.softmax(1))
+
+
+@pytest.mark.parametrize("kind", ["norm-dict", "norm-nature-separate"])
+def test_distributions_of_policies_with_norms(kind: str) -> None:
+    model = build(kind).learn(64)
+    batch = probe(model, 8)
+    (normal,) = model.distributions(batch)
+    assert torch.equal(normal.mean, model.outputs(batch)["actor"])
+    assert_mean_is_the_loss(model)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_batch_is_looked_at_in_evaluation_mode_and_the_mode_comes_back(training: bool) -> None:
+    model = build("mlp", policy_kwargs={"net_arch": [16], "activation_fn": nn.ReLU}).learn(64)
+    model.policy.mlp_extractor.policy_net.append(nn.Dropout(0.5))
+    model.policy.set_training_mode(training)
+    batch = probe(model)
+    looks = [lambda: model.outputs(batch)["actor"], lambda: model.sample_losses(batch)["actor"],
+             lambda: model.distributions(batch)[0].logits]  # fmt: skip
+    for look in looks:
+        assert torch.equal(look(), look())
+        assert model.policy.training is training
+    if training:
+        assert not torch.equal(model.losses(batch)["loss"], model.losses(batch)["loss"])
+
+
+def test_looking_at_a_batch_changes_nothing() -> None:
+    model = build("board").learn(64)
+    before, batch = parameters(model), probe(model)
+    gradients = [p.grad.clone() for p in model.policy.parameters()]
+    state = torch.get_rng_state()
+    model.outputs(batch), model.distributions(batch), model.sample_losses(batch)
+    assert_same(parameters(model), before)
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.policy.parameters(), gradients, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_ppo_has_no_target_networks() -> None:
+    assert build("board").targets == {}
+
+
+def test_samples_of_dict_observations_have_every_key() -> None:
+    model = build("dict", policy_kwargs={"net_arch": [8], **SHARED}).learn(64)
+    batch = probe(model)
+    assert {key: tuple(value.shape) for key, value in batch.observations.items()} == {
+        "a vector": (48, 3), "image": (48, 1, 36, 36),
+    }  # fmt: skip
+    buffer = model.rollout_buffer
+    rows = torch.randperm(64, generator=torch.Generator().manual_seed(3))[:48].numpy()
+    assert np.array_equal(batch.observations["image"], buffer.observations["image"][rows])
+    assert np.array_equal(batch.old_log_prob, buffer.log_probs.flatten()[rows])

@@ -48,6 +48,10 @@ LIGHT_REFUSALS = {
 HEAVY_REFUSALS = {
     "device=cuda:99": "device=cuda:99 is not there: this machine has ",
     "interventions.0.rate=7": "interventions.0.rate is 7.0; give a share of units per gradient step between 0 and 1",
+    "interventions=[{name: reset, criterion: mine}]": (
+        'interventions.0.criterion.name="mine" is not a known criterion; choose from gxd, redo, '
+    ),
+    "imports=[no_such_module]": 'imports.0="no_such_module" is no module that can be found; install it, or ',
     "interventions.0.rat=7": "interventions.0.rat=7 is not a known key; did you mean 'rate'?",
 }
 
@@ -71,7 +75,7 @@ def test_refusals_that_look_at_classes(crl: Command, tiny: Path, override: str) 
 
 
 def test_light_commands_load_nothing_heavy(python: Command, tiny: Path) -> None:
-    lines = ["--help", "train --help", "list", "list streams", *LIGHT_REFUSALS]
+    lines = ["--help", "train --help", "list", "list streams", "list selections", *LIGHT_REFUSALS]
     program = f"""
 import json, sys
 import crl.cli
@@ -87,7 +91,7 @@ print(json.dumps([codes, heavy]))
 """
     result = python("-c", program, cwd=tiny)
     codes, heavy = json.loads(result.stdout.splitlines()[-1])
-    assert codes == [0, 0, 0, 0] + [2] * len(LIGHT_REFUSALS)
+    assert codes == [0, 0, 0, 0, 0] + [2] * len(LIGHT_REFUSALS)
     assert heavy == []
 
 
@@ -95,13 +99,13 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     everything = crl("list", cwd=tmp_path)
     assert everything.returncode == 0
     assert [line for line in everything.stdout.splitlines() if not line.startswith(" ")] == [
-        "streams:", "agents:", "criteria:", "interventions:",
+        "streams:", "agents:", "criteria:", "selections:", "interventions:",
     ]  # fmt: skip
     names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]
-    assert {"minatar3", "minatar5", "space_invaders", "ppo", "gxd", "redo", "regrama"} <= set(names)
+    assert {"minatar3", "minatar5", "space_invaders", "ppo", "gxd", "redo", "magnitude", "rate", "reset"} <= set(names)
     interventions = crl("list", "interventions", cwd=tmp_path).stdout.splitlines()
     assert interventions[0] == "interventions:"
-    assert [line.split()[0] for line in interventions[1:]] == ["gxd", "redo", "regrama"]
+    assert {"gxd", "redo", "regrama", "cbp", "cpr", "reset"} <= {line.split()[0] for line in interventions[1:]}
     assert all(len(line.split()) > 3 for line in interventions[1:])
 
 

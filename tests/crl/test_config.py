@@ -93,6 +93,10 @@ def test_overrides() -> None:
     assert config.interventions[0].arguments() == {
         "networks": ["actor", "critic", "features"],
         "rate": 0.001,
+        "budget": None,
+        "reference": "zero",
+        "reduction": "abs_mean",
+        "signal": "loss",
         "period": 1000,
         "maturity": 1000,
         "score_every": 16,
@@ -114,8 +118,9 @@ def test_defaults_are_those_of_the_stream_and_of_stable_baselines(tmp_path: Path
     assert data["agent"] == {
         "name": "ppo", "n_envs": 1, "n_steps": 2048, "batch_size": 64, "n_epochs": 10, "learning_rate": 3e-4,
         "gamma": 0.99, "gae_lambda": 0.95, "clip_range": 0.2, "ent_coef": 0.0, "vf_coef": 0.5, "max_grad_norm": 0.5,
-        "features": None, "net_arch": None, "activation": None,
+        "features": None, "net_arch": None, "activation": None, "norm": "none",
     }  # fmt: skip
+    assert data["imports"] == ()
     assert (data["interventions"], data["seed"], data["device"], data["threads"]) == ((), 0, "auto", "auto")
 
 
@@ -160,7 +165,9 @@ def test_configs_are_immutable() -> None:
         ("agent.learning_rate.linear=[1]", "agent.learning_rate.linear.1 is missing; give the whole list"),
         ("agent.batch_size=1", "agent.batch_size=1 is too small; give a number of at least 2"),
         ("agent.net_arch.vf=[64, true]", "agent.net_arch.vf.1=true is not a whole number"),
-        ("agent.features=cnn", "agent.features=\"cnn\" is not known; give 'flatten', 'nature_cnn' or 'minatar_cnn'"),
+        ("agent.features=cnn", "agent.features=\"cnn\" is not known; give 'flatten', 'nature_cnn', "),
+        ("agent.norm=batch", "agent.norm=\"batch\" is not known; give 'none' or 'layer'"),
+        ("agent.norm=null", "agent.norm=null is not known; give 'none' or 'layer'"),
         ("agent=5", "agent=5 is not a mapping; write it in braces, such as {key: value}"),
         ("agent.name=poo", "agent.name=\"poo\" is not a known agent; did you mean 'ppo'?"),
         ("stream.order=shufle", "stream.order=\"shufle\" is not known; give 'sequence', 'shuffle' or 'random'"),
@@ -172,6 +179,10 @@ def test_configs_are_immutable() -> None:
         ("stream={name: null, tasks: [{g: 5}]}", 'stream.tasks.0={"g": 5} is not a task; give a game, a Gymnasium id'),
         ("stream={name: null, tasks: [{id: brakeout}]}", "did you mean 'breakout'?"),
         ("stream={name: seaquest, steps_per_task: null}", 'stream.steps_per_task is missing and "seaquest" has no'),
+        ("imports=my_module", 'imports="my_module" is not a list; write it in square brackets, such as [my_module]'),
+        ("imports=[my-module]", 'imports.0="my-module" is not the name of a module; give one such as my_module, for '),
+        ("imports=[7]", "imports.0=7 is not text; give a name"),
+        ("interventions=[{nam: gxd}]", "interventions.0.nam=\"gxd\" is not a known key; did you mean 'name'?"),
         ("interventions=gxd", 'interventions="gxd" is not a list; write it in square brackets'),
         ("interventions.1.rate=1", "'1' is no item of the list; give an index from 0 to 0"),
         ("interventions.0.networks=actor", 'interventions.0.networks="actor" is not a list'),
@@ -209,12 +220,125 @@ def test_configs_are_immutable() -> None:
         (
             "agent.features=flatten",
             'interventions.0.networks=["actor", "critic", "features"] names features, which has no hidden units with '
-            "agent.features=flatten; leave it out, or choose nature_cnn or minatar_cnn where the",
+            "agent.features=flatten; leave it out, or choose nature_cnn, impala or minatar_cnn where",
         ),
     ],
 )  # fmt: skip
 def test_refusals(override: str, expected: str) -> None:
     assert expected in refused(override)
+
+
+def reset_with(*overrides: str) -> RunConfig:
+    """A config with the general form of a reset."""
+    form = "{name: reset, criterion: gxd, selection: {name: rate, rate: 1e-3}}"
+    return check_interventions(load(GXD, [f"interventions=[{form}]", *overrides]))
+
+
+def test_general_form_is_filled_in() -> None:
+    arguments = reset_with("interventions.0.surgery.outgoing=small_random").interventions[0].arguments()
+    assert arguments.pop("criterion") == {"name": "gxd", "reduction": "abs_mean"}
+    assert arguments.pop("selection") == {"name": "rate", "rate": 0.001, "cap": 0.5}
+    assert arguments.pop("surgery") == {
+        "outgoing": "small_random", "compensate": False, "biases": "renew", "moments": "renew", "targets": "leave",
+        "scale": 0.05,
+    }  # fmt: skip
+    assert arguments == {
+        "networks": None, "period": 1000, "maturity": 1000, "score_every": 16, "decay": 0.99, "score_on": "minibatch",
+        "signal": "loss", "samples": 256,
+    }  # fmt: skip
+
+
+def test_ways_to_write_the_same_reset_have_one_hash(tmp_path: Path) -> None:
+    base = reset_with()
+    for overrides in (
+        ["interventions.0.criterion={name: gxd}", "interventions.0.surgery=null"],
+        ["interventions.0.criterion={name: gxd, reduction: abs_mean}", "interventions.0.surgery={}"],
+        ["interventions.0.selection.rate=0.001", "interventions.0.surgery.scale=5e-2", "interventions.0.decay=.99"],
+    ):
+        assert config_hash(reset_with(*overrides)) == config_hash(base)
+    others = [
+        "criterion={name: gxd, reduction: mean_abs}",
+        "selection.rate=2e-3",
+        "surgery.compensate=true",
+        "signal=outputs",
+    ]
+    hashes = {config_hash(reset_with(f"interventions.0.{other}")) for other in others}
+    assert len({config_hash(base), *hashes}) == len(others) + 1
+    path = tmp_path / "again.yaml"
+    path.write_text(to_yaml(base), encoding="utf-8")
+    assert config_hash(check_interventions(load(path))) == config_hash(base)
+
+
+@pytest.mark.parametrize(
+    ("intervention", "expected"),
+    [
+        ("cbp", {"period": 1000, "score_every": 16, "paper": False}),
+        ("cbp, paper: true", {"period": 1, "score_every": 1, "paper": True}),
+        ("cbp, paper: true, period: 7", {"period": 7, "score_every": 1, "paper": True}),
+        ("shrink_and_perturb", {"mode": "soft", "shrink": 1 - 1e-6, "perturb": 1e-6, "period": 1000}),
+        ("shrink_and_perturb, mode: to_init", {"shrink": 1 - 1e-6, "perturb": None, "period": 1000}),
+        ("shrink_and_perturb, mode: boundary", {"shrink": 0.5, "perturb": 0.5, "period": None}),
+        ("full_reset", {"period": None}),
+        ("regrama, cap: 1e0", {"cap": 1.0, "gradient": "weights"}),
+    ],
+)
+def test_what_depends_on_other_arguments_is_written_out(
+    tmp_path: Path, intervention: str, expected: dict[str, Any]
+) -> None:
+    config = check_interventions(load(GXD, [f"interventions=[{{name: {intervention}}}]", "stream.boundary=revealed"]))
+    arguments = config.interventions[0].arguments()
+    assert {key: arguments[key] for key in expected} == expected
+    path = tmp_path / "again.yaml"
+    path.write_text(to_yaml(config), encoding="utf-8")
+    again = check_interventions(load(path))
+    assert again.interventions[0].arguments() == arguments
+    assert config_hash(again) == config_hash(config)
+
+
+def test_what_acts_on_boundaries_needs_them_revealed() -> None:
+    given = "interventions=[{name: gxd}, {name: shrink_and_perturb, mode: boundary}]"
+    assert refused(given) == (
+        "interventions.1: shrink_and_perturb acts on task switches, which stream.boundary=hidden hides; "
+        "give stream.boundary=revealed, or leave it out"
+    )
+    assert len(check_interventions(load(GXD, [given, "stream.boundary=revealed"])).interventions) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("criterion=gdx", '.criterion.name="gdx" is not a known criterion; did you mean \'gxd\'?'),
+        ("criterion={nam: gxd}", ".criterion.nam=\"gxd\" is not a known key; did you mean 'name'?"),
+        ("criterion={form: plain}", ".criterion.name is missing; add it to the config or give interventions.0.cri"),
+        ("criterion={name: 3}", ".criterion.name=3 is not text; give a name"),
+        ("criterion=5", ".criterion=5 is not a mapping; write it in braces, such as {name: gxd}"),
+        ("criterion=null", ".criterion=null is not a mapping; write it in braces, such as {name: gxd}"),
+        ("criterion={name: gxd, reducton: x}", ".criterion.reducton=\"x\" is not a known key; did you mean 'red"),
+        ("criterion={name: gxd, reduction: sum}", ".criterion.reduction=\"sum\" is not known; give 'abs_mean' or 'me"),
+        ("criterion={name: redo, form: plain}", '.criterion.form="plain" is not a known key; choose from name'),
+        ("criterion={name: regrama, normalize: 1}", ".criterion.normalize=1 is neither true nor false; give one"),
+        ("selection.name=rat", ".selection.name=\"rat\" is not a known selection; did you mean 'rate'?"),
+        ("selection=threshold", ".selection.tau is missing; add it to the config or give interventions.0.sel"),
+        ("selection=[rate]", '.selection=["rate"] is not a mapping; write it in braces, such as {name: rate, '),
+        ("selection.rte=1", ".selection.rte=1 is not a known key; did you mean 'rate'?"),
+        ("selection.rate=much", '.selection.rate="much" is not a number; give one such as 0.001'),
+        ("selection.rate=2", ".selection.rate is 2.0; give a share of units per gradient step between 0 and 1"),
+        ("surgery=zero", '.surgery="zero" is not a mapping; write it in braces, such as {outgoing: zero}'),
+        ("surgery.outgong=zero", ".surgery.outgong=\"zero\" is not a known key; did you mean 'outgoing'?"),
+        ("surgery.outgoing=one", ".surgery.outgoing=\"one\" is not known; give 'zero', 'small_random' or 'keep'"),
+        ("surgery.scale=0", ".surgery.scale is 0.0; give a number above 0"),
+        ("surgery={compensate: true, outgoing: keep}", ".surgery.compensate is True, but with outgoing 'keep' nothing"),
+        ("signal=outputz", ".signal=\"outputz\" is not known; give 'loss' or 'outputs'"),
+        ("period=0", ".period is 0; give a whole number of gradient steps of at least 1"),
+        ("decay=1e0", ".decay is 1.0; give a number of at least 0 and below 1"),
+        ("criteron=redo", ".criteron=\"redo\" is not a known key; did you mean 'criterion'?"),
+    ],
+)  # fmt: skip
+def test_refusals_of_the_general_form(override: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        reset_with(f"interventions.0.{override}")
+    assert str(error.value).startswith(f"interventions.0{expected}")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("case", EXTREMES)

@@ -9,12 +9,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from agents.networks import MinAtarCNN
+from agents.networks import ImpalaCNN, MinAtarCNN
+from agents.policies import LayerNormPolicy
 from crl.config import ConfigError, RunConfig, check_interventions, load
-from crl.models import _features_of, build
+from crl.models import _features_of, build, fixed_layers
 
 SMALL = ["agent.n_envs=2", "agent.n_steps=8", "agent.batch_size=16", "stream.steps_per_task=16", "device=cpu"]
 
@@ -94,6 +96,91 @@ def test_interventions_get_their_arguments(config: Any) -> None:
     env.close()
 
 
+def test_norm_none_is_the_policy_of_stable_baselines(config: Any) -> None:
+    resolved, model, env = build(config("agent.norm=none"))
+    assert resolved.agent.norm == "none"
+    assert type(model.policy) is ActorCriticCnnPolicy
+    assert not any(isinstance(module, nn.LayerNorm) for module in model.policy.modules())
+    env.close()
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_norm_layer_normalises_before_the_given_activation(config: Any, activation: str) -> None:
+    resolved, model, env = build(config("agent.norm=layer", f"agent.activation={activation}"))
+    assert (resolved.agent.norm, resolved.agent.features) == ("layer", "minatar_cnn")
+    assert type(model.policy) is LayerNormPolicy
+    assert isinstance(model.policy.features_extractor, MinAtarCNN)
+    tail = {"relu": nn.ReLU, "tanh": nn.Tanh}[activation]
+    assert [type(layer) for layer in model.policy.mlp_extractor.policy_net] == [nn.Linear, nn.LayerNorm, tail]
+    assert [type(layer) for layer in model.policy.features_extractor.linear] == [nn.Linear, nn.LayerNorm, nn.ReLU]
+    env.close()
+
+
+def test_norm_layer_on_vectors(config: Any) -> None:
+    tasks = "stream={name: null, tasks: [CartPole-v1], steps_per_task: 16}"
+    _, model, env = build(config(tasks, "agent.norm=layer", "interventions=[{name: gxd}]"))
+    assert isinstance(model.policy.features_extractor, FlattenExtractor)
+    layers = [type(layer) for layer in model.policy.mlp_extractor.value_net]
+    assert layers == [nn.Linear, nn.LayerNorm, nn.Tanh] * 2
+    model.learn(16)
+    assert model.gradient_steps == 10
+    env.close()
+
+
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registers ``Images-v0``, with images of 12x10 pixels and three channels."""
+    spec = gymnasium.envs.registration.EnvSpec("Images-v0", entry_point=Images)
+    monkeypatch.setitem(gymnasium.registry, "Images-v0", spec)
+
+
+class Images(gymnasium.Env[Any, Any]):
+    """Black images; episodes of 4 steps."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (12, 10, 3), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)
+    steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros((12, 10, 3), np.uint8), {}
+
+    def step(self, _action: Any) -> Any:
+        self.steps += 1
+        return np.zeros((12, 10, 3), np.uint8), 1.0, False, self.steps == 4, {}
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_impala(config: Any, norm: str) -> None:
+    resolved, model, env = build(
+        config("stream.name=Images-v0", "agent.features=impala", f"agent.norm={norm}", "interventions=[{name: gxd}]")
+    )
+    assert resolved.agent.net_arch is not None
+    assert (resolved.agent.net_arch.pi, resolved.agent.net_arch.vf, resolved.agent.activation) == ((), (), "relu")
+    assert type(model.policy.features_extractor) is ImpalaCNN
+    (sentence,) = fixed_layers(model)
+    # A sequence has a trunk convolution and two blocks of an inner and an outer one; the linear layer comes last.
+    assert sentence.startswith("features: 9 of 16 hidden layers cannot be reset: the skip connection")
+    model.learn(16)
+    assert model.gradient_steps == 10
+    env.close()
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize(
+    "interventions", ["[]", "[{name: gxd, networks: [actor]}]", "[{name: full_reset, period: 100}]"]
+)
+def test_layers_that_nobody_resets_unit_by_unit_are_not_mentioned(config: Any, interventions: str) -> None:
+    heads = "agent.net_arch={pi: [8], vf: [8]}"
+    given = ["stream.name=Images-v0", "agent.features=impala", heads, f"interventions={interventions}"]
+    _, model, env = build(config(*given))
+    assert model.networks["features"].fixed
+    assert fixed_layers(model) == []
+    env.close()
+
+
 @pytest.mark.parametrize(
     ("space", "expected"),
     [
@@ -122,6 +209,7 @@ def test_features_by_observation_space(space: gymnasium.Space[Any], expected: st
             "agent.features=nature_cnn does not fit observations Box(False, True, (10, 10, 10), bool); give flatten or "
             "minatar_cnn, or leave it out",
         ),
+        (["agent.features=impala"], "agent.features=impala does not fit observations Box(False, True, (10, 10, 10)"),
         (["stream.name=CartPole-v1", "agent.features=minatar_cnn"], "agent.features=minatar_cnn does not fit"),
         (
             ["stream.name=CartPole-v1", "interventions=[{name: gxd}, {name: redo, networks: [critic, features]}]"],
@@ -214,10 +302,21 @@ def test_a_rollout_that_does_not_fit_in_memory_is_refused(config: Any, monkeypat
         build(config())
 
 
-def test_what_an_intervention_refuses_has_its_key(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refused", [0, 1, 2])
+def test_what_an_intervention_refuses_has_its_key(config: Any, monkeypatch: pytest.MonkeyPatch, refused: int) -> None:
     def refuse(self: Any, _learner: Any) -> None:
-        raise ValueError(f"{self.name}: not here; leave it out")
+        if self.tau == refused:
+            raise ValueError(f"{self.name}: not here; leave it out")
 
     monkeypatch.setattr("agents.plasticity.resets.ReDo.attach", refuse)
-    with pytest.raises(ConfigError, match=r"^interventions.1: redo: not here; leave it out$"):
-        build(config("interventions=[{name: gxd}, {name: redo}]"))
+    with pytest.raises(ConfigError, match=rf"^interventions.{refused}: redo: not here; leave it out$"):
+        build(config("interventions=[{name: redo, tau: 0}, {name: redo, tau: 1}, {name: redo, tau: 2}]"))
+
+
+def test_what_a_model_refuses_by_itself_is_the_agents(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_model: Any) -> None:
+        raise ValueError("not like this")
+
+    monkeypatch.setattr("agents.PPO._setup_model", refuse)
+    with pytest.raises(ConfigError, match=r"^agent: not like this$"):
+        build(config("interventions=[{name: gxd}]"))

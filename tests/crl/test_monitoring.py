@@ -9,10 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from small_ppo import assert_same, build, parameters
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crl.monitoring import ProgressCallback, TaskCallback, _chart, tag_of
+from agents.plasticity.diagnostics import Diagnostics
+from crl.monitoring import (
+    CHARTS,
+    PlasticityCallback,
+    ProgressCallback,
+    TaskCallback,
+    _chart,
+    plasticity_charts,
+    tag_of,
+)
 from envs import TaskStream
 from envs.task import task_from
 
@@ -135,6 +147,73 @@ def test_progress_prints_a_line_when_a_segment_ends(capsys: pytest.CaptureFixtur
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("segment 1/2 breakout: done at 20 steps, return 5.00, ")
     assert second.startswith("segment 2/2 asterix: done at 40 steps, return -, ")
+
+
+MEASURES = {measure for charts in CHARTS.values() for measures in charts.values() for measure in measures}
+
+
+def test_charts_group_the_measures_of_all_networks() -> None:
+    tags = [f"plasticity/{name}/{measure}" for name in ("actor", "critic") for measure in ("dormant_ratio_0.1", "fau")]
+    assert plasticity_charts([*tags, "plasticity/actor/dormant_ratio", "plasticity/actor/entropy"]) == {
+        "plasticity: units": {
+            "dormant ratio": _chart(
+                [
+                    "plasticity/actor/dormant_ratio",
+                    "plasticity/actor/dormant_ratio_0.1",
+                    "plasticity/critic/dormant_ratio_0.1",
+                ]
+            ),
+            "fraction of active units": _chart(["plasticity/actor/fau", "plasticity/critic/fau"]),
+        },
+        "plasticity: policy": {"entropy": _chart(["plasticity/actor/entropy"])},
+    }
+
+
+def test_every_measure_has_a_chart_and_every_chart_a_measure() -> None:
+    found = set()
+    for kind in ("mlp", "mlp-tanh-gsde"):  # discrete, and bounded activations
+        model = build(kind).learn(64)
+        diagnostics = Diagnostics(model, torch.Generator())
+        diagnostics.measure()
+        found |= {tag.rpartition("/")[2] for tag in diagnostics.tags}
+    assert found == MEASURES
+
+
+def test_a_segment_begins_with_a_new_probe() -> None:
+    model = build("board", n_envs=2)
+    drawn: list[int] = []
+    sample = model.sample
+    model.sample = lambda n, generator: (drawn.append(n), sample(n, generator))[1]
+    callback = PlasticityCallback(1, ["breakout"])
+    seen: list[tuple[int, set[str]]] = []
+
+    class Segments(BaseCallback):
+        """Stands before the other: two rollouts of each segment."""
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            for info in self.locals["infos"]:
+                info["segment"] = (self.num_timesteps - 1) // 128
+
+    class After(Segments):
+        def _on_rollout_end(self) -> None:
+            tags = {tag for tag in self.logger.name_to_value if tag.startswith("plasticity/")}
+            seen.append((len(drawn), {tag for tag in tags if "churn" in tag}))
+            drawn.clear()
+
+    model.learn(5 * 64, callback=CallbackList([Segments(), callback, After()]))
+    churn = {f"plasticity/{tag}" for tag in ("actor/policy_churn", "critic/value_churn", "critic/value_churn_abs")}
+    assert seen == [(3, set()), (0, churn), (3, set()), (0, churn), (3, set())]
+
+
+def test_a_run_is_the_same_without_diagnostics() -> None:
+    plain = build("board").learn(256)
+    callback = PlasticityCallback(1, ["breakout"])
+    watched = build("board").learn(256, callback=callback)
+    assert len(callback._diagnostics.tags) > 40
+    assert_same(parameters(plain), parameters(watched))
 
 
 def test_tags_hold_no_separator_of_csv() -> None:

@@ -27,8 +27,14 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Trained = tuple[Path, "subprocess.CompletedProcess[str]"]
 
 NETWORKS = ("actor", "critic", "features")
-METRICS = ("dormant_ratio", "effective_rank", "weight_norm", "grad_norm")
+METRICS = (
+    "dormant_ratio_0", "dormant_ratio", "dormant_ratio_0.1", "fau", "grama_ratio", "signal", "grad_norm",
+    "srank", "effective_rank", "stable_rank", "dominant_share", "ntk_rank", "weight_norm",
+)  # fmt: skip
 ALWAYS = {f"plasticity/{network}/{metric}" for network in NETWORKS for metric in METRICS}
+ALWAYS |= {"plasticity/actor/entropy", "plasticity/actor/saturation"}
+CHURN = {"plasticity/actor/policy_churn", "plasticity/critic/value_churn", "plasticity/critic/value_churn_abs"}
+UPDATES = {f"plasticity/{network}/update_norm" for network in NETWORKS}
 ALWAYS |= {f"reset/{network}/units" for network in NETWORKS} | {"task/index", "task/segment"}
 
 
@@ -67,7 +73,18 @@ def test_resolved_config(trained: Trained) -> None:
     }  # fmt: skip
     assert (config["agent"]["activation"], config["agent"]["gae_lambda"]) == ("relu", 0.95)
     assert config["interventions"] == [
-        {"name": "gxd", "networks": [*NETWORKS], "rate": 0.01, "period": 5, "maturity": 5, "score_every": 1}
+        {
+            "name": "gxd",
+            "networks": [*NETWORKS],
+            "rate": 0.01,
+            "budget": None,
+            "reference": "zero",
+            "reduction": "abs_mean",
+            "signal": "loss",
+            "period": 5,
+            "maturity": 5,
+            "score_every": 1,
+        }
     ]
 
 
@@ -114,6 +131,11 @@ def test_every_row_has_every_tag(trained: Trained) -> None:
         assert all(row[tag] != "" for tag in ALWAYS)
         assert 0 <= float(row["plasticity/actor/dormant_ratio"]) <= 1
         assert float(row["plasticity/features/effective_rank"]) >= 1
+    for number, row in enumerate(rows):  # changes since the row before; a segment of 4 rows begins with a new probe
+        assert all((row[tag] == "") == (number == 0) for tag in UPDATES)
+        assert all((row[tag] == "") == (number % 4 == 0) for tag in CHURN)
+    measured = {tag for tag in rows[1] if tag.startswith("plasticity/")}
+    assert measured == {tag for tag in ALWAYS | CHURN | UPDATES if tag.startswith("plasticity/")}
     assert [row["task/index"] for row in rows] == (["0"] * 4 + ["1"] * 4) * 2
     assert [row["task/segment"] for row in rows] == [str(n) for n in range(4) for _ in range(4)]
     for row in rows:
@@ -136,7 +158,9 @@ def test_tensorboard(trained: Trained) -> None:
     layout = layout_pb2.Layout()
     layout.ParseFromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
     charts = {f"{c.title}/{chart.title}": list(chart.multiline.tag) for c in layout.category for chart in c.chart}
-    assert set(charts) >= {"tasks/mean return", "resets/units reset", "plasticity/dormant_ratio"}
+    assert set(charts) >= {"tasks/mean return", "resets/units reset", "plasticity: units/dormant ratio"}
+    shown = {re.sub(r"\\(.)", r"\1", pattern) for patterns in charts.values() for pattern in patterns}
+    assert shown >= {tag for tag in ALWAYS | CHURN | UPDATES if tag.startswith("plasticity/")}
     written = events.Tags()["scalars"]
     for patterns in charts.values():
         assert patterns

@@ -15,9 +15,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 import envs
-from agents import PPO
-from agents.networks import MinAtarCNN
-from agents.plasticity import GXD, ReDo, ReGraMa
+from agents import PPO, plasticity
+from agents.networks import ImpalaCNN, MinAtarCNN
 
 
 class Images(gymnasium.Env):
@@ -63,30 +62,50 @@ KINDS: dict[str, dict[str, Any]] = {
     "nature-separate": {"policy": "CnnPolicy", "env": Images, "net_arch": [16], "activation_fn": nn.ReLU, **SEPARATE},
     "dict": {"policy": "MultiInputPolicy", "env": Pairs, "net_arch": [16], "activation_fn": nn.ReLU, **SHARED},
 }  # fmt: skip
+IMPALA = {
+    "features_extractor_class": ImpalaCNN, "features_extractor_kwargs": {"depths": (4, 6), "features_dim": 16},
+    "net_arch": [8], "activation_fn": nn.ReLU,
+}  # fmt: skip
+# Kinds that only some tests run through.
+MORE: dict[str, dict[str, Any]] = {
+    "impala": {"policy": "CnnPolicy", "env": Images, **IMPALA, **SHARED},
+    "impala-separate": {"policy": "CnnPolicy", "env": Images, **IMPALA, **SEPARATE},
+    "norm-mlp": {"policy": "LayerNormMlpPolicy", "env": "CartPole-v1", "net_arch": [16, 12], "activation_fn": nn.ReLU},
+    "norm-tanh-gsde": {"policy": "LayerNormMlpPolicy", "env": "Pendulum-v1", "net_arch": [16, 12], "use_sde": True},
+    "norm-board": {"policy": "LayerNormCnnPolicy", "env": "breakout", **SHARED},
+    "norm-nature-separate": {
+        "policy": "LayerNormCnnPolicy", "env": Images, "net_arch": [16], "activation_fn": nn.ReLU, **SEPARATE,
+    },
+    "norm-impala": {"policy": "LayerNormCnnPolicy", "env": Images, **IMPALA, **SHARED},
+    "norm-dict": {
+        "policy": "LayerNormMultiInputPolicy", "env": Pairs, "net_arch": [16], "activation_fn": nn.ReLU, **SHARED,
+    },
+}  # fmt: skip
+ALL = {**KINDS, **MORE}
 
 # Resets that act within a few updates of these.
 RESETS = {
-    "gxd": lambda: GXD(rate=0.01, period=6, maturity=6, score_every=2),
-    "gxd-each-step": lambda: GXD(rate=0.01, period=1, maturity=6, score_every=1),
-    "redo": lambda: ReDo(tau=0.6, period=6),
-    "regrama": lambda: ReGraMa(tau=0.9, period=6, maturity=6, cap=0.5),
+    "gxd": lambda: plasticity.GXD(rate=0.01, period=6, maturity=6, score_every=2),
+    "gxd-each-step": lambda: plasticity.GXD(rate=0.01, period=1, maturity=6, score_every=1),
+    "redo": lambda: plasticity.ReDo(tau=0.6, period=6),
+    "regrama": lambda: plasticity.ReGraMa(tau=0.9, period=6, maturity=6, cap=0.5),
 }
 
 
 def world(kind: str, n_envs: int = 2) -> VecEnv:
     """Games of that kind, as SB3 takes them."""
-    env = KINDS[kind]["env"]
+    env = ALL[kind]["env"]
     return PPO._wrap_env(envs.make(env, n_envs=n_envs)) if isinstance(env, str) else make_vec_env(env, n_envs=n_envs)
 
 
 def build(kind: str, cls: type = PPO, seed: int = 5, n_envs: int = 2, **arguments: Any) -> Any:
     """A small PPO of that kind, ours or stock: rollouts of 64 transitions, 8 gradient steps in an update."""
-    policy_kwargs = {k: v for k, v in KINDS[kind].items() if k not in ("policy", "env", "use_sde")}
+    policy_kwargs = {k: v for k, v in ALL[kind].items() if k not in ("policy", "env", "use_sde")}
     settings = {
         "n_steps": 64 // n_envs, "batch_size": 16, "n_epochs": 2, "device": "cpu", "seed": seed,
-        "use_sde": KINDS[kind].get("use_sde", False), "policy_kwargs": policy_kwargs,
+        "use_sde": ALL[kind].get("use_sde", False), "policy_kwargs": policy_kwargs,
     }  # fmt: skip
-    return cls(KINDS[kind]["policy"], world(kind, n_envs), **{**settings, **arguments})
+    return cls(ALL[kind]["policy"], world(kind, n_envs), **{**settings, **arguments})
 
 
 def parameters(model: Any) -> dict[str, Tensor]:

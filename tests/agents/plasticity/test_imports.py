@@ -1,7 +1,14 @@
 """`agents.plasticity` is torch alone, its registry not even that."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+
+import pytest
+
+import agents.plasticity
+from agents.plasticity import loop, protocols, resets
 
 
 def loaded(statement: str, *modules: str) -> list[str]:
@@ -11,22 +18,25 @@ def loaded(statement: str, *modules: str) -> list[str]:
 
 
 def test_plasticity_needs_neither_sb3_nor_gymnasium() -> None:
-    statement = "import agents.plasticity as p; p.GXD, p.Intervention; import agents.plasticity.diagnostics"
+    statement = (
+        "import agents.plasticity as p; [getattr(p, name) for name in p.__all__]; import agents.plasticity.diagnostics"
+    )
     assert loaded(statement, "torch", "stable_baselines3", "gymnasium") == ["torch"]
 
 
 def test_names_need_no_torch() -> None:
-    statement = "from agents import AGENTS; from agents.plasticity.registry import CRITERIA, INTERVENTIONS"
+    statement = (
+        "from agents import AGENTS; from agents.plasticity import criterion; "
+        "from agents.plasticity.registry import CRITERIA, INTERVENTIONS, plugins; plugins(); "
+        "criterion('mine')(lambda a: a)"
+    )
     assert loaded(statement, "torch", "stable_baselines3", "gymnasium", "numpy") == []
 
 
-def test_every_registered_name_resolves_to_what_bears_it() -> None:
-    from agents import AGENTS, PPO
-    from agents.plasticity import criteria
-    from agents.plasticity.registry import CRITERIA, INTERVENTIONS
-
-    assert AGENTS["ppo"].resolve() is PPO
-    for name, entry in INTERVENTIONS.items():
-        assert entry.resolve().name == name
-    for name, entry in CRITERIA.items():
-        assert entry.resolve() is getattr(criteria, name)
+def test_every_public_name_is_what_its_module_has() -> None:
+    for name in agents.plasticity.__all__:
+        homes = [module for module in (loop, protocols, resets) if hasattr(module, name)]
+        assert all(getattr(agents.plasticity, name) is getattr(module, name) for module in homes)
+        assert homes or name == "criterion"
+    with pytest.raises(AttributeError, match=r"module 'agents\.plasticity' has no attribute 'Reset'"):
+        _ = agents.plasticity.Reset

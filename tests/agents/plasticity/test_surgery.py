@@ -1,313 +1,771 @@
-"""Surgery on every kind of policy that PPO has: what changes, and what must not."""
+"""Surgery on policies of every kind and on networks worked out by hand: what changes, and what must not."""
+
+from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 import torch
-from small_ppo import build
+from policies import POLICIES, Case
+from small_loop import in_double
+from torch import Tensor, nn
 
-from agents.plasticity.surgery import reset_units
+from agents.plasticity.surgery import Surgery, reset_units
 from agents.plasticity.taps import Taps
-from agents.plasticity.units import UnitLayer
+from agents.plasticity.units import UnitLayer, sequential
 
 
 def seeded(layer: UnitLayer) -> torch.Generator:
     return torch.Generator().manual_seed(sum(map(ord, layer.name)))
 
 
-def all_layers(model) -> list[UnitLayer]:
-    return [layer for network in model.networks.values() for layer in network.layers]
+def every(layer: UnitLayer, nth: int) -> Tensor:
+    """Amounts: every `nth` unit is wholly replaced."""
+    return (torch.arange(layer.units) % nth == 0).float()
 
 
-def no_units(layers) -> dict[str, torch.Tensor]:
-    return {layer.name: torch.zeros(layer.units, dtype=torch.bool) for layer in layers}
+def nobody(layers: list[UnitLayer]) -> dict[str, Tensor]:
+    return {layer.name: torch.zeros(layer.units) for layer in layers}
+
+
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def assert_same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:
+    assert left.keys() == right.keys()
+    assert not [name for name in left if not torch.equal(left[name], right[name])]
+
+
+@pytest.fixture(params=list(POLICIES))
+def case(request: pytest.FixtureRequest) -> Case:
+    torch.manual_seed(0)
+    built = POLICIES[request.param]()
+    built.train_step()
+    return built
+
+
+# ---------------------------------------------------------------------------------------------------- neutrality
+
+
+def silence(layer: UnitLayer, units: Tensor) -> None:
+    """Make units put out exactly zero: a ReLU's by a bias far below zero, a tanh's by weights of zero."""
+    with torch.no_grad():
+        relu = isinstance(layer.tap, nn.ReLU)
+        assert relu or isinstance(layer.tap, nn.Tanh)
+        layer.producer.weight[units] *= 1.0 if relu else 0.0
+        layer.producer.bias[units] = -1e6 if relu else 0.0
+
+
+@pytest.mark.parametrize("kind", [kind for kind in POLICIES if not kind.startswith("ppo-norm")])
+def test_silent_units_are_replaced_without_changing_an_output_by_a_bit(kind: str) -> None:
+    """METHODS 15.1, bitwise neutrality, in all layers at once."""
+    case = POLICIES[kind]()
+    case.train_step()
+    assert all(layer.exact for layer in case.layers)
+    amounts = {layer.name: every(layer, 3) for layer in case.layers}
+    for layer in case.layers:
+        silence(layer, amounts[layer.name] > 0)
+    with torch.no_grad():
+        with Taps(case.layers) as taps:
+            before = case.outputs()
+        for layer in case.layers:
+            assert not taps.activations[layer.name][:, amounts[layer.name] > 0].any()
+        reset_units(case.layers, amounts, case.optimizers, seeded)
+        with Taps(case.layers) as taps:
+            after = case.outputs()
+    assert torch.equal(before, after)
+    assert len(after.unique(dim=0)) > 1
+    for layer in case.layers:  # the new ones are not silent
+        assert taps.activations[layer.name][:, amounts[layer.name] > 0].any()
+
+
+def test_where_a_normalisation_mixes_units_a_layer_says_so() -> None:
+    case = POLICIES["ppo-norm-mlp"]()
+    layer = case.layers[0]
+    assert not layer.exact
+    amounts = nobody(case.layers)
+    amounts[layer.name] = every(layer, 3)
+    with torch.no_grad():
+        before = case.outputs()
+        for consumer in layer.consumers:
+            consumer.columns(amounts[layer.name])[0].mul_(1 - consumer.columns(amounts[layer.name])[1])
+        cut = case.outputs()
+        reset_units(case.layers, amounts, case.optimizers, seeded)
+        after = case.outputs()
+    assert not torch.equal(before, cut)
+    assert not torch.equal(cut, after)  # nobody hears the new units, but the others have moved
+
+
+# ---------------------------------------------------------------------------------------------------- what changes
+
+
+def test_only_the_chosen_units_rows_and_columns_change(case: Case) -> None:
+    for layer in {0: case.layers[0], 1: case.layers[-1]}.values():
+        amounts = nobody(case.layers)
+        amounts[layer.name][[1, 3]] = 1
+        chosen = amounts[layer.name] > 0
+        # Shared extractors have several names: go by the tensors.
+        tensors = list({id(tensor): tensor for tensor in case.policy.state_dict(keep_vars=True).values()}.values())
+        before = {id(tensor): tensor.detach().clone() for tensor in tensors}
+        changed = {id(tensor): torch.zeros(tensor.shape, dtype=torch.bool) for tensor in tensors}
+        for tensor in (layer.producer.weight, layer.producer.bias, *(tensor for tensor, _ in layer.constants)):
+            changed[id(tensor)][chosen] = True
+        for consumer in layer.consumers:
+            for unit in (1, 3):
+                first = consumer.start + unit * consumer.block
+                changed[id(consumer.weight)][:, first : first + consumer.block] = True
+        reset_units(case.layers, amounts, case.optimizers, seeded)
+        for tensor in tensors:
+            mask = changed[id(tensor)]
+            assert torch.equal(tensor[~mask], before[id(tensor)][~mask])
+        assert not torch.equal(layer.producer.weight[chosen], before[id(layer.producer.weight)][chosen])
+        for consumer in layer.consumers:
+            columns = changed[id(consumer.weight)]
+            assert before[id(consumer.weight)][columns].any()
+            assert not consumer.weight[columns].any()
+
+
+def test_new_rows_are_those_that_the_layers_init_draws(case: Case) -> None:
+    amounts = {layer.name: every(layer, 4) for layer in case.layers}
+    untouched = torch.get_rng_state()
+    reset_units(case.layers, amounts, case.optimizers, seeded)
+    assert torch.equal(torch.get_rng_state(), untouched)
+    read = {id(consumer.weight): (lower, consumer) for lower in case.layers for consumer in lower.consumers}
+    for layer in case.layers:
+        weight, bias = layer.init.draw(layer.producer, seeded(layer))
+        if id(layer.producer.weight) in read:  # in new rows columns are zero where a new unit is read
+            lower, consumer = read[id(layer.producer.weight)]
+            first = slice(consumer.start, consumer.start + lower.units * consumer.block)
+            silent = amounts[lower.name].repeat_interleave(consumer.block) > 0
+            weight[:, first] = torch.where(silent.view(1, -1, *[1] * (weight.dim() - 2)), 0, weight[:, first])
+        new = amounts[layer.name] > 0
+        assert torch.equal(layer.producer.weight[new], weight[new]), layer.name
+        assert torch.equal(layer.producer.bias[new], bias[new])
+
+
+def test_parameters_and_optimizers_keep_their_identity(case: Case) -> None:
+    """METHODS 15.4; `resets/test_base.py` has it for every intervention."""
+    parameters = [(name, id(p)) for name, p in case.policy.named_parameters()]
+    groups = [[id(p) for p in group["params"]] for optimizer in case.optimizers for group in optimizer.param_groups]
+    reset_units(case.layers, {layer.name: torch.ones(layer.units) for layer in case.layers}, case.optimizers, seeded)
+    assert parameters == [(name, id(p)) for name, p in case.policy.named_parameters()]
+    assert groups == [[id(p) for p in group["params"]] for o in case.optimizers for group in o.param_groups]
+
+
+def test_columns_are_zero_in_rows_that_were_redrawn_too(case: Case) -> None:
+    """METHODS 15.5: fresh rows of an upper layer, or of a head, do not bring a lower layer's columns back."""
+    amounts = {layer.name: every(layer, 2) for layer in case.layers}
+    reset_units(case.layers, amounts, case.optimizers, seeded)
+    adjacent = 0
+    for layer in case.layers:
+        for consumer in layer.consumers:
+            piece, columns = consumer.columns(amounts[layer.name])
+            assert not piece[(columns > 0).expand_as(piece)].any()
+            assert piece[(columns == 0).expand_as(piece)].any()
+            adjacent += any(consumer.weight is other.producer.weight for other in case.layers)
+    assert adjacent
+
+
+SHARED = [kind for kind in POLICIES if kind in ("ppo-board", "ppo-dict", "ppo-impala", "sac-cnn-shared")]
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_heads_of_shared_features_lose_their_columns_too(kind: str) -> None:
+    case = POLICIES[kind]()
+    amounts = {layer.name: every(layer, 2) for layer in case.layers}
+    reset_units(case.layers, amounts, case.optimizers, seeded)
+    features = case.networks["features"].layers[-1]
+    heads = [layer for layer in case.layers if any(layer.producer.weight is c.weight for c in features.consumers)]
+    assert {layer.network for layer in heads} >= {"actor", "critic"}
+    for consumer in features.consumers:
+        piece, columns = consumer.columns(amounts[features.name])
+        assert not piece[(columns > 0).expand_as(piece)].any()
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in POLICIES if kind.startswith("sac") and kind != "sac-cnn-shared-linear"]
+)
+def test_twins_are_independent(kind: str) -> None:
+    """METHODS 15.3: surgery of one Q-function leaves the other as it was, bit for bit."""
+    case = POLICIES[kind]()
+    case.train_step()
+    amounts = {layer.name: every(layer, 2) * ("qf0" in layer.name) for layer in case.layers}
+    before = state_of(case.policy)
+    optimizer = case.policy.critic.optimizer
+    twins = [p for layer in case.layers if "qf1" in layer.name for p in layer.producer.parameters()]
+    moments = copy.deepcopy([optimizer.state[p] for p in twins])
+    reset_units(case.layers, amounts, case.optimizers, seeded)
+    changed = {name for name, tensor in case.policy.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert all(name.startswith("critic.qf0.") for name in changed)
+    for parameter, old in zip(twins, moments, strict=True):
+        assert all(torch.equal(optimizer.state[parameter][key], value) for key, value in old.items())
+
+
+# ---------------------------------------------------------------------------------------------------- compensation
+
+
+def padded(case: Case) -> set[int]:
+    """Weights of convolutions with padding, whose edges see less of a constant than a bias gives."""
+    convolutions = [module for module in case.policy.modules() if isinstance(module, nn.Conv2d)]
+    return {id(module.weight) for module in convolutions if any(module.padding)}
+
+
+def test_units_of_constant_activation_are_replaced_by_their_mean(case: Case) -> None:
+    """METHODS 15.6: the consumers' biases take over what constant units put out."""
+    in_double(case.policy)
+    tried = 0
+    for layer in case.layers:
+        if not layer.exact or any(id(consumer.weight) in padded(case) for consumer in layer.consumers):
+            continue
+        tried += 1
+        original = state_of(case.policy)
+        amounts = nobody(case.layers)
+        amounts[layer.name] = every(layer, 3)
+        chosen = amounts[layer.name] > 0
+        with torch.no_grad():
+            layer.producer.weight[chosen] = 0.0
+            layer.producer.bias[chosen] = 0.5 + torch.rand(int(chosen.sum()), dtype=torch.float64)
+            with Taps([layer]) as taps:
+                before = case.outputs()
+            means = taps.activations[layer.name].transpose(0, 1).flatten(1).mean(1)
+            biases = {id(c.bias): c.bias.clone() for c in layer.consumers if c.bias is not None}
+            surgery = Surgery(compensate=True)
+            reset_units(case.layers, amounts, case.optimizers, seeded, surgery, {layer.name: means})
+            torch.testing.assert_close(case.outputs(), before, rtol=1e-6, atol=1e-12)
+        for consumer in layer.consumers:  # it is the biases that have kept them
+            moved = consumer.bias is None or not torch.equal(consumer.bias, biases[id(consumer.bias)])
+            assert moved, layer.name
+        case.policy.load_state_dict(original)
+    assert tried or not any(layer.exact for layer in case.layers)
+
+
+def test_a_flattened_map_is_compensated_at_each_position() -> None:
+    """On copies of one image activations are constant over samples, and differ between positions."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.Tanh(), nn.Conv2d(4, 5, 2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(20, 6),
+        nn.Tanh(), nn.Linear(6, 3),
+    ).double()  # fmt: skip
+    layers = list(sequential(model).layers)
+    x = torch.randn(1, 2, 7, 7, dtype=torch.float64).expand(4, -1, -1, -1)
+    with torch.no_grad(), Taps(layers) as taps:
+        before = model(x)
+    a = taps.activations["net.1"]
+    assert a.shape == (4, 5, 2, 2)
+    means = {"net.1": a.mean(0).flatten(1)}
+    assert means["net.1"].std(1).min() > 0
+    amounts = {**nobody(layers), "net.1": torch.tensor([1.0, 0.0, 1.0, 0.3, 0.0])}
+    reset_units(layers, amounts, [], seeded, Surgery(compensate=True), means)
+    hidden = model[:6](x).detach()
+    # The unit that is replaced in part puts out something else through what is left of its columns: hold it.
+    hidden[:, 12:16] = a[:, 3].flatten(1)
+    torch.testing.assert_close(model[6:](hidden).detach(), before, rtol=1e-6, atol=1e-12)
+    assert not model[6].weight[:, :4].any()
+
+
+def test_a_bias_absorbs_before_the_columns_go_and_in_part() -> None:
+    model = nn.Sequential(nn.Linear(1, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        model[2].weight.copy_(torch.tensor([[1.0, 2.0, 3.0], [-1.0, 4.0, 5.0]]))
+        model[2].bias.copy_(torch.tensor([0.5, 0.0]))
+    (layer,) = sequential(model).layers
+    means = {"net.0": torch.tensor([10.0, 100.0, torch.nan])}
+    reset_units([layer], {"net.0": torch.tensor([1.0, 0.25, 0.0])}, [], seeded, Surgery(compensate=True), means)
+    torch.testing.assert_close(model[2].bias.detach(), torch.tensor([0.5 + 10 + 50, -10.0 + 100]))
+    torch.testing.assert_close(model[2].weight.detach(), torch.tensor([[0.0, 1.5, 3.0], [0.0, 3.0, 5.0]]))
+
+
+# ---------------------------------------------------------------------------------------------------- moments
+
+
+def optimizers(parameters: list[nn.Parameter]) -> dict[str, tuple[torch.optim.Optimizer, set[str], set[str]]]:
+    """Each with the names of its first and its second moments."""
+    return {
+        "adam": (torch.optim.Adam(parameters, lr=0.01), {"exp_avg"}, {"exp_avg_sq"}),
+        "amsgrad": (
+            torch.optim.AdamW(parameters, lr=0.01, amsgrad=True), {"exp_avg", "max_exp_avg_sq"}, {"exp_avg_sq"},
+        ),
+        "sgd": (torch.optim.SGD(parameters, lr=0.01, momentum=0.9), {"momentum_buffer"}, set()),
+        "plain sgd": (torch.optim.SGD(parameters, lr=0.01), set(), set()),
+        "rmsprop": (
+            torch.optim.RMSprop(parameters, lr=0.01, centered=True, momentum=0.5),
+            {"grad_avg", "momentum_buffer"}, {"square_avg"},
+        ),
+        "adamax": (torch.optim.Adamax(parameters), {"exp_avg"}, {"exp_inf"}),
+        "adagrad": (torch.optim.Adagrad(parameters), set(), {"sum"}),
+        "adadelta": (torch.optim.Adadelta(parameters), set(), {"square_avg", "acc_delta"}),
+    }  # fmt: skip
 
 
 @pytest.fixture
-def trained(kind):
-    return build(kind).learn(64)
-
-
-def probe(model):
-    return model.sample(64, torch.Generator().manual_seed(0))
-
-
-def test_every_hidden_layer_is_found(kind) -> None:
-    expected = {
-        "mlp": {"actor": [16, 12], "critic": [16, 12]},
-        "mlp-tanh-gsde": {"actor": [16, 12], "critic": [16, 12]},
-        "board": {"actor": [64], "critic": [64], "features": [16, 128]},
-        "board-separate": {"actor": [16, 128, 16], "critic": [16, 128, 12]},
-        "nature": {"features": [32, 64, 64, 512]},
-        "nature-separate": {"actor": [32, 64, 64, 512, 16], "critic": [32, 64, 64, 512, 16]},
-        "dict": {"actor": [16], "critic": [16], "features": [32, 64, 64, 256]},
-    }
-    networks = build(kind).networks
-    assert {name: [layer.units for layer in network.layers] for name, network in networks.items()} == expected[kind]
-    names = [layer.name for network in networks.values() for layer in network.layers]
-    assert len(set(names)) == len(names)
-    assert all(
-        layer.name == f"{layer.network}.{depth}" for n in networks.values() for depth, layer in enumerate(n.layers)
-    )
-
-
-def test_silent_units_are_replaced_without_changing_an_output_by_a_bit(trained) -> None:
-    """METHODS: neutrality. A ReLU unit with a bias far below zero is silent; tanh units are made silent by weight 0."""
-    batch, generator = probe(trained), torch.Generator().manual_seed(1)
-    layers, masks = all_layers(trained), {}
-    for layer in layers:
-        masks[layer.name] = torch.rand(layer.units, generator=generator) < 0.4
-        with torch.no_grad():
-            relu = isinstance(layer.tap, torch.nn.ReLU)
-            layer.producer.weight[masks[layer.name]] *= 1.0 if relu else 0.0
-            layer.producer.bias[masks[layer.name]] = -1e6 if relu else 0.0
-    before = {name: out.detach().clone() for name, out in trained.outputs(batch).items()}
-    reset_units(layers, masks, trained.optimizers, seeded)
-    after = trained.outputs(batch)
-    assert all(mask.any() for mask in masks.values())
-    for name in before:
-        assert torch.equal(before[name], after[name])
-    for layer in layers:
-        biases = layer.producer.bias[masks[layer.name]]
-        assert torch.equal(biases, torch.zeros_like(biases))
-
-
-def test_units_of_constant_activation_are_replaced_by_their_mean(trained) -> None:
-    """METHODS: mean reference. Rows of zeros make activations constant; the consumers' biases take them over."""
-    batch, layers = probe(trained), all_layers(trained)
-    for layer in layers:
-        original = copy.deepcopy(trained.policy.state_dict())
-        mask = torch.arange(layer.units) % 3 == 0
-        with torch.no_grad():
-            layer.producer.weight[mask] = 0.0
-            layer.producer.bias[mask] = torch.rand(int(mask.sum()), generator=seeded(layer)) + 0.5
-            with Taps([layer]) as taps:
-                before = {name: out.clone() for name, out in trained.outputs(batch).items()}
-        means = taps.activations[layer.name].transpose(0, 1).flatten(1).mean(1)
-        masks = no_units(layers)
-        masks[layer.name] = mask
-        reset_units(layers, masks, trained.optimizers, seeded, means={layer.name: means for layer in layers})
-        for name, out in trained.outputs(batch).items():
-            torch.testing.assert_close(out, before[name], rtol=0, atol=1e-6)  # of terms of about 1
-        trained.policy.load_state_dict(original)
-
-
-def test_only_the_masked_units_rows_and_columns_change(trained) -> None:
-    layers = all_layers(trained)
-    masks = no_units(layers)
-    chosen = layers[0]
-    masks[chosen.name][[1, 3]] = True
-    before = copy.deepcopy(trained.policy.state_dict())
-    reset_units(layers, masks, trained.optimizers, seeded)
-    after = trained.policy.state_dict()
-    producer = chosen.producer
-    names = {id(p): name for name, p in trained.policy.named_parameters()}
-    touched = {names[id(producer.weight)], names[id(producer.bias)]} | {names[id(c.weight)] for c in chosen.consumers}
-    assert len(touched) >= 3
-    for name in set(names.values()) - touched:
-        assert torch.equal(before[name], after[name]), name
-    others = ~masks[chosen.name]
-    rows = names[id(producer.weight)]
-    assert torch.equal(before[rows][others], after[rows][others])
-    assert not torch.equal(before[rows][~others], after[rows][~others])
-    for consumer in chosen.consumers:
-        name = names[id(consumer.weight)]
-        columns = torch.zeros(consumer.weight.shape[1], dtype=torch.bool)
-        for unit in (1, 3):
-            columns[consumer.start + unit * consumer.block : consumer.start + (unit + 1) * consumer.block] = True
-        assert torch.equal(before[name][:, ~columns], after[name][:, ~columns])
-        assert not after[name][:, columns].any()
-        assert before[name][:, columns].any()
-
-
-def test_a_unit_is_heard_through_its_own_columns_alone(kind) -> None:
-    """METHODS: column map. All columns but one unit's are silenced: another unit must not be heard, this one must."""
-    model = build(kind).learn(64)
-    batch, original = probe(model), copy.deepcopy(model.policy.state_dict())
-
-    def outputs(layer: UnitLayer, silent: int | None = None) -> dict[str, torch.Tensor]:
-        def silence(module, inputs, output):
-            output = output.clone()
-            output[:, silent] = 0
-            return output
-
-        handle = layer.tap.register_forward_hook(silence) if silent is not None else None
-        found = {name: out.detach().clone() for name, out in model.outputs(batch).items()}
-        if handle is not None:
-            handle.remove()
-        return found
-
-    for layer in all_layers(model):
-        model.policy.load_state_dict(original)
-        with Taps([layer]) as taps, torch.no_grad():
-            model.outputs(batch)
-        strength = taps.activations[layer.name].abs().transpose(0, 1).flatten(1).sum(1)
-        audible = int(strength.argmax())
-        with torch.no_grad():
-            for consumer in layer.consumers:
-                piece, silent = consumer.columns(torch.arange(layer.units) != audible)
-                piece.masked_fill_(silent, 0)
-        before = outputs(layer)
-        for unit in {0, 1, layer.units - 1} - {audible}:
-            assert all(torch.equal(before[name], out) for name, out in outputs(layer, unit).items()), layer.name
-        with torch.no_grad():
-            for consumer in layer.consumers:
-                piece, heard = consumer.columns(torch.arange(layer.units) == audible)
-                piece.masked_fill_(heard, 0)
-        quiet = outputs(layer)
-        downstream = {"actor", "critic"} if layer.network == "features" else {layer.network}
-        changed = {name for name in before if not torch.equal(before[name], quiet[name])}
-        assert changed == downstream, layer.name
-        if kind != "dict":  # its vector goes round these layers
-            assert {name for name, out in quiet.items() if len(out.unique(dim=0)) == 1} == downstream, layer.name
-
-
-def test_parameters_and_optimizer_keep_their_identity(trained) -> None:
-    ids = [id(p) for p in trained.policy.parameters()]
-    groups = [[id(p) for p in group["params"]] for group in trained.policy.optimizer.param_groups]
-    layers = all_layers(trained)
-    reset_units(layers, {layer.name: torch.ones(layer.units, dtype=torch.bool) for layer in layers},
-                trained.optimizers, seeded)  # fmt: skip
-    assert ids == [id(p) for p in trained.policy.parameters()]
-    assert groups == [[id(p) for p in group["params"]] for group in trained.policy.optimizer.param_groups]
-
-
-def test_columns_are_zero_in_rows_that_were_redrawn_too(trained) -> None:
-    """Two adjacent layers at once: fresh rows of the upper layer must not bring the lower units' columns back."""
-    layers = all_layers(trained)
-    masks = {layer.name: torch.arange(layer.units) % 2 == 0 for layer in layers}
-    reset_units(layers, masks, trained.optimizers, seeded)
-    for layer in layers:
-        for consumer in layer.consumers:
-            piece, columns = consumer.columns(masks[layer.name])
-            assert not piece.masked_select(columns).any()
-            assert piece.masked_select(~columns).any()
-
-
-def test_new_rows_are_drawn_as_the_policy_draws_its_own(kind) -> None:
-    model = build(kind)
-    for layer in all_layers(model):
-        weight, bias = layer.init.draw(layer.producer, seeded(layer))
-        assert torch.equal(bias, torch.zeros(layer.units))
-        drawn, own = weight.flatten(1), layer.producer.weight.detach().flatten(1)
-        if drawn.shape[0] <= drawn.shape[1]:
-            norms = torch.full((layer.units,), math.sqrt(2))
-            torch.testing.assert_close(drawn.norm(dim=1), norms, rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(own.norm(dim=1), norms, rtol=1e-4, atol=1e-5)
-        else:
-            norms = torch.full((drawn.shape[1],), math.sqrt(2))
-            torch.testing.assert_close(drawn.norm(dim=0), norms, rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(own.norm(dim=0), norms, rtol=1e-4, atol=1e-5)
-
-
-def test_without_orthogonal_init_new_rows_have_torchs_bound() -> None:
-    model = build("mlp", policy_kwargs={"net_arch": [64, 64], "ortho_init": False})
-    for layer in all_layers(model):
-        weight, bias = layer.init.draw(layer.producer, seeded(layer))
-        bound = 1 / math.sqrt(weight.shape[1])
-        for drawn, own in ((weight, layer.producer.weight), (bias, layer.producer.bias)):
-            assert drawn.abs().max() <= bound
-            assert own.abs().max() <= bound
-        # a uniform distribution's standard deviation is bound/sqrt(3); the 2.45-fold bound of other codes is not
-        assert abs(weight.std() / (bound / math.sqrt(3)) - 1) < 0.15
-
-
-def optimizers(parameters):
-    yield torch.optim.Adam(parameters, lr=0.01), ("exp_avg",), ("exp_avg_sq",)
-    yield torch.optim.Adam(parameters, lr=0.01, amsgrad=True), ("exp_avg", "max_exp_avg_sq"), ("exp_avg_sq",)
-    yield torch.optim.SGD(parameters, lr=0.01, momentum=0.9), ("momentum_buffer",), ()
-    yield torch.optim.RMSprop(parameters, lr=0.01, centered=True), ("grad_avg",), ("square_avg",)
-
-
-@pytest.mark.parametrize("which", range(4))
-def test_optimizer_state_of_changed_entries_is_made_new(which: int) -> None:
+def convolutional() -> nn.Sequential:
     torch.manual_seed(0)
-    model = build("board")
-    layers = all_layers(model)
-    optimizer, first, second = list(optimizers(list(model.policy.parameters())))[which]
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 6), nn.ReLU(), nn.Linear(6, 2)
+    )  # fmt: skip
+
+
+def stepped(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
     for _ in range(3):
-        for parameter in model.policy.parameters():
+        for parameter in model.parameters():
             parameter.grad = torch.randn_like(parameter)
         optimizer.step()
-    masks = no_units(layers)
-    masks["features.0"][[0, 5]] = True
-    before = copy.deepcopy(optimizer.state_dict()["state"])
-    reset_units(layers, masks, [optimizer], seeded)
-    after = optimizer.state_dict()["state"]
-    index = {id(p): number for number, p in enumerate(model.policy.parameters())}
-    producer, consumer = layers[2].producer, layers[2].consumers[0]
-    assert layers[2].name == "features.0"
-    assert consumer.block == 64
-    rows = torch.zeros_like(producer.weight, dtype=torch.bool)
-    rows[[0, 5]] = True
-    columns = torch.zeros_like(consumer.weight, dtype=torch.bool)
-    columns[:, 0:64] = columns[:, 5 * 64 : 6 * 64] = True
-    for tensor, mask in ((producer.weight, rows), (consumer.weight, columns), (producer.bias, rows[:, 0, 0, 0])):
-        old, new = before[index[id(tensor)]], after[index[id(tensor)]]
-        assert set(first + second) <= set(new)
-        for key in first:
-            assert not new[key][mask].any()
-            assert torch.equal(new[key][~mask], old[key][~mask])
-        for key in second:
-            torch.testing.assert_close(new[key][mask], old[key][~mask].mean().expand(int(mask.sum())))
-            assert torch.equal(new[key][~mask], old[key][~mask])
-        if "step" in old:
-            assert torch.equal(new["step"], old["step"])
-    others = set(before) - {index[id(t)] for t in (producer.weight, producer.bias, consumer.weight)}
-    for number in others:
-        for key, value in before[number].items():
-            assert torch.equal(value, after[number][key]), (number, key)
+    return copy.deepcopy(optimizer.state_dict()["state"])
 
 
-def test_a_tensor_without_survivors_keeps_its_mean_second_moment() -> None:
-    model = build("mlp").learn(64)
-    layer = model.networks["critic"].layers[0]
-    state = model.policy.optimizer.state[layer.producer.weight]
-    mean = state["exp_avg_sq"].mean()
-    assert mean > 0
-    masks = no_units(all_layers(model))
-    masks["critic.0"][:] = True
-    reset_units(all_layers(model), masks, model.optimizers, seeded)
-    torch.testing.assert_close(state["exp_avg_sq"], mean.expand_as(state["exp_avg_sq"]))
+def by_index(model: nn.Module) -> dict[int, int]:
+    return {id(parameter): number for number, parameter in enumerate(model.parameters())}
+
+
+@pytest.mark.parametrize("which", optimizers([nn.Parameter(torch.zeros(1))]))
+def test_optimizer_state_of_changed_entries_is_made_new(which: str, convolutional: nn.Sequential) -> None:
+    """METHODS 15.7: first moments 0, second the survivors' mean; all else, the step count too, as it was."""
+    optimizer, first, second = optimizers(list(convolutional.parameters()))[which]
+    before = stepped(convolutional, optimizer)
+    layers = list(sequential(convolutional).layers)
+    reset_units(layers, {**nobody(layers), "net.0": torch.tensor([1.0, 0.0, 0.0, 1.0])}, [optimizer], seeded)
+    after, index = optimizer.state_dict()["state"], by_index(convolutional)
+    rows = torch.zeros(4, 2, 3, 3, dtype=torch.bool)
+    rows[[0, 3]] = True
+    columns = torch.zeros(6, 36, dtype=torch.bool)
+    columns[:, 0:9] = columns[:, 27:36] = True
+    masks = {
+        index[id(convolutional[0].weight)]: rows,
+        index[id(convolutional[0].bias)]: rows[:, 0, 0, 0],
+        index[id(convolutional[3].weight)]: columns,
+    }
+    assert len(index) == 6
+    for number in index.values() if before else ():
+        old, new = before[number], after[number]
+        moments = {key for key, value in old.items() if isinstance(value, Tensor) and value.dim()}
+        assert moments == first | second
+        mask = masks.get(number)
+        for key, value in old.items():
+            if mask is None or key not in moments:
+                assert value is None or torch.equal(torch.as_tensor(new[key]), torch.as_tensor(value)), (number, key)
+                continue
+            assert torch.equal(new[key][~mask], value[~mask])
+            expected = value[~mask].mean() if key in second else torch.zeros(())
+            torch.testing.assert_close(new[key][mask], expected.expand(int(mask.sum())))
+            assert value[mask].abs().min() > 0
+    assert before or not (first | second)
+
+
+def test_a_tensor_without_survivors_keeps_its_mean_second_moment(convolutional: nn.Sequential) -> None:
+    optimizer = torch.optim.Adam(convolutional.parameters())
+    before = stepped(convolutional, optimizer)
+    layers = list(sequential(convolutional).layers)
+    reset_units(layers, {**nobody(layers), "net.0": torch.ones(4)}, [optimizer], seeded)
+    state = optimizer.state[convolutional[0].weight]
+    torch.testing.assert_close(state["exp_avg_sq"], before[0]["exp_avg_sq"].mean().expand(4, 2, 3, 3))
     assert not state["exp_avg"].any()
+    assert int(state["step"]) == 3
 
 
-def test_an_optimizer_that_has_not_stepped_stays_without_state() -> None:
-    model = build("mlp")
-    layers = all_layers(model)
-    reset_units(layers, {layer.name: torch.ones(layer.units, dtype=torch.bool) for layer in layers},
-                model.optimizers, seeded)  # fmt: skip
-    assert not model.policy.optimizer.state_dict()["state"]
+def test_moments_that_are_not_finite_do_not_spread(convolutional: nn.Sequential) -> None:
+    optimizer = torch.optim.Adam(convolutional.parameters())
+    before = stepped(convolutional, optimizer)
+    for key in ("exp_avg", "exp_avg_sq"):
+        optimizer.state[convolutional[0].weight][key][1] = torch.nan
+    layers = list(sequential(convolutional).layers)
+    reset_units(layers, {**nobody(layers), "net.0": torch.tensor([0.0, 1.0, 0.0, 0.0])}, [optimizer], seeded)
+    state = optimizer.state[convolutional[0].weight]
+    assert not state["exp_avg"][1].any()
+    survivors = before[0]["exp_avg_sq"][[0, 2, 3]].mean()
+    torch.testing.assert_close(state["exp_avg_sq"][1], survivors.expand(2, 3, 3))
 
 
-@pytest.mark.parametrize("where", ["actor.1", "features.3"])
-def test_gsde_noise_of_a_new_unit_starts_from_its_initial_value(where: str) -> None:
-    kind = {"actor.1": "mlp-tanh-gsde", "features.3": "nature"}[where]
-    model = build(kind, use_sde=True).learn(64)
-    layers = all_layers(model)
+def test_an_optimizer_that_has_not_stepped_stays_without_state(convolutional: nn.Sequential) -> None:
+    optimizer = torch.optim.Adam(convolutional.parameters())
+    layers = list(sequential(convolutional).layers)
+    reset_units(layers, {layer.name: torch.ones(layer.units) for layer in layers}, [optimizer], seeded)
+    assert not optimizer.state_dict()["state"]
+
+
+def test_of_two_optimizers_each_keeps_its_own_tensors(convolutional: nn.Sequential) -> None:
+    halves = [torch.optim.Adam(part.parameters()) for part in (convolutional[0], convolutional[3:])]
+    for optimizer in halves:
+        stepped(convolutional, optimizer)
+    layers = list(sequential(convolutional).layers)
+    reset_units(layers, {**nobody(layers), "net.0": torch.tensor([0.0, 1.0, 0.0, 0.0])}, halves, seeded)
+    assert not halves[0].state[convolutional[0].weight]["exp_avg"][1].any()
+    assert not halves[1].state[convolutional[3].weight]["exp_avg"][:, 9:18].any()
+    assert [len(optimizer.state) for optimizer in halves] == [2, 4]
+
+
+def test_moments_can_be_kept(convolutional: nn.Sequential) -> None:
+    optimizer = torch.optim.Adam(convolutional.parameters())
+    before = stepped(convolutional, optimizer)
+    layers = list(sequential(convolutional).layers)
+    everyone = {layer.name: torch.ones(layer.units) for layer in layers}
+    reset_units(layers, everyone, [optimizer], seeded, Surgery(moments="keep"))
+    for number, state in optimizer.state_dict()["state"].items():
+        assert all(torch.equal(state[key], value) for key, value in before[number].items())
+
+
+# ---------------------------------------------------------------------------------------------------- targets
+
+
+TARGETED = ["dqn-mlp", "dqn-cnn", "dqn-dict", "sac-mlp", "sac-cnn", "sac-cnn-shared"]
+
+
+@pytest.fixture(params=TARGETED)
+def targeted(request: pytest.FixtureRequest) -> Iterator[Case]:
+    """A policy whose targets differ from what they follow in every entry."""
+    case = POLICIES[request.param]()
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        model.policy.log_std += 0.5
-    before = model.policy.log_std.detach().clone()
-    masks = no_units(layers)
-    masks[where][4] = True
-    reset_units(layers, masks, model.optimizers, seeded)
-    log_std = model.policy.log_std.detach()
-    assert torch.equal(log_std[4], torch.full_like(log_std[4], model.policy.log_std_init))
+        for target in case.targets.values():
+            target += 1 + torch.rand(target.shape, generator=generator)
+    assert case.targets
+    return case
+
+
+def test_targets_are_left_alone(targeted: Case) -> None:
+    """METHODS 15.10."""
+    before = [target.clone() for target in targeted.targets.values()]
+    everyone = {layer.name: torch.ones(layer.units) for layer in targeted.layers}
+    for surgery in (Surgery(), Surgery(targets="leave", outgoing="small_random")):
+        reset_units(targeted.layers, everyone, targeted.optimizers, seeded, surgery, targets=targeted.targets)
+        assert all(torch.equal(*pair) for pair in zip(targeted.targets.values(), before, strict=True))
+
+
+@pytest.mark.parametrize("outgoing", ["zero", "small_random"])
+def test_targets_take_over_changed_rows_and_columns_alone(targeted: Case, outgoing: str) -> None:
+    """METHODS 15.10."""
+    before = [(parameter.clone(), target.clone()) for parameter, target in targeted.targets.items()]
+    amounts = {layer.name: every(layer, 3) for layer in targeted.layers}
+    reset_units(
+        targeted.layers, amounts, targeted.optimizers, seeded, Surgery(targets="sync", outgoing=outgoing),
+        targets=targeted.targets,
+    )  # fmt: skip
+    touched = 0
+    for (parameter, target), (old, old_target) in zip(targeted.targets.items(), before, strict=True):
+        same = parameter == target
+        assert torch.equal(target[~same], old_target[~same])
+        assert torch.equal(parameter[~same], old[~same])
+        assert not same.all()
+        touched += int(same.any())
+    online = {id(parameter) for parameter in targeted.targets}
+    producers = [layer.producer for layer in targeted.layers if id(layer.producer.weight) in online]
+    assert producers
+    for producer in producers:
+        layer = next(layer for layer in targeted.layers if layer.producer is producer)
+        new = amounts[layer.name] > 0
+        assert torch.equal(targeted.targets[producer.weight][new], producer.weight[new])
+        assert torch.equal(targeted.targets[producer.bias][new], producer.bias[new])
+    assert touched >= 2 * len(producers)
+
+
+def test_a_target_absorbs_by_its_own_weights() -> None:
+    """With compensation the target's bias takes over what the target loses, and loses nothing by it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    target = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in target[2:].parameters():
+            parameter += torch.randn_like(parameter)
+        for module in (model, target):  # constant units, the same in both
+            module[0].weight[[0, 3]] = 0.0
+            module[0].bias[[0, 3]] = torch.tensor([0.4, -0.7], dtype=torch.float64)
+    layers, x = list(sequential(model).layers), torch.randn(6, 3, dtype=torch.float64)
+    means = {"net.0": model[:2](x).detach().mean(0)}
+    before = [module(x).detach() for module in (model, target)]
+    amounts = {**nobody(layers), "net.0": torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0])}
+    targets = dict(zip(model.parameters(), target.parameters(), strict=True))
+    reset_units(layers, amounts, [], seeded, Surgery(compensate=True, targets="sync"), means, targets)
+    for module, expected in zip((model, target), before, strict=True):
+        torch.testing.assert_close(module(x).detach(), expected, rtol=1e-6, atol=1e-12)
+    assert not torch.equal(model[2].bias, target[2].bias)
+    assert torch.equal(model[0].weight, target[0].weight)
+    assert not target[2].weight[:, [0, 3]].any()
+
+
+def test_a_head_without_a_bias_absorbs_nothing() -> None:
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2, bias=False))
+    target = copy.deepcopy(model)
+    targets = dict(zip(model.parameters(), target.parameters(), strict=True))
+    surgery = Surgery(compensate=True, targets="sync")
+    (layer,) = sequential(model).layers
+    reset_units([layer], {"net.0": torch.ones(5)}, [], seeded, surgery, {"net.0": torch.ones(5)}, targets)
+    assert not model[2].weight.any()
+    assert not target[2].weight.any()
+
+
+# ---------------------------------------------------------------------------------------------------- variants
+
+
+@pytest.fixture
+def wide() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(30, 40), nn.ReLU(), nn.Linear(40, 2000), nn.ReLU(), nn.Linear(2000, 3))
+
+
+def test_small_random_weights_have_a_share_of_the_consumers_deviation(wide: nn.Sequential) -> None:
+    layers = list(sequential(wide).layers)
+    with torch.no_grad():
+        wide[2].weight.mul_(7)
+    before = wide[2].weight.detach().clone()
+    deviation = float(before.square().mean().sqrt())
+    for scale in (0.05, 0.5):
+        amounts = {**nobody(layers), "net.0": torch.tensor([1.0, 1.0] + [0.0] * 38)}
+        reset_units(layers, amounts, [], seeded, Surgery(outgoing="small_random", scale=scale))
+        new = wide[2].weight.detach()[:, :2]
+        assert abs(float(new.std()) / (scale * deviation) - 1) < 0.05  # of 4,000 numbers
+        assert abs(float(new.mean())) < 0.05 * scale * deviation
+        assert torch.equal(wide[2].weight[:, 2:], before[:, 2:])
+        with torch.no_grad():
+            wide[2].weight.copy_(before)
+
+
+def test_a_kept_column_stays_and_only_the_rows_are_new(wide: nn.Sequential) -> None:
+    layers, before = list(sequential(wide).layers), state_of(wide)
+    optimizer = torch.optim.Adam(wide.parameters())
+    moments = stepped(wide, optimizer)
+    wide.load_state_dict(before)
+    amounts = {**nobody(layers), "net.0": torch.tensor([1.0, 1.0] + [0.0] * 38)}
+    reset_units(layers, amounts, [optimizer], seeded, Surgery(outgoing="keep"))
+    changed = {name for name, tensor in wide.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"0.weight", "0.bias"}
+    state = optimizer.state_dict()["state"]
+    assert torch.equal(state[2]["exp_avg"], moments[2]["exp_avg"])  # the consumer's
+    assert not state[0]["exp_avg"][:2].any()
+
+
+def test_biases_can_be_kept_and_normalisations_with_them() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 2
+    layers, before = list(sequential(model).layers), state_of(model)
+    reset_units(layers, {"net.0": torch.ones(4)}, [], seeded, Surgery(biases="keep"))
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"0.weight", "3.weight"}
+
+
+@pytest.mark.parametrize("outgoing", ["zero", "small_random", "keep"])
+def test_a_part_of_a_unit_is_mixed_with_a_fresh_one(outgoing: str, wide: nn.Sequential) -> None:
+    """Calibrated partial resets: W_in becomes (1-p) W_in + p fresh, W_out becomes (1-p) W_out."""
+    layers, before = list(sequential(wide).layers), state_of(wide)
+    p = torch.linspace(0, 1, 40)
+    fresh, fresh_bias = layers[0].init.draw(wide[0], seeded(layers[0]))
+    surgery = Surgery(outgoing=outgoing)
+    reset_units(layers, {**nobody(layers), "net.0": p}, [], seeded, surgery)
+    rows = p.unsqueeze(1)
+    torch.testing.assert_close(wide[0].weight.detach(), (1 - rows) * before["0.weight"] + rows * fresh)
+    torch.testing.assert_close(wide[0].bias.detach(), (1 - p) * before["0.bias"] + p * fresh_bias)
+    assert torch.equal(wide[0].weight[0], before["0.weight"][0])
+    assert torch.equal(wide[0].weight[39], fresh[39])
+    columns = wide[2].weight.detach()
+    if outgoing == "keep":
+        assert torch.equal(columns, before["2.weight"])
+    elif outgoing == "zero":
+        torch.testing.assert_close(columns, (1 - p) * before["2.weight"])
+    else:
+        added = columns - (1 - p) * before["2.weight"]
+        expected = 0.05 * before["2.weight"].square().mean().sqrt() * p
+        torch.testing.assert_close(added.std(0), expected, rtol=0.1, atol=1e-7)
+    others = {"2.bias", "4.weight", "4.bias"}
+    assert_same({name: before[name] for name in others}, {name: wide.state_dict()[name] for name in others})
+
+
+def test_a_partial_reset_keeps_biases_and_moments_where_it_is_told_to(wide: nn.Sequential) -> None:
+    optimizer = torch.optim.Adam(wide.parameters())
+    moments, layers = stepped(wide, optimizer), list(sequential(wide).layers)
+    before = state_of(wide)
+    amounts = {layer.name: torch.full((layer.units,), 0.25) for layer in layers}
+    reset_units(layers, amounts, [optimizer], seeded, Surgery(biases="keep", moments="keep"))
+    for name in ("0.bias", "2.bias", "4.bias"):
+        assert torch.equal(wide.state_dict()[name], before[name])
+    fresh, _ = layers[1].init.draw(wide[2], seeded(layers[1]))
+    # a weight between two layers is mixed as a row and shrunk as a column
+    mixed = 0.75 * (0.75 * before["2.weight"] + 0.25 * fresh)
+    torch.testing.assert_close(wide[2].weight.detach(), mixed)
+    torch.testing.assert_close(wide[4].weight.detach(), 0.75 * before["4.weight"])
+    for number, state in optimizer.state_dict()["state"].items():
+        assert all(torch.equal(state[key], value) for key, value in moments[number].items())
+
+
+@pytest.mark.parametrize("outgoing", ["zero", "small_random"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_really_replaced(outgoing: str, bad: float, wide: nn.Sequential) -> None:
+    layers = list(sequential(wide).layers)
+    with torch.no_grad():
+        wide[0].weight[3] = bad
+        wide[0].bias[3] = bad
+        wide[2].weight[:, 3] = bad
+    amounts = {**nobody(layers), "net.0": (torch.arange(40) == 3).float()}
+    reset_units(layers, amounts, [], seeded, Surgery(outgoing=outgoing))
+    assert all(parameter.isfinite().all() for parameter in wide.parameters())
+    assert wide[2].weight[:, 3].any() == (outgoing == "small_random")
+    assert wide(torch.randn(2, 30)).isfinite().all()
+
+
+def test_entries_that_are_not_touched_keep_every_bit(wide: nn.Sequential) -> None:
+    """A zero keeps its sign, and a number that is not finite stays."""
+    layers = list(sequential(wide).layers)
+    with torch.no_grad():
+        for parameter in wide.parameters():
+            parameter.flatten()[::7] = -0.0
+            parameter.flatten()[::11] = math.nan
+    before = state_of(wide)
+    for surgery in (Surgery(), Surgery(outgoing="small_random"), Surgery(moments="keep", biases="keep")):
+        for amount in (1.0, 0.5):
+            amounts = {layer.name: torch.where(torch.arange(layer.units) < 2, amount, 0.0) for layer in layers}
+            reset_units(layers, amounts, [], seeded, surgery)
+    after = wide.state_dict()
+
+    def bits(tensor: Tensor) -> Tensor:
+        return tensor.view(torch.int32)
+
+    assert torch.equal(bits(after["0.weight"][2:]), bits(before["0.weight"][2:]))
+    assert torch.equal(bits(after["0.bias"][2:]), bits(before["0.bias"][2:]))
+    assert torch.equal(bits(after["2.weight"][2:, 2:]), bits(before["2.weight"][2:, 2:]))
+    assert torch.equal(bits(after["4.weight"][:, 2:]), bits(before["4.weight"][:, 2:]))
+    assert torch.equal(bits(after["4.bias"]), bits(before["4.bias"]))
+    assert (bits(before["0.weight"][2:]) == bits(torch.tensor(-0.0))).any()
+
+
+NORMS = {
+    "layer": (nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2)), 1),
+    "behind": (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.LayerNorm(4), nn.Linear(4, 2)), 2),
+    "batch": (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)), 1),
+    "batch of maps": (
+        nn.Sequential(nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)), 1,
+    ),
+    "layer of maps": (
+        nn.Sequential(nn.Conv2d(1, 4, 2), nn.LayerNorm((4, 2, 2)), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)), 1,
+    ),
+    "groups": (nn.Sequential(nn.Conv2d(1, 4, 2), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)), 1),
+}  # fmt: skip
+START = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_what_a_normalisation_holds_of_a_unit_is_made_new(kind: str) -> None:
+    model, place = NORMS[kind]
+    with torch.no_grad():
+        for name in START:
+            if isinstance(tensor := getattr(model[place], name, None), Tensor):
+                tensor += 0.5
+    layers = list(sequential(model).layers)
+    before = state_of(model[place])
+    reset_units(layers, {"net.0": torch.tensor([0.0, 1.0, 0.0, 0.5])}, [], seeded)
+    after = model[place].state_dict()
+    assert {"weight", "bias"} <= set(after)
+    for name, start in START.items():
+        if name in after:
+            assert torch.equal(after[name][[0, 2]], before[name][[0, 2]])
+            assert (after[name][1] == start).all()
+            torch.testing.assert_close(after[name][3], (before[name][3] + start) / 2)
+
+
+@pytest.mark.parametrize("kind", ["ppo-mlp-tanh-gsde", "ppo-norm-tanh-gsde", "sac-gsde", "sac-cnn-shared-linear"])
+def test_gsde_noise_of_a_new_unit_starts_from_its_initial_value(kind: str) -> None:
+    case = POLICIES[kind]()
+    case.train_step()
+    actor = case.policy if kind.startswith("ppo") else case.policy.actor
+    with torch.no_grad():
+        actor.log_std += 0.5
+    layer = next(
+        layer for layer in case.layers if any(tensor is actor.log_std for tensor, _ in layer.constants)
+    )  # fmt: skip
+    before = actor.log_std.detach().clone()
+    amounts = nobody(case.layers)
+    amounts[layer.name][4] = 1
+    reset_units(case.layers, amounts, case.optimizers, seeded)
+    log_std = actor.log_std.detach()
+    assert torch.equal(
+        log_std[4],
+        torch.full_like(
+            log_std[4], case.policy.log_std_init if kind.startswith("ppo") else case.policy.actor.log_std_init
+        ),
+    )
     others = torch.arange(len(log_std)) != 4
     assert torch.equal(log_std[others], before[others])
 
 
-def test_an_empty_mask_ends_early_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+# ---------------------------------------------------------------------------------------------------- the rest
+
+
+def test_an_early_exit_gives_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for branch in (True, False):
         monkeypatch.setattr("agents.plasticity.surgery.may_branch", lambda device, branch=branch: branch)
-        model = build("board").learn(64)
-        layers = all_layers(model)
-        masks = no_units(layers)
-        masks["critic.0"][7] = True
-        reset_units(layers, masks, model.optimizers, seeded)
-        results.append((model.policy.state_dict(), model.policy.optimizer.state_dict()["state"]))
+        case = POLICIES["ppo-board"]()
+        case.train_step()
+        amounts = nobody(case.layers)
+        amounts["critic.0"][7] = 1
+        before = state_of(case.policy)
+        reset_units(case.layers, amounts, case.optimizers, seeded)
+        results.append((state_of(case.policy), case.policy.optimizer.state_dict()["state"]))
+        assert not torch.equal(before["mlp_extractor.value_net.0.weight"],
+                               results[-1][0]["mlp_extractor.value_net.0.weight"])  # fmt: skip
     (left, left_state), (right, right_state) = results
-    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert_same(left, right)
     assert all(torch.equal(v, right_state[n][key]) for n, found in left_state.items() for key, v in found.items())
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.float64])
+def test_amounts_may_be_of_any_type(kind: torch.dtype, wide: nn.Sequential) -> None:
+    layers = list(sequential(wide).layers)
+    expected = copy.deepcopy(wide)
+    amounts = {layer.name: every(layer, 3) for layer in layers}
+    reset_units(layers, {name: amount.to(kind) for name, amount in amounts.items()}, [], seeded)
+    reset_units(list(sequential(expected).layers), amounts, [], seeded)
+    assert_same(state_of(wide), state_of(expected))
+
+
+def test_what_a_layer_draws_does_not_depend_on_the_others(wide: nn.Sequential) -> None:
+    layers, drawn = list(sequential(wide).layers), []
+    start = state_of(wide)
+    for others in (0.0, 1.0):
+        wide.load_state_dict(start)
+        amounts = {"net.0": torch.full((40,), others), "net.1": every(layers[1], 2)}
+        reset_units(layers, amounts, [], seeded, Surgery(outgoing="keep"))
+        drawn.append(wide[2].weight.detach().clone())
+    assert torch.equal(*drawn)
+
+
+def test_double_precision_stays_double(wide: nn.Sequential) -> None:
+    wide.double()
+    layers = list(sequential(wide).layers)
+    amounts = {layer.name: every(layer, 3) for layer in layers}
+    means = {layer.name: torch.ones(layer.units) for layer in layers}
+    reset_units(layers, amounts, [], seeded, Surgery(outgoing="small_random", compensate=True), means)
+    assert all(parameter.dtype == torch.float64 for parameter in wide.parameters())
+
+
+WRONG = [
+    ({"outgoing": "half"}, "outgoing is 'half'; give one of zero, small_random, keep"),
+    ({"biases": "zero"}, "biases is 'zero'; give one of renew, keep"),
+    ({"moments": True}, "moments is True; give one of renew, keep"),
+    ({"targets": "copy"}, "targets is 'copy'; give one of leave, sync"),
+    ({"scale": 0}, "scale is 0; give a number above 0"),
+    ({"compensate": True, "outgoing": "keep"}, "compensate is True, but with outgoing 'keep' nothing is lost; give"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_impossible_surgery_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Surgery(**arguments)
+    with pytest.raises(ValueError, match=f"^surgery.{message}"):
+        Surgery.of(arguments)
+
+
+def test_surgery_is_built_of_plain_data() -> None:
+    assert Surgery.of(None) == Surgery.of({}) == Surgery()
+    assert Surgery().arguments() == {
+        "outgoing": "zero", "compensate": False, "biases": "renew", "moments": "renew", "targets": "leave",
+        "scale": 0.05,
+    }  # fmt: skip
+    other = Surgery("small_random", compensate=True, targets="sync", scale=0.1)
+    assert Surgery.of(other.arguments()) == other
+    with pytest.raises(ValueError, match=r"surgery does not take these arguments: .*'incoming'"):
+        Surgery.of({"incoming": "zero"})

@@ -1,16 +1,18 @@
 """What taps see of a forward and a backward."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn
 
 from agents.plasticity.taps import Taps
-from agents.plasticity.units import TorchDefault, chain
+from agents.plasticity.units import UnitLayer, sequential
 
 
-def network() -> tuple[nn.Sequential, list]:
+def network() -> tuple[nn.Sequential, tuple[UnitLayer, ...]]:
     module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
-    return module, chain("net", list(module)[:-1], [(module[-1], 0)], TorchDefault())
+    return module, sequential(module).layers
 
 
 def test_activation_and_its_gradient() -> None:
@@ -35,6 +37,23 @@ def test_the_gradient_is_complete_over_all_consumers() -> None:
     torch.testing.assert_close(taps.read()["net.0"][1], (module[2].weight + other.weight).detach().expand(5, 3))
 
 
+def test_what_consumers_see_is_tapped() -> None:
+    """Behind pooling and a normalisation, with the shape that a convolution has."""
+    module = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.LayerNorm(4),
+        nn.Linear(4, 1),
+    )  # fmt: skip
+    x = torch.randn(5, 1, 6, 6)
+    with Taps(sequential(module).layers) as taps:
+        loss = module(x).sum()
+    torch.testing.assert_close(taps.activations["net.0"], module[:3](x).detach())
+    assert taps.activations["net.0"].shape == (5, 3, 2, 2)
+    torch.testing.assert_close(taps.activations["net.1"], module[:7](x).detach())
+    loss.backward()
+    g = taps.read()["net.1"][1]
+    torch.testing.assert_close(g, module[7].weight.detach().expand(5, 4))
+
+
 def test_the_first_backward_counts() -> None:
     module, layers = network()
     with Taps(layers) as taps:
@@ -43,6 +62,15 @@ def test_the_first_backward_counts() -> None:
     first = taps.read()["net.0"][1].clone()
     (7 * output).backward()
     assert torch.equal(taps.read()["net.0"][1], first)
+
+
+def test_outputs_are_part_of_the_graph_and_activations_are_not() -> None:
+    module, layers = network()
+    with Taps(layers) as taps:
+        loss = module(torch.randn(5, 2)).sum()
+    (gradient,) = torch.autograd.grad(loss, taps.outputs["net.0"])
+    torch.testing.assert_close(gradient, module[2].weight.detach().expand(5, 3))
+    assert not taps.activations["net.0"].requires_grad
 
 
 def test_closed_taps_leave_no_hooks_and_see_no_other_forward() -> None:
@@ -56,8 +84,26 @@ def test_closed_taps_leave_no_hooks_and_see_no_other_forward() -> None:
     assert taps.read() == {}  # there was no backward
 
 
+def test_a_layer_that_no_gradient_reaches_is_not_read() -> None:
+    module, layers = network()
+    with Taps(layers) as taps:
+        module(torch.ones(1, 2))
+        loss = module[2](torch.ones(1, 3)).sum()
+    loss.backward()
+    assert taps.read() == {}
+    assert taps.activations.keys() == {"net.0"}
+
+
 def test_a_module_that_runs_twice_is_refused() -> None:
     module, layers = network()
     with Taps(layers), pytest.raises(RuntimeError, match=r"net\.0: the module ReLU\(\) ran twice"):
         module(torch.ones(1, 2)), module(torch.ones(1, 2))
     assert not any(part._forward_hooks for part in module.modules())
+
+
+def test_no_layers_no_hooks() -> None:
+    module, _ = network()
+    with Taps(()) as taps:
+        assert not any(part._forward_hooks for part in module.modules())
+        module(torch.ones(1, 2)).sum().backward()
+    assert taps.read() == taps.activations == {}

@@ -1,0 +1,307 @@
+"""What replacing a unit really costs, measured one unit at a time, and what every criterion says of it.
+
+A unit is replaced by holding what its layer's tap puts out at a value, at all positions, which is what a surgery does
+that zeroes the outgoing weights (the value is 0) or lets the consumers' biases absorb the unit's mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from agents.plasticity import registry
+from agents.plasticity.criteria import Criterion, Sight, spread
+from agents.plasticity.probing import Look, layers_of, look, output_gradients
+from agents.plasticity.protocols import Learner
+from agents.plasticity.seeds import derive_seed
+from agents.plasticity.units import UnitLayer
+
+REFERENCES: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
+# The options that are audited beside the default ones.
+VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
+    "gxd": ({"reduction": "mean_abs"},),
+    "contribution": ({"form": "centred"}, {"form": "adaptable"}),
+}
+OF_OUTPUTS = ("gxd",)  # also with the outputs' gradients in place of the loss's
+
+
+# ---------------------------------------------------------------------- true costs
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What a learner computes on a batch while some units are held; also with none held.
+
+    Attributes:
+        losses: of the layer's network, (batch,).
+        outputs: output network's name -> (batch, outputs).
+    """
+
+    losses: Tensor
+    outputs: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What replacing units costs: shape (units,) for each unit alone, () for some units together.
+
+    Attributes:
+        absolute: mean absolute change of a transition's loss.
+        mean_loss: absolute change of the mean loss, in which transitions cancel.
+        outputs: mean absolute change of the outputs, summed over the output networks.
+    """
+
+    absolute: Tensor
+    mean_loss: Tensor
+    outputs: Tensor
+
+
+def ablate(learner: Learner, batch: Any, layer: UnitLayer, units: Tensor, value: Tensor) -> Ablation:
+    """What the learner computes while units are held.
+
+    Args:
+        learner: whose parameters stay as they are.
+        batch: of `Learner.sample`.
+        layer: the units' layer.
+        units: their indices, int64; empty to hold none.
+        value: what the consumers see of them: 0, or a value for each unit of the layer, (units,), or for each of its
+            positions, (units, positions).
+    """
+    with torch.no_grad(), _held(layer, units, value):
+        losses = learner.sample_losses(batch)[layer.network]
+        return Ablation(losses, learner.outputs(batch))
+
+
+def true_costs(learner: Learner, batch: Any, layer: UnitLayer, reference: Tensor) -> Costs:
+    """What replacing each unit of a layer alone by the reference costs, (units,), on the CPU.
+
+    It takes two forward passes for each unit, in which what lies before the layer is not computed again.
+    """
+    ablations = _Ablations(learner, batch, layer)
+    return ablations.costs([torch.tensor([unit]) for unit in range(layer.units)], reference)
+
+
+def joint_costs(learner: Learner, batch: Any, layer: UnitLayer, groups: Sequence[Tensor], reference: Tensor) -> Costs:
+    """What replacing the units of each group together costs, (groups,), on the CPU; a group is a tensor of indices."""
+    return _Ablations(learner, batch, layer).costs(groups, reference)
+
+
+def references_of(layer: UnitLayer, a: Tensor) -> dict[str, Tensor]:
+    """What a surgery puts in the units' place: ``zero``, and the ``mean`` activation.
+
+    The mean is (units,), or (units, positions) where a flattened map is read.
+
+    Args:
+        layer: whose units they are.
+        a: its activations.
+    """
+    mean = a.mean(0).flatten(1) if layer.positions > 1 else a.mean([0, *range(2, a.dim())])
+    return {"zero": torch.zeros((), device=a.device), "mean": mean}
+
+
+class _Ablations:
+    """Ablations of one layer on one batch."""
+
+    @torch.no_grad()
+    def __init__(self, learner: Learner, batch: Any, layer: UnitLayer) -> None:
+        self._layer = layer
+        parts = [part.module for network in learner.networks.values() for part in network.parts]
+        modules = {*parts, *(other.tap for other in layers_of(learner))}
+        calls = partial(learner.sample_losses, batch), partial(learner.outputs, batch)
+        self._losses, self._outputs = (_Replay(call, modules, layer.tap) for call in calls)
+        self._untouched = self._ablation(torch.tensor([], dtype=torch.int64), torch.zeros((), device=learner.device))
+
+    def _ablation(self, units: Tensor, value: Tensor) -> Ablation:
+        with _held(self._layer, units, value):
+            return Ablation(self._losses()[self._layer.network], self._outputs())
+
+    @torch.no_grad()
+    def costs(self, groups: Sequence[Tensor], value: Tensor) -> Costs:
+        found = [self._cost(self._ablation(units, value)) for units in groups]
+        absolute, mean_loss, outputs = torch.stack(found, 1).cpu()
+        return Costs(absolute, mean_loss, outputs)
+
+    def _cost(self, ablation: Ablation) -> Tensor:
+        """The three costs, (3,), in double precision: they are differences of numbers that are nearly the same."""
+        before = self._untouched
+        change = ablation.losses.double() - before.losses.double()
+        moved = [(ablation.outputs[n].double() - output.double()).abs().mean() for n, output in before.outputs.items()]
+        return torch.stack([change.abs().mean(), change.mean().abs(), torch.stack(moved).sum()])
+
+
+@contextmanager
+def _held(layer: UnitLayer, units: Tensor, value: Tensor) -> Iterator[None]:
+    mask = torch.zeros(layer.units, dtype=torch.bool)
+    mask[units] = True
+
+    def hold(module: nn.Module, _: object, output: Tensor) -> Tensor:
+        rows = mask.to(output.device).view(-1, *[1] * (output.dim() - 2))
+        return torch.where(rows, spread(value, output).to(output.dtype), output)
+
+    handle = layer.tap.register_forward_hook(hold)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class _Replay:
+    """A call in which modules that run before a tap, once, put out what they did at first: no ablation can change it.
+
+    They still run, on one row of their input.
+    """
+
+    def __init__(self, call: Callable[[], Mapping[str, Tensor]], modules: Iterable[nn.Module], tap: nn.Module) -> None:
+        self._call = call
+        self._known = _run_before(call, modules, tap)
+        self._copied = set(self._known)
+        self._copies: dict[nn.Module, Tensor] = {}
+        self()
+        # From now on only what somebody works on in place, such as the sum at the end of a residual block.
+        self._copied = {module for module, copy in self._copies.items() if copy._version}
+
+    def __call__(self) -> Mapping[str, Tensor]:
+        with ExitStack() as stack:
+            for module in self._known:
+                stack.callback(module.register_forward_pre_hook(_first_row).remove)
+                stack.callback(module.register_forward_hook(self._put_out, prepend=True).remove)
+            return self._call()
+
+    def _put_out(self, module: nn.Module, _: object, __: object) -> Tensor:
+        if module not in self._copied:
+            return self._known[module]
+        self._copies[module] = self._known[module].clone()
+        return self._copies[module]
+
+
+def _first_row(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (inputs[0][:1].clone(), *inputs[1:])  # a copy, because the module may work in place
+
+
+def _run_before(call: Callable[[], object], modules: Iterable[nn.Module], tap: nn.Module) -> dict[nn.Module, Tensor]:
+    """What those of the modules put out that run before the tap, and once."""
+    found: dict[nn.Module, Tensor] = {}
+    repeated: set[nn.Module] = set()
+    passed = False
+
+    def note(module: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal passed
+        passed = passed or module is tap
+        if passed or module in found:
+            repeated.add(module)
+        else:
+            found[module] = output.clone()
+
+    handles = [module.register_forward_hook(note) for module in {*modules, tap}]
+    try:
+        call()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {module: output for module, output in found.items() if module not in repeated}
+
+
+# ---------------------------------------------------------------------- utilities
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A criterion as it is audited.
+
+    Attributes:
+        label: what it is called in tables: name, options that are not the defaults, ``outputs``, ``to mean``.
+        criterion: gives the utilities.
+        reference: what it takes to be put in a unit's place, of `REFERENCES`.
+        signal: gradients of the ``loss``; or of the ``outputs``: the mean over a network's outputs of the criterion
+            with that output in the loss's place, summed over the networks that the layer feeds.
+    """
+
+    label: str
+    criterion: Criterion
+    reference: Literal["zero", "mean"] = "zero"
+    signal: Literal["loss", "outputs"] = "loss"
+
+
+def candidates() -> tuple[list[Candidate], dict[str, str]]:
+    """All that can be audited: every registered criterion that needs no options, and `VARIANTS`.
+
+    Those that know what is put in a unit's place are there once for each reference.
+
+    Returns:
+        the candidates, and name -> why it is none.
+    """
+    found: list[Candidate] = []
+    refused: dict[str, str] = {}
+    for name in registry.CRITERIA:
+        try:
+            for options in ({}, *VARIANTS.get(name, ())):
+                criterion = registry.build("criterion", {"name": name, **options})
+                label = " ".join([name, *options.values()])
+                found += _candidates(label, criterion, "loss")
+                if name in OF_OUTPUTS and not options:
+                    found += _candidates(f"{label} outputs", criterion, "outputs")
+        except Exception as error:  # the code may be a user's
+            refused[name] = str(error)
+    return found, refused
+
+
+def _candidates(label: str, criterion: Criterion, signal: Literal["loss", "outputs"]) -> Iterator[Candidate]:
+    yield Candidate(label, criterion, "zero", signal)
+    if criterion.is_cost:
+        yield Candidate(f"{label} to mean", criterion, "mean", signal)
+
+
+def utilities(
+    learner: Learner, batch: Any, audited: Sequence[Candidate], seed: int = 0
+) -> dict[str, dict[str, Tensor]]:
+    """Label -> layer's name -> utilities on the batch, (units,), on the CPU. Running means are the batch's own.
+
+    Args:
+        learner: whose units they are.
+        batch: of `Learner.sample`.
+        audited: what gives utilities.
+        seed: of what criteria draw.
+    """
+    layers = layers_of(learner)
+    seen = look(learner, batch)
+    references = {layer.name: references_of(layer, seen.activations[layer.name]) for layer in layers}
+    # What gradients are taken of -> (share of the utility, layer's name -> gradients) of each of them.
+    terms = {"loss": [(1.0, _of_loss(seen, layers))]}
+    if any(candidate.signal == "outputs" for candidate in audited):
+        _, networks = output_gradients(learner, batch, layers)
+        terms["outputs"] = [(1 / len(outputs), gradients) for outputs in networks for gradients in outputs]
+
+    def score(candidate: Candidate, layer: UnitLayer, gradients: Mapping[str, Tensor]) -> Tensor:
+        means = references[layer.name]
+        sight = Sight(
+            layer,
+            a=seen.activations[layer.name],
+            g=gradients[layer.name],
+            weight_in_grad=gradients[f"{layer.name}.weight"],
+            mean=means["mean"],
+            reference=means[candidate.reference],
+            generator=torch.Generator().manual_seed(derive_seed(seed, candidate.label, layer.name)),
+        )
+        return candidate.criterion.score(sight).double().cpu()
+
+    return {
+        candidate.label: {
+            layer.name: torch.stack(
+                [share * score(candidate, layer, gradients) for share, gradients in terms[candidate.signal]]
+            ).sum(0)
+            for layer in layers
+        }
+        for candidate in audited
+    }
+
+
+def _of_loss(seen: Look, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
+    """As `output_gradients` gives them: layer's name -> gradients, and with ``.weight`` those of incoming weights."""
+    weights = {f"{layer.name}.weight": seen.weight_gradient(layer) for layer in layers}
+    return {**seen.gradients, **weights}

@@ -1,0 +1,216 @@
+"""Every measure of a learner at once."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from agents.plasticity.diagnostics import activations as units
+from agents.plasticity.diagnostics import churn, norms, policy, ranks
+from agents.plasticity.diagnostics.ntk import is_understood, tangent_kernels
+from agents.plasticity.probing import layers_of, look
+from agents.plasticity.protocols import Learner
+from agents.plasticity.taps import Taps
+from agents.plasticity.units import Network, UnitLayer
+
+PROBE = 512
+FEW = 128  # observations for what costs a pass of its own
+SAMPLE = 512
+SLOW_EVERY = 10
+THRESHOLDS = {"dormant_ratio_0": 0.0, "dormant_ratio": units.DORMANT, "dormant_ratio_0.1": 0.1}
+LOWEST: dict[type[nn.Module], float] = {nn.Tanh: -1.0, nn.Softsign: -1.0, nn.Sigmoid: 0.0}  # of bounded activations
+POLICY = "actor"
+
+Values = dict[str, Tensor | None]
+
+
+@dataclass
+class _Probe:
+    """Observations that stay the same, and what the learner said to them at the last measure."""
+
+    batch: Any
+    few: Any
+    outputs: Mapping[str, Tensor] | None = None
+    policy: Sequence[Distribution] | None = None
+
+
+class Diagnostics:
+    """Takes every measure of every network, as ``plasticity/<network>/<measure>``.
+
+    - On a fixed probe of 512 observations, or twice the units of the widest last hidden layer if that is more (fewer
+      where the data at hand has fewer; ranks are then bounded by their number): ``dormant_ratio_0``,
+      ``dormant_ratio`` (threshold 0.025), ``dormant_ratio_0.1``, ``fau``, ``saturated_fraction`` (networks of tanh,
+      sigmoid or softsign alone); ``srank``, ``effective_rank``, ``stable_rank`` and ``dominant_share`` of the last
+      hidden layer (the mean over several: twin critics, dict observations); ``value_churn`` (squared) and
+      ``value_churn_abs`` of networks whose outputs are values.
+    - On 128 other observations, as fixed: ``entropy``, ``saturation`` (discrete actions) and ``policy_churn`` of the
+      policy; ``ntk_rank``, the `ranks.srank` of the kernel's eigenvalues.
+    - On a fresh sample of 512 transitions: ``grama_ratio``, ``signal`` and ``grad_norm``.
+    - Of the parameters: ``weight_norm`` and ``update_norm``.
+
+    Churn and ``update_norm`` compare with the last call, and are left out where there is none: churn at the first call
+    on a probe, ``update_norm`` at the first of all. So is what is not finite or not defined for a network. The policy
+    is the output network named ``actor``, or the first one where none is; its outputs are no values. Where the learner
+    has no distributions and no ``actor``, the policy is greedy on the values, and ``policy_churn`` is the share of
+    states whose greedy action changed.
+
+    The kernel and the gradients cost more than all the rest: they are taken at every `slow_every`-th call, the first
+    one on a probe among them, and repeated in between.
+
+    Measuring changes nothing, neither parameters nor their ``.grad``, and random numbers come from `generator` alone.
+    The results reach the host in one transfer.
+
+    Args:
+        learner: with networks, and data to `sample`.
+        generator: draws the probe and the samples.
+        slow_every: calls for which the measures of the kernel and the gradients stand. More makes measuring cheaper.
+
+    Raises:
+        ValueError: `slow_every` is not at least 1.
+    """
+
+    def __init__(self, learner: Learner, generator: torch.Generator, *, slow_every: int = SLOW_EVERY) -> None:
+        if slow_every < 1:
+            raise ValueError(f"slow_every is {slow_every}; give a number of calls of at least 1")
+        self._learner = learner
+        self._generator = generator
+        self._slow_every = slow_every
+        self._calls = 0  # on this probe
+        self._probe: _Probe | None = None
+        self._slow: Values = {}
+        self._weights: dict[str, Tensor] = {}
+        self.tags: tuple[str, ...] = ()
+        """All that `measure` gives, also what is not there at its first call; known after that."""
+
+    def renew_probe(self) -> None:
+        """Have the next `measure` draw a new probe from the data at hand then; churn starts anew."""
+        self._probe = None
+        self._calls = 0
+
+    def measure(self) -> dict[str, float]:
+        """The measures, by tag.
+
+        Raises:
+            LookupError: the learner has no data to draw from.
+        """
+        probe = self._probe = self._drawn() if self._probe is None else self._probe
+        if self._calls % self._slow_every == 0:
+            self._slow = self._of_kernel(probe) | self._of_gradients()
+        self._calls += 1
+        values = self._of_probe(probe) | self._slow | self._of_weights()
+        self.tags = tuple(f"plasticity/{name}" for name in values)
+        there = {tag: value for tag, value in zip(self.tags, values.values(), strict=True) if value is not None}
+        numbers = torch.stack([value.double() for value in there.values()]).tolist()
+        return {tag: number for tag, number in zip(there, numbers, strict=True) if math.isfinite(number)}
+
+    def _drawn(self) -> _Probe:
+        widths = [layer.units for network in self._learner.networks.values() for layer in last_layers(network)]
+        size = max([PROBE, *(2 * width for width in widths)])
+        draw = self._learner.sample
+        return _Probe(batch=draw(size, self._generator), few=draw(FEW, self._generator))
+
+    @torch.no_grad()
+    def _of_probe(self, probe: _Probe) -> Values:
+        """What one hooked forward shows."""
+        with Taps(layers_of(self._learner)) as taps:
+            outputs = {name: output.clone() for name, output in self._learner.outputs(probe.batch).items()}
+        values: Values = {}
+        for name, network in with_units(self._learner).items():
+            seen = [taps.activations[layer.name] for layer in network.layers]
+            values |= {f"{name}/{key}": units.dormant_ratio(seen, tau) for key, tau in THRESHOLDS.items()}
+            values[f"{name}/fau"] = units.fau(seen)
+            if (lows := _lower_bounds(network)) is not None:
+                values[f"{name}/saturated_fraction"] = units.saturated_fraction(seen, lows)
+            spectra = [ranks.singular_values(taps.activations[layer.name]) for layer in last_layers(network)]
+            for rank in (ranks.srank, ranks.effective_rank, ranks.stable_rank, ranks.dominant_share):
+                values[f"{name}/{rank.__name__}"] = torch.stack([rank(sigma) for sigma in spectra]).mean()
+        return values | self._of_outputs(probe, outputs)
+
+    def _of_outputs(self, probe: _Probe, outputs: Mapping[str, Tensor]) -> Values:
+        """The policy's own measures, and churn since the last call."""
+        # A copy, for a distribution may hold a parameter as it is.
+        new_policy = copy.deepcopy(list(self._learner.distributions(probe.few)))
+        old, probe.outputs = probe.outputs, outputs
+        old_policy, probe.policy = probe.policy, new_policy
+        values: Values = {}
+        actor = POLICY if POLICY in outputs else next(iter(outputs)) if new_policy else None
+        if new_policy:
+            values[f"{actor}/entropy"] = _defined(policy.entropy, new_policy)
+            if policy.is_discrete(new_policy):
+                values[f"{actor}/saturation"] = policy.saturation(new_policy)
+            values[f"{actor}/policy_churn"] = _defined(churn.policy_change, old_policy, new_policy)
+        for name, new in outputs.items():
+            if name != actor:
+                before = None if old is None else old[name]
+                values[f"{name}/value_churn"] = _defined(churn.squared_change, before, new)
+                values[f"{name}/value_churn_abs"] = _defined(churn.absolute_change, before, new)
+                if actor is None and new.shape[1] > 1:
+                    values[f"{name}/policy_churn"] = _defined(churn.greedy_change, before, new)
+        return values
+
+    def _of_kernel(self, probe: _Probe) -> Values:
+        known = {
+            name: network
+            for name, network in self._learner.networks.items()
+            if all(is_understood(part.module) for part in network.parts)
+        }
+        kernels = tangent_kernels(known, lambda: self._learner.outputs(probe.few)) if known else {}
+        return {f"{name}/ntk_rank": ranks.srank(ranks.eigenvalues(kernel)) for name, kernel in kernels.items()}
+
+    def _of_gradients(self) -> Values:
+        seen = look(self._learner, self._learner.sample(SAMPLE, self._generator), outputs=False)
+        values: Values = {}
+        for name in seen.losses:
+            network = self._learner.networks[name]
+            if network.layers:
+                gradients = [seen.weight_gradient(layer) for layer in network.layers]
+                values[f"{name}/grama_ratio"] = units.grama_ratio(gradients)
+                values[f"{name}/signal"] = norms.signal([seen.gradients[layer.name] for layer in last_layers(network)])
+            values[f"{name}/grad_norm"] = norms.norm(seen.parameter_gradients[p] for p in network.parameters)
+        return values
+
+    def _of_weights(self) -> Values:
+        values: Values = {}
+        for name, network in self._learner.networks.items():
+            weights = norms.flat(network.parameters)
+            values[f"{name}/weight_norm"] = norms.weight_norm([weights])
+            old = self._weights.get(name)
+            values[f"{name}/update_norm"] = None if old is None else norms.norm([weights - old])
+            self._weights[name] = weights
+        return values
+
+
+def with_units(learner: Learner) -> dict[str, Network]:
+    """The networks that have hidden units."""
+    return {name: network for name, network in learner.networks.items() if network.layers}
+
+
+def last_layers(network: Network) -> list[UnitLayer]:
+    """The hidden layers that no other layer but an output layer reads: several in twin critics, for example."""
+    inner = {id(part.module.weight) for part in network.parts if part.height > 0}
+    found = [layer for layer in network.layers if not any(id(reader.weight) in inner for reader in layer.consumers)]
+    return found or list(network.layers[-1:])
+
+
+def _defined(measure: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
+    """The measure, or None where what it compares with is not there yet or torch knows no closed form."""
+    if any(argument is None for argument in arguments):
+        return None
+    try:
+        return measure(*arguments)
+    except NotImplementedError:
+        return None
+
+
+def _lower_bounds(network: Network) -> list[float] | None:
+    """Each layer's lowest possible activation, where all are bounded."""
+    found = [LOWEST.get(type(layer.tap)) for layer in network.layers]
+    bounds = [low for low in found if low is not None]
+    return bounds if len(bounds) == len(found) else None

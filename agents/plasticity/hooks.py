@@ -1,0 +1,114 @@
+"""Calls interventions at the fixed points of a training loop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
+from agents.plasticity.taps import Taps
+from agents.plasticity.units import UnitLayer
+
+
+class Hooks:
+    """The interventions of one learner, called in order, and the count of the units that they reset.
+
+    Args:
+        learner: whose networks are not looked at before they are needed: a learner without interventions may have
+            networks that are not understood.
+        interventions: in the order in which they are called.
+    """
+
+    def __init__(self, learner: Learner, interventions: Sequence[Intervention]) -> None:
+        self._learner = learner
+        self._interventions = interventions
+        self._units: dict[str, Tensor] = {}
+
+    @cached_property
+    def _layers(self) -> dict[str, UnitLayer]:
+        return {layer.name: layer for network in self._learner.networks.values() for layer in network.layers}
+
+    @cached_property
+    def _networks(self) -> tuple[str, ...]:
+        """Names of the networks with hidden units."""
+        return tuple(name for name, network in self._learner.networks.items() if network.layers)
+
+    def taps(self, step: int) -> Taps:
+        """Taps to open around a training forward: on all layers where an intervention scores at this step, or none."""
+        wanted = any(i.taps_at(step) for i in self._interventions)
+        return Taps(self._layers.values() if wanted else ())
+
+    def backward(self, update: Update, taps: Taps) -> Update:
+        """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen."""
+        penalties = [p for i in self._interventions if (p := i.penalty(update)) is not None]
+        update.losses["loss"].backward(retain_graph=bool(penalties))
+        seen = taps.read()
+        if penalties:
+            torch.stack(penalties).sum().backward()
+        update = replace(update, taps=seen)
+        for intervention in self._interventions:
+            intervention.after_backward(update)
+        return update
+
+    def after_step(self, update: Update) -> None:
+        """The optimizer has stepped."""
+        for intervention in self._interventions:
+            intervention.after_step(update)
+
+    def after_update(self, switches: Iterable[Switch] = ()) -> None:
+        """The end of an update; the switches revealed since the last one come first."""
+        for switch in switches:
+            for intervention in self._interventions:
+                intervention.on_task_switch(switch)
+        for intervention in self._interventions:
+            intervention.after_update()
+
+    def announce(self, edit: Edit, author: Intervention) -> None:
+        """Count the units that `author` has redrawn, partly redrawn ones in part, and tell the other interventions."""
+        for name, amounts in edit.amounts.items():
+            count = amounts.double().sum()
+            network = self._layers[name].network
+            self._units[network] = self._units.get(network, torch.zeros_like(count)) + count
+        for other in self._interventions:
+            if other is not author:
+                other.on_surgery(edit)
+
+    def units_reset(self) -> dict[str, int]:
+        """How many units have been reset in each network since training began, rounded to whole units."""
+        return {name: round(float(self._units.get(name, 0.0))) for name in self._networks}
+
+    def metrics(self) -> dict[str, float]:
+        """What the interventions want to log, by tag; those of the second ``gxd`` begin with ``gxd_2``."""
+        values: dict[str, float] = {}
+        met: Counter[str] = Counter()
+        for intervention in self._interventions:
+            name = intervention.name
+            met[name] += 1
+            title = name if met[name] == 1 else f"{name}_{met[name]}"
+            for tag, value in intervention.metrics().items():
+                values[f"{title}/{tag.removeprefix(f'{name}/')}"] = value
+        return values
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All interventions' tensors under flat names, by their place in the list, and the counts."""
+        state = {
+            f"{number}/{key}": tensor
+            for number, intervention in enumerate(self._interventions)
+            for key, tensor in intervention.state_dict().items()
+        }
+        for name in self._networks:
+            state[f"units_reset/{name}"] = self._units.get(name, torch.zeros((), dtype=torch.float64)).clone()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave."""
+        for number, intervention in enumerate(self._interventions):
+            prefix = f"{number}/"
+            intervention.load_state_dict({k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)})
+        devices = {layer.network: layer.producer.weight.device for layer in self._layers.values()}
+        self._units = {name: state[f"units_reset/{name}"].to(device) for name, device in devices.items()}

@@ -1,0 +1,7 @@
+"""Resets of units and of whole layers. All periods and ages are gradient steps of the network's optimizer."""
+
+from agents.plasticity.resets.published import CBP, CPR, GXD, ReDo, ReGraMa
+from agents.plasticity.resets.unit_reset import UnitReset
+from agents.plasticity.resets.whole import FullReset, HeadReset, ShrinkAndPerturb
+
+__all__ = ["CBP", "CPR", "GXD", "FullReset", "HeadReset", "ReDo", "ReGraMa", "ShrinkAndPerturb", "UnitReset"]

@@ -1,0 +1,89 @@
+"""What a reset was predicted to cost, and what it did cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.plasticity.criteria import replacement_cost
+from agents.plasticity.probing import Look, look, total
+from agents.plasticity.protocols import Learner
+from agents.plasticity.taps import Taps
+from agents.plasticity.units import UnitLayer
+
+PROBE = 256  # transitions that costs are measured on
+TOTALS = ("predicted_cost", "predicted_change", "realised_cost", "realised_change")
+
+
+class CostMeter:
+    """Sums, over the resets since the last log row, of their predicted and realised costs on a probe batch.
+
+    A unit's predicted cost is E_b |g_bi (r_i - a_bi)|, summed over positions, times the amount that was replaced: a
+    first order, in which units do not interact. Totals: ``predicted_cost`` is the sum of these, ``predicted_change``
+    that of the signed E_b g_bi (r_i - a_bi); ``realised_cost`` is the mean absolute change of a transition's loss,
+    and ``realised_change`` the change of the mean loss. Per network: ``predicted_cost``, and of networks with an
+    output layer ``output_change``, the mean absolute change of the outputs.
+    """
+
+    def __init__(self, learner: Learner, names: Sequence[str]) -> None:
+        self._learner = learner
+        zero = torch.zeros((), device=learner.device)
+        self._sums: dict[str, Tensor] = {key: zero.clone() for key in TOTALS}
+        self._sums.update({f"{name}/predicted_cost": zero.clone() for name in names})
+        for name, network in learner.networks.items():
+            if any(part.height == 0 for part in network.parts):
+                self._sums[f"{name}/output_change"] = zero.clone()
+
+    def before(self, batch: Any) -> Look:
+        """Look at the networks before they are cut."""
+        return look(self._learner, batch)
+
+    @torch.no_grad()
+    def after(
+        self,
+        batch: Any,
+        before: Look,
+        layers: Sequence[UnitLayer],
+        amounts: Mapping[str, Tensor],
+        references: Mapping[str, Tensor] | None,
+    ) -> None:
+        """Add what the surgery did.
+
+        Args:
+            batch: the one that was looked at before.
+            before: what was seen.
+            layers: those that were cut.
+            amounts: layer's name -> amounts.
+            references: layer's name -> what the surgery put in the units' place; None for what they now put out.
+        """
+        with Taps(layers) as taps:
+            losses = self._learner.sample_losses(batch)
+        outputs = self._learner.outputs(batch)
+        for layer in layers:
+            a = before.activations[layer.name]
+            new = taps.activations[layer.name] if references is None else references[layer.name]
+            cost = replacement_cost(a, before.gradients[layer.name], new) * amounts[layer.name]
+            predicted = cost.abs().sum()
+            self._sums["predicted_cost"] += predicted
+            self._sums[f"{layer.network}/predicted_cost"] += predicted
+            self._sums["predicted_change"] += cost.sum()
+        change = total(losses) - before.loss()
+        self._sums["realised_cost"] += change.abs().mean()
+        self._sums["realised_change"] += change.mean()
+        for name, output in outputs.items():
+            if f"{name}/output_change" in self._sums:
+                self._sums[f"{name}/output_change"] += (output - before.outputs[name]).abs().mean()
+
+    def read(self) -> dict[str, float]:
+        """The sums, and begin anew. One transfer to the host."""
+        numbers = torch.stack(list(self._sums.values())).tolist()
+        for value in self._sums.values():
+            value.zero_()
+        return dict(zip(self._sums, numbers, strict=True))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums, to be saved and restored in place."""
+        return self._sums

@@ -1,0 +1,169 @@
+"""Utilities of units over time: a criterion on training minibatches, or on a fresh sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.plasticity.criteria import Criterion, Sight
+from agents.plasticity.probing import look, output_gradients
+from agents.plasticity.protocols import Learner, Update
+from agents.plasticity.resets.running import RunningMean
+from agents.plasticity.taps import Taps
+from agents.plasticity.units import UnitLayer
+
+
+class Scorer:
+    """Utilities of the units of some layers.
+
+    Args:
+        criterion: gives the utilities.
+        learner: whose units they are.
+        layers: the units' layers.
+        keep: decay of the running means from one scored minibatch to the next.
+        averages: running means of the activations are kept.
+        compensates: they are what the surgery puts in a unit's place.
+        samples: transitions of the fresh sample that utilities are taken on; None: they are taken on minibatches.
+        of_outputs: gradients are those of the outputs in place of the loss.
+        generator: ``(*parts) -> generator`` for what is drawn.
+    """
+
+    def __init__(
+        self,
+        criterion: Criterion,
+        learner: Learner,
+        layers: Sequence[UnitLayer],
+        *,
+        keep: float,
+        averages: bool,
+        compensates: bool,
+        samples: int | None,
+        of_outputs: bool,
+        generator: Callable[..., torch.Generator],
+    ) -> None:
+        self._criterion, self._learner, self._keep = criterion, learner, keep
+        self._compensates, self._samples, self._of_outputs = compensates, samples, of_outputs
+        self._generator = generator
+        device = learner.device
+        self._zero = torch.zeros((), device=device)
+        self._utility = {layer.name: RunningMean((layer.units,), device) for layer in layers}
+        self._mean = {layer.name: RunningMean(_mean_shape(layer), device) for layer in layers if averages}
+        self.unscored = {layer.name for layer in layers}
+        """Layers of which no minibatch has shown what the criterion looks at."""
+
+    @torch.no_grad()
+    def watch(self, layer: UnitLayer, update: Update) -> Tensor | None:
+        """Take in what a training minibatch shows of a layer.
+
+        Returns:
+            which of its utilities were finite, (units,); None where the minibatch shows none.
+        """
+        a, g = update.taps.get(layer.name, (None, None))
+        if a is not None and self._mean:
+            self._mean[layer.name].take_in(_positions_mean(layer, a), self._keep)
+        if self._samples is not None:
+            return None
+        sight = self._sight(layer, update.step, a, g, layer.producer.weight.grad)
+        if any(getattr(sight, key) is None for key in self._criterion.inputs):
+            return None
+        self.unscored.discard(layer.name)
+        return self._utility[layer.name].take_in(self._criterion.score(sight), self._keep)
+
+    def means(self) -> dict[str, Tensor]:
+        """Layer's name -> running mean activations; 0 where nothing was seen of a unit. Empty unless they are kept."""
+        return {name: mean.value().nan_to_num() for name, mean in self._mean.items()}
+
+    def references(self, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
+        """Layer's name -> what a surgery that loses the outgoing weights puts in a unit's place."""
+        return self.means() if self._compensates else {layer.name: self._zero for layer in layers}
+
+    def utilities(self, layers: Sequence[UnitLayer], steps: Mapping[str, int]) -> dict[str, Tensor]:
+        """Layer's name -> utilities now, (units,); nan where a unit has no score since it was new.
+
+        Args:
+            layers: those that are asked for.
+            steps: network's name -> gradient steps of its optimizer.
+
+        Raises:
+            LookupError: a sample is asked for and the learner has no data.
+        """
+        if self._samples is None:
+            return {layer.name: self._utility[layer.name].value() for layer in layers}
+        batch = self._learner.sample(self._samples, self._generator("sample", *steps.values()))
+        if self._of_outputs:
+            return self._sensitivities(layers, steps, batch)
+        if self._criterion.needs_gradients:
+            seen = look(self._learner, batch)
+            sights = [
+                self._sight(
+                    layer,
+                    steps[layer.network],
+                    seen.activations[layer.name],
+                    seen.gradients[layer.name],
+                    seen.weight_gradient(layer),
+                )
+                for layer in layers
+            ]
+        else:
+            with torch.no_grad(), Taps(layers) as taps:
+                self._learner.outputs(batch)
+            sights = [self._sight(layer, steps[layer.network], taps.activations[layer.name]) for layer in layers]
+        return {sight.layer.name: self._criterion.score(sight) for sight in sights}
+
+    def _sensitivities(self, layers: Sequence[UnitLayer], steps: Mapping[str, int], batch: Any) -> dict[str, Tensor]:
+        activations, networks = output_gradients(self._learner, batch, layers)
+        found = {}
+        for layer in layers:
+            utility = torch.zeros(layer.units, device=self._learner.device)
+            for outputs in networks:
+                for gradients in outputs:
+                    a, g, weights = activations[layer.name], gradients[layer.name], gradients[f"{layer.name}.weight"]
+                    sight = self._sight(layer, steps[layer.network], a, g, weights)
+                    utility += self._criterion.score(sight) / len(outputs)
+            found[layer.name] = utility
+        return found
+
+    def _sight(
+        self, layer: UnitLayer, step: int, a: Tensor | None, g: Tensor | None = None, weights: Tensor | None = None
+    ) -> Sight:
+        mean = self._mean[layer.name].value().nan_to_num() if self._mean else None
+        draws = "generator" in self._criterion.inputs
+        return Sight(
+            layer,
+            a=a,
+            g=g,
+            weight_in_grad=weights,
+            mean=mean,
+            reference=mean if self._compensates else self._zero,
+            generator=self._generator("score", layer.name, step) if draws else None,
+        )
+
+    def clear(self, masks: Mapping[str, Tensor]) -> None:
+        """Forget the masked units."""
+        for name, mask in masks.items():
+            for means in (self._utility, self._mean):
+                if name in means:
+                    means[name].clear(mask)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that must be saved, to be restored in place."""
+        kinds = {"utility": self._utility, "mean": self._mean}
+        tensors = {}
+        for kind, means in kinds.items():
+            for name, mean in means.items():
+                tensors[f"{kind}/{name}"], tensors[f"{kind}_weight/{name}"] = mean.total, mean.weight
+        return tensors
+
+
+def _mean_shape(layer: UnitLayer) -> tuple[int, ...]:
+    return (layer.units,) if layer.positions == 1 else (layer.units, layer.positions)
+
+
+def _positions_mean(layer: UnitLayer, a: Tensor) -> Tensor:
+    """Mean activation of each unit, or of each of its positions where a flattened map is read."""
+    if a.dim() == 2:
+        return a.mean(0)
+    return a.mean(0).flatten(1) if layer.positions > 1 else a.mean([0, *range(2, a.dim())])

@@ -1,0 +1,355 @@
+"""Resets of hidden units: a criterion gives utilities, a selection picks units, surgery makes them new."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from agents.plasticity import registry
+from agents.plasticity.checks import check
+from agents.plasticity.criteria import Criterion
+from agents.plasticity.probing import Look
+from agents.plasticity.protocols import Edit, Learner, Update
+from agents.plasticity.resets.base import NetworkReset, check_steps
+from agents.plasticity.resets.cost import PROBE, CostMeter
+from agents.plasticity.resets.scorer import Scorer
+from agents.plasticity.selections import Candidates, Selection, has_signal
+from agents.plasticity.surgery import Surgery, may_branch, reset_units
+from agents.plasticity.units import UnitLayer
+
+FORGOTTEN = 1e-6  # weight in a running mean below which a score is not taken
+COST_EVERY = 1000  # gradient steps between measurements of what resets cost, where they act more often
+
+
+class UnitReset(NetworkReset):
+    """Any criterion, selection and surgery put together; `GXD`, `ReDo`, `ReGraMa`, `CBP` and `CPR` are such.
+
+    Utilities are taken on training minibatches and averaged over time, or on a fresh sample when units are selected.
+    New units are protected until they are `maturity` gradient steps old: without outgoing weights they earn neither
+    gradient nor contribution at first.
+
+    Args:
+        criterion: its name, or a mapping of its name and options, such as ``{"name": "gxd", "reduction": "mean_abs"}``.
+        selection: its name, or a mapping of its name and arguments, such as ``{"name": "rate", "rate": 1e-4}``.
+        surgery: arguments of `agents.plasticity.surgery.Surgery`; None for its defaults.
+        networks: names of the networks to keep plastic; None for all that the policy has.
+        period: gradient steps between selections.
+        maturity: gradient steps for which a new unit is left alone.
+        score_every: minibatches between scorings; the running mean keeps its time constant. Less costs more.
+        decay: of the running mean, per gradient step.
+        score_on: ``minibatch``, or ``sample``: a fresh sample of the data at hand, once per period.
+        samples: transitions of that sample, fewer where the data has fewer.
+        signal: what gradients are taken of: the ``loss``, or the network's ``outputs``. The utility is then the mean
+            over a network's outputs of the criterion with that output in the loss's place (summed over the networks
+            that the layer feeds), always on a sample. It ranks units even where the loss sends no gradient, as to a
+            policy whose entropy has fallen to zero.
+    """
+
+    name = "reset"
+
+    def __init__(
+        self,
+        *,
+        criterion: str | Mapping[str, Any],
+        selection: str | Mapping[str, Any],
+        surgery: Mapping[str, Any] | None = None,
+        networks: Sequence[str] | None = None,
+        period: int = 1000,
+        maturity: int = 1000,
+        score_every: int = 16,
+        decay: float = 0.99,
+        score_on: Literal["minibatch", "sample"] = "minibatch",
+        samples: int = 256,
+        signal: Literal["loss", "outputs"] = "loss",
+    ) -> None:
+        super().__init__(networks)
+        for key, steps, least in (("period", period, 1), ("maturity", maturity, 0), ("score_every", score_every, 1)):
+            check_steps(key, steps, least)
+        check("decay", decay, 0 <= decay < 1, "a number of at least 0 and below 1")
+        check("score_on", score_on, score_on in ("minibatch", "sample"), "minibatch or sample")
+        right = isinstance(samples, int) and samples >= 1
+        check("samples", samples, right, "a whole number of transitions of at least 1")
+        check("signal", signal, signal in ("loss", "outputs"), "loss or outputs")
+        self._criterion: Criterion = registry.build("criterion", criterion)
+        self._selection: Selection = registry.build("selection", selection)
+        self._surgery = Surgery.of(surgery)
+        self.period, self.maturity, self.score_every, self.decay = period, maturity, score_every, decay
+        self.score_on, self.samples, self.signal = score_on, samples, signal
+        self.criterion: Any = {"name": self._criterion.name, **self._criterion.options}
+        self.selection: Any = {"name": selection} if isinstance(selection, str) else dict(selection)
+        if is_dataclass(self._selection) and not isinstance(self._selection, type):  # a user's need not be one
+            self.selection.update(asdict(self._selection))
+        self.surgery: Any = self._surgery.arguments()
+        self._check_combination()
+        self._sampled = score_on == "sample" or signal == "outputs"
+        self._averages = bool(self._criterion.inputs & {"mean"}) or self._surgery.compensate
+        self.needs = self._taps_needed()
+        self.memory = _memory(self.decay, self.score_every)
+        """Gradient steps before a selection whose minibatches are scored: older ones would be forgotten."""
+
+    def _check_combination(self) -> None:
+        criterion, signal = self._criterion, self.signal
+        if signal == "outputs" and not criterion.needs_gradients:
+            raise ValueError(
+                f"signal is 'outputs', but the criterion {criterion.name!r} takes no gradients; leave signal out"
+            )
+        if criterion.is_cost and self._surgery.outgoing == "keep":
+            raise ValueError(
+                f"surgery.outgoing is 'keep', but the criterion {criterion.name!r} is the cost of putting a known "
+                "value in a unit's place; give outgoing 'zero' or 'small_random'"
+            )
+        if self._selection.needs_loss and not (criterion.is_cost and signal == "loss"):
+            raise ValueError(
+                f"selection.name is {self.selection['name']!r}, which needs utilities in units of loss; give the "
+                "criterion 'gxd' and signal 'loss', or another selection"
+            )
+
+    def _taps_needed(self) -> frozenset[str]:
+        if self._sampled and not self._averages:
+            return frozenset()
+        needs = {"activations"} if self._averages or "a" in self._criterion.inputs else set()
+        return frozenset(needs | ({"activation_grads"} if "g" in self._criterion.inputs else set()))
+
+    # ------------------------------------------------------------------ state
+
+    def attach(self, learner: Learner) -> None:
+        super().attach(learner)
+        self._layers = tuple(layer for name in self._names for layer in learner.networks[name].layers)
+        self._refuse_frozen()
+        start = learner.gradient_steps  # of a learner that has trained before: nothing is due and no unit is old
+        self._begun = start
+        self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer
+        self._selected = dict.fromkeys(self._names, start)  # the step of the last selection
+        self._measured: int | None = None  # the step of the last measurement of costs
+        self._told = False
+        device = learner.device
+        self._scorer = Scorer(
+            self._criterion,
+            learner,
+            self._layers,
+            keep=self.decay**self.score_every,
+            averages=self._averages,
+            compensates=self._surgery.compensate,
+            samples=self.samples if self._sampled else None,
+            of_outputs=self.signal == "outputs",
+            generator=self._generator,
+        )
+        self._born = {layer.name: torch.full((layer.units,), start, device=device) for layer in self._layers}
+        # Fractions of a unit that selections have left over.
+        self._left = {layer.name: torch.zeros((), device=device) for layer in self._layers}
+        self._no_signal = {name: torch.zeros((), dtype=torch.int64, device=device) for name in self._names}
+        self._not_finite = {name: torch.zeros((), dtype=torch.int64, device=device) for name in self._names}
+        self._costs = CostMeter(learner, self._names)
+
+    def _refuse_frozen(self) -> None:
+        for layer in self._layers:
+            if self._criterion.needs_gradients and not layer.producer.weight.requires_grad:
+                raise ValueError(
+                    f"{self.name}: the criterion {self._criterion.name!r} needs gradients, but {layer.name} takes none "
+                    f"(requires_grad is False); leave {layer.network} out of networks"
+                )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {key: tensor.clone() for key, tensor in self._tensors().items()}
+        state["seed"] = torch.tensor(self._seed)
+        state["measured"] = torch.tensor(-1 if self._measured is None else self._measured)
+        for name in self._steps:
+            state[f"steps/{name}"] = torch.tensor([self._steps[name], self._selected[name]])
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        if other := self.state_dict().keys() ^ state.keys():
+            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
+        for key, tensor in self._tensors().items():
+            tensor.copy_(state[key])
+        self._seed = int(state["seed"])
+        self._measured = None if int(state["measured"]) < 0 else int(state["measured"])
+        for name in self._steps:
+            self._steps[name], self._selected[name] = (int(number) for number in state[f"steps/{name}"])
+        self._begun = max(self._steps.values())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        kinds: dict[str, Mapping[str, Tensor]] = {
+            "born": self._born,
+            "left": self._left,
+            "no_signal": self._no_signal,
+            "not_finite": self._not_finite,
+            "cost": self._costs.tensors(),
+        }
+        counts = {f"{kind}/{name}": tensor for kind, found in kinds.items() for name, tensor in found.items()}
+        return self._scorer.tensors() | counts
+
+    # ------------------------------------------------------------------ hooks
+
+    def taps_at(self, step: int) -> bool:
+        return bool(self.needs) and self._looks_at(step)
+
+    def _looks_at(self, step: int) -> bool:
+        """Whether the minibatch of this step is scored: not where it will be forgotten before the next selection."""
+        if step % self.score_every:
+            return False
+        due = min(step // self.period - selected // self.period for selected in self._selected.values()) > 0
+        return due or self.period - step % self.period <= self.memory
+
+    def after_backward(self, update: Update) -> None:
+        for name in update.networks:
+            if name in self._steps:
+                self._steps[name] = update.step
+        if not self._looks_at(update.step):
+            return
+        for layer in self._layers:
+            if layer.network in update.networks:
+                finite = self._scorer.watch(layer, update)
+                if finite is not None:
+                    self._not_finite[layer.network] += (~finite).any()
+
+    def after_step(self, update: Update) -> None:
+        if self.period == 1:
+            self._reset_due()
+
+    def after_update(self) -> None:
+        self._reset_due()
+
+    def _reset_due(self) -> None:
+        due = {}
+        for name, step in self._steps.items():
+            periods = step // self.period - self._selected[name] // self.period
+            if periods:
+                due[name] = periods * self.period
+                self._selected[name] = step
+        if due:
+            self._reset([layer for layer in self._layers if layer.network in due], due)
+
+    def _reset(self, layers: Sequence[UnitLayer], steps: Mapping[str, int]) -> None:
+        self._refuse_unreached(layers)
+        amounts = self._select(layers, self._utilities(layers), steps)
+        measured = self._cost_is_due()
+        if may_branch(self._learner.device) and not any((amount > 0).any() for amount in amounts.values()):
+            return
+        batch, before = self._look_before() if measured else (None, None)
+        reset_units(
+            layers,
+            amounts,
+            self._learner.optimizers,
+            lambda layer: self._generator(layer.name, self._steps[layer.network]),
+            self._surgery,
+            self._scorer.means() if self._surgery.compensate else None,
+            self._learner.targets if self._surgery.targets == "sync" else None,
+        )
+        if before is not None:
+            references = None if self._surgery.outgoing == "keep" else self._scorer.references(layers)
+            self._costs.after(batch, before, layers, amounts, references)
+        edit = Edit(amounts)
+        self.on_surgery(edit)
+        self._learner.announce(edit, self)
+
+    def _utilities(self, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
+        try:
+            return self._scorer.utilities(layers, self._steps)
+        except LookupError as error:
+            raise self._no_data(error) from error
+
+    def _no_data(self, error: LookupError) -> ValueError:
+        return ValueError(f"{self.name}: it looks at a sample of the data at hand, but {error}")
+
+    def _refuse_unreached(self, layers: Sequence[UnitLayer]) -> None:
+        """A layer that no scoring has reached although there were some is not trained as the criterion asks."""
+        if self._sampled:
+            return
+        for layer in layers:
+            step = self._steps[layer.network]
+            if layer.name in self._scorer.unscored and step // self.score_every > self._begun // self.score_every:
+                raise ValueError(
+                    f"{self.name}: no gradient has reached {layer.name} in {step - self._begun} gradient steps, so "
+                    f"that {self._criterion.name!r} ranks nothing there; make {layer.network} part of the loss, leave "
+                    "it out of networks, or give a criterion without gradients such as 'redo' on a sample"
+                )
+
+    @torch.no_grad()
+    def _select(
+        self, layers: Sequence[UnitLayer], utilities: Mapping[str, Tensor], steps: Mapping[str, int]
+    ) -> dict[str, Tensor]:
+        amounts = {}
+        for name, passed in steps.items():
+            candidates = {}
+            for layer in layers:
+                if layer.network == name:
+                    candidates[layer.name] = self._candidates(layer, utilities[layer.name])
+            loss = self._loss_size(name) if self._selection.needs_loss else None
+            chosen = self._selection.select(list(candidates.values()), passed, loss)
+            for key, (amount, left) in zip(candidates, chosen, strict=True):
+                amounts[key] = amount
+                self._left[key].copy_(left)
+        return amounts
+
+    def _candidates(self, layer: UnitLayer, utility: Tensor) -> Candidates:
+        scored = utility.isfinite()
+        if self._sampled:
+            self._not_finite[layer.network] += ~scored.all()
+        # A unit without a score counts as an average one: it is not eligible, and must not move the layer's mean.
+        average = torch.where(scored, utility, 0).sum() / scored.sum().clamp(min=1)
+        utility = torch.where(scored, utility, average)
+        self._no_signal[layer.network] += ~has_signal(utility) & scored.any()
+        eligible = scored & (self._steps[layer.network] - self._born[layer.name] >= self.maturity)
+        return Candidates(utility, eligible, self._left[layer.name])
+
+    def _loss_size(self, network: str) -> Tensor:
+        """Mean absolute loss of a sample."""
+        try:
+            batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))
+        except LookupError as error:
+            raise self._no_data(error) from error
+        return self._learner.sample_losses(batch)[network].abs().mean()
+
+    def _cost_is_due(self) -> bool:
+        """At every reset, but of those that are less than 1,000 gradient steps apart only at one in each thousand."""
+        step = max(self._steps.values())
+        due = self._measured is None or step // COST_EVERY > self._measured // COST_EVERY
+        self._measured = step if due else self._measured
+        return due
+
+    def _look_before(self) -> tuple[Any, Look | None]:
+        """The probe batch and what it shows; None where the learner has no data."""
+        try:
+            batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))
+        except LookupError:
+            return None, None
+        return batch, self._costs.before(batch)
+
+    def on_surgery(self, edit: Edit) -> None:
+        masks = edit.masks
+        self._scorer.clear(masks)
+        for layer in self._layers:
+            if layer.name in masks:
+                self._born[layer.name].masked_fill_(masks[layer.name], self._steps[layer.network])
+
+    # ------------------------------------------------------------------ log
+
+    def metrics(self) -> dict[str, float]:
+        """Of the resets since the last call what they were predicted to cost and did cost (see `CostMeter`), and
+        since the start, ``<name>/<network>/no_signal``: how many times a layer's utilities were all zero and ranked
+        nothing, and ``not_finite``: how many scorings had a nan or infinite utility and were passed over."""
+        values = {f"{self.name}/{key}": value for key, value in self._costs.read().items()}
+        for name in self._names:
+            silent = float(self._no_signal[name])
+            values[f"{self.name}/{name}/no_signal"] = silent
+            values[f"{self.name}/{name}/not_finite"] = float(self._not_finite[name])
+            if silent and self._criterion.needs_gradients and self.signal == "loss" and not self._told:
+                self._told = True
+                warnings.warn(
+                    f"{self.name}: the loss sends no gradient to a layer of {name}, so that nothing can be ranked and "
+                    "nothing is reset there; signal 'outputs' ranks by the change of the network's outputs instead",
+                    stacklevel=2,
+                )
+        return values
+
+
+def _memory(decay: float, score_every: int) -> float:
+    """Gradient steps after which what was seen weighs less than a millionth in the running mean."""
+    return max(score_every, math.log(FORGOTTEN) / math.log(decay)) if decay > 0 else score_every

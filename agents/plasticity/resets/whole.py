@@ -1,0 +1,280 @@
+"""Resets of whole layers and networks, and shrinking all weights: what needs no utility."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from agents.plasticity.checks import check
+from agents.plasticity.protocols import Edit, Learner, Switch, Update
+from agents.plasticity.resets.base import NetworkReset, check_steps
+from agents.plasticity.units import Affine, Network, Part
+
+
+class Scheduled(NetworkReset, ABC):
+    """A reset of whole layers that acts at every revealed task switch, or else at a period of gradient steps.
+
+    Args:
+        networks: names of the networks to keep plastic; None for all that the policy has.
+        period: gradient steps between resets; None: at every task switch, which the stream must reveal.
+    """
+
+    of_units = False
+
+    def __init__(self, networks: Sequence[str] | None, period: int | None) -> None:
+        super().__init__(networks)
+        if period is not None:
+            check_steps("period", period, 1)
+        self.period = period
+        self.uses_boundaries = period is None
+
+    def attach(self, learner: Learner) -> None:
+        super().attach(learner)
+        self._networks = [learner.networks[name] for name in self._names]
+        self._acted = learner.gradient_steps  # the step of the last reset
+        self._steps = learner.gradient_steps
+        self._switched = False
+
+    def on_task_switch(self, switch: Switch) -> None:
+        self._switched = self.period is None
+
+    def after_backward(self, update: Update) -> None:
+        self._steps = max(self._steps, update.step)
+
+    def after_step(self, update: Update) -> None:
+        if self.period == 1:
+            self._act_if_due()
+
+    def after_update(self) -> None:
+        self._act_if_due()
+
+    def _act_if_due(self) -> None:
+        steps = 0 if self.period is None else (self._steps // self.period - self._acted // self.period) * self.period
+        if self._switched or steps:
+            self._switched, self._acted = False, self._steps
+            self.act(steps)
+
+    @abstractmethod
+    def act(self, steps: int) -> None:
+        """Reset now; `steps` gradient steps have fallen due, 0 at a task switch."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            "seed": torch.tensor(self._seed),
+            "steps": torch.tensor([self._steps, self._acted, int(self._switched)]),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._seed = int(state["seed"])
+        self._steps, self._acted, switched = (int(number) for number in state["steps"])
+        self._switched = bool(switched)
+
+    def _fresh(self, network: Network, number: int, part: Part) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """The part's parameters, each with a new draw on the CPU."""
+        drawn = part.init.draw(part.module, self._generator(network.name, number, self._steps))
+        for key, fresh in zip(("weight", "bias"), drawn, strict=True):
+            parameter = getattr(part.module, key)
+            if isinstance(parameter, nn.Parameter) and fresh is not None:
+                yield parameter, fresh
+
+
+class _Redraw(Scheduled):
+    """Draws parts of the networks anew, in place, with fresh optimizer state and targets that follow at once."""
+
+    @abstractmethod
+    def _parts(self, network: Network) -> Iterator[tuple[int, Part]]:
+        """Number and part of everything that is drawn anew."""
+
+    @torch.no_grad()
+    def act(self, steps: int) -> None:
+        changed: dict[Tensor, None] = {}  # in order: sets of tensors have none
+        for network in self._networks:
+            for number, part in self._parts(network):
+                for parameter, fresh in self._fresh(network, number, part):
+                    parameter.copy_(fresh.to(parameter.device, non_blocking=True))
+                    changed[parameter] = None
+                if isinstance(part.module, nn.BatchNorm1d | nn.BatchNorm2d):
+                    part.module.reset_running_stats()
+            for tensor, value in self._constants(network):
+                tensor.fill_(value)
+                changed[tensor] = None
+        for optimizer in self._learner.optimizers:
+            for tensor in changed:
+                optimizer.state.pop(tensor, None)
+        for tensor, target in self._learner.targets.items():
+            if tensor in changed:
+                target.copy_(tensor)
+        layers = [layer for network in self._networks for layer in network.layers]
+        amounts = {
+            layer.name: torch.ones(layer.units, device=layer.producer.weight.device)
+            for layer in layers
+            if layer.producer.weight in changed
+        }
+        self._learner.announce(Edit(amounts), self)
+
+    def _constants(self, network: Network) -> tuple[tuple[Tensor, float], ...]:
+        """Tensors outside modules that go back to the value they began with."""
+        return ()
+
+
+class FullReset(_Redraw):
+    """Draw whole networks anew, with fresh optimizer state; target networks become copies (arXiv 2205.07802).
+
+    Args:
+        networks: names of the networks to draw anew; None for all that the policy has.
+        period: gradient steps between resets (published: 200,000 for SAC); None: at every task switch, which the stream
+            must reveal.
+    """
+
+    name = "full_reset"
+
+    def __init__(self, *, networks: Sequence[str] | None = None, period: int | None = None) -> None:
+        super().__init__(networks, period)
+
+    def _parts(self, network: Network) -> Iterator[tuple[int, Part]]:
+        yield from enumerate(network.parts)
+
+    def _constants(self, network: Network) -> tuple[tuple[Tensor, float], ...]:
+        return network.constants
+
+
+class HeadReset(_Redraw):
+    """Draw the last layers of networks anew, with fresh optimizer state; targets become copies (arXiv 2205.07802).
+
+    Args:
+        networks: names of the networks whose heads are drawn anew; None for all that the policy has an output layer of.
+        layers: how many, counted from the output layer.
+        period: gradient steps between resets; None: at every task switch, which the stream must reveal.
+    """
+
+    name = "head_reset"
+
+    def __init__(self, *, networks: Sequence[str] | None = None, layers: int = 1, period: int | None = None) -> None:
+        super().__init__(networks, period)
+        check("layers", layers, isinstance(layers, int) and layers >= 1, "a whole number of layers of at least 1")
+        self.layers = layers
+
+    def attach(self, learner: Learner) -> None:
+        super().attach(learner)
+        headless = [n.name for n in self._networks if all(part.height for part in n.parts)]
+        if self.networks is None:
+            self._networks = [network for network in self._networks if network.name not in headless]
+        elif headless:
+            raise ValueError(
+                f"{self.name}: networks names {headless[0]!r}, which has no output layer of its own; leave it out"
+            )
+
+    def _parts(self, network: Network) -> Iterator[tuple[int, Part]]:
+        return ((number, part) for number, part in enumerate(network.parts) if part.height < self.layers)
+
+
+class ShrinkAndPerturb(Scheduled):
+    """Shrink all weights and add fresh ones, or pull them to where they began (arXiv 1910.08475).
+
+    Modes: ``soft`` makes a tiny step of theta <- shrink * theta + perturb * fresh at every gradient step, fresh being
+    Gaussian with the mean and variance of each tensor's init; ``boundary`` makes one large step at every revealed task
+    switch, with weights drawn as the layers were; ``to_init`` is theta <- shrink * theta + (1 - shrink) * theta_0 at
+    every gradient step. The steps of a period are made at once: the shrinking multiplied up, the noise with the
+    variance of its sum. Optimizer moments and target networks are left alone.
+
+    Args:
+        networks: names of the networks to keep plastic; None for all that the policy has.
+        mode: ``soft``, ``boundary`` or ``to_init``.
+        shrink: factor on the weights; None for 1 - 1e-6, in ``boundary`` mode 0.5.
+        perturb: factor on the fresh weights; None for 1e-6, in ``boundary`` mode 0.5; not in ``to_init`` mode.
+        period: gradient steps between changes; None for 1,000, or the published 1 with ``paper``; not in ``boundary``
+            mode.
+        paper: the published period.
+    """
+
+    name = "shrink_and_perturb"
+
+    def __init__(
+        self,
+        *,
+        networks: Sequence[str] | None = None,
+        mode: Literal["soft", "boundary", "to_init"] = "soft",
+        shrink: float | None = None,
+        perturb: float | None = None,
+        period: int | None = None,
+        paper: bool = False,
+    ) -> None:
+        check("mode", mode, mode in ("soft", "boundary", "to_init"), "soft, boundary or to_init")
+        for key, value in (("shrink", shrink), ("perturb", perturb)):
+            check(key, value, value is None or 0 <= value <= 1, "a factor between 0 and 1")
+        if mode == "boundary" and period is not None:
+            raise ValueError(f"period is {period}, but mode 'boundary' acts at task switches; leave period out")
+        if mode == "to_init" and perturb is not None:
+            raise ValueError(f"perturb is {perturb}, but mode 'to_init' adds nothing fresh; leave perturb out")
+        soft = mode != "boundary"
+        super().__init__(networks, ((1 if paper else 1000) if period is None else period) if soft else None)
+        self.mode, self.paper = mode, paper
+        self.shrink = (1 - 1e-6 if soft else 0.5) if shrink is None else shrink
+        self.perturb = None if mode == "to_init" else (1e-6 if soft else 0.5) if perturb is None else perturb
+
+    def attach(self, learner: Learner) -> None:
+        super().attach(learner)
+        self._anchors: dict[str, Tensor] = {}
+        if self.mode == "to_init":
+            for network in self._networks:
+                for number, parameter in enumerate(network.parameters):
+                    self._anchors[f"anchor/{network.name}/{number}"] = parameter.detach().clone()
+
+    @torch.no_grad()
+    def act(self, steps: int) -> None:
+        for network in self._networks:
+            if self.mode == "to_init":
+                for number, parameter in enumerate(network.parameters):
+                    parameter.lerp_(self._anchors[f"anchor/{network.name}/{number}"], 1 - self.shrink**steps)
+                continue
+            for number, part in enumerate(network.parts):
+                noise = self._generator("noise", network.name, number, self._steps)
+                for parameter, fresh in self._fresh(network, number, part):
+                    added = fresh if self.mode == "boundary" else self._summed(fresh, part, steps, noise)
+                    parameter.mul_(self.shrink ** max(steps, 1))
+                    parameter.add_(added.to(parameter.device, non_blocking=True), alpha=self.perturb or 0.0)
+
+    def _summed(self, fresh: Tensor, part: Part, steps: int, generator: torch.Generator) -> Tensor:
+        """The sum over j < steps of shrink^j times a draw each, of the mean and variance of `fresh`."""
+        if part.init == Affine():  # constants; all else is drawn around zero
+            return fresh * _geometric(self.shrink, steps)
+        noise = torch.randn(fresh.shape, generator=generator, dtype=fresh.dtype)
+        return noise * fresh.square().mean().sqrt() * math.sqrt(_geometric(self.shrink**2, steps))
+
+    def on_surgery(self, edit: Edit) -> None:
+        """New units are pulled to where they began, not to where those before them did."""
+        if self.mode != "to_init":
+            return
+        masks = edit.masks
+        for network in self._networks:
+            anchors: dict[Tensor, Tensor] = {
+                parameter: self._anchors[f"anchor/{network.name}/{number}"]
+                for number, parameter in enumerate(network.parameters)
+            }
+            for layer in network.layers:
+                if layer.name in masks:
+                    mask = masks[layer.name]
+                    for parameter in (layer.producer.weight, layer.producer.bias):
+                        if parameter is not None:
+                            rows = mask.view(-1, *[1] * (parameter.dim() - 1))
+                            anchors[parameter].copy_(torch.where(rows, parameter.detach(), anchors[parameter]))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {**super().state_dict(), **{key: anchor.clone() for key, anchor in self._anchors.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        if other := self.state_dict().keys() ^ state.keys():
+            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
+        super().load_state_dict(state)
+        for key, anchor in self._anchors.items():
+            anchor.copy_(state[key])
+
+
+def _geometric(ratio: float, terms: int) -> float:
+    """1 + ratio + ... + ratio^(terms-1)."""
+    return float(terms) if ratio == 1 else (1 - ratio**terms) / (1 - ratio)

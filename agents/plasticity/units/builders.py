@@ -1,0 +1,218 @@
+"""Unit graphs of sequences of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
+from agents.plasticity.units.inits import Affine, Init, TorchDefault
+
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign)
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d)  # the units behind them are those before them
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A producer with what follows it up to the next one."""
+
+    producer: Producer
+    tap: nn.Module | None = None  # None until its activation has been met
+    flattened: bool = False
+    norms: tuple[nn.Module, ...] = ()
+    exact: bool = True
+
+
+def chain(
+    name: str,
+    modules: Iterable[nn.Module],
+    heads: Sequence[tuple[Producer, int]],
+    init: Init,
+    *,
+    first: int = 0,
+    constants: tuple[tuple[Tensor, float], ...] = (),
+    network: str | None = None,
+    alone: bool = False,
+) -> list[UnitLayer]:
+    """The hidden layers of a sequence of modules.
+
+    Each Linear or Conv2d is followed by an activation; a normalisation may stand before or behind that, pooling behind
+    it, and a Flatten after the last convolution. Nested `nn.Sequential` are looked into.
+
+    Args:
+        name: the layers' names are this and their depth, such as ``actor.0``.
+        modules: the hidden modules in execution order, without the output layer.
+        heads: (module, offset) of everything that reads the last layer, from that column on.
+        init: how the modules were initialised.
+        first: number of the first layer in the names.
+        constants: of the last layer (see `UnitLayer`).
+        network: the network's name, where it is not `name`.
+        alone: the heads read the last layer and nothing else, so that it may be a flattened convolution.
+
+    Raises:
+        ValueError: a module, or the way it is connected, is not understood; the message names it.
+    """
+    stages = _stages(name, flat(modules))
+    layers = []
+    for depth, stage in enumerate(stages):
+        last = depth == len(stages) - 1
+        title = f"{name}.{first + depth}"
+        if stage.tap is None:
+            raise ValueError(f"{name}: no activation follows {stage.producer}; end the hidden layers with one")
+        readers = heads if last else [(stages[depth + 1].producer, 0)]
+        only = alone or not last
+        layers.append(
+            UnitLayer(
+                name=title,
+                network=network or name,
+                producer=stage.producer,
+                tap=stage.tap,
+                consumers=tuple(_consumer(title, stage, reader, start, alone=only) for reader, start in readers),
+                init=init,
+                constants=(*_norm_constants(stage.norms), *(constants if last else ())),
+                exact=stage.exact,
+            )
+        )
+    return layers
+
+
+def parts_of(modules: Iterable[nn.Module], init: Init, *, above: int) -> list[Part]:
+    """The parts of a sequence of modules, of which `above` layers follow the last one.
+
+    A normalisation has the height of the producer that it follows.
+    """
+    found = [module for module in flat(modules) if isinstance(module, (nn.Linear, nn.Conv2d, *NORMS))]
+    height = above + sum(isinstance(module, nn.Linear | nn.Conv2d) for module in found)
+    parts = []
+    for module in found:
+        producer = isinstance(module, nn.Linear | nn.Conv2d)
+        height -= producer
+        if next(module.parameters(recurse=False), None) is not None:
+            parts.append(Part(module, init if producer else Affine(), height))
+    return parts
+
+
+def sequential(model: nn.Module, name: str = "net", init: Init | None = None) -> Network:
+    """The unit graph of a tree of `nn.Sequential` whose last Linear or Conv2d is the output layer.
+
+    Args:
+        model: such as ``nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))``.
+        name: the network's name.
+        init: how its layers were initialised; None for PyTorch's default.
+
+    Raises:
+        ValueError: a module, or the way it is connected, is not understood; the message names it.
+    """
+    init = TorchDefault() if init is None else init
+    modules = list(flat([model]))
+    producers = [i for i, module in enumerate(modules) if isinstance(module, nn.Linear | nn.Conv2d)]
+    if not producers:
+        raise ValueError(f"{name}: {model} has no Linear or Conv2d layer; give a model with hidden layers")
+    output = producers[-1]
+    for module in modules[output + 1 :]:
+        if not isinstance(module, (*ACTIVATIONS, *PASSING, nn.Softmax, nn.LogSoftmax, nn.Flatten, nn.Unflatten)):
+            raise ValueError(f"{name}: {module} is not understood behind the output layer {modules[output]}")
+    layers = chain(name, modules[:output], [(_producer(modules[output]), 0)], init, alone=True)
+    return Network(name, tuple(layers), tuple(parts_of(modules, init, above=0)))
+
+
+def flat(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """The modules in execution order, with what stands in nested `nn.Sequential` in their place."""
+    for module in modules:
+        if type(module) is nn.Sequential:
+            yield from flat(module)
+        else:
+            yield module
+
+
+def _producer(module: nn.Module) -> Producer:
+    assert isinstance(module, nn.Linear | nn.Conv2d)
+    return module
+
+
+def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
+    """Producers with their activations; refuses what it does not know rather than treat half of it."""
+    stages: list[_Stage] = []
+    met: set[nn.Module] = set()
+    for module in modules:
+        if module in met:
+            raise ValueError(f"{name}: {module} stands in two places; give each place a module of its own")
+        met.add(module)
+        stage = stages[-1] if stages else None
+        begun = stage is not None and stage.tap is None
+        if isinstance(module, nn.Linear | nn.Conv2d) and not begun:
+            if isinstance(module, nn.Conv2d) and module.groups != 1:
+                raise ValueError(f"{name}: the grouped convolution {module} is not understood; use groups=1")
+            stages.append(_Stage(module))
+        elif isinstance(module, nn.Flatten | nn.LayerNorm) and stage is None:
+            continue  # it flattens or normalises the observation
+        elif type(module) in PASSING:
+            continue
+        elif stage is None:
+            raise _not_understood(name, module)
+        elif isinstance(module, NORMS) and not stage.flattened and _normalizes(stage, module):
+            mixes = isinstance(module, nn.LayerNorm | nn.GroupNorm)
+            tap = None if begun else module
+            stages[-1] = replace(stage, norms=(*stage.norms, module), exact=stage.exact and not mixes, tap=tap)
+        elif (isinstance(module, ACTIVATIONS) and begun) or (
+            isinstance(module, POOLINGS) and not begun and not stage.flattened
+        ):
+            stages[-1] = replace(stage, tap=module)
+        elif isinstance(module, nn.Flatten) and not begun and module.start_dim == 1 and module.end_dim == -1:
+            stages[-1] = replace(stage, flattened=True)
+        else:
+            raise _not_understood(name, module)
+    return stages
+
+
+def _not_understood(name: str, module: nn.Module) -> ValueError:
+    return ValueError(
+        f"{name}: {module} is not understood at this place; resets know Linear or Conv2d layers, each followed by one "
+        f"of {', '.join(kind.__name__ for kind in ACTIVATIONS)}, with a normalisation before or behind it"
+    )
+
+
+def _normalizes(stage: _Stage, norm: nn.Module) -> bool:
+    """Whether the norm's parameters have one row per unit of the stage."""
+    units = len(stage.producer.weight)
+    if isinstance(norm, nn.LayerNorm):
+        # Over (units,), or over all of (channels, height, width): shapes that begin with the units.
+        wanted = 1 if isinstance(stage.producer, nn.Linear) else 3
+        return len(norm.normalized_shape) == wanted and norm.normalized_shape[0] == units
+    if isinstance(norm, nn.GroupNorm):
+        return norm.num_channels == units
+    return isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.num_features == units
+
+
+def _norm_constants(norms: Iterable[nn.Module]) -> Iterator[tuple[Tensor, float]]:
+    """What a normalisation holds of each unit, and the value it starts from."""
+    for norm in norms:
+        for key, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            tensor = getattr(norm, key, None)
+            if tensor is not None:
+                yield tensor, value
+
+
+def _consumer(name: str, stage: _Stage, reader: Producer, start: int, *, alone: bool) -> Consumer:
+    """How `reader` sees the units; `alone`: they are all that it sees."""
+    units, inputs = len(stage.producer.weight), reader.weight.shape[1]
+    if isinstance(reader, nn.Conv2d) and reader.groups != 1:
+        raise ValueError(f"{name}: the grouped convolution {reader} is not understood; use groups=1")
+    map_in = isinstance(stage.producer, nn.Conv2d) and not stage.flattened
+    if map_in != isinstance(reader, nn.Conv2d):
+        raise ValueError(
+            f"{name}: {reader} cannot read {stage.producer} as it is; put a Flatten between a convolution and a linear "
+            "layer, and none between two convolutions"
+        )
+    block = 1
+    if stage.flattened and isinstance(stage.producer, nn.Conv2d):
+        if not alone or inputs % units:
+            raise ValueError(f"{name}: {reader} must read the flattened convolution and nothing else")
+        block = inputs // units
+    if start + units * block > inputs or (alone and units * block != inputs):
+        raise ValueError(f"{name}: {reader} has {inputs} inputs and cannot read {units} units from column {start} on")
+    return Consumer(reader.weight, reader.bias, start, block)

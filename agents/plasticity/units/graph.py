@@ -1,0 +1,152 @@
+"""Hidden layers as resets see them: what enters their units, what leaves them, and what else belongs to them.
+
+A unit is an output feature of a linear layer or an output channel of a convolution. What leaves it is every weight
+that multiplies its activation: after a flattened convolution that is a block of columns (PyTorch flattens channel by
+channel, so channel c owns the columns c*P to (c+1)*P - 1, P being the positions of the map); after a concatenation the
+columns begin at an offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from agents.plasticity.units.inits import Init
+
+Producer = nn.Linear | nn.Conv2d
+
+
+@dataclass(frozen=True, eq=False)
+class Consumer:
+    """A weight that reads a layer's units: unit i feeds the `block` columns from ``start + i * block`` on (axis 1)."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+    start: int = 0
+    block: int = 1
+
+    def columns(self, units: Tensor) -> tuple[Tensor, Tensor]:
+        """The slice of the weight that the units feed, and `units` (one value each) spread over it, broadcastable."""
+        spread = units.repeat_interleave(self.block)
+        piece = self.weight[:, self.start : self.start + len(spread)]
+        return piece, spread.view(1, -1, *[1] * (piece.dim() - 2))
+
+    def outgoing(self, units: int) -> Tensor:
+        """What leaves each unit, (units, weights, block): `block` is 1, or the positions of a flattened map."""
+        piece = self.weight[:, self.start : self.start + units * self.block]
+        split = piece.reshape(len(piece), units, self.block, -1)
+        return split.permute(1, 0, 3, 2).flatten(1, 2)
+
+    def absorb(self, amounts: Tensor, means: Tensor) -> None:
+        """Add what units lose on average to the bias, so that it stays when their columns shrink.
+
+        Exact for linear layers and for convolutions without padding; a consumer without a bias absorbs nothing.
+
+        Args:
+            amounts: (units,), the share of each unit's outgoing weights that is lost.
+            means: mean activation of each unit, (units,), or at each of its `block` positions, (units, block).
+        """
+        if self.bias is not None:
+            piece, columns = self.columns(amounts)
+            spread = means.repeat_interleave(self.block) if means.dim() == 1 else means.flatten()
+            lost = torch.where(columns.flatten() > 0, columns.flatten() * spread, 0).view_as(columns)
+            self.bias.add_((piece * lost).flatten(1).sum(1))
+
+
+@dataclass(frozen=True, eq=False)
+class UnitLayer:
+    """One hidden layer that can be reset.
+
+    Attributes:
+        name: the network's name and the depth in it, such as ``actor.0``.
+        network: the network's name.
+        producer: the module whose rows are the units' incoming weights.
+        tap: the module whose output the consumers see: the activation, or a normalisation or pooling behind it.
+        consumers: every weight that reads the units.
+        init: how the producer was initialised.
+        constants: (tensor, value): tensors with one row per unit that start from a constant (a normalisation's
+            parameters and statistics, gSDE's ``log_std``).
+        exact: a unit whose activation is zero everywhere can be replaced without changing what the network computes;
+            false where a normalisation lets each unit change the others' activations.
+
+    Raises:
+        ValueError: nothing reads the units, or a consumer or a constant has no room for them.
+    """
+
+    name: str
+    network: str
+    producer: Producer
+    tap: nn.Module
+    consumers: tuple[Consumer, ...]
+    init: Init
+    constants: tuple[tuple[Tensor, float], ...] = ()
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.consumers:
+            raise ValueError(f"{self.name}: nothing reads the units of {self.producer}; give the consumers' weights")
+        for consumer in self.consumers:
+            inputs = consumer.weight.shape[1]
+            if consumer.start < 0 or consumer.start + self.units * consumer.block > inputs:
+                raise ValueError(
+                    f"{self.name}: a consumer with {inputs} inputs cannot read {self.units} units of {consumer.block} "
+                    f"columns each from column {consumer.start} on; correct its start or block"
+                )
+        if any(len(tensor) != self.units for tensor, _ in self.constants):
+            raise ValueError(f"{self.name}: a constant has not {self.units} rows; give tensors with a row per unit")
+
+    @property
+    def units(self) -> int:
+        """How many units the layer has."""
+        return len(self.producer.weight)
+
+    @property
+    def positions(self) -> int:
+        """How many columns of a consumer each unit feeds: more than 1 where a flattened convolution is read."""
+        return self.consumers[0].block
+
+    def outgoing(self) -> Tensor:
+        """What leaves each unit to all consumers, (units, weights, positions)."""
+        return torch.cat([consumer.outgoing(self.units) for consumer in self.consumers], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A module with parameters of its own, for resets of whole layers.
+
+    Attributes:
+        module: whose weight and bias are drawn again.
+        init: how.
+        height: layers that follow it in its network, 0 for an output layer.
+    """
+
+    module: nn.Module
+    init: Init
+    height: int
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A part of a policy: its hidden layers, first to last, and all that is trained in it.
+
+    Attributes:
+        name: short, such as ``actor``.
+        layers: the hidden layers whose units can be reset.
+        parts: every module with parameters, output layers included.
+        constants: (tensor, value): parameters outside modules that start from a constant (``log_std``).
+        fixed: hidden layers whose units cannot be reset -> why.
+    """
+
+    name: str
+    layers: tuple[UnitLayer, ...]
+    parts: tuple[Part, ...]
+    constants: tuple[tuple[Tensor, float], ...] = ()
+    fixed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> tuple[nn.Parameter, ...]:
+        """Weights and biases of all parts."""
+        return tuple(parameter for part in self.parts for parameter in part.module.parameters(recurse=False))

@@ -1,0 +1,60 @@
+"""The unit graphs of Stable-Baselines3's policies: which layers can be reset, and who reads their units."""
+
+from __future__ import annotations
+
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.sac.policies import SACPolicy
+from torch import Tensor, nn
+
+from agents.plasticity.units import Network
+from agents.sb3_units.off_policy import dqn_networks, sac_networks
+from agents.sb3_units.on_policy import actor_critic_networks
+
+__all__ = ["policy_networks", "policy_targets"]
+
+
+def policy_networks(policy: BasePolicy) -> dict[str, Network]:
+    """The networks of a policy, with hidden units or without.
+
+    Returns:
+        Short name -> network, in this order where they are there:
+
+        - PPO: ``actor``, ``critic``, and ``features`` where both share a features extractor. An extractor of its own
+          counts to its network: its layers come first there.
+        - DQN: ``critic``, the features extractor's layers first.
+        - SAC: ``actor``; ``critic``, whose layers are ``critic.0`` ... for its features extractor and
+          ``critic.qf0.0``, ``critic.qf1.0`` ... for each Q-function; and ``features`` where they share an extractor.
+
+    Raises:
+        ValueError: a module is not understood; the message names it.
+    """
+    if isinstance(policy, ActorCriticPolicy):
+        networks = actor_critic_networks(policy)
+    elif isinstance(policy, DQNPolicy):
+        networks = dqn_networks(policy)
+    elif isinstance(policy, SACPolicy):
+        networks = sac_networks(policy)
+    else:
+        raise ValueError(
+            f"the policy {type(policy).__name__} is not understood; resets know SB3's ActorCriticPolicy (PPO), "
+            f"DQNPolicy and SACPolicy"
+        )
+    return {network.name: network for network in networks if network.parts}
+
+
+def policy_targets(policy: BasePolicy) -> dict[Tensor, Tensor]:
+    """Parameter -> the parameter at the same place in the target network; empty for a policy without one.
+
+    With a shared features extractor SAC's target critic follows it with a copy of its own.
+    """
+    online: nn.Module
+    target: nn.Module
+    if isinstance(policy, DQNPolicy):
+        online, target = policy.q_net, policy.q_net_target
+    elif isinstance(policy, SACPolicy):
+        online, target = policy.critic, policy.critic_target
+    else:
+        return {}
+    followers = dict(target.named_parameters())
+    return {parameter: followers[path] for path, parameter in online.named_parameters()}

@@ -1,0 +1,196 @@
+"""Unit graphs of features extractors, and what the graphs of all policies share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim
+from stable_baselines3.common.torch_layers import (
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
+from torch import Tensor, nn
+
+from agents.networks import ImpalaCNN, ImpalaSequence, MinAtarCNN
+from agents.plasticity.units import Init, Network, Part, Producer, UnitLayer, chain
+from agents.plasticity.units.builders import parts_of
+
+Heads = Sequence[tuple[Producer, int]]
+Constants = tuple[tuple[Tensor, float], ...]
+
+KNOWN = (FlattenExtractor, NatureCNN, MinAtarCNN, ImpalaCNN, CombinedExtractor)
+TRUNK = "the skip connections behind it carry its channels on, past the weights that read them"
+ADDED = "its channels are added to those of a skip connection, so that no weight reads them alone"
+
+
+@dataclass
+class Graph:
+    """What is known of a network so far: hidden layers, modules with parameters, and what cannot be reset and why."""
+
+    layers: list[UnitLayer] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    fixed: dict[str, str] = field(default_factory=dict)
+
+    def network(self, name: str, constants: Constants = ()) -> Network:
+        """The finished network."""
+        return Network(name, tuple(self.layers), tuple(self.parts), constants, self.fixed)
+
+
+def extractor_graph(
+    network: str, extractor: nn.Module, heads: Heads, init: Init, *, above: int, constants: Constants = ()
+) -> Graph:
+    """The graph of a features extractor; its layers are ``<network>.0`` ...
+
+    Args:
+        network: the name of the network that it belongs to.
+        extractor: one of `KNOWN`, by its exact type: a subclass may do anything in its forward.
+        heads: (module, column) of everything that reads the features, from that column on.
+        init: how its layers were initialised.
+        above: how many layers follow it in its network.
+        constants: tensors with one row per feature that start from a constant (gSDE's ``log_std``).
+
+    Raises:
+        ValueError: the extractor is not understood; the message names it.
+    """
+    if type(extractor) is FlattenExtractor:
+        return Graph()
+    if type(extractor) is NatureCNN or type(extractor) is MinAtarCNN:
+        modules = [extractor.cnn, extractor.linear]
+        layers = chain(network, modules, heads, init, constants=constants)
+        return Graph(layers, parts_of(modules, init, above=above))
+    if type(extractor) is ImpalaCNN:
+        return _impala(network, extractor, heads, init, above, constants)
+    if type(extractor) is CombinedExtractor:
+        return _combined(network, extractor, heads, init, above, constants)
+    raise ValueError(
+        f"{network}: the features extractor {type(extractor).__name__} is not understood; "
+        f"resets know {', '.join(kind.__name__ for kind in KNOWN)}"
+    )
+
+
+def _combined(
+    network: str, extractor: CombinedExtractor, heads: Heads, init: Init, above: int, constants: Constants
+) -> Graph:
+    """Each key's features follow those of the keys before it."""
+    graph, offset = Graph(), 0
+    for key, piece in extractor.extractors.items():
+        if type(piece) is NatureCNN:
+            if constants:
+                raise ValueError(
+                    f"{network}: gSDE on a CombinedExtractor is not understood; give the actor a hidden layer"
+                )
+            shifted = [(reader, start + offset) for reader, start in heads]
+            modules = [piece.cnn, piece.linear]
+            graph.layers += chain(network, modules, shifted, init, first=len(graph.layers))
+            graph.parts += parts_of(modules, init, above=above)
+            offset += piece.features_dim
+        elif type(piece) is nn.Flatten:
+            offset += get_flattened_obs_dim(cast(spaces.Dict, extractor._observation_space)[key])
+        else:
+            raise ValueError(f"{network}: {_title(piece)} in the CombinedExtractor is not understood")
+    return graph
+
+
+def _impala(network: str, extractor: ImpalaCNN, heads: Heads, init: Init, above: int, constants: Constants) -> Graph:
+    """Inner convolutions are read by their block's second one alone; all others end in a trunk of skip connections."""
+    graph = Graph()
+    modules: list[nn.Module] = []
+    for number, sequence in extractor.sequences.named_children():
+        assert isinstance(sequence, ImpalaSequence)
+        graph.fixed[f"{number}.conv"] = TRUNK
+        modules.append(sequence.conv)
+        for name, block in (("block1", sequence.block1), ("block2", sequence.block2)):
+            first = len(graph.layers)
+            graph.layers += chain(network, [block.inner], [(block.outer, 0)], init, first=first, alone=True)
+            graph.fixed[f"{number}.{name}.outer"] = ADDED
+            modules += [block.inner, block.outer]
+    graph.layers += chain(network, [extractor.linear], heads, init, first=len(graph.layers), constants=constants)
+    graph.parts += parts_of([*modules, extractor.linear], init, above=above)
+    return graph
+
+
+def add_mlp(
+    graph: Graph,
+    network: str,
+    hidden: Sequence[nn.Module],
+    outputs: Sequence[tuple[nn.Linear, Init]],
+    init: Init,
+    *,
+    constants: Constants = (),
+) -> None:
+    """Put hidden layers and the output layers that read the last of them behind what the graph has.
+
+    Args:
+        graph: is added to.
+        network: the name of the network that they belong to.
+        hidden: modules in execution order.
+        outputs: output layers and how each was initialised.
+        init: how the hidden layers were initialised.
+        constants: of the last hidden layer.
+    """
+    heads = [(layer, 0) for layer, _ in outputs]
+    graph.layers += chain(network, hidden, heads, init, first=len(graph.layers), constants=constants)
+    graph.parts += parts_of(hidden, init, above=1)
+    graph.parts += [Part(layer, drawn, 0) for layer, drawn in outputs]
+
+
+def depth(hidden: Sequence[nn.Module]) -> int:
+    """How many layers the hidden modules have."""
+    return sum(isinstance(module, nn.Linear) for module in hidden)
+
+
+def first_linear(network: str, hidden: Sequence[nn.Module], otherwise: Sequence[nn.Linear]) -> list[nn.Linear]:
+    """Who reads what comes into hidden modules: the first of them, or `otherwise` where there are none.
+
+    Raises:
+        ValueError: the first module is no Linear layer.
+    """
+    if not hidden:
+        return list(otherwise)
+    if type(hidden[0]) is not nn.Linear:
+        raise ValueError(f"{network}: {_title(hidden[0])} is not understood at this place; give a Linear layer")
+    return [hidden[0]]
+
+
+def output_layer(network: str, module: nn.Module) -> nn.Linear:
+    """The module, which must be a Linear layer.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if type(module) is not nn.Linear:
+        raise ValueError(f"{network}: the output layer {_title(module)} is not understood; resets know a Linear one")
+    return module
+
+
+def of_type(network: str, module: nn.Module, known: type[nn.Module]) -> None:
+    """Refuse a module that is not of exactly this type: a subclass may do anything in its forward.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    if type(module) is not known:
+        raise ValueError(f"{network}: {type(module).__name__} is not understood; resets know SB3's {known.__name__}")
+
+
+def computes_as(policy: nn.Module, known: type[nn.Module], methods: Sequence[str]) -> None:
+    """Refuse a policy whose class computes anything in its own way; it may choose its modules.
+
+    Raises:
+        ValueError: it overrides one of the methods.
+    """
+    for method in methods:
+        if getattr(type(policy), method) is not getattr(known, method):
+            raise ValueError(
+                f"the policy {type(policy).__name__} is not understood: it has a {method} of its own; "
+                f"resets know what SB3's {known.__name__} computes"
+            )
+
+
+def _title(module: nn.Module) -> str:
+    """The module in one line: with its arguments, or its type where it holds others."""
+    return type(module).__name__ if next(module.children(), None) is not None else str(module)

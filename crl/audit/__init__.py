@@ -1,0 +1,85 @@
+"""`crl audit`: what replacing each unit of a trained agent costs, and which criterion knows it beforehand.
+
+What can be refused without a class or a device is refused here, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from crl.config import ConfigError, PPOConfig, load
+
+SAMPLES = 1024
+FEWEST = 2  # PPO divides advantages by their standard deviation
+MAX_SEED = 2**31 - 1
+
+
+def audit(folder: Path, task: str | None = None, samples: int | None = None, seed: int | None = None) -> int:
+    """Audit the newest checkpoint of a run, print what was found, and write it to the folder ``audit`` in the run's.
+
+    Nothing else in the run's folder is touched.
+
+    Args:
+        folder: of the run.
+        task: that is played for the transitions on which all is measured; None for the one the run ended in.
+        samples: transitions; None for 1,024, or a whole rollout where that has fewer.
+        seed: of games, actions and the sample; None for the run's.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        ConfigError: something does not fit; nothing has been written.
+    """
+    checkpoint = newest_checkpoint(folder)
+    config = load(folder / "config.yaml")
+    samples = _sample_size(config.agent, samples)
+    seed = config.seed if seed is None else seed
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"--seed {seed} is out of range; give a whole number from 0 to {MAX_SEED}")
+    _check_writable(folder / "audit")
+    from crl.audit.measuring import audit_checkpoint
+
+    return audit_checkpoint(folder, checkpoint, config, task, samples, seed)
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The checkpoint of a run's folder with the most steps.
+
+    Raises:
+        ConfigError: the folder is not there, is no run's, or has no checkpoint.
+    """
+    given = repr(str(folder))
+    if not folder.is_dir():
+        problem = "is no folder" if folder.exists() else "does not exist"
+        raise ConfigError(f"the run folder {given} {problem}; give one that crl train has made")
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"{given} is no run folder: it has no config.yaml; give one that crl train has made")
+    # A checkpoint appears whole or not at all; one that is being written has another name.
+    found = [path for path in (folder / "checkpoints").glob("*") if path.name.isdecimal() and path.is_dir()]
+    if not found:
+        raise ConfigError(
+            f"the run folder {given} has no checkpoint: the run has failed or has not ended; give one that has ended"
+        )
+    return max(found, key=lambda path: int(path.name))
+
+
+def _sample_size(agent: PPOConfig, samples: int | None) -> int:
+    rollout = agent.n_envs * agent.n_steps
+    if samples is None:
+        return min(SAMPLES, rollout)
+    if not FEWEST <= samples <= rollout:
+        raise ConfigError(
+            f"--samples {samples} is not possible: one rollout of agent.n_envs x agent.n_steps = "
+            f"{agent.n_envs} x {agent.n_steps} has {rollout} transitions; give {FEWEST} to {rollout}"
+        )
+    return samples
+
+
+def _check_writable(home: Path) -> None:
+    nearest = home if home.exists() else home.parent
+    if not nearest.is_dir():
+        raise ConfigError(f"{str(home)!r} is a file, where the results would go; move it away")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"{str(nearest)!r} cannot be written, where the results would go; change its permissions")

@@ -1,0 +1,21 @@
+"""GXD resets in a training loop of one's own: the target function changes every 500 steps."""
+
+import torch
+from torch import nn
+
+from agents.plasticity import GXD, PlasticOptimizer
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+resets = [GXD(rate=1e-3, period=100, maturity=100)]
+optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters(), lr=1e-3), model, resets)
+
+for step in range(2000):
+    if step % 500 == 0:
+        world = torch.randn(8, 1)
+    x = torch.randn(64, 8)
+    with optimizer.forward():
+        loss = (model(x) - (x @ world / 8**0.5).sin()).square().mean()
+    optimizer.step(loss)
+
+print(f"loss {loss.item():.3f}, units reset {optimizer.units_reset()}")

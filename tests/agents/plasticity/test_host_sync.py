@@ -1,0 +1,247 @@
+"""Nothing on the hot path waits for the device: METHODS 15.24."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from small_loop import ACTING, Regression
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from agents.plasticity import GXD, Intervention, ShrinkAndPerturb, Switch, UnitReset
+from agents.plasticity.registry import CRITERIA, SELECTIONS
+
+METHODS = ("item", "tolist", "nonzero", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__")
+HOOKS = ("penalty", "after_backward", "after_step", "after_update", "on_task_switch", "on_surgery")
+
+
+class HostWaitError(RuntimeError):
+    """A tensor's value was asked for on the host."""
+
+
+class Watched(TorchDispatchMode):
+    """Refuses operations that wait for a GPU, whoever calls them: reading a value, and shapes that depend on one."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "unique_dim")
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        masks = name in ("index", "index_put", "index_put_") and any(
+            isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if (
+            name in self.WAITING
+            or masks
+            or (name == "repeat_interleave" and isinstance(args[0], Tensor) and not kwargs)
+        ):
+            raise HostWaitError(name)
+        return function(*args, **(kwargs or {}))
+
+
+def refuse(*arguments: object, **keywords: object) -> None:
+    raise HostWaitError
+
+
+@contextmanager
+def watched(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Early exits are off, and whoever asks for a value is refused."""
+    with patch.context() as here, Watched():
+        for name, module in list(sys.modules.items()):
+            if name.startswith("agents.plasticity") and hasattr(module, "may_branch"):
+                here.setattr(module, "may_branch", lambda device: False)
+        for method in METHODS:
+            here.setattr(Tensor, method, refuse)
+        yield
+
+
+def guard(intervention: Intervention, around: Callable[[], Any]) -> None:
+    """Every hook of the intervention runs inside `around`."""
+
+    def guarded(hook: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: object) -> Any:
+            with around():
+                return hook(*arguments)
+
+        return call
+
+    for name in HOOKS:
+        setattr(intervention, name, guarded(getattr(intervention, name)))
+
+
+# ---------------------------------------------------------------------------------------------------- what is tried
+
+
+def reset_of(criterion: str, **arguments: Any) -> Callable[[], Intervention]:
+    settings = {"selection": {"name": "percentage", "share": 0.2}, "period": 2, "maturity": 1, "score_every": 1}
+    return lambda: UnitReset(criterion=criterion, **{**settings, **arguments})
+
+
+SELECTED = {
+    "rate": {"rate": 0.1}, "threshold": {"tau": 0.9, "cap": 0.4}, "percentage": {"share": 0.3},
+    "budget": {"share": 0.3}, "calibrated": {"rate": 0.5},
+}  # fmt: skip
+SURGERIES: list[dict[str, Any]] = [
+    {"outgoing": "zero", "compensate": True},
+    {"outgoing": "small_random"},
+    {"outgoing": "small_random", "compensate": True, "targets": "sync"},
+    {"outgoing": "zero", "compensate": True, "targets": "sync"},
+    {"outgoing": "keep"},
+    {"biases": "keep", "moments": "keep"},
+]
+TRIED: dict[str, Callable[[], Intervention]] = {
+    **{f"criterion {name}": reset_of(name) for name in CRITERIA},
+    **{f"criterion {name} on a sample": reset_of(name, score_on="sample") for name in CRITERIA},
+    **{f"selection {name}": reset_of("gxd", selection={"name": name, **SELECTED[name]}) for name in SELECTIONS},
+    **{f"surgery {surgery}": reset_of("redo", surgery=surgery) for surgery in SURGERIES},
+    **{
+        f"partial surgery {surgery}": reset_of(
+            "redo", surgery=surgery, selection={"name": "calibrated", "rate": 0.5, "sharpness": 2.0}
+        )
+        for surgery in SURGERIES
+    },
+    "contribution centred": reset_of({"name": "contribution", "form": "centred"}),
+    "contribution adaptable": reset_of({"name": "contribution", "form": "adaptable"}),
+    "gxd of outputs against the mean": lambda: GXD(
+        rate=0.1, signal="outputs", reference="mean", reduction="mean_abs", period=2, maturity=1, score_every=1
+    ),
+    "at every step": lambda: GXD(rate=0.1, period=1, maturity=1, score_every=1),
+    **ACTING,
+    "shrink and perturb at a switch": lambda: ShrinkAndPerturb(mode="boundary"),
+    "shrink and perturb to init": lambda: ShrinkAndPerturb(mode="to_init", shrink=0.9, period=2),
+}
+
+
+def network() -> nn.Sequential:
+    """Every way in which units are read: by a convolution, flattened, through a normalisation, by a linear layer."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 2), nn.ReLU(), nn.Conv2d(6, 5, 2), nn.ReLU(), nn.Flatten(), nn.Linear(20, 12), nn.LayerNorm(12),
+        nn.ReLU(), nn.Linear(12, 10), nn.Tanh(), nn.Linear(10, 3),
+    )  # fmt: skip
+
+
+def run(
+    make: Callable[[], Intervention], around: Callable[[], Any] | None, device: str = "cpu", rate: float = 1e-2
+) -> Regression:
+    """Four steps and a task switch, with the hooks inside `around`."""
+    torch.manual_seed(0)
+    module, target, x = network(), network(), torch.randn(64, 1, 4, 4)
+    targets = dict(zip(module.to(device).parameters(), target.to(device).parameters(), strict=True))
+    intervention = make()
+    learner = Regression([intervention], model=module, x=x.to(device), targets=targets, rate=rate)
+    learner.target = target
+    if around is not None:
+        guard(intervention, around)
+    for _ in range(4):
+        learner.train(1)
+    learner.after_update(Switch("next", 1, 1))
+    return learner
+
+
+@cache
+def plain() -> dict[str, Tensor]:
+    """Parameters after four steps without a reset."""
+    return run(lambda: GXD(period=10**9), None).parameters()
+
+
+def tensors_of(learner: Regression) -> dict[str, Tensor]:
+    """Parameters, targets, and the optimizer's and the intervention's state."""
+    found = {f"model/{name}": tensor for name, tensor in learner.parameters().items()}
+    found |= {f"target/{name}": tensor.clone() for name, tensor in learner.target.state_dict().items()}
+    for number, parameter in enumerate(learner.module.parameters()):
+        state = learner.optimizers[0].state.get(parameter, {})
+        found |= {f"optimizer/{number}/{key}": tensor.clone() for key, tensor in state.items()}
+    return found | {f"reset/{key}": tensor for key, tensor in learner.interventions[0].state_dict().items()}
+
+
+# ---------------------------------------------------------------------------------------------------- on a CPU
+
+
+@pytest.mark.parametrize("what", TRIED)
+def test_nothing_waits_for_the_device(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With early exits off no hook looks at a tensor's value; the result is that with early exits on."""
+    free = run(TRIED[what], None)
+    blind = run(TRIED[what], lambda: watched(monkeypatch))
+    left, right = tensors_of(free), tensors_of(blind)
+    assert left.keys() == right.keys()
+    assert not [key for key in left if not torch.equal(left[key].nan_to_num(-1), right[key].nan_to_num(-1))]
+    assert any(not torch.equal(tensor, plain()[name]) for name, tensor in free.parameters().items())  # it has acted
+    assert free.interventions[0].metrics() == blind.interventions[0].metrics()
+    if isinstance(free.interventions[0], UnitReset):
+        assert free.interventions[0].metrics()[f"{free.interventions[0].name}/predicted_cost"] == 0  # read once
+        assert free.units_reset() == blind.units_reset()
+        assert free.units_reset()["net"] > 0
+
+
+def test_an_update_in_which_nothing_is_reset_does_not_wait_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = reset_of("redo", selection={"name": "threshold", "tau": 0.0}, maturity=1000)
+    free, blind = (run(make, around) for around in (None, lambda: watched(monkeypatch)))
+    assert free.edits == []  # on a CPU it has ended early
+    assert len(blind.edits) == 2
+    assert all(torch.equal(t, blind.parameters()[name]) for name, t in free.parameters().items())
+    assert blind.count() == 0
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda tensor: tensor.sum().item(),
+        lambda tensor: bool(tensor.any()),
+        lambda tensor: tensor[tensor > 0],
+        lambda tensor: tensor.nonzero(),
+        lambda tensor: float(tensor.sum()),
+        lambda tensor: tensor.tolist(),
+        lambda tensor: tensor.cpu(),
+        lambda tensor: torch.equal(tensor, tensor),
+        lambda tensor: torch.masked_select(tensor, tensor > 0),
+        lambda tensor: range(10)[tensor.sum().long()],
+        lambda tensor: torch.where(tensor > 0),
+    ],
+)
+def test_the_watch_sees_what_would_wait(look: Callable[[Tensor], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = torch.ones(3)
+    look(tensor)
+    with pytest.raises(HostWaitError), watched(monkeypatch):
+        look(tensor)
+
+
+# ---------------------------------------------------------------------------------------------------- on a GPU
+
+
+@contextmanager
+def refusing_to_wait() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize("what", TRIED)
+def test_a_gpu_gives_what_a_cpu_gives_without_a_wait(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same units are selected, and utilities and new weights are equal within 1e-5."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    Regression(model=network().to("cuda"), x=torch.zeros(2, 1, 4, 4, device="cuda")).train(1)  # libraries are loaded
+    # Without learning, for Adam makes whole steps of what is rounding alone.
+    host = run(TRIED[what], None, rate=0.0)
+    device = run(TRIED[what], refusing_to_wait, "cuda", rate=0.0)
+    left, right = (
+        # On a GPU an update in which nothing is reset is announced too.
+        [(step, edit) for step, edit in learner.edits if any((a > 0).any() for a in edit.amounts.values())]
+        for learner in (host, device)
+    )
+    assert [step for step, _ in left] == [step for step, _ in right]
+    for (_, one), (_, other) in zip(left, right, strict=True):
+        for name, amounts in one.amounts.items():
+            torch.testing.assert_close(other.amounts[name].cpu(), amounts, rtol=1e-5, atol=1e-5)
+            assert torch.equal(other.masks[name].cpu(), one.masks[name])
+    expected = tensors_of(host)
+    for key, tensor in tensors_of(device).items():
+        torch.testing.assert_close(tensor.cpu(), expected[key], rtol=1e-5, atol=1e-5, equal_nan=True, msg=key)

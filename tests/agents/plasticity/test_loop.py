@@ -1,0 +1,250 @@
+"""Interventions in a training loop of one's own."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from small_loop import ACTING, Regression
+from torch import Tensor, nn
+
+from agents.plasticity import GXD, FullReset, Intervention, PlasticOptimizer, ReDo, Switch, UnitReset, Update
+from agents.plasticity.units import sequential
+
+
+def model_of(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
+
+
+X = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("resets", [[], [GXD(period=10**6, score_every=2), ReDo(period=10**6)]])
+@pytest.mark.parametrize("max_grad_norm", [None, 0.1])
+def test_without_a_reset_it_is_the_optimizer_bit_for_bit(resets: list, max_grad_norm: float | None) -> None:
+    ours, plain = model_of(), model_of()
+    optimizer = PlasticOptimizer(torch.optim.Adam(ours.parameters()), ours, resets)
+    adam = torch.optim.Adam(plain.parameters())
+    for _ in range(20):
+        with optimizer.forward():
+            loss = ours(X).square().mean()
+        optimizer.step(loss, max_grad_norm=max_grad_norm)
+        adam.zero_grad()
+        plain(X).square().mean().backward()
+        if max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), max_grad_norm)
+        adam.step()
+    for left, right in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(left, right)
+    assert optimizer.gradient_steps == 20
+    assert optimizer.units_reset() == {"net": 0}
+
+
+def test_units_are_reset_and_counted() -> None:
+    learner = Regression([GXD(rate=0.01, period=10, maturity=0, score_every=1)])
+    for _ in range(30):
+        learner.train(1)
+    assert learner.resets_at() == [10, 20, 30]
+    assert learner.units_reset() == {"net": 12} == {"net": learner.count()}
+
+
+def test_resets_wait_where_an_update_has_not_ended() -> None:
+    """PPO's epochs over one rollout must not be disturbed."""
+    learner = Regression([GXD(rate=0.01, period=10, maturity=0, score_every=1)])
+    for steps in (4, 9, 30):
+        learner.train(steps)
+    assert [step for step, _ in learner.edits] == [13, 43]
+    for _ in range(8):
+        with learner.forward():
+            loss = learner.loss(learner.module(learner.x), learner.y).mean()
+        learner.step(loss, update_ends=False)
+    assert len(learner.edits) == 2
+    learner.after_update()
+    assert [step for step, _ in learner.edits] == [13, 43, 51]
+
+
+class Spy(Intervention):
+    """Keeps the updates that it sees."""
+
+    name = "spy"
+    needs = frozenset({"activations", "activation_grads"})
+
+    def attach(self, learner: object) -> None:
+        self.updates: list[Update] = []
+        self.switches: list[Switch] = []
+
+    def after_backward(self, update: Update) -> None:
+        self.updates.append(update)
+
+    def on_task_switch(self, switch: Switch) -> None:
+        self.switches.append(switch)
+
+
+def test_an_update_says_what_a_backward_saw() -> None:
+    model, spy = model_of(), Spy()
+    adam = torch.optim.Adam(model.parameters(), lr=0.25)
+    optimizer = PlasticOptimizer(adam, {"mine": sequential(model, "mine")}, [spy])
+    with optimizer.forward():
+        hidden = model[:4](X)
+        loss = model[4](hidden).mean()
+    head = model[4].weight.detach().clone()
+    optimizer.step(loss)
+    (update,) = spy.updates
+    assert (update.networks, update.step, update.learning_rate) == (("mine",), 1, 0.25)
+    assert update.optimizer is adam
+    assert update.losses == {"loss": loss}
+    a, g = update.taps["mine.1"]
+    assert torch.equal(a, hidden)
+    torch.testing.assert_close(g, head.expand(32, 8) / 32)
+
+
+def test_a_task_switch_acts_at_once() -> None:
+    spy, reset = Spy(), FullReset()
+    learner = Regression([spy, reset])
+    learner.train(2)
+    assert learner.edits == []
+    before = learner.parameters()
+    switch = Switch("next", 1, 1)
+    learner.after_update(switch)
+    assert spy.switches == [switch]
+    assert learner.resets_at() == [2]
+    assert not torch.equal(learner.module[0].weight, before["0.weight"])
+    assert learner.units_reset() == {"net": 40}
+
+
+def test_a_step_needs_a_forward_pass_of_its_own() -> None:
+    model = model_of()
+    optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [])
+    with pytest.raises(RuntimeError, match=r"step was called without a forward pass; compute the loss inside `with"):
+        optimizer.step(model(X).mean())
+    with optimizer.forward():
+        loss = model(X).mean()
+    optimizer.step(loss)
+    with pytest.raises(RuntimeError, match="without a forward pass"):
+        optimizer.step(model(X).mean())
+    assert optimizer.gradient_steps == 1
+
+
+def test_data_are_given_with_what_to_do_with_them() -> None:
+    model = model_of()
+    adam = torch.optim.Adam(model.parameters())
+    for given, missing in (({}, "sample_losses"), ({"sample_losses": lambda rows: X}, "outputs")):
+        with pytest.raises(ValueError, match=f"{missing} is None, but sample is given; give both functions"):
+            PlasticOptimizer(adam, model, [], sample=lambda n, generator: X, **given)
+    optimizer = PlasticOptimizer(adam, model, [])
+    with pytest.raises(LookupError, match="PlasticOptimizer has no data; give it sample, sample_losses and outputs"):
+        optimizer.sample(3, torch.Generator())
+
+
+@pytest.mark.parametrize("reset", [lambda: ReDo(period=1), lambda: GXD(signal="outputs", period=1)])
+def test_what_needs_data_says_so(reset) -> None:
+    model = model_of()
+    optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [reset()])
+    with optimizer.forward():
+        loss = model(X).mean()
+    with pytest.raises(ValueError, match=r"it looks at a sample of the data at hand, but PlasticOptimizer has no data"):
+        optimizer.step(loss)
+
+
+def test_it_is_a_learner() -> None:
+    learner = Regression()
+    generator = torch.Generator().manual_seed(1)
+    rows = learner.sample(16, generator)
+    assert rows.shape == (16,)
+    assert list(learner.outputs(rows)) == ["net"]
+    torch.testing.assert_close(learner.outputs(rows)["net"], learner.module(learner.x[rows]))
+    losses = learner.sample_losses(rows)
+    assert list(losses) == ["net"]
+    assert losses["net"].shape == (16,)
+    assert learner.distributions(rows) == ()
+    assert learner.targets == {}
+    assert learner.device == torch.device("cpu")
+
+
+def test_two_networks_share_the_loss_and_the_last_one_gives_the_outputs() -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5))
+    head = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 2))
+    networks = {"body": sequential(body, "body"), "head": sequential(head, "head")}
+    parameters = [*body.parameters(), *head.parameters()]
+    optimizer = PlasticOptimizer(
+        torch.optim.Adam(parameters), networks, [GXD(rate=0.5, period=1, maturity=0, score_every=1)],
+        sample=lambda n, generator: X, sample_losses=lambda x: head(body(x)).sum(1), outputs=lambda x: head(body(x)),
+    )  # fmt: skip
+    losses = optimizer.sample_losses(X)
+    assert list(losses) == ["body", "head"]
+    assert losses["body"] is losses["head"]
+    assert list(optimizer.outputs(X)) == ["head"]
+    with optimizer.forward():
+        loss = head(body(X)).sum(1).mean()
+    optimizer.step(loss)
+    assert optimizer.units_reset() == {"body": 3, "head": 3}
+
+
+@pytest.mark.parametrize("model", [nn.LSTM(3, 4), nn.Sequential(nn.ReLU()), nn.Sequential(nn.Linear(2, 2))])
+def test_models_that_cannot_be_reset_are_refused(model: nn.Module) -> None:
+    adam = torch.optim.Adam([*model.parameters(), nn.Parameter(torch.zeros(1))])
+    with pytest.raises(ValueError, match=r"^(net|gxd): "):
+        PlasticOptimizer(adam, model, [GXD()])
+
+
+def test_a_plain_tensor_of_losses_is_no_scalar() -> None:
+    learner = Regression()
+    with learner.forward():
+        losses = learner.loss(learner.module(learner.x), learner.y)
+    with pytest.raises(RuntimeError, match="scalar"):
+        learner.step(losses)
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(name: str) -> None:
+    """For every registered intervention: train, save, load, train is train, train."""
+
+    def start(seed: int) -> Regression:
+        target = model_of(seed + 5)
+        module = copy.deepcopy(target)
+        targets = dict(zip(module.parameters(), target.parameters(), strict=True))
+        learner = Regression([ACTING[name]()], seed=seed, model=module, targets=targets)
+        learner.target = target
+        return learner
+
+    one = start(0).train(7)
+    state = copy.deepcopy(one.state_dict())
+    other = start(1)
+    other.module.load_state_dict(one.module.state_dict())
+    other.target.load_state_dict(one.target.state_dict())
+    other.load_state_dict(state)
+    other.x, other.y = one.x, one.y
+    assert other.gradient_steps == 7
+    assert other.units_reset() == one.units_reset()
+    before = one.parameters()
+    for learner in (one, other):
+        learner.edits.clear()
+        for _ in range(6):
+            learner.train(1)
+    assert name == "shrink_and_perturb" or one.edits
+    for key, tensor in one.parameters().items():
+        assert torch.equal(tensor, other.parameters()[key]), key
+        assert not torch.equal(tensor, before[key])
+    for left, right in zip(one.target.parameters(), other.target.parameters(), strict=True):
+        assert torch.equal(left, right)
+    assert one.metrics() == other.metrics()
+    assert one.units_reset() == other.units_reset()
+    left, right = one.state_dict()["interventions"], other.state_dict()["interventions"]
+    assert left.keys() == right.keys()
+    assert all(torch.equal(tensor, right[key]) for key, tensor in left.items())
+
+
+def test_in_a_saved_state_are_tensors_alone() -> None:
+    learner = Regression([make() for make in ACTING.values()]).train(3)
+    state = learner.state_dict()
+    assert all(isinstance(tensor, Tensor) for tensor in state["interventions"].values())
+    assert int(state["interventions"]["gradient_steps"]) == 3
+    assert set(state["optimizer"]) == {"state", "param_groups"}
+
+
+def test_an_argument_of_a_part_is_refused_by_its_place() -> None:
+    with pytest.raises(ValueError, match=r"selection\.share is 2; give a share of a layer above 0 and at most 1"):
+        UnitReset(criterion="random", selection={"name": "percentage", "share": 2})

@@ -1,0 +1,184 @@
+"""The unit graph of PPO's policies: names, gains, heights, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from small_ppo import build, world
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import MlpExtractor, NatureCNN
+from torch import nn
+
+from agents import PPO
+from agents.plasticity import GXD, ReDo, ReGraMa
+from agents.plasticity.units import Affine, Orthogonal, TorchDefault
+from agents.sb3_units import policy_networks
+
+UNITS = {
+    "mlp": {"actor": [16, 12], "critic": [16, 12]},
+    "mlp-tanh-gsde": {"actor": [16, 12], "critic": [16, 12]},
+    "board": {"actor": [64], "critic": [64], "features": [16, 128]},
+    "board-separate": {"actor": [16, 128, 16], "critic": [16, 128, 12]},
+    "nature": {"actor": [], "critic": [], "features": [32, 64, 64, 512]},
+    "nature-separate": {"actor": [32, 64, 64, 512, 16], "critic": [32, 64, 64, 512, 16]},
+    "dict": {"actor": [16], "critic": [16], "features": [32, 64, 64, 256]},
+    "impala": {"actor": [8], "critic": [8], "features": [4, 4, 6, 6, 16]},
+    "impala-separate": {"actor": [4, 4, 6, 6, 16, 8], "critic": [4, 4, 6, 6, 16, 8]},
+    "norm-board": {"actor": [64], "critic": [64], "features": [16, 128]},
+}
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_every_hidden_layer_is_found(kind: str) -> None:
+    networks = build(kind).networks
+    assert {name: [layer.units for layer in network.layers] for name, network in networks.items()} == UNITS[kind]
+    for network in networks.values():
+        assert [layer.name for layer in network.layers] == [f"{network.name}.{n}" for n in range(len(network.layers))]
+
+
+def parts(network) -> list[tuple]:
+    return [(type(part.module), part.init, part.height) for part in network.parts]
+
+
+def test_gains_are_sb3s_and_heights_count_from_the_output() -> None:
+    hidden, action, value = Orthogonal(math.sqrt(2)), Orthogonal(0.01), Orthogonal(1.0)
+    networks = build("board").networks
+    assert parts(networks["actor"]) == [(nn.Linear, hidden, 1), (nn.Linear, action, 0)]
+    assert parts(networks["critic"]) == [(nn.Linear, hidden, 1), (nn.Linear, value, 0)]
+    assert parts(networks["features"]) == [(nn.Conv2d, hidden, 2), (nn.Linear, hidden, 1)]
+    separate = build("norm-nature-separate").networks["critic"]
+    convolutions = [(kind, init, height) for height in (5, 4, 3) for kind, init in ((nn.Conv2d, hidden),
+                    (nn.LayerNorm, Affine()))]  # fmt: skip
+    linears = [(kind, init, height) for height in (2, 1) for kind, init in ((nn.Linear, hidden),
+               (nn.LayerNorm, Affine()))]  # fmt: skip
+    assert parts(separate) == [*convolutions, *linears, (nn.Linear, value, 0)]
+
+
+def test_without_orthogonal_initialisation_everything_is_torchs_default() -> None:
+    model = build("board", policy_kwargs={"ortho_init": False})
+    assert {part.init for network in model.networks.values() for part in network.parts} == {TorchDefault()}
+
+
+@pytest.mark.parametrize(("kind", "noise"), [("mlp", []), ("mlp-tanh-gsde", [12]), ("nature", [])])
+def test_log_std_belongs_to_the_actor(kind: str, noise: list[int]) -> None:
+    model = build(kind, policy_kwargs={"net_arch": [16, 12], "log_std_init": -0.5} if kind != "mlp" else {})
+    actor, critic = model.networks["actor"], model.networks["critic"]
+    assert critic.constants == ()
+    if kind == "mlp":  # discrete actions
+        assert actor.constants == ()
+        return
+    ((log_std, value),) = actor.constants
+    assert log_std is model.policy.log_std
+    assert value == -0.5
+    assert (log_std == value).all()
+    # with gSDE it has a row for each unit of the last layer
+    assert [len(tensor) for tensor, _ in actor.layers[-1].constants] == noise
+    assert all(layer.constants == () for layer in (*actor.layers[:-1], *critic.layers))
+
+
+def test_gsde_without_hidden_layers_reads_the_features() -> None:
+    for arguments in ({}, {"policy_kwargs": {"full_std": False}}):
+        model = build("nature", use_sde=True, **arguments)
+        last = model.networks["features"].layers[-1]
+        assert last.constants == ((model.policy.log_std, model.policy.log_std_init),)
+        assert all(layer.constants == () for layer in model.networks["features"].layers[:-1])
+    with pytest.raises(ValueError, match="features: gSDE on a CombinedExtractor is not understood; give the actor a"):
+        _ = build("dict", use_sde=True, policy_kwargs={"net_arch": {"pi": [], "vf": [8]}}).networks
+    assert build("dict", use_sde=True, policy_kwargs={"net_arch": {"pi": [8], "vf": []}}).networks["actor"].layers
+
+
+def test_networks_without_hidden_units_are_refused() -> None:
+    settings = {"policy_kwargs": {"net_arch": {"pi": [], "vf": [8]}}}
+    with pytest.raises(ValueError, match=r"gxd: networks names 'actor'.*\(with hidden units: critic\).*net_arch"):
+        build("mlp", interventions=[GXD(networks=["actor"])], **settings)
+    with pytest.raises(ValueError, match=r"redo: networks names 'features'"):
+        build("mlp", interventions=[ReDo(networks=["features"])], **settings)
+    with pytest.raises(ValueError, match="no hidden units to reset; give it hidden layers with net_arch"):
+        build("mlp", interventions=[ReGraMa()], policy_kwargs={"net_arch": []})
+
+
+def test_only_the_named_networks_are_reset() -> None:
+    model = build("board", interventions=[GXD(networks=["critic"], rate=0.01, period=6, maturity=6, score_every=2)])
+    counts = model.learn(256).units_reset()
+    assert counts["critic"] > 0
+    assert counts["actor"] == counts["features"] == 0
+
+
+class Wider(NatureCNN):
+    """Looks like NatureCNN and is none."""
+
+
+class OwnHeads(ActorCriticPolicy):
+    def _build_mlp_extractor(self) -> None:
+        super()._build_mlp_extractor()
+        self.mlp_extractor.__class__ = type("Skipping", (MlpExtractor,), {})
+
+
+class OwnForward(ActorCriticPolicy):
+    def evaluate_actions(self, obs, actions):
+        return super().evaluate_actions(obs, actions)
+
+
+class OwnOutput(ActorCriticPolicy):
+    def _build(self, lr_schedule) -> None:
+        super()._build(lr_schedule)
+        self.value_net = nn.Sequential(self.value_net, nn.Tanh())
+
+
+class OwnInput(ActorCriticPolicy):
+    def _build_mlp_extractor(self) -> None:
+        super()._build_mlp_extractor()
+        self.mlp_extractor.policy_net.insert(0, nn.LayerNorm(4))
+
+
+REFUSED = {
+    OwnHeads: "actor: Skipping is not understood; resets know SB3's MlpExtractor",
+    OwnForward: "the policy OwnForward is not understood: it has a evaluate_actions of its own",
+    OwnOutput: "critic: the output layer Sequential is not understood",
+    OwnInput: r"actor: LayerNorm.* is not understood at this place",
+}
+
+
+@pytest.mark.parametrize("policy", REFUSED)
+def test_what_computes_otherwise_is_refused_by_name(policy: type[ActorCriticPolicy]) -> None:
+    with pytest.raises(ValueError, match=REFUSED[policy]):
+        PPO(policy, world("mlp"), interventions=[GXD()])
+
+
+def test_a_subclass_of_a_known_module_is_not_taken_for_it() -> None:
+    settings = {"policy_kwargs": {"features_extractor_class": Wider}}
+    with pytest.raises(ValueError, match="features: the features extractor Wider is not understood"):
+        build("nature", interventions=[GXD()], **settings)
+    build("nature", **settings).learn(64)  # without interventions it is SB3
+
+
+def test_a_policy_class_of_ones_own_that_only_chooses_its_modules_is_understood() -> None:
+    class Wide(ActorCriticPolicy):
+        def __init__(self, *arguments, **keywords):
+            super().__init__(*arguments, **{**keywords, "net_arch": [20], "activation_fn": nn.ELU})
+
+    networks = policy_networks(PPO(Wide, world("mlp"), device="cpu").policy)
+    assert [(layer.name, layer.units, type(layer.tap)) for n in networks.values() for layer in n.layers] == [
+        ("actor.0", 20, nn.ELU), ("critic.0", 20, nn.ELU),
+    ]  # fmt: skip
+
+
+def test_shared_features_are_read_by_both_heads_and_separate_ones_by_their_own() -> None:
+    policy = build("board").policy
+    last = policy_networks(policy)["features"].layers[-1]
+    heads = [policy.mlp_extractor.policy_net[0].weight, policy.mlp_extractor.value_net[0].weight]
+    assert [consumer.weight for consumer in last.consumers] == heads
+    policy = build("nature").policy
+    last = policy_networks(policy)["features"].layers[-1]
+    assert [consumer.weight for consumer in last.consumers] == [policy.action_net.weight, policy.value_net.weight]
+    assert [consumer.bias for consumer in last.consumers] == [policy.action_net.bias, policy.value_net.bias]
+    policy = build("board-separate").policy
+    networks = policy_networks(policy)
+    for name, net in (("actor", policy.mlp_extractor.policy_net), ("critic", policy.mlp_extractor.value_net)):
+        (consumer,) = networks[name].layers[1].consumers
+        assert consumer.weight is net[0].weight
+    assert networks["actor"].layers[0].producer is policy.pi_features_extractor.cnn[0]
+    assert networks["critic"].layers[0].producer is policy.vf_features_extractor.cnn[0]
+    assert torch.equal(networks["actor"].layers[0].producer.bias, torch.zeros(16))
