@@ -2,8 +2,8 @@
 
 Four training loops: PPO (minibatches of 1,024, or 256 images) and DQN (batches of 32), each with the MinAtar CNN on
 10x10x10 boards and with NatureCNN on 84x84x4 images. Steps without interventions, with scoring at every step, and with
-scoring and selection at every step follow one another in turn, so that all see the same machine; lower quartiles over
-steps, because what disturbs a step only adds to it.
+scoring and selection at every step follow one another in turn, so that all see the same machine; the least of all
+steps counts, because what disturbs a step only adds to it.
 Shares are of the time of the gradient steps alone, without rollouts, which is the larger share.
 
 `textbook` is ReDo as it is usually written: hooks, boolean indexing, a Python loop over layers, no regard to
@@ -18,7 +18,6 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from statistics import median, quantiles
 from typing import Any
 
 import gymnasium
@@ -189,16 +188,16 @@ def schedule(name: str, **steps: int) -> dict[str, int]:
 
 
 def in_turn(loop: Any, optimizers: list[PlasticOptimizer], n: int) -> list[float]:
-    """Seconds of a step of each, which take turns: the lower quartile."""
+    """Seconds of a step of each, which take turns: the least of n."""
     times: list[list[float]] = [[] for _ in optimizers]
     for _ in range(n):
         for optimizer, spent in zip(optimizers, times, strict=True):
             spent.append(seconds(lambda optimizer=optimizer: loop.step(optimizer)))
-    return [quantiles(spent[2:], n=4)[0] for spent in times]
+    return [min(spent) for spent in times]
 
 
 def reset_seconds(loop: Any, name: str, rounds: int) -> tuple[float, float]:
-    """Median seconds of a reset of some units, with the measurement of its costs and without."""
+    """Seconds of a reset of some units, with the measurement of its costs and without: the least of all rounds."""
     make, eager = METHODS[name]
     measured, bare = [], []
     for _ in range(rounds):
@@ -211,7 +210,7 @@ def reset_seconds(loop: Any, name: str, rounds: int) -> tuple[float, float]:
                 optimizer.step(loss, update_ends=False)
             times.append(seconds(optimizer.after_update))
         assert sum(optimizer.units_reset().values()) > 0, name
-    return median(measured), median(bare)
+    return min(measured), min(bare)
 
 
 def rows(title: str, loop: Any, n: int, rounds: int) -> Iterator[str]:
@@ -231,7 +230,7 @@ def rows(title: str, loop: Any, n: int, rounds: int) -> Iterator[str]:
 
 
 def textbook_row(title: str, network: nn.Sequential, batch: Tensor, rounds: int) -> str:
-    spent = median(seconds(lambda: textbook_redo(network, batch)) for _ in range(max(rounds, 3)))
+    spent = min(seconds(lambda: textbook_redo(network, batch)) for _ in range(max(rounds, 3)))
     return f"| {title} | textbook ReDo, 64 samples | | | {1e3 * spent:.2f} | | | | |"
 
 

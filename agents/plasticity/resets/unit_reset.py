@@ -229,10 +229,9 @@ class UnitReset(NetworkReset):
     def _reset(self, layers: Sequence[UnitLayer], steps: Mapping[str, int]) -> None:
         self._refuse_unreached(layers)
         amounts = self._select(layers, self._utilities(layers), steps)
-        measured = self._cost_is_due()
         if may_branch(self._learner.device) and not any((amount > 0).any() for amount in amounts.values()):
             return
-        batch, before = self._look_before() if measured else (None, None)
+        batch, before = self._look_before() if self._cost_is_due() else (None, None)
         reset_units(
             layers,
             amounts,

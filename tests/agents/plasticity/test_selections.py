@@ -85,6 +85,18 @@ def test_rate_is_per_gradient_step_and_each_layer_has_its_own_rest() -> None:
     torch.testing.assert_close(other, torch.tensor(0.7))
 
 
+def test_rate_leaves_part_of_a_layer_and_forgoes_what_is_due_above_that() -> None:
+    """A layer that is all new passes nothing on."""
+    layer = candidates([3.0, 1.0, 2.0, 5.0, 4.0], left=0.6)
+    ((amounts, left),) = Rate(0.9).select([layer], 1, None)  # 5.1 are due, half of five is rounded up
+    assert picked(amounts) == [0, 1, 2]
+    torch.testing.assert_close(left, torch.tensor(0.1))
+    ((amounts, _),) = Rate(0.9, cap=0.2).select([layer], 1, None)
+    assert picked(amounts) == [1]
+    ((amounts, _),) = Rate(0.9, cap=1.0).select([layer], 1, None)
+    assert picked(amounts) == [0, 1, 2, 3, 4]
+
+
 def test_many_small_steps_replace_what_a_large_one_does() -> None:
     layer, count = candidates(torch.arange(1.0, 9.0)), 0
     for _ in range(1000):
@@ -257,6 +269,7 @@ WRONG = [
     (Rate, {"rate": -0.1}, r"rate is -0\.1; give a share of units per gradient step between 0 and 1"),
     (Rate, {"rate": 1.1}, r"rate is 1\.1; give a share"),
     (Rate, {"rate": math.nan}, "rate is nan; give a share"),
+    (Rate, {"rate": 0.1, "cap": 0}, "cap is 0; give a share of a layer above 0 and at most 1"),
     (Threshold, {"tau": -1}, "tau is -1; give a threshold of at least 0"),
     (Threshold, {"tau": 0.1, "cap": 0}, "cap is 0; give a share of a layer above 0 and at most 1"),
     (Threshold, {"tau": 0.1, "cap": 1.5}, r"cap is 1\.5; give a share of a layer"),
