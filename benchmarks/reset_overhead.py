@@ -1,9 +1,9 @@
 """What unit resets cost: seconds per scoring, per reset and per cost measurement, and as a share of training.
 
 Four training loops: PPO (minibatches of 1,024, or 256 images) and DQN (batches of 32), each with the MinAtar CNN on
-10x10x10 boards and with NatureCNN on 84x84x4 images. Steps without interventions, with scoring at every step, and with
-scoring and selection at every step follow one another in turn, so that all see the same machine; the least of all
-steps counts, because what disturbs a step only adds to it.
+10x10x10 boards and with NatureCNN on 84x84x4 images. A scoring is what is added to a gradient step: the opening and
+closing of the taps, and the hook that scores. Steps without interventions, and with scoring and selection at every
+step, follow one another in turn. Of everything the least time counts, because what disturbs a step only adds to it.
 Shares are of the time of the gradient steps alone, without rollouts, which is the larger share.
 
 `textbook` is ReDo as it is usually written: hooks, boolean indexing, a Python loop over layers, no regard to
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,8 @@ from torch.nn import functional as F
 import envs
 from agents import PPO
 from agents.networks import MinAtarCNN
-from agents.plasticity import CBP, CPR, GXD, Intervention, PlasticOptimizer, ReDo, ReGraMa, UnitReset
+from agents.plasticity import CBP, CPR, GXD, Intervention, PlasticOptimizer, ReDo, ReGraMa, UnitReset, Update
+from agents.plasticity.taps import Taps
 from agents.sb3_units import policy_networks
 
 BOARD, IMAGE = (10, 10, 10), (84, 84, 4)
@@ -196,6 +198,33 @@ def in_turn(loop: Any, optimizers: list[PlasticOptimizer], n: int) -> list[float
     return [min(spent) for spent in times]
 
 
+class Seen(Intervention):
+    """Keeps what a training step shows."""
+
+    name = "seen"
+    needs = frozenset({"activations", "activation_grads"})
+
+    def after_backward(self, update: Update) -> None:
+        self.update = update
+
+
+def scoring_seconds(loop: Any, name: str, n: int) -> float:
+    """Seconds that a scoring adds to a step."""
+    make, _ = METHODS[name]
+    seen, scored = Seen(), make(**schedule(name, period=NEVER, maturity=0, score_every=1))
+    loop.step(loop.optimizer(seen))
+    networks = loop.optimizer(scored).networks
+    update = replace(seen.update, step=NEVER)  # just before the selection
+    layers = [layer for network in networks.values() for layer in network.layers] if scored.needs else []
+
+    def score() -> None:
+        with Taps(layers):
+            pass
+        scored.after_backward(update)
+
+    return min(seconds(score) for _ in range(n))
+
+
 def reset_seconds(loop: Any, name: str, rounds: int) -> tuple[float, float]:
     """Seconds of a reset of some units, with the measurement of its costs and without: the least of all rounds."""
     make, eager = METHODS[name]
@@ -218,10 +247,9 @@ def rows(title: str, loop: Any, n: int, rounds: int) -> Iterator[str]:
     for name, (make, _) in METHODS.items():
         default = make()
         often = schedule(name, maturity=0, score_every=1)
-        sides = [[], [make(period=NEVER, **often)], [make(period=1, **often)]]
-        plain, scored, each = in_turn(loop, [loop.optimizer(*side) for side in sides], n)
+        plain, each = in_turn(loop, [loop.optimizer(), loop.optimizer(make(period=1, **often))], n)
         full, bare = reset_seconds(loop, name, rounds)
-        scoring = 0.0 if name in NO_SCORING else scored - plain
+        scoring = 0.0 if name in NO_SCORING else scoring_seconds(loop, name, 3 * n)
         scorings = 0 if name in NO_SCORING else min(default.memory, default.period) / default.score_every
         share = (scoring * scorings + full) / default.period / plain
         cells = [title, name, f"{1e3 * plain:.2f}", f"{1e3 * scoring:.3f}", f"{1e3 * bare:.2f}"]

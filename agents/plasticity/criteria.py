@@ -13,7 +13,8 @@ The names of a criterion's parameters say what it looks at; what stands behind `
 ``generator``       a CPU generator of this layer's and step's own
 ==================  ===================================================================================================
 
-Every criterion returns shape (units,).
+Every criterion returns a tensor of shape (units,), of any dtype. Selections that compare a utility with its layer's
+mean leave a layer alone whose mean is not above 0.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.units import UnitLayer
+
+NO_SIGNAL = 1e-12  # a layer whose mean absolute utility is not above this ranks nothing
 
 
 def gxd(a: Tensor, g: Tensor, reference: Tensor, *, reduction: Literal["abs_mean", "mean_abs"] = "abs_mean") -> Tensor:
@@ -133,8 +136,11 @@ def random(weight_in: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def normalized(utility: Tensor) -> Tensor:
-    """Utility over the layer's mean, so that the mean is 1 (and the sum the number of units)."""
-    return utility / (utility.mean() + 1e-9)
+    """Utility over the layer's mean, so that the mean is 1 (and the sum the number of units).
+
+    The released codes add 1e-9 to the mean, under which a layer of tiny gradients would be low as a whole.
+    """
+    return utility / utility.mean().clamp(min=NO_SIGNAL)
 
 
 @dataclass(frozen=True)
@@ -206,11 +212,20 @@ class Criterion:
 
     @torch.no_grad()
     def score(self, sight: Sight) -> Tensor:
-        """One utility per unit, (units,)."""
+        """One utility per unit, (units,), in single precision or better.
+
+        Raises:
+            ValueError: the function gives something else.
+        """
         utility = self._function(**{key: getattr(sight, key) for key in self.inputs}, **self.options)
+        if not isinstance(utility, Tensor):
+            raise ValueError(
+                f"the criterion {self.name!r} gives {utility!r} for {sight.layer.units} units of {sight.layer.name}; "
+                "return a tensor of one utility per unit"
+            )
         if utility.shape != (sight.layer.units,):
             raise ValueError(
                 f"the criterion {self.name!r} gives shape {tuple(utility.shape)} for {sight.layer.units} units of "
                 f"{sight.layer.name}; return one utility per unit"
             )
-        return utility
+        return utility.to(torch.promote_types(utility.dtype, torch.float32))

@@ -30,8 +30,9 @@ class PlasticOptimizer:
         seed: of all that the interventions draw.
         sample: ``(n, generator) -> batch``, at most `n` examples of the data at hand, drawn with `generator` alone.
             Needed by what looks at a sample (ReDo, ``signal="outputs"``, the costs that resets log).
-        sample_losses: ``batch -> (batch,)`` losses of each example; needed with `sample`.
-        outputs: ``batch -> (batch, outputs)`` of the network; needed with `sample`.
+        sample_losses: ``batch -> (batch,)`` losses of each example; needed with `sample`. It is called in evaluation
+            mode, except for the dropout of unit graphs, which do not hold it: switch that off in it.
+        outputs: ``batch -> (batch, outputs)`` of the network, called in the same way; needed with `sample`.
         targets: parameter -> the parameter of a target network that follows it.
 
     Example::
@@ -43,7 +44,8 @@ class PlasticOptimizer:
             optimizer.step(loss)
 
     Raises:
-        ValueError: a network is not understood, or an intervention does not fit it; the message says why.
+        ValueError: a network is not understood or bears another name than its key, or an intervention does not fit
+            it; the message says why.
     """
 
     def __init__(
@@ -59,6 +61,9 @@ class PlasticOptimizer:
         targets: Mapping[Tensor, Tensor] | None = None,
     ) -> None:
         self.networks = networks if isinstance(networks, Mapping) else {"net": sequential(networks)}
+        _check_names(self.networks)
+        parts = [part.module for network in self.networks.values() for part in network.parts]
+        self._modules = parts if isinstance(networks, Mapping) else list(networks.modules())
         self.interventions = list(interventions)
         self.optimizers = (optimizer,)
         self.targets: Mapping[Tensor, Tensor] = targets or {}
@@ -155,13 +160,27 @@ class PlasticOptimizer:
     def sample_losses(self, batch: Any) -> Mapping[str, Tensor]:
         """Every network's name -> the losses, (batch,)."""
         assert self._sample_losses is not None
-        losses = self._sample_losses(batch)
+        with self._evaluation():
+            losses = self._sample_losses(batch)
         return dict.fromkeys(self.networks, losses)
 
     def outputs(self, batch: Any) -> Mapping[str, Tensor]:
         """The last network's name -> its outputs, (batch, outputs)."""
         assert self._outputs is not None
-        return {list(self.networks)[-1]: self._outputs(batch)}
+        with self._evaluation():
+            return {list(self.networks)[-1]: self._outputs(batch)}
+
+    @contextmanager
+    def _evaluation(self) -> Iterator[None]:
+        """The modules in evaluation mode; each back in its own afterwards."""
+        training = [module for module in self._modules if module.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
 
     def distributions(self, batch: Any) -> Sequence[torch.distributions.Distribution]:
         """None: outputs have no meaning here."""
@@ -170,3 +189,15 @@ class PlasticOptimizer:
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Tell the other interventions which units `author` has redrawn."""
         self._hooks.announce(edit, author)
+
+
+def _check_names(networks: Mapping[str, Network]) -> None:
+    """Refuse networks without parameters, and those that updates would not find under their keys."""
+    if not any(network.parameters for network in networks.values()):
+        raise ValueError(f"networks has no parameters in {list(networks)}; give at least one network with its parts")
+    for key, network in networks.items():
+        for name in (network.name, *(layer.network for layer in network.layers)):
+            if name != key:
+                raise ValueError(
+                    f"networks has {name!r} under the key {key!r}; give both one name, such as sequential(model, {key!r})"
+                )

@@ -16,10 +16,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Entry(NamedTuple):
-    """A name's code, or where it is ("module:attribute"), and what it does in one line."""
+    """A name's code, or where it is ("module:attribute"), and what it does in one line.
+
+    Attributes:
+        of_units: of an intervention: it is known to act on hidden units alone, so that a network without them can be
+            refused before the class is imported.
+    """
 
     target: str | Callable[..., Any]
     summary: str
+    of_units: bool = False
 
     def resolve(self) -> Any:
         """Import the module, where need be, and return the attribute."""
@@ -30,12 +36,20 @@ class Entry(NamedTuple):
 
 
 INTERVENTIONS: dict[str, Entry] = {
-    "gxd": Entry("agents.plasticity.resets:GXD", "reset the units that are cheapest to replace, at a steady rate"),
-    "redo": Entry("agents.plasticity.resets:ReDo", "reset units whose activation is low in their layer"),
-    "regrama": Entry("agents.plasticity.resets:ReGraMa", "reset units whose weight gradient is low in their layer"),
-    "cbp": Entry("agents.plasticity.resets:CBP", "continual backprop: reset the units that contribute least"),
-    "cpr": Entry("agents.plasticity.resets:CPR", "calibrated partial resets: mix units with fresh ones"),
-    "reset": Entry("agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together"),
+    "gxd": Entry(
+        "agents.plasticity.resets:GXD", "reset the units that are cheapest to replace, at a steady rate", of_units=True
+    ),
+    "redo": Entry("agents.plasticity.resets:ReDo", "reset units whose activation is low in their layer", of_units=True),
+    "regrama": Entry(
+        "agents.plasticity.resets:ReGraMa", "reset units whose weight gradient is low in their layer", of_units=True
+    ),
+    "cbp": Entry(
+        "agents.plasticity.resets:CBP", "continual backprop: reset the units that contribute least", of_units=True
+    ),
+    "cpr": Entry("agents.plasticity.resets:CPR", "calibrated partial resets: mix units with fresh ones", of_units=True),
+    "reset": Entry(
+        "agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together", of_units=True
+    ),
     "full_reset": Entry("agents.plasticity.resets:FullReset", "draw whole networks anew, with optimizers and targets"),
     "head_reset": Entry("agents.plasticity.resets:HeadReset", "draw the last layers anew"),
     "shrink_and_perturb": Entry(

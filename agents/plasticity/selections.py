@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.checks import check
-from agents.plasticity.criteria import normalized
-
-NO_SIGNAL = 1e-12  # a layer whose mean utility is below this ranks nothing
+from agents.plasticity.criteria import NO_SIGNAL, normalized
 
 
 def select_lowest_rate(
@@ -57,7 +55,7 @@ def select_below(utility: Tensor, eligible: Tensor, tau: float, cap: float = 1.0
     """
     low = eligible & (normalized(utility) <= tau)
     mask = low & (_rank(utility, low) < math.ceil(cap * len(utility)))
-    return mask & utility.isfinite().all() if allow_full else mask & has_signal(utility)
+    return mask & utility.isfinite().all() if allow_full else mask & _has_scale(utility)
 
 
 def select_lowest_share(utility: Tensor, eligible: Tensor, share: float) -> Tensor:
@@ -91,7 +89,7 @@ def select_within_budget(
 def calibrated_amounts(utility: Tensor, rate: float, sharpness: float, threshold: float) -> Tensor:
     """rate * min(2 sigmoid(-sharpness (u - threshold)), 1), u the layer-normalised utility (arXiv 2607.24996)."""
     low = (2 * torch.sigmoid(-sharpness * (normalized(utility) - threshold))).clamp(max=1)
-    return torch.where(has_signal(utility), rate * low, 0.0)
+    return torch.where(_has_scale(utility), rate * low, 0.0)
 
 
 def _rank(utility: Tensor, among: Tensor) -> Tensor:
@@ -101,8 +99,13 @@ def _rank(utility: Tensor, among: Tensor) -> Tensor:
 
 def has_signal(utility: Tensor) -> Tensor:
     """Whether the layer's utilities rank anything, a bool scalar: not all zero, and finite."""
-    mean = utility.mean()
+    mean = utility.abs().mean()
     return (mean > NO_SIGNAL) & mean.isfinite()
+
+
+def _has_scale(utility: Tensor) -> Tensor:
+    """Whether the layer's mean utility is something to compare utilities with, a bool scalar."""
+    return has_signal(utility) & (utility.mean() > 0)
 
 
 @dataclass(frozen=True)

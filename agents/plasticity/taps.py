@@ -50,7 +50,8 @@ class Taps:
         def record(module: nn.Module, _: object, output: Tensor) -> None:
             if layer.name in self._outputs:
                 raise RuntimeError(
-                    f"{layer.name}: the module {module} ran twice in one forward; give each layer its own"
+                    f"{layer.name}: the module {module} ran twice in one forward; give each layer its own, and let the "
+                    "forward of the training loss alone run while taps are open"
                 )
             self._outputs[layer.name] = output
             if output.requires_grad:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
 from agents.plasticity.units import Network
+from agents.plasticity.units.builders import refuse_changed
 from agents.sb3_units.off_policy import dqn_networks, sac_networks
 from agents.sb3_units.on_policy import actor_critic_networks
 
@@ -27,8 +30,10 @@ def policy_networks(policy: BasePolicy) -> dict[str, Network]:
           ``critic.qf0.0``, ``critic.qf1.0`` ... for each Q-function; and ``features`` where they share an extractor.
 
     Raises:
-        ValueError: a module is not understood; the message names it.
+        ValueError: a module is not understood, or stands in two places; the message names it.
     """
+    for path, module in policy.named_modules():
+        refuse_changed(path or "policy", module)
     if isinstance(policy, ActorCriticPolicy):
         networks = actor_critic_networks(policy)
     elif isinstance(policy, DQNPolicy):
@@ -40,7 +45,38 @@ def policy_networks(policy: BasePolicy) -> dict[str, Network]:
             f"the policy {type(policy).__name__} is not understood; resets know SB3's ActorCriticPolicy (PPO), "
             f"DQNPolicy and SACPolicy"
         )
+    _check_complete(policy, networks)
     return {network.name: network for network in networks if network.parts}
+
+
+def _check_complete(policy: BasePolicy, networks: Sequence[Network]) -> None:
+    """Refuse what two networks share, and parameters that no network holds: they may read units, too.
+
+    Raises:
+        ValueError: there is such a thing.
+    """
+    owners: dict[Tensor | nn.Module, str] = {}
+    for network in networks:
+        for held in (*network.parameters, *(layer.tap for layer in network.layers)):
+            if held in owners:
+                raise ValueError(
+                    f"{network.name}: {_path(policy, held)} belongs to {owners[held]}, too, which is not understood; "
+                    "give each a module of its own"
+                )
+            owners[held] = network.name
+    constants = [tensor for network in networks for tensor, _ in network.constants]
+    known = {*owners, *constants, *policy_targets(policy).values()}
+    for path, parameter in policy.named_parameters():
+        if parameter not in known:
+            raise ValueError(
+                f"the policy {type(policy).__name__} is not understood: nothing is known of its {path}, which may read "
+                "hidden units; leave it out of the policy"
+            )
+
+
+def _path(policy: BasePolicy, held: Tensor | nn.Module) -> str:
+    """Where the policy has a parameter or a module."""
+    return next(path for path, found in (*policy.named_modules(), *policy.named_parameters()) if found is held)
 
 
 def policy_targets(policy: BasePolicy) -> dict[Tensor, Tensor]:

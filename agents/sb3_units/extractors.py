@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from agents.networks import ImpalaCNN, ImpalaSequence, MinAtarCNN
 from agents.plasticity.units import Init, Network, Part, Producer, UnitLayer, chain
-from agents.plasticity.units.builders import parts_of
+from agents.plasticity.units.builders import parts_of, title
 
 Heads = Sequence[tuple[Producer, int]]
 Constants = tuple[tuple[Tensor, float], ...]
@@ -91,7 +91,7 @@ def _combined(
         elif type(piece) is nn.Flatten:
             offset += get_flattened_obs_dim(cast(spaces.Dict, extractor._observation_space)[key])
         else:
-            raise ValueError(f"{network}: {_title(piece)} in the CombinedExtractor is not understood")
+            raise ValueError(f"{network}: {title(piece)} in the CombinedExtractor is not understood")
     return graph
 
 
@@ -152,7 +152,7 @@ def first_linear(network: str, hidden: Sequence[nn.Module], otherwise: Sequence[
     if not hidden:
         return list(otherwise)
     if type(hidden[0]) is not nn.Linear:
-        raise ValueError(f"{network}: {_title(hidden[0])} is not understood at this place; give a Linear layer")
+        raise ValueError(f"{network}: {title(hidden[0])} is not understood at this place; give a Linear layer")
     return [hidden[0]]
 
 
@@ -163,7 +163,7 @@ def output_layer(network: str, module: nn.Module) -> nn.Linear:
         ValueError: it is none.
     """
     if type(module) is not nn.Linear:
-        raise ValueError(f"{network}: the output layer {_title(module)} is not understood; resets know a Linear one")
+        raise ValueError(f"{network}: the output layer {title(module)} is not understood; resets know a Linear one")
     return module
 
 
@@ -184,13 +184,8 @@ def computes_as(policy: nn.Module, known: type[nn.Module], methods: Sequence[str
         ValueError: it overrides one of the methods.
     """
     for method in methods:
-        if getattr(type(policy), method) is not getattr(known, method):
+        if method in vars(policy) or getattr(type(policy), method) is not getattr(known, method):
             raise ValueError(
-                f"the policy {type(policy).__name__} is not understood: it has a {method} of its own; "
+                f"the policy {type(policy).__name__} is not understood: its {method} is its own; "
                 f"resets know what SB3's {known.__name__} computes"
             )
-
-
-def _title(module: nn.Module) -> str:
-    """The module in one line: with its arguments, or its type where it holds others."""
-    return type(module).__name__ if next(module.children(), None) is not None else str(module)

@@ -17,7 +17,7 @@ from rich.table import Table
 from agents.plasticity.audit import REFERENCES, Candidate
 from crl.audit.agreement import Agreement, LayerAudit, Lowest, Summary
 
-COLUMNS = ("cost", "mean loss", "lowest 10%")  # of each replacement
+COLUMNS = ("\n cost", "mean\nloss", "lowest\n10%")  # of each replacement
 WIDTH = 100  # where the output is no terminal
 LEGEND = (
     "zero, mean: what each unit alone was replaced by; 'to mean': the criterion's reference is the mean",
@@ -37,7 +37,8 @@ def show_layer(audit: LayerAudit, out: Console) -> None:
     """Print the table of a layer."""
     layer = audit.layer
     means = ", ".join(f"{name} {float(audit.costs[name].absolute.mean()):.3g}" for name in REFERENCES)
-    table = _table(f"{layer.name}: {layer.units} units; mean cost of one: {means}")
+    _title(f"{layer.name}: {layer.units} units; mean cost of one: {means}", out)
+    table = _table()
     for label, found in audit.agreements.items():
         table.add_row(label, *(cell for name in REFERENCES for cell in _cells(found[name])))
     out.print(table)
@@ -47,7 +48,8 @@ def show_layer(audit: LayerAudit, out: Console) -> None:
 
 def show_summary(found: Mapping[str, Mapping[str, Summary]], layers: int, out: Console) -> None:
     """Print the means over layers."""
-    table = _table(f"all {layers} layers: mean correlations, median of lowest")
+    _title(f"all {layers} layers: mean correlations, median of lowest", out)
+    table = _table()
     for label, of in found.items():
         table.add_row(label, *(cell for name in REFERENCES for cell in _summary_cells(of[name])))
     out.print(table)
@@ -55,9 +57,14 @@ def show_summary(found: Mapping[str, Mapping[str, Summary]], layers: int, out: C
         out.print(line, markup=False, highlight=False)
 
 
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), title_style="bold")
-    table.add_column("criterion", no_wrap=True)
+def _title(title: str, out: Console) -> None:
+    out.print(title, style="bold", markup=False, highlight=False)
+
+
+def _table() -> Table:
+    # Narrow enough for 80 columns; where there are fewer, the criteria's names are folded and no number is cut.
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
+    table.add_column("criterion", overflow="fold")
     for name in REFERENCES:
         for number, column in enumerate(COLUMNS):
             table.add_column(f"{name if number == 0 else ''}\n{column}", justify="right", no_wrap=True)

@@ -13,6 +13,13 @@ from agents.plasticity import registry
 from crl.config.messages import ConfigError, one_line, shown
 from envs.checks import closest
 
+NO_MODULE_NAME = "is not the name of a module; give one such as my_module, for my_module.py in the current folder"
+
+
+def is_module_name(name: str) -> bool:
+    """Whether a module can have this name."""
+    return all(part.isidentifier() for part in name.split("."))
+
 
 def register_plugins() -> None:
     """Make known the names that installed distributions bring, without importing them.
@@ -34,15 +41,17 @@ def import_modules(names: Sequence[str], key: str = "imports.{}=") -> None:
         key: what messages put before a name, with a place for its index.
 
     Raises:
-        ConfigError: one is not found, or raises.
+        ConfigError: one is not found, raises, or is hidden by another module of its name.
     """
     here = str(Path.cwd())
     if names and here not in sys.path:
         sys.path.insert(0, here)
     for i, name in enumerate(names):
         given = f"{key.format(i)}{shown(name)}"
+        if not is_module_name(name):
+            raise ConfigError(f"{given} {NO_MODULE_NAME}")
         try:
-            importlib.import_module(name)
+            module = importlib.import_module(name)
         except (Exception, SystemExit) as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
             if missing is not None and f"{name}.".startswith(f"{missing}."):
@@ -53,6 +62,9 @@ def import_modules(names: Sequence[str], key: str = "imports.{}=") -> None:
                 f"{given} cannot be imported ({type(error).__name__}{_place(error)}: {one_line(error)}); "
                 f"correct it or leave it out"
             ) from error
+        own = Path(here, f"{name}.py")
+        if own.is_file() and not own.samefile(getattr(module, "__file__", None) or here):
+            raise ConfigError(f"{given} is {module!r}, which hides {own.name} of the current folder; rename that file")
 
 
 def _place(error: BaseException) -> str:

@@ -50,10 +50,12 @@ EXAMPLES = {
 
 MAPPINGS = {
     "criterion": "{name: gxd}",
+    "interventions": "{name: gxd}",
+    "net_arch": "{pi: [64], vf: [64]}",
     "selection": "{name: rate, rate: 0.0001}",
     "surgery": "{outgoing: zero}",
 }
-"""The last part of a key -> the mapping that a refusal shows; others get one of no meaning."""
+"""The last part of a key, without an index -> the mapping that a refusal shows; others get one of no meaning."""
 
 
 class ConfigError(ValueError):
@@ -134,7 +136,8 @@ def _sentence(error: ErrorDetails, prefix: Sequence[str | int]) -> str:
         return f"{key} is missing; {remedy}"
     if error["type"] in PROBLEMS:
         last = parts[-1] if parts else ""
-        examples = {"example": EXAMPLES.get(last, "[a, b]"), "mapping": MAPPINGS.get(last, "{key: value}")}
+        holder = parts[-2] if last.isdecimal() and len(parts) > 1 else last  # of an item: the list that it stands in
+        examples = {"example": EXAMPLES.get(last, "[a, b]"), "mapping": MAPPINGS.get(holder, "{key: value}")}
         problem = PROBLEMS[error["type"]].format(**context, **examples)
     else:
         problem = context.get("problem") or f"is refused: {error['msg']}"

@@ -25,6 +25,7 @@ from pydantic import (
 
 from agents import AGENTS
 from agents.plasticity.registry import INTERVENTIONS
+from crl.config.imports import NO_MODULE_NAME, is_module_name
 from crl.config.messages import nearest, refusal, refused_sentence, shown, unknown_key
 from envs.catalogue import GAMES, STREAMS
 from envs.checks import closest
@@ -237,8 +238,8 @@ class InterventionConfig(Named):
 
 
 def _check_module(name: str) -> str:
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise refusal("is not the name of a module; give one such as my_module, for my_module.py in the current folder")
+    if not is_module_name(name):
+        raise refusal(NO_MODULE_NAME)
     return name
 
 
@@ -284,7 +285,7 @@ class RunConfig(Model):
         return None
 
     def networks_problem(self) -> str | None:
-        """The sentence that refuses the first intervention on a network without hidden units, None if none is.
+        """The sentence that refuses the first reset of units in a network that has none, None if none is.
 
         What the config leaves out is not looked at, so ask again once it is filled in.
         """
@@ -295,7 +296,9 @@ class RunConfig(Model):
                 continue
             given = arguments["networks"]
             key = f"interventions.{i}.networks={shown(given)}"
-            if given is None and all(networks.values()):
+            known = INTERVENTIONS.get(intervention.name)
+            of_units = known is not None and known.of_units
+            if of_units and given is None and all(networks.values()):
                 settings = ", ".join(filter(None, networks.values()))
                 return (
                     f"{key} stands for all networks, of which none has hidden units with {settings}; "
@@ -306,7 +309,7 @@ class RunConfig(Model):
                     continue  # refused with the types of all arguments
                 if name not in networks:
                     return f"{key} names {name!r}, which is no network; {nearest(name, networks)}"
-                if networks[name] is not None:
+                if of_units and networks[name] is not None:
                     return f"{key} names {name}, which has no hidden units with {networks[name]}; {UNITS[name]}"
         return None
 

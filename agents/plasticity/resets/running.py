@@ -20,7 +20,7 @@ class RunningMean:
         self._one = torch.ones((), device=device)
 
     def take_in(self, value: Tensor, keep: float) -> Tensor:
-        """One more value, (units, ...); a unit whose value is not finite is passed over, for it would stay for ever.
+        """One more value, (units, ...), of any floating dtype; a unit whose value is not finite is passed over, for it would stay for ever.
 
         Returns:
             which units' values were finite, (units,).
@@ -29,7 +29,7 @@ class RunningMean:
         if finite.dim() > 1:
             finite = finite.flatten(1).all(1)
         step = finite * (1 - keep)
-        self.total.lerp_(value.nan_to_num(0.0, 0.0, 0.0), self._rows(step))
+        self.total.lerp_(value.nan_to_num(0.0, 0.0, 0.0).to(self.total.dtype), self._rows(step))
         self.weight.lerp_(self._one, step)
         return finite
 

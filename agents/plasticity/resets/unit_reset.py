@@ -251,6 +251,8 @@ class UnitReset(NetworkReset):
     def _utilities(self, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
         try:
             return self._scorer.utilities(layers, self._steps)
+        except (IndexError, KeyError):  # somebody's mistake, though they are LookupErrors too
+            raise
         except LookupError as error:
             raise self._no_data(error) from error
 
@@ -302,6 +304,8 @@ class UnitReset(NetworkReset):
         """Mean absolute loss of a sample."""
         try:
             batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))
+        except (IndexError, KeyError):
+            raise
         except LookupError as error:
             raise self._no_data(error) from error
         return self._learner.sample_losses(batch)[network].abs().mean()
@@ -317,6 +321,8 @@ class UnitReset(NetworkReset):
         """The probe batch and what it shows; None where the learner has no data."""
         try:
             batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))
+        except (IndexError, KeyError):
+            raise
         except LookupError:
             return None, None
         return batch, self._costs.before(batch)

@@ -14,6 +14,9 @@ ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d)  # the units behind them are those before them
+PRODUCERS = (nn.Linear, nn.Conv2d)
+UNDERSTOOD = (*PRODUCERS, nn.Flatten, *ACTIVATIONS, *NORMS, *POOLINGS, *PASSING)  # and no subclass: it may do anything
+BEHIND = (*ACTIVATIONS, *PASSING, nn.Softmax, nn.LogSoftmax, nn.Flatten, nn.Unflatten)  # an output layer
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,18 @@ def chain(
     layers = []
     for depth, stage in enumerate(stages):
         last = depth == len(stages) - 1
-        title = f"{name}.{first + depth}"
+        layer = f"{name}.{first + depth}"
         if stage.tap is None:
             raise ValueError(f"{name}: no activation follows {stage.producer}; end the hidden layers with one")
         readers = heads if last else [(stages[depth + 1].producer, 0)]
         only = alone or not last
         layers.append(
             UnitLayer(
-                name=title,
+                name=layer,
                 network=network or name,
                 producer=stage.producer,
                 tap=stage.tap,
-                consumers=tuple(_consumer(title, stage, reader, start, alone=only) for reader, start in readers),
+                consumers=tuple(_consumer(layer, stage, reader, start, alone=only) for reader, start in readers),
                 init=init,
                 constants=(*_norm_constants(stage.norms), *(constants if last else ())),
                 exact=stage.exact,
@@ -109,13 +112,16 @@ def sequential(model: nn.Module, name: str = "net", init: Init | None = None) ->
     """
     init = TorchDefault() if init is None else init
     modules = list(flat([model]))
-    producers = [i for i, module in enumerate(modules) if isinstance(module, nn.Linear | nn.Conv2d)]
+    _refuse_reused(name, modules)
+    for module in model.modules():
+        refuse_changed(name, module)
+    producers = [i for i, module in enumerate(modules) if type(module) in PRODUCERS]
     if not producers:
         raise ValueError(f"{name}: {model} has no Linear or Conv2d layer; give a model with hidden layers")
     output = producers[-1]
     for module in modules[output + 1 :]:
-        if not isinstance(module, (*ACTIVATIONS, *PASSING, nn.Softmax, nn.LogSoftmax, nn.Flatten, nn.Unflatten)):
-            raise ValueError(f"{name}: {module} is not understood behind the output layer {modules[output]}")
+        if type(module) not in BEHIND:
+            raise ValueError(f"{name}: {title(module)} is not understood behind the output layer {modules[output]}")
     layers = chain(name, modules[:output], [(_producer(modules[output]), 0)], init, alone=True)
     return Network(name, tuple(layers), tuple(parts_of(modules, init, above=0)))
 
@@ -129,6 +135,11 @@ def flat(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
             yield module
 
 
+def title(module: nn.Module) -> str:
+    """The module in one line: with its arguments, or its type where it holds others."""
+    return type(module).__name__ if next(module.children(), None) is not None else str(module)
+
+
 def _producer(module: nn.Module) -> Producer:
     assert isinstance(module, nn.Linear | nn.Conv2d)
     return module
@@ -137,20 +148,21 @@ def _producer(module: nn.Module) -> Producer:
 def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
     """Producers with their activations; refuses what it does not know rather than treat half of it."""
     stages: list[_Stage] = []
-    met: set[nn.Module] = set()
+    modules = list(modules)
+    _refuse_reused(name, modules)
     for module in modules:
-        if module in met:
-            raise ValueError(f"{name}: {module} stands in two places; give each place a module of its own")
-        met.add(module)
+        refuse_changed(name, module)
         stage = stages[-1] if stages else None
         begun = stage is not None and stage.tap is None
+        if type(module) not in UNDERSTOOD:
+            raise _not_understood(name, module)
         if isinstance(module, nn.Linear | nn.Conv2d) and not begun:
             if isinstance(module, nn.Conv2d) and module.groups != 1:
                 raise ValueError(f"{name}: the grouped convolution {module} is not understood; use groups=1")
             stages.append(_Stage(module))
         elif isinstance(module, nn.Flatten | nn.LayerNorm) and stage is None:
             continue  # it flattens or normalises the observation
-        elif type(module) in PASSING:
+        elif isinstance(module, PASSING):
             continue
         elif stage is None:
             raise _not_understood(name, module)
@@ -169,9 +181,32 @@ def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
     return stages
 
 
+def _refuse_reused(name: str, modules: Sequence[nn.Module]) -> None:
+    for i, module in enumerate(modules):
+        if module in modules[:i]:
+            raise ValueError(f"{name}: {module} stands in two places; give each place a module of its own")
+
+
+def refuse_changed(name: str, module: nn.Module) -> None:
+    """Refuse a module that does not compute what its class says, with the parameters that it says.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if "forward" in vars(module):
+        raise ValueError(
+            f"{name}: the forward of {title(module)} was replaced, which is not understood; leave it as it was"
+        )
+    if type(module) in PRODUCERS and not isinstance(module.weight, nn.Parameter):
+        raise ValueError(
+            f"{name}: the weight of {module} is computed from other parameters, which is not understood; "
+            "remove its weight_norm or spectral_norm"
+        )
+
+
 def _not_understood(name: str, module: nn.Module) -> ValueError:
     return ValueError(
-        f"{name}: {module} is not understood at this place; resets know Linear or Conv2d layers, each followed by one "
+        f"{name}: {title(module)} is not understood at this place; resets know Linear or Conv2d layers, each followed by one "
         f"of {', '.join(kind.__name__ for kind in ACTIVATIONS)}, with a normalisation before or behind it"
     )
 

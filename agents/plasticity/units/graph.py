@@ -138,6 +138,9 @@ class Network:
         parts: every module with parameters, output layers included.
         constants: (tensor, value): parameters outside modules that start from a constant (``log_std``).
         fixed: hidden layers whose units cannot be reset -> why.
+
+    Raises:
+        ValueError: a parameter belongs to two parts, so that what is done to one would be done to the other.
     """
 
     name: str
@@ -145,6 +148,16 @@ class Network:
     parts: tuple[Part, ...]
     constants: tuple[tuple[Tensor, float], ...] = ()
     fixed: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        owners: dict[Tensor, nn.Module] = {}
+        for part in self.parts:
+            for parameter in part.module.parameters(recurse=False):
+                if parameter in owners:
+                    raise ValueError(
+                        f"{self.name}: {part.module} shares a parameter with {owners[parameter]}; give each its own"
+                    )
+                owners[parameter] = part.module
 
     @property
     def parameters(self) -> tuple[nn.Parameter, ...]:
