@@ -267,6 +267,9 @@ def utilities(
         batch: of `Learner.sample`.
         audited: what gives utilities.
         seed: of what criteria draw.
+
+    Raises:
+        ValueError: a criterion raises, or gives something else than a utility per unit.
     """
     layers = layers_of(learner)
     seen = look(learner, batch)
@@ -288,7 +291,15 @@ def utilities(
             reference=means[candidate.reference],
             generator=torch.Generator().manual_seed(derive_seed(seed, candidate.label, layer.name)),
         )
-        return candidate.criterion.score(sight).double().cpu()
+        try:
+            return candidate.criterion.score(sight).double().cpu()
+        except ValueError:
+            raise
+        except Exception as error:  # the code may be a user's
+            raise ValueError(
+                f"the criterion {candidate.criterion.name!r} raises {type(error).__name__} on {layer.name} ({error}); "
+                "correct it"
+            ) from error
 
     return {
         candidate.label: {

@@ -106,7 +106,19 @@ class Hooks:
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave."""
+        """Take over what `state_dict` gave.
+
+        Raises:
+            ValueError: it is of other interventions.
+        """
+        saved, ours = (
+            {key.partition("/")[0] for key in keys if key[0].isdigit()} for keys in (state, self.state_dict())
+        )
+        if saved != ours:
+            raise ValueError(
+                f"the saved state is of {len(saved)} interventions with a state, but here are {len(ours)}; give those "
+                "that it was saved with, in the same order"
+            )
         for number, intervention in enumerate(self._interventions):
             prefix = f"{number}/"
             intervention.load_state_dict({k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)})

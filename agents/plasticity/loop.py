@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.plasticity.hooks import Hooks
-from agents.plasticity.protocols import Edit, Intervention, Switch, Update
+from agents.plasticity.protocols import Edit, Intervention, NoDataError, Switch, Update
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import Network, sequential
 
@@ -151,10 +151,10 @@ class PlasticOptimizer:
         """At most `n` examples.
 
         Raises:
-            LookupError: no `sample` function was given.
+            NoDataError: no `sample` function was given.
         """
         if self._sample is None:
-            raise LookupError("PlasticOptimizer has no data; give it sample, sample_losses and outputs")
+            raise NoDataError("PlasticOptimizer has no data; give it sample, sample_losses and outputs")
         return self._sample(n, generator)
 
     def sample_losses(self, batch: Any) -> Mapping[str, Tensor]:
@@ -199,5 +199,6 @@ def _check_names(networks: Mapping[str, Network]) -> None:
         for name in (network.name, *(layer.network for layer in network.layers)):
             if name != key:
                 raise ValueError(
-                    f"networks has {name!r} under the key {key!r}; give both one name, such as sequential(model, {key!r})"
+                    f"networks has {name!r} under the key {key!r}; give both one name, such as "
+                    f"sequential(model, {key!r})"
                 )

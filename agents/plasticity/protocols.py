@@ -58,14 +58,20 @@ class Edit:
     Attributes:
         amounts: unit layer's name -> float tensor of shape (units,): 0 where a unit is as it was, 1 where it is new,
             between them where old and new weights were mixed.
+        tensors: parameters that were drawn anew as a whole.
     """
 
     amounts: Mapping[str, Tensor]
+    tensors: Sequence[Tensor] = ()
 
     @property
     def masks(self) -> dict[str, Tensor]:
         """Unit layer's name -> bool tensor of shape (units,), true for units that are wholly new."""
         return {name: amount >= 1 for name, amount in self.amounts.items()}
+
+
+class NoDataError(LookupError):
+    """A learner has no data to draw a sample from; the message says how to give it some."""
 
 
 class Learner(Protocol):
@@ -103,7 +109,7 @@ class Learner(Protocol):
         """At most `n` transitions of the data at hand, drawn with `generator` alone.
 
         Raises:
-            LookupError: this learner has no data to draw from; the message says how to give it some.
+            NoDataError: this learner has no data to draw from; the message says how to give it some.
         """
         ...
 

@@ -98,6 +98,9 @@ def criterion(name: str, *, summary: str = "a user's criterion") -> Callable[[Fu
         ValueError: another function has this name.
     """
 
+    if not isinstance(name, str):
+        raise ValueError("criterion needs a name; write @criterion('mine')")
+
     def register(function: Function) -> Function:
         add(CRITERIA, name, Entry(function, summary))
         return function

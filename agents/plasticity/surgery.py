@@ -109,7 +109,7 @@ def reset_units(
         targets: parameter -> target parameter; needed where the surgery syncs targets.
     """
     surgery = surgery or Surgery()
-    if may_branch(layers[0].producer.weight.device):
+    if layers and may_branch(layers[0].producer.weight.device):
         layers = [layer for layer in layers if (amounts[layer.name] > 0).any()]
     twins = dict(targets or {}) if surgery.targets == "sync" else {}
     touched = _Touched()

@@ -57,7 +57,9 @@ def _check_complete(policy: BasePolicy, networks: Sequence[Network]) -> None:
     """
     owners: dict[Tensor | nn.Module, str] = {}
     for network in networks:
-        for held in (*network.parameters, *(layer.tap for layer in network.layers)):
+        taps = [layer.tap for layer in network.layers]
+        things: list[Tensor | nn.Module] = [*network.parameters, *taps]
+        for held in things:
             if held in owners:
                 raise ValueError(
                     f"{network.name}: {_path(policy, held)} belongs to {owners[held]}, too, which is not understood; "
@@ -76,7 +78,8 @@ def _check_complete(policy: BasePolicy, networks: Sequence[Network]) -> None:
 
 def _path(policy: BasePolicy, held: Tensor | nn.Module) -> str:
     """Where the policy has a parameter or a module."""
-    return next(path for path, found in (*policy.named_modules(), *policy.named_parameters()) if found is held)
+    places: list[tuple[str, Tensor | nn.Module]] = [*policy.named_modules(), *policy.named_parameters()]
+    return next(path for path, found in places if found is held)
 
 
 def policy_targets(policy: BasePolicy) -> dict[Tensor, Tensor]:

@@ -83,7 +83,9 @@ def _load(model: PPO, checkpoint: Path) -> None:
     try:
         model.policy.load_state_dict(load_policy(checkpoint))
     except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise ConfigError(f"the checkpoint {str(checkpoint)!r} cannot be read ({one_line(error)})") from error
+        raise ConfigError(
+            f"the checkpoint {str(checkpoint)!r} cannot be read ({one_line(error)}); it is damaged, audit another run"
+        ) from error
     except RuntimeError as error:  # torch's, on other names or shapes
         raise ConfigError(
             f"the checkpoint {str(checkpoint)!r} does not fit the run's config.yaml ({one_line(error)}); "

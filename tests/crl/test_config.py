@@ -211,6 +211,8 @@ def test_configs_are_immutable() -> None:
         ("stream.cycles=1000001", "stream.cycles=1000001 is too large; give a number of at most 1000000"),
         ("threads=100000", "threads=100000 is not a number of threads; give auto or a whole number from 1 to 1024"),
         ("interventions=null", "is not a list; write it in square brackets, such as [{name: gxd}], or [] for none"),
+        ("interventions=[gxd]", 'interventions.0="gxd" is not a mapping; write it in braces, such as {name: gxd}'),
+        ("agent.net_arch=[64]", "is not a mapping; write it in braces, such as {pi: [64], vf: [64]}"),
         ("stream.tasks=breakout", "is not a list; write it in square brackets, such as [breakout, asterix]"),
         ("interventions.0.networks=actor", "is not a list; write it in square brackets, such as [actor, critic]"),
         ("stream={name: null, tasks: [Müller]}", 'stream.tasks.0="Müller" is neither a game nor a Gymnasium id'),

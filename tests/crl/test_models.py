@@ -230,6 +230,11 @@ def test_what_does_not_fit_is_refused(config: Any, overrides: list[str], expecte
     assert "\n" not in str(error.value)
 
 
+def test_heads_without_hidden_units_can_be_reset(config: Any) -> None:
+    given = "interventions=[{name: head_reset, networks: [actor, critic], period: 100}]"
+    build(config(given, "agent.net_arch={pi: [], vf: []}"))[2].close()
+
+
 class Odd(gymnasium.Env[Any, Any]):
     """An environment with spaces that are asked for, which can be made a number of times."""
 

@@ -18,7 +18,7 @@ from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS, Entry, criterion
 from crl.checkpoint import load_policy
 from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load
-from crl.config.imports import register_plugins
+from crl.config.imports import import_modules, register_plugins
 
 if TYPE_CHECKING:
     from torch import Tensor as Hidden
@@ -218,6 +218,15 @@ def test_list_refuses_modules_that_are_not_there(crl: Command, tmp_path: Path) -
     (tmp_path / "mine.py").write_text(PEAK)
     expected = "--imports \"mime\" is no module that can be found; did you mean 'mine'?"
     assert_refused(crl("list", "--imports", "mime", cwd=tmp_path), expected)
+    assert_refused(crl("list", "--imports", "./mine.py", cwd=tmp_path), '--imports "./mine.py" is not the name of a')
+
+
+def test_a_module_that_another_one_hides_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text(PEAK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(ConfigError, match=r"^imports.0=\"json\" is <module 'json' .*which hides json.py of the"):
+        import_modules(["json"])
 
 
 @pytest.mark.parametrize(

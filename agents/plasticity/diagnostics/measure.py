@@ -98,7 +98,7 @@ class Diagnostics:
         """The measures, by tag.
 
         Raises:
-            LookupError: the learner has no data to draw from.
+            NoDataError: the learner has no data to draw from.
         """
         probe = self._probe = self._drawn() if self._probe is None else self._probe
         if self._calls % self._slow_every == 0:

@@ -7,10 +7,11 @@ published ones anyway.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from agents.plasticity.checks import check
 from agents.plasticity.resets.unit_reset import UnitReset
+from agents.plasticity.selections import Calibrated
 
 
 class GXD(UnitReset):
@@ -18,7 +19,7 @@ class GXD(UnitReset):
 
     The paper's body was not available to us: this is our reading of its abstract. A unit's utility is the first-order
     cost, in units of loss, of putting the reference in its place (`criteria.gxd`), which is what the surgery does. The
-    running mean has a decay of 0.99 per gradient step.
+    running mean has a decay of 0.99 per gradient step. One selection replaces at most half a layer.
 
     Args:
         networks: names of the networks to keep plastic; None for all that the policy has.
@@ -168,7 +169,8 @@ class CBP(UnitReset):
 
     A unit's utility is its mean absolute activation times its mean absolute outgoing weight; the running mean has a
     decay of 0.99 per gradient step. Published is a selection at every gradient step, on every minibatch (``paper``),
-    which costs a large share of training; by default what the rate has accumulated is replaced every 1,000 steps.
+    which costs a large share of training; by default what the rate has accumulated is replaced every 1,000 steps, at
+    most half a layer.
 
     Args:
         networks: names of the networks to keep plastic; None for all that the policy has.
@@ -216,7 +218,8 @@ class CPR(UnitReset):
 
     A unit's score is GraMa's weight gradient over its layer's mean, averaged with a decay of 0.99 per gradient step.
     Its incoming weights become (1-p) of themselves and p of fresh ones, its outgoing weights (1-p), with
-    p = rate * min(2 sigmoid(-sharpness (score - threshold)), 1). Biases and optimizer moments stay.
+    p = rate * min(2 sigmoid(-sharpness (score - threshold)), 1). Biases and optimizer moments stay. The published code
+    begins the average anew after each reset; ours goes on, which matters only at periods of a few hundred steps.
 
     Args:
         networks: names of the networks to keep plastic; None for all that the policy has.
@@ -242,10 +245,10 @@ class CPR(UnitReset):
         score_every: int | None = None,
         paper: bool = False,
     ) -> None:
-        selection: dict[str, Any] = {"rate": rate, "sharpness": sharpness, "threshold": threshold}
+        Calibrated(rate, sharpness, threshold)  # refuses impossible ones under their own names
         super().__init__(
             criterion={"name": "regrama", "normalize": True},
-            selection={"name": "calibrated", **selection},
+            selection={"name": "calibrated", "rate": rate, "sharpness": sharpness, "threshold": threshold},
             surgery={"biases": "keep", "moments": "keep"},
             networks=networks,
             period=period,

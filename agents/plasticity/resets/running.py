@@ -20,7 +20,9 @@ class RunningMean:
         self._one = torch.ones((), device=device)
 
     def take_in(self, value: Tensor, keep: float) -> Tensor:
-        """One more value, (units, ...), of any floating dtype; a unit whose value is not finite is passed over, for it would stay for ever.
+        """One more value, (units, ...), of any floating dtype.
+
+        A unit whose value is not finite is passed over, for it would stay for ever.
 
         Returns:
             which units' values were finite, (units,).

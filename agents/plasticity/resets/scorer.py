@@ -88,7 +88,7 @@ class Scorer:
             steps: network's name -> gradient steps of its optimizer.
 
         Raises:
-            LookupError: a sample is asked for and the learner has no data.
+            NoDataError: a sample is asked for and the learner has no data.
         """
         if self._samples is None:
             return {layer.name: self._utility[layer.name].value() for layer in layers}

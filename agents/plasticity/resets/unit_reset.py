@@ -15,7 +15,7 @@ from agents.plasticity import registry
 from agents.plasticity.checks import check
 from agents.plasticity.criteria import Criterion
 from agents.plasticity.probing import Look
-from agents.plasticity.protocols import Edit, Learner, Update
+from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
 from agents.plasticity.resets.base import NetworkReset, check_steps
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.scorer import Scorer
@@ -149,10 +149,10 @@ class UnitReset(NetworkReset):
 
     def _refuse_frozen(self) -> None:
         for layer in self._layers:
-            if self._criterion.needs_gradients and not layer.producer.weight.requires_grad:
+            if not layer.producer.weight.requires_grad:
                 raise ValueError(
-                    f"{self.name}: the criterion {self._criterion.name!r} needs gradients, but {layer.name} takes none "
-                    f"(requires_grad is False); leave {layer.network} out of networks"
+                    f"{self.name}: {layer.name} takes no gradients (requires_grad is False), so that its units could "
+                    f"neither be ranked by them nor learn again; leave {layer.network} out of networks"
                 )
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -251,12 +251,10 @@ class UnitReset(NetworkReset):
     def _utilities(self, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
         try:
             return self._scorer.utilities(layers, self._steps)
-        except (IndexError, KeyError):  # somebody's mistake, though they are LookupErrors too
-            raise
-        except LookupError as error:
+        except NoDataError as error:
             raise self._no_data(error) from error
 
-    def _no_data(self, error: LookupError) -> ValueError:
+    def _no_data(self, error: NoDataError) -> ValueError:
         return ValueError(f"{self.name}: it looks at a sample of the data at hand, but {error}")
 
     def _refuse_unreached(self, layers: Sequence[UnitLayer]) -> None:
@@ -304,9 +302,7 @@ class UnitReset(NetworkReset):
         """Mean absolute loss of a sample."""
         try:
             batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))
-        except (IndexError, KeyError):
-            raise
-        except LookupError as error:
+        except NoDataError as error:
             raise self._no_data(error) from error
         return self._learner.sample_losses(batch)[network].abs().mean()
 
@@ -321,9 +317,7 @@ class UnitReset(NetworkReset):
         """The probe batch and what it shows; None where the learner has no data."""
         try:
             batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))
-        except (IndexError, KeyError):
-            raise
-        except LookupError:
+        except NoDataError:
             return None, None
         return batch, self._costs.before(batch)
 

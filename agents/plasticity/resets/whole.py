@@ -76,6 +76,8 @@ class Scheduled(NetworkReset, ABC):
 
     def _fresh(self, network: Network, number: int, part: Part) -> Iterator[tuple[nn.Parameter, Tensor]]:
         """The part's parameters, each with a new draw on the CPU."""
+        if next(part.module.parameters(recurse=False), None) is None:
+            return  # a normalisation that has running statistics alone
         drawn = part.init.draw(part.module, self._generator(network.name, number, self._steps))
         for key, fresh in zip(("weight", "bias"), drawn, strict=True):
             parameter = getattr(part.module, key)
@@ -115,7 +117,7 @@ class _Redraw(Scheduled):
             for layer in layers
             if layer.producer.weight in changed
         }
-        self._learner.announce(Edit(amounts), self)
+        self._learner.announce(Edit(amounts, tuple(changed)), self)
 
     def _constants(self, network: Network) -> tuple[tuple[Tensor, float], ...]:
         """Tensors outside modules that go back to the value they began with."""
@@ -247,7 +249,7 @@ class ShrinkAndPerturb(Scheduled):
         return noise * fresh.square().mean().sqrt() * math.sqrt(_geometric(self.shrink**2, steps))
 
     def on_surgery(self, edit: Edit) -> None:
-        """New units are pulled to where they began, not to where those before them did."""
+        """What is new is pulled to where it began, not to where that before it did."""
         if self.mode != "to_init":
             return
         masks = edit.masks
@@ -256,6 +258,9 @@ class ShrinkAndPerturb(Scheduled):
                 parameter: self._anchors[f"anchor/{network.name}/{number}"]
                 for number, parameter in enumerate(network.parameters)
             }
+            for tensor in edit.tensors:
+                if tensor in anchors:
+                    anchors[tensor].copy_(tensor)
             for layer in network.layers:
                 if layer.name in masks:
                     mask = masks[layer.name]

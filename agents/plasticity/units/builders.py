@@ -94,7 +94,7 @@ def parts_of(modules: Iterable[nn.Module], init: Init, *, above: int) -> list[Pa
     for module in found:
         producer = isinstance(module, nn.Linear | nn.Conv2d)
         height -= producer
-        if next(module.parameters(recurse=False), None) is not None:
+        if [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
             parts.append(Part(module, init if producer else Affine(), height))
     return parts
 
@@ -206,8 +206,8 @@ def refuse_changed(name: str, module: nn.Module) -> None:
 
 def _not_understood(name: str, module: nn.Module) -> ValueError:
     return ValueError(
-        f"{name}: {title(module)} is not understood at this place; resets know Linear or Conv2d layers, each followed by one "
-        f"of {', '.join(kind.__name__ for kind in ACTIVATIONS)}, with a normalisation before or behind it"
+        f"{name}: {title(module)} is not understood at this place; resets know Linear or Conv2d layers, each followed "
+        f"by one of {', '.join(kind.__name__ for kind in ACTIVATIONS)}, with a normalisation before or behind it"
     )
 
 

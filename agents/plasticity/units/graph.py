@@ -140,7 +140,8 @@ class Network:
         fixed: hidden layers whose units cannot be reset -> why.
 
     Raises:
-        ValueError: a parameter belongs to two parts, so that what is done to one would be done to the other.
+        ValueError: a parameter belongs to two parts, so that what is done to one would be done to the other; a layer is
+            of another network, or its producer is not among the parts.
     """
 
     name: str
@@ -158,6 +159,11 @@ class Network:
                         f"{self.name}: {part.module} shares a parameter with {owners[parameter]}; give each its own"
                     )
                 owners[parameter] = part.module
+        for layer in self.layers:
+            if layer.network != self.name:
+                raise ValueError(f"{self.name}: {layer.name} is of the network {layer.network!r}; give both one name")
+            if layer.producer.weight not in owners:
+                raise ValueError(f"{self.name}: the producer of {layer.name} is not among the parts; add it")
 
     @property
     def parameters(self) -> tuple[nn.Parameter, ...]:

@@ -168,13 +168,14 @@ class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second, self.third = nn.Linear(3, 5), nn.Linear(5, 5), nn.Linear(5, 6)
+        self.bridge = nn.Linear(5, 5)
         self.activation, self.output = nn.Tanh(), nn.Linear(6, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(x)
         added = self.second(h)
         added += h
-        outputs: Tensor = self.output(self.activation(self.third(added)))
+        outputs: Tensor = self.output(self.activation(self.third(self.bridge(added))))
         return outputs
 
 
@@ -183,8 +184,8 @@ def test_sums_in_place() -> None:
     model, batch = Residual(), torch.randn(7, 3)
     consumer = Consumer(model.output.weight, model.output.bias)
     layer = UnitLayer("net.0", "net", model.third, model.activation, (consumer,), TorchDefault())
-    # The third is left out, so that it reads the sum each time.
-    parts = tuple(Part(module, TorchDefault(), 2) for module in (model.first, model.second))
+    # The bridge is left out, so that it reads the sum each time.
+    parts = tuple(Part(module, TorchDefault(), 1) for module in (model.first, model.second, model.third))
     network = Network("net", (layer,), parts)
     learner = PlasticOptimizer(
         torch.optim.SGD(model.parameters(), 0.1), {"net": network}, [], sample=lambda n, generator: None,
@@ -300,6 +301,16 @@ def users() -> Iterator[None]:
     yield
     CRITERIA.clear()
     CRITERIA.update(known)
+
+
+def test_a_criterion_that_raises_is_named() -> None:
+    def oops(a: Tensor) -> Tensor:
+        raise RuntimeError("no units")
+
+    learner = learner_of(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)), squared)
+    candidate = audit.Candidate("oops", audit.Criterion("oops", oops, {}))
+    with pytest.raises(ValueError, match=r"the criterion 'oops' raises RuntimeError on net.0 \(no units\); correct it"):
+        audit.utilities(learner, (torch.randn(5, 2), torch.randn(5, 1)), [candidate])
 
 
 @pytest.mark.usefixtures("users")

@@ -340,3 +340,33 @@ def test_the_table_of_inputs_is_complete() -> None:
     documented = {line.split("``")[1] for line in inspect.getdoc(criteria).splitlines() if line.startswith("``")}
     assert documented == criteria.INPUTS
     assert all(Criterion(name, entry.resolve(), {}).inputs <= criteria.INPUTS for name, entry in CRITERIA.items())
+
+
+def test_tiny_utilities_are_normalised_like_all_others() -> None:
+    utility = torch.tensor([1.0, 2.0, 3.0])
+    for scale in (1.0, 1e-6, 1e-9, 1e-11):
+        torch.testing.assert_close(criteria.normalized(scale * utility), torch.tensor([0.5, 1.0, 1.5]))
+    assert criteria.normalized(torch.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float16, torch.bfloat16, torch.float32])
+def test_utilities_of_any_dtype_become_floats(layer: UnitLayer, dtype: torch.dtype) -> None:
+    def counted(a):
+        return (a > 0).any(0).to(dtype)
+
+    utility = Criterion("counted", counted, {}).score(Sight(layer, a=torch.tensor([[1.0, 0.0, 2.0]])))
+    assert utility.dtype == torch.float32
+    assert utility.tolist() == [1.0, 0.0, 1.0]
+
+
+def test_double_precision_is_kept(layer: UnitLayer) -> None:
+    a = torch.rand(2, 3, dtype=torch.float64)
+    assert Criterion("redo", criteria.redo, {}).score(Sight(layer, a=a)).dtype == torch.float64
+
+
+def test_a_utility_that_is_no_tensor_is_refused(layer: UnitLayer) -> None:
+    def wrong(a):
+        return 3.0
+
+    with pytest.raises(ValueError, match=r"'wrong' gives 3\.0 for 3 units of net\.0; return a tensor of one utility"):
+        Criterion("wrong", wrong, {}).score(Sight(layer, a=torch.zeros(2, 3)))

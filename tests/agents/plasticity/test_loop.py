@@ -248,3 +248,83 @@ def test_in_a_saved_state_are_tensors_alone() -> None:
 def test_an_argument_of_a_part_is_refused_by_its_place() -> None:
     with pytest.raises(ValueError, match=r"selection\.share is 2; give a share of a layer above 0 and at most 1"):
         UnitReset(criterion="random", selection={"name": "percentage", "share": 2})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", ACTING)
+def test_networks_of_any_precision(name: str, dtype: torch.dtype) -> None:
+    learner = Regression([ACTING[name]()], model=model_of().to(dtype), x=X.to(dtype))
+    learner.y = learner.y.to(dtype)
+    before = learner.parameters()
+    for _ in range(6):
+        learner.train(1)
+    assert name == "shrink_and_perturb" or learner.edits
+    for key, tensor in learner.parameters().items():
+        assert tensor.dtype == dtype
+        assert tensor.isfinite().all()
+        assert not torch.equal(tensor, before[key])
+
+
+def test_networks_under_automatic_mixed_precision() -> None:
+    model = model_of()
+    resets = [GXD(rate=0.05, reference="mean", period=2, maturity=2, score_every=1), ACTING["cbp"]()]
+    optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, resets)
+    for _ in range(8):
+        with optimizer.forward(), torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(X).float().square().mean()
+        optimizer.step(loss)
+    assert optimizer.units_reset()["net"] > 0
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_looking_at_a_sample_draws_nothing_and_moves_no_statistics() -> None:
+    """What the protocol asks of `outputs` and `sample_losses`: evaluation mode, each module back in its own after."""
+
+    def trained(resets: list) -> tuple[nn.Module, Tensor]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
+        optimizer = PlasticOptimizer(
+            torch.optim.Adam(model.parameters()), model, resets,
+            sample=lambda n, generator: X, sample_losses=lambda x: model(x).sum(1), outputs=model,
+        )  # fmt: skip
+        for _ in range(4):
+            with optimizer.forward():
+                loss = model(X).square().mean()
+            optimizer.step(loss)
+        optimizer.sample_losses(X)
+        assert all(module.training for module in model.modules())
+        return model, torch.rand(())
+
+    (plain, number), (looked_at, same) = trained([]), trained([ReDo(tau=0.0, period=2)])
+    assert number == same
+    for key, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, looked_at.state_dict()[key]), key
+
+
+def test_networks_bear_the_names_that_they_are_given_under() -> None:
+    model = model_of()
+    adam = torch.optim.Adam(model.parameters())
+    with pytest.raises(ValueError, match=r"'net' under the key 'actor'; give both one name, such as sequential\(model"):
+        PlasticOptimizer(adam, {"actor": sequential(model)}, [GXD()])
+    with pytest.raises(ValueError, match=r"networks has no parameters in \[\]; give at least one network"):
+        PlasticOptimizer(adam, {}, [])
+
+
+@pytest.mark.parametrize("error", [IndexError, KeyError])
+@pytest.mark.parametrize("name", ["redo", "gxd"])
+def test_a_mistake_in_the_users_sample_is_not_taken_for_a_lack_of_data(name: str, error: type[Exception]) -> None:
+    learner = Regression([ACTING[name]()])
+
+    def broken(n: int, generator: torch.Generator) -> Tensor:
+        raise error("mine")
+
+    learner._sample = broken
+    with pytest.raises(error, match="mine"):
+        learner.train(4)
+
+
+@pytest.mark.parametrize("names", [["gxd"], ["gxd", "redo", "full_reset"], []])
+def test_the_state_of_other_interventions_is_refused(names: list[str]) -> None:
+    state = Regression([ACTING["gxd"](), ACTING["redo"]()]).state_dict()
+    with pytest.raises(ValueError, match=f"is of 2 interventions with a state, but here are {len(names)}; give those"):
+        Regression([ACTING[name]() for name in names]).load_state_dict(state)

@@ -29,6 +29,7 @@ def _restored() -> Iterator[None]:
 def test_every_name_resolves_to_what_bears_it() -> None:
     for name, entry in INTERVENTIONS.items():
         assert entry.resolve().name == name
+        assert entry.of_units == entry.resolve().of_units
     for name, entry in CRITERIA.items():
         assert entry.resolve() is getattr(criteria, name)
     assert {"gxd", "redo", "regrama", "contribution", "magnitude", "random"} <= set(CRITERIA)

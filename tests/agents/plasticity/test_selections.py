@@ -288,3 +288,20 @@ WRONG = [
 def test_impossible_arguments_are_refused(kind: type, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         kind(**arguments)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e-11])
+def test_threshold_does_not_depend_on_the_scale_of_the_utilities(scale: float) -> None:
+    """Gradients of 1e-11 are small as a whole: no unit is lower in its layer for that."""
+    utility = scale * torch.tensor([1.0, 0.01, 1.0, 1.0, 1.0])
+    assert select_below(utility, ALL, 0.025).tolist() == [False, True, False, False, False]
+
+
+def test_negative_utilities_are_ranked_though_they_have_no_scale() -> None:
+    utility = torch.tensor([-1.0, -5.0, -2.0, -3.0, -4.0])
+    assert has_signal(utility)
+    mask, left = select_lowest_rate(utility, ALL, torch.tensor(0.0), 0.4)
+    assert mask.tolist() == [False, True, False, False, True]
+    assert left == 0
+    assert not select_below(utility, ALL, 0.025).any()
+    assert not calibrated_amounts(utility, 0.5, 16.0, 1.0).any()

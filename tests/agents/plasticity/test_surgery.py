@@ -769,3 +769,7 @@ def test_surgery_is_built_of_plain_data() -> None:
     assert Surgery.of(other.arguments()) == other
     with pytest.raises(ValueError, match=r"surgery does not take these arguments: .*'incoming'"):
         Surgery.of({"incoming": "zero"})
+
+
+def test_no_layers_no_surgery() -> None:
+    reset_units([], {}, [], lambda layer: torch.Generator())

@@ -107,3 +107,10 @@ def test_no_layers_no_hooks() -> None:
         assert not any(part._forward_hooks for part in module.modules())
         module(torch.ones(1, 2)).sum().backward()
     assert taps.read() == taps.activations == {}
+
+
+def test_a_second_forward_is_refused_with_what_to_do() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    x = torch.ones(1, 2)
+    with Taps(sequential(model).layers), pytest.raises(RuntimeError, match="let the forward of the training loss"):
+        model(x) - model(x).detach()

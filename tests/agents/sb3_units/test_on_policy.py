@@ -133,9 +133,46 @@ class OwnInput(ActorCriticPolicy):
         self.mlp_extractor.policy_net.insert(0, nn.LayerNorm(4))
 
 
+class OneTrunk(ActorCriticPolicy):
+    def _build_mlp_extractor(self) -> None:
+        super()._build_mlp_extractor()
+        self.mlp_extractor.value_net = self.mlp_extractor.policy_net
+
+
+class AuxiliaryHead(ActorCriticPolicy):
+    def _build(self, lr_schedule) -> None:
+        super()._build(lr_schedule)
+        self.dynamics = nn.Linear(64, 4)
+
+
+class PatchedExtractor(ActorCriticPolicy):
+    def _build(self, lr_schedule) -> None:
+        super()._build(lr_schedule)
+        self.features_extractor.forward = lambda observations: 2 * observations
+
+
+class PatchedPolicy(ActorCriticPolicy):
+    def _build(self, lr_schedule) -> None:
+        super()._build(lr_schedule)
+        self.predict_values = lambda obs: obs[:, :1]
+
+
+RELU = nn.ReLU()
+
+
+class OneActivation(ActorCriticPolicy):
+    def __init__(self, *arguments, **keywords):
+        super().__init__(*arguments, **{**keywords, "net_arch": [8], "activation_fn": lambda: RELU})
+
+
 REFUSED = {
+    OneTrunk: "critic: mlp_extractor.policy_net.0.weight belongs to actor, too",
+    OneActivation: "critic: mlp_extractor.policy_net.1 belongs to actor, too",
+    AuxiliaryHead: "the policy AuxiliaryHead is not understood: nothing is known of its dynamics.weight",
+    PatchedExtractor: "features_extractor: the forward of FlattenExtractor was replaced",
+    PatchedPolicy: "the policy PatchedPolicy is not understood: its predict_values is its own",
     OwnHeads: "actor: Skipping is not understood; resets know SB3's MlpExtractor",
-    OwnForward: "the policy OwnForward is not understood: it has a evaluate_actions of its own",
+    OwnForward: "the policy OwnForward is not understood: its evaluate_actions is its own",
     OwnOutput: "critic: the output layer Sequential is not understood",
     OwnInput: r"actor: LayerNorm.* is not understood at this place",
 }

@@ -59,7 +59,7 @@ def test_tables(audited: Any) -> None:
     assert max(map(len, lines)) <= 100
     for layer, units in LAYERS.items():
         assert sum(line.startswith(f"{layer}: {units} units; mean cost of one: zero ") for line in lines) == 1
-    rows = [line.split() for line in lines if line.startswith("  contribution adaptable ")]
+    rows = [line.split() for line in lines if line.startswith(" contribution adaptable ")]
     assert len(rows) == 5  # each layer and the summary
     assert all(len(row) == 2 + 6 for row in rows)
     assert lines[-1].startswith("written: run [1]/audit/audit.json, audit.csv and audit.png, in ")
@@ -140,7 +140,7 @@ def test_a_silent_criterion_says_so(trained: Trained, tmp_path: Path, capsys: py
     said = [line for line in out.splitlines() if line.startswith("no signal (")]
     assert len(said) == len(LAYERS)
     assert all("equal" in line for line in said)
-    assert all(line.split()[1:] == ["-"] * 6 for line in out.splitlines() if line.startswith("  equal "))
+    assert all(line.split()[1:] == ["-"] * 6 for line in out.splitlines() if line.startswith(" equal "))
 
 
 def with_imports(run: Path, module: str) -> None:

@@ -24,14 +24,24 @@ def test_what_is_not_defined(silent_audit: Any, tmp_path: Path) -> None:
     show_summary(summary, len(audits), out)
     text = out.file.getvalue()  # type: ignore[attr-defined]
     assert "net.0: 5 units; mean cost of one: zero 0, mean 0" in text
-    assert [line.split() for line in text.splitlines() if line.startswith("  gxd   ")] == [["gxd", *"------"]] * 3
+    assert [line.split() for line in text.splitlines() if line.startswith(" gxd   ")] == [["gxd", *"------"]] * 3
     # nothing costs anything: no ranking is right or wrong, and no choice of units is worse than another
-    assert [line.split() for line in text.splitlines() if line.startswith("  redo ")] == [
+    assert [line.split() for line in text.splitlines() if line.startswith(" redo ")] == [
         ["redo", "-", "-", "1", "-", "-", "1"]
     ] * 3
     silent = [line for line in text.splitlines() if line.startswith("no signal (all utilities zero or equal")]
     assert len(silent) == 2
     assert all(" gxd, gxd to mean, " in line for line in silent)
+
+    for width in (60, 80):
+        narrow = Console(file=io.StringIO(), width=width)
+        show_layer(audits[0], narrow)
+        text = narrow.file.getvalue()  # type: ignore[attr-defined]
+        assert "\u2026" not in text
+        assert " zero " in text
+        assert [line.split() for line in text.splitlines() if line.startswith(" redo ")] == [
+            ["redo", "-", "-", "1", "-", "-", "1"]
+        ]
 
     header = {"task": "t", "loss": math.inf}
     write_json(tmp_path / "audit.json", header, found, audits, summary)

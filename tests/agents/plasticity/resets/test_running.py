@@ -73,3 +73,10 @@ def test_tensors_stay_the_same_objects() -> None:
     assert (mean.total, mean.weight)[0] is held[0]
     assert mean.weight is held[1]
     assert held[1].tolist() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_values_of_any_floating_dtype_are_taken_in(dtype: torch.dtype) -> None:
+    mean = mean_of((2,), [4.0, 0.0])
+    mean.take_in(torch.tensor([1.0, 3.0], dtype=dtype), 0.5)
+    assert torch.equal(mean.value(), mean_of((2,), [4.0, 0.0], [1.0, 3.0]).value())

@@ -12,7 +12,17 @@ from policies import POLICIES, Case
 from small_loop import CaseLearner, Regression
 from torch import Tensor, nn
 
-from agents.plasticity import Edit, FullReset, HeadReset, Intervention, ShrinkAndPerturb, Switch, UnitReset, Update
+from agents.plasticity import (
+    Edit,
+    FullReset,
+    HeadReset,
+    Intervention,
+    PlasticOptimizer,
+    ShrinkAndPerturb,
+    Switch,
+    UnitReset,
+    Update,
+)
 from agents.plasticity.units import Affine, Orthogonal, TorchDefault
 
 SWITCH = Switch("next", 1, 1)
@@ -514,3 +524,25 @@ def test_impossible_arguments_are_refused(make: Callable[[], Any], message: str)
 def test_an_unknown_network_is_refused() -> None:
     with pytest.raises(ValueError, match="full_reset: networks names 'actor'"):
         Regression([FullReset(networks=["actor"])])
+
+
+def test_anchors_follow_layers_that_are_drawn_anew_as_a_whole() -> None:
+    pull, head = ShrinkAndPerturb(mode="to_init", shrink=0.0, period=1), HeadReset(period=1)
+    learner = Regression([head, pull])
+    begun = learner.module[-1].weight.detach().clone()
+    learner.train(1)  # the head is drawn anew, then everything is pulled all the way to where it began
+    drawn = learner.module[-1].weight.detach().clone()
+    assert not torch.equal(drawn, begun)
+    learner.interventions.remove(head)
+    learner.train(3)
+    assert torch.equal(learner.module[-1].weight, drawn)
+
+
+def test_statistics_without_parameters_are_reset() -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, affine=False), nn.ReLU(), nn.Linear(6, 1))
+    optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [FullReset(period=1)])
+    with optimizer.forward():
+        loss = model(torch.randn(16, 4) + 5).square().mean()
+    optimizer.step(loss)
+    assert model[1].running_mean.eq(0).all()
+    assert model[1].running_var.eq(1).all()

@@ -128,7 +128,21 @@ class Doubled(nn.Sequential):
         return 2 * super().forward(x)
 
 
+class Noisy(nn.Linear):
+    """Looks like a linear layer and is none."""
+
+
+class Mirrored(nn.ReLU):
+    """Looks like an activation and has twice the units."""
+
+
+SHARED = nn.ReLU()
 REFUSED = {
+    "Noisy": [Noisy(4, 4), nn.ReLU()],
+    "Mirrored": [nn.Linear(4, 4), Mirrored()],
+    "ParametrizedLinear is": [nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.ReLU()],
+    "the weight of Linear": [nn.utils.spectral_norm(nn.Linear(4, 4)), nn.ReLU()],
+    r"ReLU\(\) stands in two places": [nn.Linear(4, 4), SHARED, nn.Linear(4, 4), SHARED],
     "Linear": [nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU()],
     "ReLU": [nn.ReLU(), nn.Linear(4, 4), nn.ReLU()],
     "LSTM": [nn.LSTM(4, 4), nn.ReLU()],
@@ -195,3 +209,23 @@ def test_a_model_without_an_output_layer_of_its_own_is_refused() -> None:
     with pytest.raises(ValueError, match=r"q: LayerNorm.* is not understood behind the output layer Linear"):
         sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.LayerNorm(2)), "q")
     assert sequential(nn.Linear(2, 2)).layers == ()
+
+
+def test_what_an_output_layer_shares_with_hidden_ones_is_refused() -> None:
+    layer, tied, relu = nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU()
+    tied.weight = layer.weight
+    with pytest.raises(ValueError, match=r"net: Linear.* stands in two places"):
+        sequential(nn.Sequential(layer, nn.ReLU(), layer))
+    with pytest.raises(ValueError, match=r"net: ReLU\(\) stands in two places"):
+        sequential(nn.Sequential(layer, relu, nn.Linear(4, 4), relu))
+    with pytest.raises(ValueError, match=r"net: Linear.* shares a parameter with Linear"):
+        sequential(nn.Sequential(layer, nn.ReLU(), tied))
+
+
+@pytest.mark.parametrize("place", ["Sequential", "0", "1", "2"])
+def test_a_forward_that_was_replaced_is_refused(place: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    module = model if place == "Sequential" else model[int(place)]
+    module.forward = lambda x: x
+    with pytest.raises(ValueError, match=f"net: the forward of {type(module).__name__}.* was replaced"):
+        sequential(model)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from agents.plasticity.units import Consumer, Network, Part, TorchDefault, UnitLayer
+from agents.plasticity.units import Consumer, Network, Part, TorchDefault, UnitLayer, chain
+from agents.plasticity.units.builders import parts_of
 
 
 def layer(*consumers: Consumer, constants: tuple = ()) -> UnitLayer:
@@ -84,6 +85,17 @@ def test_a_layer_that_nothing_reads_or_that_does_not_fit_is_refused() -> None:
 def test_a_networks_parameters_are_those_of_its_parts() -> None:
     hidden, output = nn.Linear(4, 3, bias=False), nn.Linear(3, 2)
     parts = (Part(hidden, TorchDefault(), 1), Part(output, TorchDefault(), 0))
-    network = Network("net", (layer(Consumer(output.weight)),), parts)
+    network = Network("net", (), parts)
     assert [id(p) for p in network.parameters] == [id(hidden.weight), id(output.weight), id(output.bias)]
     assert (network.constants, network.fixed) == ((), {})
+
+
+def test_a_network_is_declared_whole() -> None:
+    hidden, output = nn.Linear(4, 3), nn.Linear(3, 2)
+    layer = chain("net", [hidden, nn.ReLU()], [(output, 0)], TorchDefault())[0]
+    parts = tuple(parts_of([hidden, output], TorchDefault(), above=0))
+    assert Network("net", (layer,), parts).parameters == (hidden.weight, hidden.bias, output.weight, output.bias)
+    with pytest.raises(ValueError, match=r"net: the producer of net\.0 is not among the parts; add it"):
+        Network("net", (layer,), parts[1:])
+    with pytest.raises(ValueError, match=r"other: net\.0 is of the network 'net'; give both one name"):
+        Network("other", (layer,), parts)
