@@ -16,6 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from agents import PPO
+from agents.plasticity import UnitReset
 from agents.plasticity.diagnostics import Diagnostics
 from crl.screen import is_terminal, say
 from envs import TaskStream
@@ -182,6 +183,7 @@ class PlasticityCallback(BaseCallback):
 
     def _write_layout(self, networks: list[str]) -> None:
         """Group the dashboard: a chart per quantity, with a curve per task or network."""
+        assert isinstance(self.model, PPO)
         layout = {
             "tasks": {
                 "mean return": _chart([f"task/{tag_of(task)}/ep_rew_mean" for task in self._tasks]),
@@ -192,6 +194,9 @@ class PlasticityCallback(BaseCallback):
         }
         if networks:
             layout["resets"] = {"units reset": _chart([f"reset/{network}/units" for network in networks])}
+            if any(isinstance(intervention, UnitReset) for intervention in self.model.interventions):
+                # TensorBoard takes regular expressions; the first part is the intervention's name.
+                layout["resets"]["cost, predicted and realised"] = ["Multiline", [r"[^/]+/(predicted|realised)_cost$"]]
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer.add_custom_scalars(layout)
