@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
@@ -232,7 +233,12 @@ def test_what_does_not_fit_is_refused(config: Any, overrides: list[str], expecte
 
 def test_heads_without_hidden_units_can_be_reset(config: Any) -> None:
     given = "interventions=[{name: head_reset, networks: [actor, critic], period: 100}]"
-    build(config(given, "agent.net_arch={pi: [], vf: []}"))[2].close()
+    _, model, env = build(config(given, "agent.net_arch={pi: [], vf: []}"))
+    env.close()
+    drawn = [model.policy.action_net.weight, model.policy.value_net.weight]
+    before = [weight.detach().clone() for weight in drawn]
+    model.interventions[0].act(100)
+    assert not any(torch.equal(weight, old) for weight, old in zip(drawn, before, strict=True))
 
 
 class Odd(gymnasium.Env[Any, Any]):

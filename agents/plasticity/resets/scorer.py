@@ -96,7 +96,7 @@ class Scorer:
         if self._of_outputs:
             return self._sensitivities(layers, steps, batch)
         if self._criterion.needs_gradients:
-            seen = look(self._learner, batch)
+            seen = look(self._learner, batch, outputs=False)
             sights = [
                 self._sight(
                     layer,

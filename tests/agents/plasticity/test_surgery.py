@@ -772,4 +772,6 @@ def test_surgery_is_built_of_plain_data() -> None:
 
 
 def test_no_layers_no_surgery() -> None:
-    reset_units([], {}, [], lambda layer: torch.Generator())
+    asked: list[object] = []
+    reset_units([], {}, [], lambda layer: asked.append(layer) or torch.Generator())
+    assert asked == []
