@@ -42,11 +42,11 @@ class LearnerMixin(BaseAlgorithm):
 
     Attributes:
         interventions: called in this order.
-        gradient_steps: optimizer steps made since training began.
+        optimizer_steps: optimizer steps made since training began.
     """
 
     interventions: list[Intervention]
-    gradient_steps: int
+    optimizer_steps: int
 
     def __init__(self, policy: Any, env: Any, *args: Any, interventions: Sequence[Intervention] = (), **kwargs: Any):
         if isinstance(interventions, Intervention):
@@ -54,7 +54,7 @@ class LearnerMixin(BaseAlgorithm):
         self.interventions = list(interventions)
         # What a zip holds of the interventions: plain data that builds them again.
         self.intervention_specs: list[dict[str, Any]] = []
-        self.gradient_steps = 0
+        self.optimizer_steps = 0
         self._units_logged: dict[str, int] = {}
         self._pending_switches: list[Switch] = []
         self._networks: dict[str, Network] | None = None

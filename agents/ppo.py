@@ -80,20 +80,20 @@ class PPO(LearnerMixin, StockPPO):
         for epoch in range(self.n_epochs):
             approx_kls: list[Tensor] = []
             for batch in self.rollout_buffer.get(self.batch_size):
-                self.gradient_steps += 1
-                with self._hooks.taps(self.gradient_steps) as taps:
+                self.optimizer_steps += 1
+                with self._hooks.taps(self.optimizer_steps) as taps:
                     losses = self.losses(batch)
                 log.append(torch.stack([losses[name].detach() for name in LOGGED]))
                 approx_kls.append(losses["approx_kl"])
                 if self.target_kl is not None and approx_kls[-1].item() > 1.5 * self.target_kl:
-                    self.gradient_steps -= 1
+                    self.optimizer_steps -= 1
                     keep_training = False
                     if self.verbose >= 1:
                         print(f"Early stopping at step {epoch} due to reaching max kl: {approx_kls[-1].item():.2f}")
                     break
                 self._step(Update(
                     networks=tuple(self.networks) if self.interventions else (),
-                    batch=batch, losses=losses, optimizer=self.policy.optimizer, step=self.gradient_steps,
+                    batch=batch, losses=losses, optimizer=self.policy.optimizer, step=self.optimizer_steps,
                     learning_rate=self.policy.optimizer.param_groups[0]["lr"],
                 ), taps)  # fmt: skip
             self._n_updates += 1

@@ -150,7 +150,7 @@ def _learn(
         "status": "interrupted" if clock.stopped else "done",
         "steps": min(model.num_timesteps, tasks.total_steps),
         "train_seconds": train_seconds,
-        "gradient_steps": model.gradient_steps,
+        "gradient_steps": model.optimizer_steps,
         "visits": tasks.visits(),
         "resets": model.units_reset(),
         "config_hash": config_hash(config),

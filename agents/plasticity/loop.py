@@ -69,7 +69,7 @@ class PlasticOptimizer:
         self.targets: Mapping[Tensor, Tensor] = targets or {}
         self.seed: int | None = seed
         self.num_timesteps = 0
-        self.gradient_steps = 0
+        self.optimizer_steps = 0
         self.device = next(p.device for network in self.networks.values() for p in network.parameters)
         if sample is not None and (sample_losses is None or outputs is None):
             missing = "sample_losses" if sample_losses is None else "outputs"
@@ -83,7 +83,7 @@ class PlasticOptimizer:
     @contextmanager
     def forward(self) -> Iterator[None]:
         """Around the forward pass whose loss goes to `step`, and around nothing else."""
-        with self._hooks.taps(self.gradient_steps + 1) as self._taps:
+        with self._hooks.taps(self.optimizer_steps + 1) as self._taps:
             yield
 
     def step(self, loss: Tensor, *, max_grad_norm: float | None = None, update_ends: bool = True) -> None:
@@ -99,14 +99,14 @@ class PlasticOptimizer:
             raise RuntimeError("step was called without a forward pass; compute the loss inside `with forward():`")
         taps, self._taps = self._taps, None
         (optimizer,) = self.optimizers
-        self.gradient_steps += 1
+        self.optimizer_steps += 1
         update = Update(
             networks=tuple(self.networks),
             batch=None,
             losses={"loss": loss},
             optimizer=optimizer,
             learning_rate=optimizer.param_groups[0]["lr"],
-            step=self.gradient_steps,
+            step=self.optimizer_steps,
         )
         optimizer.zero_grad()
         update = self._hooks.backward(update, taps)
@@ -136,13 +136,13 @@ class PlasticOptimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's and the interventions' state."""
-        hooks = {"gradient_steps": torch.tensor(self.gradient_steps), **self._hooks.state_dict()}
+        hooks = {"optimizer_steps": torch.tensor(self.optimizer_steps), **self._hooks.state_dict()}
         return {"optimizer": self.optimizers[0].state_dict(), "interventions": hooks}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self.optimizers[0].load_state_dict(state["optimizer"])
-        self.gradient_steps = int(state["interventions"]["gradient_steps"])
+        self.optimizer_steps = int(state["interventions"]["optimizer_steps"])
         self._hooks.load_state_dict(state["interventions"])
 
     # ------------------------------------------------------------------ the protocol `Learner`

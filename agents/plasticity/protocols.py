@@ -101,7 +101,7 @@ class Learner(Protocol):
     device: torch.device
 
     @property
-    def gradient_steps(self) -> int:
+    def optimizer_steps(self) -> int:
         """How many optimizer steps have been made since training began."""
         ...
 

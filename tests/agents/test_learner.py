@@ -123,7 +123,7 @@ def test_hooks_are_called_in_their_order_with_gradient_steps_counted() -> None:
     assert watcher.steps == list(range(1, 33))
     assert set(watcher.rates) == {3e-4}
     assert watcher.tapped == [4, 8, 12, 16, 20, 24, 28, 32]
-    assert model.gradient_steps == 32
+    assert model.optimizer_steps == 32
     assert [(s.task, s.task_index, s.segment) for s in watcher.switches] == [
         ("freeway", 1, 1), ("breakout", 0, 2), ("freeway", 1, 3),
     ]  # fmt: skip

@@ -62,7 +62,7 @@ def test_options_give_sb3s_parameters(option: str) -> None:
     assert_same_log(ours, stock)
     assert ours._n_updates == stock._n_updates
     steps = {int(state["step"]) for state in ours.policy.optimizer.state.values()}
-    assert steps == {ours.gradient_steps}
+    assert steps == {ours.optimizer_steps}
 
 
 def test_training_on_a_stream_gives_what_sb3_gives_on_the_games_themselves() -> None:

@@ -37,7 +37,7 @@ def test_a_zip_can_be_a_file_object_and_interventions_can_begin_anew(tmp_path: P
 def test_a_reset_given_to_a_trained_agent_leaves_it_alone_at_first(tmp_path: Path) -> None:
     build("board").learn(512).save(tmp_path / "model")
     model = PPO.load(tmp_path / "model", env=world("board"), device="cpu", interventions=[GXD(period=20, maturity=20)])
-    assert model.gradient_steps == 64
+    assert model.optimizer_steps == 64
     assert model.interventions[0].state_dict()["born/actor.0"].tolist() == [64] * 64
     trained = parameters(model.learn(64))
     assert_same(trained, parameters(PPO.load(tmp_path / "model", env=world("board"), device="cpu").learn(64)))

@@ -124,7 +124,7 @@ def test_norm_layer_on_vectors(config: Any) -> None:
     layers = [type(layer) for layer in model.policy.mlp_extractor.value_net]
     assert layers == [nn.Linear, nn.LayerNorm, nn.Tanh] * 2
     model.learn(16)
-    assert model.gradient_steps == 10
+    assert model.optimizer_steps == 10
     env.close()
 
 
@@ -165,7 +165,7 @@ def test_impala(config: Any, norm: str) -> None:
     # A sequence has a trunk convolution and two blocks of an inner and an outer one; the linear layer comes last.
     assert sentence.startswith("features: 9 of 16 hidden layers cannot be reset: the skip connection")
     model.learn(16)
-    assert model.gradient_steps == 10
+    assert model.optimizer_steps == 10
     env.close()
 
 

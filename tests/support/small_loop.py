@@ -94,7 +94,7 @@ class Regression(PlasticOptimizer):
         return torch.randperm(len(self.x), generator=generator)[:n].to(self.x.device, non_blocking=True)
 
     def announce(self, edit: Edit, author: Intervention) -> None:
-        self.edits.append((self.gradient_steps, edit))
+        self.edits.append((self.optimizer_steps, edit))
         super().announce(edit, author)
 
     def train(self, steps: int) -> Regression:
@@ -129,7 +129,7 @@ class CaseLearner:
     def __init__(self, case: Case, interventions: Sequence[Intervention] = ()) -> None:
         self.case, self.networks, self.optimizers, self.targets = case, case.networks, case.optimizers, case.targets
         self.seed: int | None = 3
-        self.num_timesteps = self.gradient_steps = 0
+        self.num_timesteps = self.optimizer_steps = 0
         self.device = torch.device("cpu")
         self.authors: set[str] = set()
         self.hooks = Hooks(self, interventions)
@@ -157,13 +157,13 @@ class CaseLearner:
     def train(self, steps: int) -> None:
         """Gradient steps with every optimizer, each an update of its own."""
         for _ in range(steps):
-            self.gradient_steps += 1
-            with self.hooks.taps(self.gradient_steps) as taps:
+            self.optimizer_steps += 1
+            with self.hooks.taps(self.optimizer_steps) as taps:
                 (loss,) = {id(loss): loss for loss in self.sample_losses(None).values()}.values()
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
             update = Update(
-                tuple(self.networks), None, {"loss": loss.mean()}, self.optimizers[0], 0.0, self.gradient_steps
+                tuple(self.networks), None, {"loss": loss.mean()}, self.optimizers[0], 0.0, self.optimizer_steps
             )
             update = self.hooks.backward(update, taps)
             for optimizer in self.optimizers:

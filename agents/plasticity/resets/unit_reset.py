@@ -122,7 +122,7 @@ class UnitReset(NetworkReset):
         super().attach(learner)
         self._layers = tuple(layer for name in self._names for layer in learner.networks[name].layers)
         self._refuse_frozen()
-        start = learner.gradient_steps  # of a learner that has trained before: nothing is due and no unit is old
+        start = learner.optimizer_steps  # of a learner that has trained before: nothing is due and no unit is old
         self._begun = start
         self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer
         self._selected = dict.fromkeys(self._names, start)  # the step of the last selection

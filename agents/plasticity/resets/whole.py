@@ -36,8 +36,8 @@ class Scheduled(NetworkReset, ABC):
     def attach(self, learner: Learner) -> None:
         super().attach(learner)
         self._networks = [learner.networks[name] for name in self._names]
-        self._acted = learner.gradient_steps  # the step of the last reset
-        self._steps = learner.gradient_steps
+        self._acted = learner.optimizer_steps  # the step of the last reset
+        self._steps = learner.optimizer_steps
         self._switched = False
 
     def on_task_switch(self, switch: Switch) -> None:

@@ -38,7 +38,7 @@ def test_without_a_reset_it_is_the_optimizer_bit_for_bit(resets: list, max_grad_
         adam.step()
     for left, right in zip(ours.parameters(), plain.parameters(), strict=True):
         assert torch.equal(left, right)
-    assert optimizer.gradient_steps == 20
+    assert optimizer.optimizer_steps == 20
     assert optimizer.units_reset() == {"net": 0}
 
 
@@ -124,7 +124,7 @@ def test_a_step_needs_a_forward_pass_of_its_own() -> None:
     optimizer.step(loss)
     with pytest.raises(RuntimeError, match="without a forward pass"):
         optimizer.step(model(X).mean())
-    assert optimizer.gradient_steps == 1
+    assert optimizer.optimizer_steps == 1
 
 
 def test_data_are_given_with_what_to_do_with_them() -> None:
@@ -217,7 +217,7 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(name: str) -> None:
     other.target.load_state_dict(one.target.state_dict())
     other.load_state_dict(state)
     other.x, other.y = one.x, one.y
-    assert other.gradient_steps == 7
+    assert other.optimizer_steps == 7
     assert other.units_reset() == one.units_reset()
     before = one.parameters()
     for learner in (one, other):
@@ -241,7 +241,7 @@ def test_in_a_saved_state_are_tensors_alone() -> None:
     learner = Regression([make() for make in ACTING.values()]).train(3)
     state = learner.state_dict()
     assert all(isinstance(tensor, Tensor) for tensor in state["interventions"].values())
-    assert int(state["interventions"]["gradient_steps"]) == 3
+    assert int(state["interventions"]["optimizer_steps"]) == 3
     assert set(state["optimizer"]) == {"state", "param_groups"}
 
 

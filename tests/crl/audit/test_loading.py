@@ -33,7 +33,7 @@ def test_the_agent_plays_the_last_task(run: Path) -> None:
     for name, tensor in load_policy(run / "checkpoints" / "1024").items():
         assert torch.equal(model.policy.state_dict()[name], tensor)
     assert model.interventions == []
-    assert model.gradient_steps == 0
+    assert model.optimizer_steps == 0
     buffer = model.rollout_buffer
     assert buffer.full
     assert (buffer.advantages != 0).any()

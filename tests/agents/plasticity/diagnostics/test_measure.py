@@ -37,7 +37,7 @@ def tags(network: str, measures: set[str]) -> set[str]:
 class Toy:
     """A learner with a policy over three actions and a value, both of four observed numbers."""
 
-    seed, num_timesteps, device, gradient_steps = 0, 0, torch.device("cpu"), 0
+    seed, num_timesteps, device, optimizer_steps = 0, 0, torch.device("cpu"), 0
     optimizers, targets = (), {}
 
     def __init__(self, transitions: int = 1000, width: int = 16, activation: type[nn.Module] = nn.ReLU) -> None:

@@ -194,7 +194,7 @@ def test_costs_are_measured_at_most_once_in_a_thousand_steps(
     monkeypatch.setattr(unit_reset, "COST_EVERY", 100)
     learner = Regression([half(period=period)])
     measured = []
-    monkeypatch.setattr(CostMeter, "before", lambda meter, batch: measured.append(learner.gradient_steps))
+    monkeypatch.setattr(CostMeter, "before", lambda meter, batch: measured.append(learner.optimizer_steps))
     for _ in range(219):
         learner.train(1)
     assert len(learner.edits) == 219 // period

@@ -635,7 +635,7 @@ def test_outputs_rank_the_units_of_a_saturated_policy() -> None:
     model.policy.action_net.bias.data.copy_(bias)
     edits: list[Edit] = []
     model.announce = lambda edit, author: edits.append(edit)
-    reset.after_backward(Update(("actor",), None, {}, model.policy.optimizer, 0.0, model.gradient_steps + 1))
+    reset.after_backward(Update(("actor",), None, {}, model.policy.optimizer, 0.0, model.optimizer_steps + 1))
     reset.after_update()
     picked = edits[0].masks["actor.1"].nonzero().flatten().tolist()
     assert len(picked) == 2  # a third of six

@@ -243,7 +243,7 @@ def test_a_period_is_counted_in_gradient_steps_and_waits_for_the_end_of_the_upda
     for steps in (4, 5, 4, 6, 30):
         learner.train(steps)
         if any(not torch.equal(tensor, before[name]) for name, tensor in learner.parameters().items()):
-            acted.append(learner.gradient_steps)
+            acted.append(learner.optimizer_steps)
         before = learner.parameters()
     assert acted == [13, 49]
 
@@ -465,7 +465,7 @@ def test_targets_and_moments_are_left_alone(kind: str, mode: str) -> None:
     learner.train(1)
     targets = [target.clone() for target in case.targets.values()]
     before = [p.clone() for network in case.networks.values() for p in network.parameters]
-    learner.gradient_steps = 1
+    learner.optimizer_steps = 1
     for intervention in learner.hooks._interventions:
         intervention.after_backward(Update(("critic",), None, {}, case.optimizers[0], 0.0, 2))
     switched(learner)
