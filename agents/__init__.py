@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 from agents.plasticity.registry import Entry
 
 if TYPE_CHECKING:
+    from agents.dqn import DQN
     from agents.ppo import PPO
+    from agents.sac import SAC
 
-__all__ = ["AGENTS", "PPO"]
+__all__ = ["AGENTS", "DQN", "PPO", "SAC"]
 
 AGENTS: dict[str, Entry] = {
+    "dqn": Entry("agents.dqn:DQN", "deep Q-network, Double DQN as an option, Stable-Baselines3's with hook points"),
     "ppo": Entry("agents.ppo:PPO", "proximal policy optimisation, Stable-Baselines3's with hook points"),
+    "sac": Entry("agents.sac:SAC", "soft actor-critic, Stable-Baselines3's with hook points"),
 }
 
 

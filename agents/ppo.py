@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
@@ -18,8 +18,9 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.learner import LearnerMixin
+from agents.networks import MINATAR_HEAD
 from agents.plasticity.protocols import Update
-from agents.policies import POLICIES
+from agents.policies import POLICIES, LayerNormCnnPolicy
 
 Batch = RolloutBufferSamples | DictRolloutBufferSamples
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
@@ -52,6 +53,7 @@ class PPO(LearnerMixin, StockPPO):
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
+        at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
         kwargs: as in SB3.
 
     Example::
@@ -65,11 +67,18 @@ class PPO(LearnerMixin, StockPPO):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**StockPPO.policy_aliases, **POLICIES}
+    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (ActorCriticCnnPolicy, LayerNormCnnPolicy)
+    _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "vf": list(MINATAR_HEAD)}
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
         """PPO has one optimizer over all parameters."""
         return (self.policy.optimizer,)
+
+    @property
+    def paper_networks(self) -> tuple[str, ...]:
+        """Published resets act on actor and critic; features that they share are left alone."""
+        return ("actor", "critic")
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
@@ -91,24 +100,16 @@ class PPO(LearnerMixin, StockPPO):
                     if self.verbose >= 1:
                         print(f"Early stopping at step {epoch} due to reaching max kl: {approx_kls[-1].item():.2f}")
                     break
-                self._step(Update(
-                    networks=tuple(self.networks) if self.interventions else (),
-                    batch=batch, losses=losses, optimizer=self.policy.optimizer, step=self.optimizer_steps,
-                    learning_rate=self.policy.optimizer.param_groups[0]["lr"],
-                ), taps)  # fmt: skip
+                update = self._optimize(Update(
+                    networks=self._trained(), batch=batch, losses=losses, optimizer=self.policy.optimizer,
+                    learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+                ), taps, self.max_grad_norm)  # fmt: skip
+                self._hooks.after_step(update)
             self._n_updates += 1
             if not keep_training:
                 break
         self._log_update(log, approx_kls, losses["loss"])
         self._end_update()
-
-    def _step(self, update: Update, taps: Any) -> None:
-        """One backward, clip and optimizer step."""
-        update.optimizer.zero_grad()
-        update = self._hooks.backward(update, taps)
-        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        update.optimizer.step()
-        self._hooks.after_step(update)
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """PPO's loss on a minibatch and its terms, and two measures of the step's size.

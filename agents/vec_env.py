@@ -138,13 +138,19 @@ class VectorEnvAdapter(VecEnv):
 
 
 class StreamMonitor(VecMonitor):
-    """SB3's episode statistics without the episodes that a task switch cut short."""
+    """SB3's episode statistics without the episodes that a task switch cut short.
+
+    Where a game scales its rewards for learning, an episode's info says in ``unscaled_return`` what they came to
+    before, and that is its return.
+    """
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, dones, infos = super().step_wait()
         for i in np.flatnonzero(dones):
             if infos[i].get("cut_by_switch"):
                 del infos[i]["episode"]
+            elif "unscaled_return" in infos[i]:
+                infos[i]["episode"]["r"] = round(float(infos[i]["unscaled_return"]), 6)  # as SB3 rounds
         return observations, rewards, dones, infos
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         GXD,
         FullReset,
         HeadReset,
+        Oracle,
         ReDo,
         ReGraMa,
         ShrinkAndPerturb,
@@ -28,7 +29,18 @@ if TYPE_CHECKING:
 _MODULES = {
     "loop": ("PlasticOptimizer",),
     "protocols": ("Edit", "Intervention", "Learner", "Switch", "Update"),
-    "resets": ("CBP", "CPR", "GXD", "FullReset", "HeadReset", "ReDo", "ReGraMa", "ShrinkAndPerturb", "UnitReset"),
+    "resets": (
+        "CBP",
+        "CPR",
+        "GXD",
+        "FullReset",
+        "HeadReset",
+        "Oracle",
+        "ReDo",
+        "ReGraMa",
+        "ShrinkAndPerturb",
+        "UnitReset",
+    ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -41,6 +53,7 @@ __all__ = [
     "HeadReset",
     "Intervention",
     "Learner",
+    "Oracle",
     "PlasticOptimizer",
     "ReDo",
     "ReGraMa",

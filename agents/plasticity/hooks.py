@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -38,10 +38,16 @@ class Hooks:
         """Names of the networks with hidden units."""
         return tuple(name for name, network in self._learner.networks.items() if network.layers)
 
-    def taps(self, step: int) -> Taps:
-        """Taps to open around a training forward: on all layers where an intervention scores at this step, or none."""
-        wanted = any(i.taps_at(step) for i in self._interventions)
-        return Taps(self._layers.values() if wanted else ())
+    def taps(self, step: int, networks: Collection[str] | None = None) -> Taps:
+        """Taps to open around a training forward, on all layers where an intervention scores at this step, or on none.
+
+        Args:
+            step: the gradient step that the forward belongs to.
+            networks: names of those that this forward trains; None for all.
+        """
+        if not any(i.taps_at(step) for i in self._interventions):
+            return Taps(())
+        return Taps(layer for layer in self._layers.values() if networks is None or layer.network in networks)
 
     def backward(self, update: Update, taps: Taps) -> Update:
         """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen."""

@@ -147,6 +147,11 @@ class PlasticOptimizer:
 
     # ------------------------------------------------------------------ the protocol `Learner`
 
+    @property
+    def paper_networks(self) -> Sequence[str]:
+        """All of them."""
+        return tuple(self.networks)
+
     def sample(self, n: int, generator: torch.Generator) -> Any:
         """At most `n` examples.
 
@@ -185,6 +190,10 @@ class PlasticOptimizer:
     def distributions(self, batch: Any) -> Sequence[torch.distributions.Distribution]:
         """None: outputs have no meaning here."""
         return ()
+
+    def begin_anew(self) -> None:
+        """Forget what the optimizer remembers; data and exploration are the caller's."""
+        self.optimizers[0].state.clear()
 
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Tell the other interventions which units `author` has redrawn."""

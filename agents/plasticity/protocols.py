@@ -105,6 +105,11 @@ class Learner(Protocol):
         """How many optimizer steps have been made since training began."""
         ...
 
+    @property
+    def paper_networks(self) -> Sequence[str]:
+        """Names of the networks that published resets act on, with hidden units or without."""
+        ...
+
     def sample(self, n: int, generator: torch.Generator) -> Any:
         """At most `n` transitions of the data at hand, drawn with `generator` alone.
 
@@ -128,7 +133,15 @@ class Learner(Protocol):
         """Network's name -> the RL loss that trains it, of each transition, (batch,); in evaluation mode.
 
         Pure: the same batch and parameters give the same numbers. Networks that are trained by one loss share one
-        tensor; the mean over the batch is what is differentiated in training.
+        tensor; the mean over the batch is what is differentiated in training. Open taps record each network in the
+        forward of its own loss; all other passes run inside `agents.plasticity.taps.untapped`.
+        """
+        ...
+
+    def begin_anew(self) -> None:
+        """Forget all that was gathered beside the networks, as a learner that has just been built.
+
+        Replayed transitions, exploration, normalisation, and what every optimizer remembers.
         """
         ...
 

@@ -51,6 +51,7 @@ INTERVENTIONS: dict[str, Entry] = {
         "agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together", of_units=True
     ),
     "full_reset": Entry("agents.plasticity.resets:FullReset", "draw whole networks anew, with optimizers and targets"),
+    "oracle": Entry("agents.plasticity.resets:Oracle", "a fresh agent for every visit of a task"),
     "head_reset": Entry("agents.plasticity.resets:HeadReset", "draw the last layers anew"),
     "shrink_and_perturb": Entry(
         "agents.plasticity.resets:ShrinkAndPerturb", "shrink all weights and add fresh ones, or pull them to the start"

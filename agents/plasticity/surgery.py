@@ -36,7 +36,8 @@ class Surgery:
         compensate: the consumers' biases absorb the unit's mean activation, so that only its variation is lost.
         biases: its bias and normalisation parameters are made new (``renew``) or kept.
         moments: the optimizer's moments of the changed weights are made new or kept.
-        targets: target networks are left alone, or take over the changed rows and columns (``sync``).
+        targets: target networks are left alone, take over the changed rows and columns (``sync``), or become whole
+            copies where units of a network that has one are replaced (``copy``).
         scale: standard deviation of small random weights, over that of the consumer's weights.
     """
 
@@ -44,7 +45,7 @@ class Surgery:
     compensate: bool = False
     biases: Literal["renew", "keep"] = "renew"
     moments: Literal["renew", "keep"] = "renew"
-    targets: Literal["leave", "sync"] = "leave"
+    targets: Literal["leave", "sync", "copy"] = "leave"
     scale: float = 0.05
 
     def __post_init__(self) -> None:
@@ -52,7 +53,7 @@ class Surgery:
             "outgoing": ("zero", "small_random", "keep"),
             "biases": ("renew", "keep"),
             "moments": ("renew", "keep"),
-            "targets": ("leave", "sync"),
+            "targets": ("leave", "sync", "copy"),
         }
         for key, known in choices.items():
             value = getattr(self, key)
@@ -106,12 +107,12 @@ def reset_units(
         surgery: what becomes of the units; None for the defaults.
         means: layer's name -> mean activation of each unit, (units,) or (units, positions) where a flattened
             convolution is read; needed where the surgery compensates.
-        targets: parameter -> target parameter; needed where the surgery syncs targets.
+        targets: parameter -> target parameter; needed where the surgery does not leave targets alone.
     """
     surgery = surgery or Surgery()
     if layers and may_branch(layers[0].producer.weight.device):
         layers = [layer for layer in layers if (amounts[layer.name] > 0).any()]
-    twins = dict(targets or {}) if surgery.targets == "sync" else {}
+    twins = {} if surgery.targets == "leave" else dict(targets or {})
     touched = _Touched()
     if surgery.compensate:
         assert means is not None
@@ -128,6 +129,11 @@ def reset_units(
     for tensor, mask in touched.items():
         if tensor in twins:
             twins[tensor].copy_(torch.where(mask, tensor, twins[tensor]))
+    followed = [amounts[layer.name] for layer in layers if layer.producer.weight in twins]
+    if surgery.targets == "copy" and followed:
+        replaced = (torch.cat(followed) > 0).any()
+        for tensor, twin in twins.items():
+            twin.copy_(torch.where(replaced, tensor, twin))
     if surgery.moments == "renew":
         for optimizer in optimizers:
             for tensor, mask in touched.items():

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 
 import torch
 from torch import Tensor, nn
 
 from agents.plasticity.units import UnitLayer
+
+_listening: ContextVar[bool] = ContextVar("listening", default=True)
+
+
+@contextmanager
+def untapped() -> Iterator[None]:
+    """Around forward passes that open taps do not record: of targets, or of one network inside another's loss.
+
+    Gradients go through them as ever.
+    """
+    token = _listening.set(False)
+    try:
+        yield
+    finally:
+        _listening.reset(token)
 
 
 class Taps:
@@ -48,10 +65,12 @@ class Taps:
             self._gradients.setdefault(layer.name, gradient)
 
         def record(module: nn.Module, _: object, output: Tensor) -> None:
+            if not _listening.get():
+                return
             if layer.name in self._outputs:
                 raise RuntimeError(
-                    f"{layer.name}: the module {module} ran twice in one forward; give each layer its own, and let the "
-                    "forward of the training loss alone run while taps are open"
+                    f"{layer.name}: the module {module} ran twice in one forward; give each layer its own, and run "
+                    "what is not the training forward inside `with untapped():`"
                 )
             self._outputs[layer.name] = output
             if output.requires_grad:

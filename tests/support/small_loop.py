@@ -124,6 +124,7 @@ class CaseLearner:
 
     Attributes:
         authors: names of the interventions that have announced a surgery which made at least one unit new in part.
+        begun_anew: how often it has been asked to forget all that it has gathered.
     """
 
     def __init__(self, case: Case, interventions: Sequence[Intervention] = ()) -> None:
@@ -132,9 +133,17 @@ class CaseLearner:
         self.num_timesteps = self.optimizer_steps = 0
         self.device = torch.device("cpu")
         self.authors: set[str] = set()
+        self.begun_anew = 0
         self.hooks = Hooks(self, interventions)
         for intervention in interventions:
             intervention.attach(self)
+
+    @property
+    def paper_networks(self) -> tuple[str, ...]:
+        return ("actor", "critic")
+
+    def begin_anew(self) -> None:
+        self.begun_anew += 1
 
     def sample(self, n: int, generator: torch.Generator) -> Any:
         return None

@@ -2,6 +2,6 @@
 
 from agents.plasticity.resets.published import CBP, CPR, GXD, ReDo, ReGraMa
 from agents.plasticity.resets.unit_reset import UnitReset
-from agents.plasticity.resets.whole import FullReset, HeadReset, ShrinkAndPerturb
+from agents.plasticity.resets.whole import FullReset, HeadReset, Oracle, ShrinkAndPerturb
 
-__all__ = ["CBP", "CPR", "GXD", "FullReset", "HeadReset", "ReDo", "ReGraMa", "ShrinkAndPerturb", "UnitReset"]
+__all__ = ["CBP", "CPR", "GXD", "FullReset", "HeadReset", "Oracle", "ReDo", "ReGraMa", "ShrinkAndPerturb", "UnitReset"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
 from agents.plasticity.checks import check
 from agents.plasticity.protocols import Intervention, Learner
 from agents.plasticity.seeds import derive_seed
+
+Networks = Sequence[str] | Literal["paper"] | None
+"""Names of networks, ``paper``, or None for all (see `NetworkReset`)."""
 
 
 def check_steps(key: str, steps: object, least: int) -> None:
@@ -22,20 +25,28 @@ class NetworkReset(Intervention):
     """An intervention on some of the learner's networks.
 
     Args:
-        networks: their names; None for all that the policy has.
+        networks: their names; ``paper`` for those that published resets act on (PPO: actor and critic without features
+            that they share; DQN and SAC: the critic); None for all that the policy has.
     """
 
     of_units: ClassVar[bool] = True
     """Whether it acts on hidden units, which not all networks have."""
 
-    def __init__(self, networks: Sequence[str] | None) -> None:
-        listed = networks is None or (not isinstance(networks, str) and 0 < len(networks) == len(set(networks)))
-        check("networks", networks, listed, "a list of different networks, such as ['actor', 'critic']")
-        self.networks = None if networks is None else list(networks)
+    def __init__(self, networks: Networks) -> None:
+        if isinstance(networks, str):
+            right = networks == "paper"
+        else:
+            right = networks is None or 0 < len(networks) == len(set(networks))
+        check("networks", networks, right, "a list of different networks, such as ['actor', 'critic'], or paper")
+        self.networks: Networks = networks if networks is None or networks == "paper" else list(networks)
 
     def attach(self, learner: Learner) -> None:
         known = [name for name, network in learner.networks.items() if network.layers or not self.of_units]
-        self._names = known if self.networks is None else self.networks
+        if self.networks is None or self.networks == "paper":
+            chosen = known if self.networks is None else learner.paper_networks
+            self._names = [name for name in known if name in chosen]
+        else:
+            self._names = list(self.networks)
         for name in self._names:
             if name not in known:
                 raise ValueError(
@@ -48,7 +59,9 @@ class NetworkReset(Intervention):
                 )
         if not self._names:
             raise ValueError(
-                f"{self.name}: the policy has no hidden units to reset; give it hidden layers with net_arch"
+                f"{self.name}: the policy has no hidden units to reset"
+                f"{'' if self.networks is None else ' in its ' + ' and '.join(learner.paper_networks)}; give it "
+                "hidden layers with net_arch"
             )
         self._learner = learner
         self._seed = derive_seed(

@@ -6,10 +6,10 @@ published ones anyway.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from agents.plasticity.checks import check
+from agents.plasticity.resets.base import Networks
 from agents.plasticity.resets.unit_reset import UnitReset
 from agents.plasticity.selections import Calibrated
 
@@ -22,7 +22,7 @@ class GXD(UnitReset):
     running mean has a decay of 0.99 per gradient step. One selection replaces at most half a layer.
 
     Args:
-        networks: names of the networks to keep plastic; None for all that the policy has.
+        networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         rate: share of the mature units that is replaced per gradient step. More means more new units and more
             forgetting.
         budget: in place of `rate`: at every period the cheapest units are replaced while their costs sum to at most
@@ -42,7 +42,7 @@ class GXD(UnitReset):
     def __init__(
         self,
         *,
-        networks: Sequence[str] | None = None,
+        networks: Networks = None,
         rate: float = 1e-4,
         budget: float | None = None,
         reference: Literal["zero", "mean"] = "zero",
@@ -78,7 +78,7 @@ class ReDo(UnitReset):
     Activations are those of a fresh sample of the data at hand, once per period.
 
     Args:
-        networks: names of the networks to keep plastic; None for all that the policy has.
+        networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         tau: threshold on the layer-normalised score, whose mean is 1. More resets more units.
         period: gradient steps between checks; the published 1,000 is the default.
         maturity: gradient steps for which a new unit is left alone.
@@ -91,7 +91,7 @@ class ReDo(UnitReset):
     def __init__(
         self,
         *,
-        networks: Sequence[str] | None = None,
+        networks: Networks = None,
         tau: float = 0.025,
         period: int = 1000,
         maturity: int = 0,
@@ -122,7 +122,7 @@ class ReGraMa(UnitReset):
     default scores as the code and zeroes as the paper. The running mean has a decay of 0.9 per gradient step.
 
     Args:
-        networks: names of the networks to keep plastic; None for all that the policy has.
+        networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         tau: threshold on the layer-normalised score, whose mean is 1. More resets more units.
         gradient: whose gradient is scored: the incoming ``weights``, or the ``activations``.
         outgoing: what becomes of outgoing weights: ``zero``, ``keep``, or ``small_random``.
@@ -137,7 +137,7 @@ class ReGraMa(UnitReset):
     def __init__(
         self,
         *,
-        networks: Sequence[str] | None = None,
+        networks: Networks = None,
         tau: float = 0.01,
         gradient: Literal["weights", "activations"] = "weights",
         outgoing: Literal["zero", "keep", "small_random"] = "zero",
@@ -173,7 +173,7 @@ class CBP(UnitReset):
     most half a layer.
 
     Args:
-        networks: names of the networks to keep plastic; None for all that the policy has.
+        networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         rate: share of the mature units that is replaced per gradient step.
         form: ``plain`` as published in Nature; ``centred`` measures the distance of activations from their running
             mean; ``adaptable`` also divides by the incoming weights (arXiv 2108.06325).
@@ -189,7 +189,7 @@ class CBP(UnitReset):
     def __init__(
         self,
         *,
-        networks: Sequence[str] | None = None,
+        networks: Networks = None,
         rate: float = 1e-4,
         form: Literal["plain", "centred", "adaptable"] = "plain",
         compensate: bool = False,
@@ -222,7 +222,7 @@ class CPR(UnitReset):
     begins the average anew after each reset; ours goes on, which matters only at periods of a few hundred steps.
 
     Args:
-        networks: names of the networks to keep plastic; None for all that the policy has.
+        networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         rate: the largest part of a unit that is replaced.
         sharpness: how steeply the part falls around the threshold.
         threshold: on the layer-normalised score, whose mean is 1.
@@ -237,7 +237,7 @@ class CPR(UnitReset):
     def __init__(
         self,
         *,
-        networks: Sequence[str] | None = None,
+        networks: Networks = None,
         rate: float = 0.015,
         sharpness: float = 16.0,
         threshold: float = 1.0,

@@ -16,7 +16,7 @@ from agents.plasticity.checks import check
 from agents.plasticity.criteria import Criterion
 from agents.plasticity.probing import Look
 from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
-from agents.plasticity.resets.base import NetworkReset, check_steps
+from agents.plasticity.resets.base import NetworkReset, Networks, check_steps
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.scorer import Scorer
 from agents.plasticity.selections import Candidates, Selection, has_signal
@@ -38,7 +38,7 @@ class UnitReset(NetworkReset):
         criterion: its name, or a mapping of its name and options, such as ``{"name": "gxd", "reduction": "mean_abs"}``.
         selection: its name, or a mapping of its name and arguments, such as ``{"name": "rate", "rate": 1e-4}``.
         surgery: arguments of `agents.plasticity.surgery.Surgery`; None for its defaults.
-        networks: names of the networks to keep plastic; None for all that the policy has.
+        networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         period: gradient steps between selections.
         maturity: gradient steps for which a new unit is left alone.
         score_every: minibatches between scorings; the running mean keeps its time constant. Less costs more.
@@ -59,7 +59,7 @@ class UnitReset(NetworkReset):
         criterion: str | Mapping[str, Any],
         selection: str | Mapping[str, Any],
         surgery: Mapping[str, Any] | None = None,
-        networks: Sequence[str] | None = None,
+        networks: Networks = None,
         period: int = 1000,
         maturity: int = 1000,
         score_every: int = 16,
@@ -239,7 +239,7 @@ class UnitReset(NetworkReset):
             lambda layer: self._generator(layer.name, self._steps[layer.network]),
             self._surgery,
             self._scorer.means() if self._surgery.compensate else None,
-            self._learner.targets if self._surgery.targets == "sync" else None,
+            self._learner.targets,
         )
         if before is not None:
             references = None if self._surgery.outgoing == "keep" else self._scorer.references(layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -12,21 +12,23 @@ from torch import Tensor, nn
 
 from agents.plasticity.checks import check
 from agents.plasticity.protocols import Edit, Learner, Switch, Update
-from agents.plasticity.resets.base import NetworkReset, check_steps
+from agents.plasticity.resets.base import NetworkReset, Networks, check_steps
 from agents.plasticity.units import Affine, Network, Part
+
+Targets = Literal["copy", "leave"]
 
 
 class Scheduled(NetworkReset, ABC):
     """A reset of whole layers that acts at every revealed task switch, or else at a period of gradient steps.
 
     Args:
-        networks: names of the networks to keep plastic; None for all that the policy has.
+        networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         period: gradient steps between resets; None: at every task switch, which the stream must reveal.
     """
 
     of_units = False
 
-    def __init__(self, networks: Sequence[str] | None, period: int | None) -> None:
+    def __init__(self, networks: Networks, period: int | None) -> None:
         super().__init__(networks)
         if period is not None:
             check_steps("period", period, 1)
@@ -86,7 +88,19 @@ class Scheduled(NetworkReset, ABC):
 
 
 class _Redraw(Scheduled):
-    """Draws parts of the networks anew, in place, with fresh optimizer state and targets that follow at once."""
+    """Draws parts of the networks anew, in place, with fresh optimizer state.
+
+    Args:
+        networks: as in `NetworkReset`.
+        period: as in `Scheduled`.
+        targets: target networks become copies at once (``copy``), or are left to follow as ever (``leave``):
+            bootstrapped values are then of the old network for a while, which distils it into the new one.
+    """
+
+    def __init__(self, networks: Networks, period: int | None, targets: Targets) -> None:
+        super().__init__(networks, period)
+        check("targets", targets, targets in ("copy", "leave"), "copy or leave")
+        self.targets: Targets = targets
 
     @abstractmethod
     def _parts(self, network: Network) -> Iterator[tuple[int, Part]]:
@@ -108,7 +122,7 @@ class _Redraw(Scheduled):
         for optimizer in self._learner.optimizers:
             for tensor in changed:
                 optimizer.state.pop(tensor, None)
-        for tensor, target in self._learner.targets.items():
+        for tensor, target in self._learner.targets.items() if self.targets == "copy" else ():
             if tensor in changed:
                 target.copy_(tensor)
         layers = [layer for network in self._networks for layer in network.layers]
@@ -128,21 +142,40 @@ class FullReset(_Redraw):
     """Draw whole networks anew, with fresh optimizer state; target networks become copies (arXiv 2205.07802).
 
     Args:
-        networks: names of the networks to draw anew; None for all that the policy has.
+        networks: names of the networks to draw anew, or ``paper``; None for all that the policy has.
         period: gradient steps between resets (published: 200,000 for SAC); None: at every task switch, which the stream
             must reveal.
+        targets: target networks become copies (``copy``), or are left to follow (``leave``).
     """
 
     name = "full_reset"
 
-    def __init__(self, *, networks: Sequence[str] | None = None, period: int | None = None) -> None:
-        super().__init__(networks, period)
+    def __init__(self, *, networks: Networks = None, period: int | None = None, targets: Targets = "copy") -> None:
+        super().__init__(networks, period, targets)
 
     def _parts(self, network: Network) -> Iterator[tuple[int, Part]]:
         yield from enumerate(network.parts)
 
     def _constants(self, network: Network) -> tuple[tuple[Tensor, float], ...]:
         return network.constants
+
+
+class Oracle(FullReset):
+    """A fresh agent for every visit of a task, to which learners that go on are compared (arXiv 2506.00592).
+
+    At every revealed task switch all networks are drawn anew with their target networks and all optimizers, and the
+    learner forgets what it has gathered (`Learner.begin_anew`): replayed transitions, exploration with the entropy
+    coefficient, and normalisation. It warms up again with random actions.
+    """
+
+    name = "oracle"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def act(self, steps: int) -> None:
+        super().act(steps)
+        self._learner.begin_anew()
 
 
 class HeadReset(_Redraw):
@@ -152,12 +185,15 @@ class HeadReset(_Redraw):
         networks: names of the networks whose heads are drawn anew; None for all that the policy has an output layer of.
         layers: how many, counted from the output layer.
         period: gradient steps between resets; None: at every task switch, which the stream must reveal.
+        targets: target networks become copies (``copy``), or are left to follow (``leave``).
     """
 
     name = "head_reset"
 
-    def __init__(self, *, networks: Sequence[str] | None = None, layers: int = 1, period: int | None = None) -> None:
-        super().__init__(networks, period)
+    def __init__(
+        self, *, networks: Networks = None, layers: int = 1, period: int | None = None, targets: Targets = "copy"
+    ) -> None:
+        super().__init__(networks, period, targets)
         check("layers", layers, isinstance(layers, int) and layers >= 1, "a whole number of layers of at least 1")
         self.layers = layers
 
@@ -185,7 +221,7 @@ class ShrinkAndPerturb(Scheduled):
     variance of its sum. Optimizer moments and target networks are left alone.
 
     Args:
-        networks: names of the networks to keep plastic; None for all that the policy has.
+        networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         mode: ``soft``, ``boundary`` or ``to_init``.
         shrink: factor on the weights; None for 1 - 1e-6, in ``boundary`` mode 0.5.
         perturb: factor on the fresh weights; None for 1e-6, in ``boundary`` mode 0.5; not in ``to_init`` mode.
@@ -199,7 +235,7 @@ class ShrinkAndPerturb(Scheduled):
     def __init__(
         self,
         *,
-        networks: Sequence[str] | None = None,
+        networks: Networks = None,
         mode: Literal["soft", "boundary", "to_init"] = "soft",
         shrink: float | None = None,
         perturb: float | None = None,

@@ -745,7 +745,7 @@ WRONG = [
     ({"outgoing": "half"}, "outgoing is 'half'; give one of zero, small_random, keep"),
     ({"biases": "zero"}, "biases is 'zero'; give one of renew, keep"),
     ({"moments": True}, "moments is True; give one of renew, keep"),
-    ({"targets": "copy"}, "targets is 'copy'; give one of leave, sync"),
+    ({"targets": "follow"}, "targets is 'follow'; give one of leave, sync"),
     ({"scale": 0}, "scale is 0; give a number above 0"),
     ({"compensate": True, "outgoing": "keep"}, "compensate is True, but with outgoing 'keep' nothing is lost; give"),
 ]

@@ -487,8 +487,8 @@ def test_state_of_other_networks_is_refused() -> None:
 
 def test_defaults() -> None:
     """METHODS 14.1: soft steps of a millionth; halves at a boundary (Juliani and Ash)."""
-    assert FullReset().arguments() == {"networks": None, "period": None}
-    assert HeadReset().arguments() == {"networks": None, "layers": 1, "period": None}
+    assert FullReset().arguments() == {"networks": None, "period": None, "targets": "copy"}
+    assert HeadReset().arguments() == {"networks": None, "layers": 1, "period": None, "targets": "copy"}
     keys = ("mode", "shrink", "perturb", "period")
     expected = {
         ShrinkAndPerturb(): ("soft", 1 - 1e-6, 1e-6, 1000),

@@ -1,0 +1,150 @@
+"""Deep Q-network (Mnih et al., Nature 518:529, 2015) on Stable-Baselines3, with hook points, Double DQN too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from stable_baselines3 import DQN as StockDQN
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.dqn.policies import CnnPolicy
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+from agents.off_policy import Batch, OffPolicyMixin
+from agents.plasticity.protocols import Update
+from agents.plasticity.taps import untapped
+
+
+class DQN(OffPolicyMixin, StockDQN):
+    """Stable-Baselines3's DQN whose Q-network, as network ``critic``, takes interventions.
+
+    Without interventions and options it is SB3's DQN bit for bit. It takes Gymnasium's vector environments as they are,
+    and on boards too small for SB3's NatureCNN ``"CnnPolicy"`` builds `agents.networks.MinAtarCNN` with the output
+    layer directly behind it, MinAtar's published network (arXiv 1903.03176). It writes at most one row of logs for
+    each step of a batch of games.
+
+    Args:
+        policy: as in SB3.
+        env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
+        args: as in SB3.
+        double_q: the online network chooses the action whose target value is bootstrapped from (Double DQN, van Hasselt
+            et al., arXiv 1509.06461); overestimates less.
+        epsilon_per_env: every game explores by a coin of its own. SB3 throws one for all: then the whole batch acts at
+            random, or none of it.
+        interventions: what keeps the network plastic, called in this order.
+        at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
+        kwargs: as in SB3.
+
+    Example::
+
+        from agents import DQN
+        from agents.plasticity import ReDo
+        import envs
+
+        model = DQN("CnnPolicy", envs.make("breakout", n_envs=8), epsilon_per_env=True, interventions=[ReDo()])
+        model.learn(200_000)
+    """
+
+    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
+    _board_heads: ClassVar[Any] = []
+
+    def __init__(
+        self, policy: Any, env: Any, *args: Any, double_q: bool = False, epsilon_per_env: bool = False, **kwargs: Any
+    ) -> None:
+        self.double_q = double_q
+        self.epsilon_per_env = epsilon_per_env
+        super().__init__(policy, env, *args, **kwargs)
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer]:
+        """DQN has one optimizer, over the Q-network's parameters."""
+        return (self.policy.optimizer,)
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Update the Q-network from replay: SB3's loop, with the interventions called around every step."""
+        if self._is_refilling():
+            self._end_update()
+            return
+        assert self.replay_buffer is not None
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        log: list[Tensor] = []  # read once at the end: on a GPU every look at a value waits for the device
+        for _ in range(gradient_steps):
+            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            targets = self._td_targets(batch)
+            self.optimizer_steps += 1
+            with self._hooks.taps(self.optimizer_steps) as taps:
+                values = self._values(batch)
+            loss = F.smooth_l1_loss(values, targets)
+            log.append(loss.detach())
+            update = self._optimize(Update(
+                networks=self._trained(), batch=batch, losses={"loss": loss}, optimizer=self.policy.optimizer,
+                learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+            ), taps, self.max_grad_norm)  # fmt: skip
+            self._hooks.after_step(update)
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/loss", np.mean(torch.stack(log).tolist()))
+        self._end_update()
+
+    def _values(self, batch: Batch) -> Tensor:
+        """Q-values of the actions taken, (batch, 1)."""
+        values: Tensor = self.q_net(batch.observations).gather(1, batch.actions.long())
+        return values
+
+    @torch.no_grad()
+    def _td_targets(self, batch: Batch) -> Tensor:
+        """What the Q-values are drawn to, (batch, 1)."""
+        values = self.q_net_target(batch.next_observations)
+        if self.double_q:
+            greedy = self.q_net(batch.next_observations).argmax(dim=1, keepdim=True)
+            next_values = values.gather(1, greedy)
+        else:
+            next_values = values.max(dim=1, keepdim=True).values
+        targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
+        return targets
+
+    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """``critic``: Q-values, (batch, actions). In evaluation mode."""
+        with self._evaluation():
+            return {"critic": self.q_net(batch.observations)}
+
+    def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
+        """None: the policy is greedy on the Q-values."""
+        return ()
+
+    def sample_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """``critic``: the Huber loss of each transition's temporal-difference error, (batch,). In evaluation mode."""
+        with self._evaluation():
+            with untapped():
+                targets = self._td_targets(batch)
+            losses = F.smooth_l1_loss(self._values(batch), targets, reduction="none")
+        return {"critic": losses.flatten()}
+
+    # ------------------------------------------------------------------ exploration
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """SB3's, epsilon-greedy unless `deterministic`; with `epsilon_per_env` for each observation of a batch."""
+        if deterministic or not self.epsilon_per_env or not self.policy.is_vectorized_observation(observation):
+            return super().predict(observation, state, episode_start, deterministic)
+        first = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        explores = np.random.rand(len(first)) < self.exploration_rate
+        actions = np.zeros(len(first), dtype=np.int64)
+        if not explores.all():
+            actions, state = self.policy.predict(observation, state, episode_start, deterministic)
+        for game in np.flatnonzero(explores):
+            actions[game] = self.action_space.sample()
+        return actions, state
+
+    def _on_step(self) -> None:
+        super()._on_step()
+        if self._exploration_began:
+            since = (self.num_timesteps - self._exploration_began) / self._total_timesteps
+            self.exploration_rate = self.exploration_schedule(1 - since)
+            self.logger.record("rollout/exploration_rate", self.exploration_rate)

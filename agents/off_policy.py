@@ -1,0 +1,135 @@
+"""What DQN and SAC share: samples of the replay buffer, and how they begin anew when the world has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+from torch import Tensor
+
+from agents.at_switch import AtSwitch
+from agents.learner import LearnerMixin
+from agents.plasticity.protocols import NoDataError
+
+Batch = ReplayBufferSamples | DictReplayBufferSamples
+
+
+class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
+    """A `LearnerMixin` that learns from a replay buffer; mixed into DQN or SAC, in front of it."""
+
+    can_forget: ClassVar[frozenset[str]] = LearnerMixin.can_forget | {"replay", "exploration", "random_steps"}
+
+    def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
+        # All in steps of this learner, and plain numbers: SB3's zip holds them.
+        self._random_until = 0
+        self._exploration_began = 0
+        self._refilling = False
+        self._row_written_at = -1
+        super().__init__(policy, env, *args, **kwargs)
+
+    @property
+    def paper_networks(self) -> tuple[str, ...]:
+        """Published resets of value-based and actor-critic learners from replay act on the critic."""
+        return ("critic",)
+
+    # ------------------------------------------------------------------ data
+
+    def sample(self, n: int, generator: torch.Generator) -> Batch:
+        """At most `n` transitions of the replay buffer, as it gives them to training: with replacement.
+
+        Raises:
+            NoDataError: it holds nothing that can be sampled yet.
+        """
+        buffer = self.replay_buffer
+        if buffer is None or buffer.size() == 0:
+            raise NoDataError("the replay buffer is empty; let the agent take some steps first")
+        if isinstance(buffer, HerReplayBuffer) and not buffer.ep_length.any():
+            raise NoDataError("the replay buffer holds no finished episode yet; let the agent take some steps first")
+        seed = int(torch.randint(2**32, (), generator=generator))
+        with _drawing_for_itself(buffer, seed):
+            batch = buffer.sample(min(n, buffer.size() * buffer.n_envs), env=self._vec_normalize_env)
+        return type(batch)(*map(self._to_device, batch))
+
+    def _to_device(self, field: Any) -> Any:
+        if isinstance(field, dict):
+            return {key: self._upload(tensor) for key, tensor in field.items()}
+        return None if field is None else self._upload(field)
+
+    def _discounts(self, batch: Any) -> Tensor | float:
+        """Discount of the value that a transition bootstraps from; of n-step replay per transition, (batch, 1)."""
+        discounts: Tensor | None = batch.discounts
+        return self.gamma if discounts is None else discounts
+
+    # ------------------------------------------------------------------ task switches
+
+    def _forget(self, what: AtSwitch) -> None:
+        super()._forget(what)
+        if what.replay == "clear" and self.replay_buffer is not None:
+            self.replay_buffer.reset()
+            if isinstance(self.replay_buffer, HerReplayBuffer):
+                # Its episodes are kept apart from its transitions, and SB3 forgets those alone.
+                for episodes in ("ep_start", "ep_length", "_current_ep_start"):
+                    getattr(self.replay_buffer, episodes).fill(0)
+            self._refilling = True
+        if what.exploration == "restart":
+            self._exploration_began = self.num_timesteps
+            self._restart_exploration()
+        if what.random_steps:
+            self._random_until = self.num_timesteps + what.random_steps
+
+    def _everything(self) -> AtSwitch:
+        changes = super()._everything().changes
+        return AtSwitch(**changes, replay="clear", exploration="restart", random_steps=self.learning_starts)
+
+    def _restart_exploration(self) -> None:
+        if self.action_noise is not None:
+            self.action_noise.reset()
+
+    def _is_refilling(self) -> bool:
+        """Whether updates wait for transitions after the buffer was cleared, as they do at the start."""
+        buffer = self.replay_buffer
+        if self._refilling and buffer is not None:
+            self._refilling = not buffer.full and buffer.size() * buffer.n_envs <= self.learning_starts
+        return self._refilling
+
+    def _sample_action(self, learning_starts: int, *args: Any, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+        return super()._sample_action(max(learning_starts, self._random_until), *args, **kwargs)
+
+    def _setup_learn(
+        self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
+    ) -> Any:
+        if reset_num_timesteps:
+            self._random_until = self._exploration_began = 0
+            self._row_written_at = -1
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
+
+    # ------------------------------------------------------------------ log
+
+    def dump_logs(self, *args: Any, **kwargs: Any) -> None:
+        """SB3's row of logs, at most one for each step of the batch of games: SB3 writes one per finished episode."""
+        if self._row_written_at != self.num_timesteps:
+            self._row_written_at = self.num_timesteps
+            super().dump_logs(*args, **kwargs)
+
+
+@contextmanager
+def _drawing_for_itself(buffer: ReplayBuffer, seed: int) -> Iterator[None]:
+    """Samples of `buffer` are drawn from `seed`, and come on the CPU.
+
+    Every buffer of SB3 draws from numpy's global generator, and users' own may do more; training must not notice.
+    """
+    state, device = np.random.get_state(), buffer.device
+    np.random.seed(seed)
+    buffer.device = torch.device("cpu")
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+        buffer.device = device

@@ -1,0 +1,237 @@
+"""Soft actor-critic (Haarnoja et al., arXiv 1812.05905) on Stable-Baselines3, with hook points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from stable_baselines3 import SAC as StockSAC
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.sac.policies import CnnPolicy
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+from agents.at_switch import AtSwitch
+from agents.networks import MINATAR_HEAD
+from agents.off_policy import Batch, OffPolicyMixin
+from agents.plasticity.protocols import Update
+from agents.plasticity.seeds import derive_seed
+from agents.plasticity.taps import Taps, untapped
+
+LOGGED = ("ent_coef", "actor_loss", "critic_loss")
+
+
+class SAC(OffPolicyMixin, StockSAC):
+    """Stable-Baselines3's SAC whose actor, critics and shared features take interventions.
+
+    Without interventions it is SB3's SAC bit for bit. It takes Gymnasium's vector environments as they are, and on
+    boards too small for SB3's NatureCNN ``"CnnPolicy"`` builds `agents.networks.MinAtarCNN` with heads of 64 units. It
+    writes at most one row of logs for each step of a batch of games.
+
+    Interventions see the critics' loss right after the critics' backward pass, and the actor's after the actor's:
+    that one also fills the critics' gradients, which nobody uses. A features extractor that actor and critics share is
+    trained by the actor's loss alone.
+
+    Args:
+        policy: as in SB3.
+        env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
+        args: as in SB3.
+        interventions: what keeps the networks plastic, called in this order.
+        at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
+        kwargs: as in SB3.
+
+    Example::
+
+        from agents import SAC
+        from agents.plasticity import ReGraMa
+        import envs
+
+        model = SAC("MlpPolicy", envs.make("pendulum5"), interventions=[ReGraMa(networks=["critic"])])
+        model.learn(100_000)
+    """
+
+    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
+    _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "qf": list(MINATAR_HEAD)}
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """The actor's, with a shared features extractor's parameters, and the critics'."""
+        return (self.actor.optimizer, self.critic.optimizer)
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Update actor and critics from replay: SB3's loop, with the interventions called around every step."""
+        if self._is_refilling():
+            self._end_update()
+            return
+        assert self.replay_buffer is not None
+        self.policy.set_training_mode(True)
+        temperature = [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer]
+        self._update_learning_rate([*self.optimizers, *temperature])
+        log: list[Tensor] = []  # read once at the end: on a GPU every look at a value waits for the device
+        ent_coef_losses: list[Tensor] = []
+        for gradient_step in range(gradient_steps):
+            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            if self.use_sde:
+                self.actor.reset_noise()  # log_std may have changed since the last gradient step
+            self.optimizer_steps += 1
+            with self._hooks.taps(self.optimizer_steps, ("actor", "features")) as actor_taps:
+                actions, log_prob = self.actor.action_log_prob(batch.observations)
+            log_prob = log_prob.reshape(-1, 1)
+
+            ent_coef = self._entropy_coefficient()
+            if self.ent_coef_optimizer is not None:
+                ent_coef_losses.append(self._update_entropy_coefficient(log_prob))
+
+            with torch.no_grad():
+                next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
+            targets = self._td_targets(batch, next_actions, next_log_prob, ent_coef)
+            with self._hooks.taps(self.optimizer_steps, ("critic",)) as critic_taps:
+                values = self.critic(batch.observations, batch.actions)
+            critic_loss = 0.5 * sum(F.mse_loss(value, targets) for value in values)
+            assert isinstance(critic_loss, Tensor)  # the sum of none would be a number
+            critic_update = self._step("critic", critic_loss, self.critic.optimizer, batch, critic_taps)
+
+            # A fresh forward through the critics that have just been updated; their taps are closed.
+            lowest = torch.cat(self.critic(batch.observations, actions), dim=1).min(dim=1, keepdim=True).values
+            actor_loss = (ent_coef * log_prob - lowest).mean()
+            actor_update = self._step("actor", actor_loss, self.actor.optimizer, batch, actor_taps)
+            # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
+            self._hooks.after_step(critic_update)
+            self._hooks.after_step(actor_update)
+
+            if gradient_step % self.target_update_interval == 0:
+                polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
+                polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+            log.append(torch.stack([ent_coef.reshape(()), actor_loss.detach(), critic_loss.detach()]))
+        self._n_updates += gradient_steps
+        self._log_update(log, ent_coef_losses)
+        self._end_update()
+
+    def _step(self, name: str, loss: Tensor, optimizer: torch.optim.Optimizer, batch: Batch, taps: Taps) -> Update:
+        """One backward and optimizer step of the actor, with the features that it shares, or of the critics."""
+        return self._optimize(Update(
+            networks=self._trained("actor", "features") if name == "actor" else self._trained(name),
+            batch=batch, losses={"loss": loss}, optimizer=optimizer,
+            learning_rate=optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+        ), taps)  # fmt: skip
+
+    def _entropy_coefficient(self) -> Tensor:
+        """The entropy coefficient alpha, learned or fixed; detached."""
+        log_ent_coef: Tensor | None = self.log_ent_coef
+        return self.ent_coef_tensor if log_ent_coef is None else torch.exp(log_ent_coef.detach())
+
+    def _update_entropy_coefficient(self, log_prob: Tensor) -> Tensor:
+        """One optimizer step on log alpha; the loss, detached."""
+        assert self.log_ent_coef is not None
+        assert self.ent_coef_optimizer is not None
+        assert isinstance(self.target_entropy, float)
+        loss = -(self.log_ent_coef * (log_prob + self.target_entropy).detach()).mean()
+        self.ent_coef_optimizer.zero_grad()
+        loss.backward()
+        self.ent_coef_optimizer.step()
+        return loss.detach()
+
+    @torch.no_grad()
+    def _td_targets(self, batch: Batch, next_actions: Tensor, next_log_prob: Tensor, ent_coef: Tensor) -> Tensor:
+        """What the Q-values are drawn to, (batch, 1)."""
+        next_values = torch.cat(self.critic_target(batch.next_observations, next_actions), dim=1)
+        next_values = next_values.min(dim=1, keepdim=True).values - ent_coef * next_log_prob.reshape(-1, 1)
+        targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
+        return targets
+
+    def _log_update(self, log: Sequence[Tensor], ent_coef_losses: Sequence[Tensor]) -> None:
+        """SB3's ``train/*`` tags; `log` holds a row of `LOGGED` for every gradient step."""
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for name, column in zip(LOGGED, zip(*torch.stack(list(log)).tolist(), strict=True), strict=True):
+            self.logger.record(f"train/{name}", np.mean(column))
+        if ent_coef_losses:
+            self.logger.record("train/ent_coef_loss", np.mean(torch.stack(list(ent_coef_losses)).tolist()))
+
+    # ------------------------------------------------------------------ what a batch shows
+
+    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The networks' outputs on the batch, in evaluation mode.
+
+        Returns:
+            ``actor``: means before squashing and log standard deviations before clipping, (batch, 2 x actions), with
+            gSDE the means alone; ``critic``: Q-values of the actions taken, (batch, critics).
+        """
+        actor, critic = self.actor, self.critic
+        with self._evaluation():
+            pi = actor.extract_features(batch.observations, actor.features_extractor)
+            shared = critic.share_features_extractor
+            qf = pi if shared else critic.extract_features(batch.observations, critic.features_extractor)
+            latent = actor.latent_pi(pi)
+            heads: list[Any] = [actor.mu] if actor.use_sde else [actor.mu, actor.log_std]
+            inputs = torch.cat([qf, batch.actions], dim=1)
+            return {
+                "actor": torch.cat([head(latent) for head in heads], dim=1),
+                "critic": torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1),
+            }
+
+    def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
+        """The policy before squashing on the batch's observations: one Normal, (batch, actions). In evaluation mode."""
+        with self._evaluation():
+            return (self._normal(batch.observations),)
+
+    def _normal(self, observations: Any) -> Distribution:
+        mean, log_std, more = self.actor.get_action_dist_params(observations)
+        return self.actor.action_dist.proba_distribution(mean, log_std, **more).distribution
+
+    def sample_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Network's name -> the loss that trains it, of each transition, (batch,). In evaluation mode.
+
+        ``critic``: half the squared temporal-difference errors, summed over the Q-functions. ``actor``, and
+        ``features`` where they are shared: alpha log pi(a|s) - min Q(s, a). Actions are drawn with noise that only the
+        learner's seed and the batch's size decide.
+        """
+        ent_coef = self._entropy_coefficient()
+        with self._evaluation():
+            with untapped(), torch.no_grad():
+                next_actions, next_log_prob = self._act(batch.next_observations, "next")
+                targets = self._td_targets(batch, next_actions, next_log_prob, ent_coef)
+            errors = [(value - targets).square() for value in self._values(batch)]
+            actions, log_prob = self._act(batch.observations, "now")
+            with untapped():
+                lowest = torch.cat(self.critic(batch.observations, actions), dim=1).min(dim=1).values
+        of_actor = dict.fromkeys(("actor", "features"), ent_coef * log_prob - lowest)
+        losses = {"critic": 0.5 * torch.cat(errors, dim=1).sum(1), **of_actor}
+        return {name: loss for name, loss in losses.items() if name in self.networks}
+
+    def _values(self, batch: Batch) -> Sequence[Tensor]:
+        """Q-values of the actions taken, (batch, 1) of each Q-function; taps see the critics alone."""
+        critic = self.critic
+        if not critic.share_features_extractor:
+            values: Sequence[Tensor] = critic(batch.observations, batch.actions)
+            return values
+        with untapped(), torch.no_grad():  # the critics' loss does not train what they share
+            features = critic.extract_features(batch.observations, critic.features_extractor)
+        inputs = torch.cat([features, batch.actions], dim=1)
+        return [q_net(inputs) for q_net in critic.q_networks]
+
+    def _act(self, observations: Any, purpose: str) -> tuple[Tensor, Tensor]:
+        """Squashed actions, (batch, actions), and their log-probabilities, (batch,), for noise that stays the same."""
+        normal = self._normal(observations)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed or 0, "noise", purpose))
+        noise = self._upload(torch.randn(normal.mean.shape, generator=generator))
+        gaussian = normal.mean + normal.stddev * noise
+        actions = torch.tanh(gaussian)
+        correction = torch.log(1 - actions.square() + self.actor.action_dist.epsilon)
+        return actions, (normal.log_prob(gaussian) - correction).sum(1)
+
+    # ------------------------------------------------------------------ task switches
+
+    def _forget(self, what: AtSwitch) -> None:
+        super()._forget(what)
+        if what.optimizer == "reset" and self.ent_coef_optimizer is not None:
+            self.ent_coef_optimizer.state.clear()
+
+    def _restart_exploration(self) -> None:
+        super()._restart_exploration()
+        if self.log_ent_coef is not None:
+            _, _, initial = str(self.ent_coef).partition("_")  # "auto" or "auto_0.1"
+            self.log_ent_coef.data.fill_(np.log(float(initial or 1.0)))
