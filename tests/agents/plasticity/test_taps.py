@@ -112,5 +112,5 @@ def test_no_layers_no_hooks() -> None:
 def test_a_second_forward_is_refused_with_what_to_do() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     x = torch.ones(1, 2)
-    with Taps(sequential(model).layers), pytest.raises(RuntimeError, match="inside `with untapped):
+    with Taps(sequential(model).layers), pytest.raises(RuntimeError, match=r"inside `with untapped\(\)"):
         model(x) - model(x).detach()
