@@ -1,11 +1,19 @@
-"""The games and the named streams: plain data, read without importing Gymnasium or a game."""
+"""The games, the control tasks and the named streams: plain data, read without importing Gymnasium or a game."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 GAMES: tuple[str, ...] = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 """The five MinAtar games, by the names that the ``minatar`` package gives them."""
+
+CONTROL: tuple[str, ...] = ("cartpole", "acrobot", "pendulum")
+"""Gymnasium's control tasks with arguments for what a stream changes; ``envs.control`` has a function for each."""
+
+TASKS: tuple[str, ...] = GAMES + CONTROL
+"""Every plain name that a task may have."""
 
 
 @dataclass(frozen=True)
@@ -13,11 +21,13 @@ class NamedStream:
     """A stream known by name.
 
     Args:
-        tasks: Entries in the order in which they are visited.
+        tasks: Names of the tasks in the order in which they are visited.
         steps_per_task: Default length of a segment, in transitions of one game.
         cycles: Default number of times that the list is gone through.
         description: One line for listings.
         source: Where this sequence comes from.
+        worlds: From the stream's seed, the entry of each task (see ``envs.task.task_from``); None where the names are
+            the entries.
     """
 
     tasks: tuple[str, ...]
@@ -25,6 +35,49 @@ class NamedStream:
     cycles: int
     description: str
     source: str
+    worlds: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
+
+    def entries(self, seed: int) -> tuple[str | Mapping[str, Any], ...]:
+        """The entry of each task, in the order of ``tasks``, in a stream with this seed."""
+        return self.tasks if self.worlds is None else self.worlds(seed)
+
+
+_LEVELS = 10
+
+
+def _cchain_levels(task: str, dimensions: int, seed: int) -> tuple[Mapping[str, Any], ...]:
+    """Ten levels of one control task: the first as it is, the others with an offset on each observation dimension."""
+    import numpy as np
+
+    # The key keeps these draws apart from those of the order, which come from the seed itself.
+    generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+    offsets = generator.normal(0.0, 2.0, (_LEVELS, dimensions))
+    offsets[0] = 0.0
+    common = {"id": task, "episode_limit": 400, "reward_scale": 1 / 20}
+    return tuple(common | {"offset": offset} for offset in offsets.tolist())
+
+
+def _cchain(task: str, gymnasium_id: str, dimensions: int) -> NamedStream:
+    return NamedStream(
+        tasks=tuple(f"level_{level}" for level in range(_LEVELS)),
+        steps_per_task=160_000,
+        cycles=1,
+        description=f"{gymnasium_id} with an offset on its observations, drawn anew for each level after the first",
+        source="C-CHAIN, arXiv 2506.00592 (there the end of the 400 steps is no truncation), after TRAC, 2405.16642",
+        worlds=partial(_cchain_levels, task, dimensions),
+    )
+
+
+# Gravity in m/s^2 and length in m; the mass is 1 kg. Dynamic programming on a grid returns, in this order, -128, -64,
+# -88, -133 and -191 on average and holds every pole upright at the end; random torques return -990 to -1,370.
+_PENDULUMS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"earth": (10.0, 1.0), "moon": (1.6, 1.5), "short": (10.0, 0.7), "mars": (3.7, 1.8), "long": (10.0, 1.4)}
+)
+
+
+def _pendulums(seed: int) -> tuple[Mapping[str, Any], ...]:
+    """The pendulums, the same for every seed."""
+    return tuple({"id": "pendulum", "gravity": gravity, "length": length} for gravity, length in _PENDULUMS.values())
 
 
 STREAMS: Mapping[str, NamedStream] = MappingProxyType(
@@ -43,5 +96,16 @@ STREAMS: Mapping[str, NamedStream] = MappingProxyType(
             description="all five MinAtar games, one after the other",
             source="minatar3 followed by the two remaining games of MinAtar, arXiv 1903.03176",
         ),
+        "cchain/cartpole": _cchain("cartpole", "CartPole-v1", 4),
+        "cchain/acrobot": _cchain("acrobot", "Acrobot-v1", 6),
+        "pendulum5": NamedStream(
+            tasks=tuple(_PENDULUMS),
+            steps_per_task=20_000,
+            cycles=1,
+            description="Pendulum-v1 with a gravity and a length of its own in each task",
+            source="this project; every one of them can be swung up and held within Gymnasium's 200 steps",
+            worlds=_pendulums,
+        ),
     }
 )
+"""The named streams."""

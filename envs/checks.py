@@ -1,9 +1,10 @@
 """Checks of arguments; every refusal is one sentence that names the key, the value and the remedy."""
 
 import difflib
+import math
 import operator
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 
 
 def check_int(key: str, value: object, minimum: int, remedy: str) -> int:
@@ -15,6 +16,18 @@ def check_int(key: str, value: object, minimum: int, remedy: str) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(f"{key} must be a whole number of at least {minimum}, got {value!r}; {remedy}")
     return operator.index(value)
+
+
+def check_number(key: str, value: object, remedy: str, *, above: float = -math.inf) -> float:
+    """Return ``value`` as a float.
+
+    Raises:
+        ValueError: If it is not a finite number larger than ``above``; True and False are not numbers here.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= above:
+        bound = "" if above == -math.inf else f" above {above}"
+        raise ValueError(f"{key} must be a finite number{bound}, got {value!r}; {remedy}")
+    return float(value)
 
 
 def check_choice(key: str, value: object, options: Iterable[str]) -> str:

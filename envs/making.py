@@ -1,6 +1,7 @@
 """``envs.make``: a stream of tasks from a few words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from envs.catalogue import STREAMS
 from envs.checks import check_int
@@ -25,8 +26,8 @@ def make(
     """A batch of environments that goes through a stream of tasks.
 
     Args:
-        what: A stream of ``envs.catalogue.STREAMS``, a MinAtar game, a Gymnasium id, a mapping with an id and keyword
-            arguments, or a list of such tasks.
+        what: A stream of ``envs.catalogue.STREAMS``, a MinAtar game, a control task, a Gymnasium id, a mapping with an
+            id and keyword arguments, or a list of such tasks.
         n_envs: Games played side by side.
         steps_per_task: Steps of a segment, counted over all games; left out, a stream has its own default and a
             single task one segment without end, while a list of several needs it.
@@ -34,8 +35,10 @@ def make(
         order: "sequence" (the default), "shuffle" or "random", see ``TaskStream.build``.
         boundary: "hidden" or "revealed": whether learners may be told of switches.
         seed: Seeds the games; left out, one is drawn at the first reset.
-        stream_seed: Decides the order of "shuffle" and "random"; left out, ``seed``, or 0 where that is left out too.
-        episode_limit: Steps after which an unfinished MinAtar episode is truncated; Gymnasium ids keep their own limit.
+        stream_seed: Decides the order of "shuffle" and "random" and, independently, what a stream draws for its tasks
+            (offsets of ``cchain/cartpole``); left out, ``seed``, or 0 where that is left out too.
+        episode_limit: Steps after which an unfinished MinAtar episode is truncated; control tasks have an argument of
+            that name, and Gymnasium ids keep their own limit.
         round_to: Segments are rounded up to a multiple of this many steps; left out, to whole batch steps.
 
     Raises:
@@ -46,22 +49,23 @@ def make(
     (4, 4)
     >>> env.close()
     """
-    entries: Sequence[Entry]
-    if isinstance(what, str) and what in STREAMS:
-        named = STREAMS[what]
-        entries = named.tasks
-        steps_per_task = named.steps_per_task if steps_per_task is None else steps_per_task
-        cycles = named.cycles if cycles is None else cycles
-    else:
-        entries = what if isinstance(what, list | tuple) else [what]  # type: ignore[list-item]
     if seed is not None:
         check_int("seed", seed, 0, "give a number such as 0, or leave it out to have one drawn")
     if stream_seed is None:
         stream_seed = 0 if seed is None else seed
     check_int("stream_seed", stream_seed, 0, "give a number such as 0, or leave it out to use seed")
     check_int("episode_limit", episode_limit, 1, "give a number of steps such as 2500")
+    if isinstance(what, str) and what in STREAMS:
+        named = STREAMS[what]
+        entries = zip(named.tasks, named.entries(stream_seed), strict=True)
+        tasks = [replace(task_from(entry, episode_limit), name=name) for name, entry in entries]
+        steps_per_task = named.steps_per_task if steps_per_task is None else steps_per_task
+        cycles = named.cycles if cycles is None else cycles
+    else:
+        listed: Sequence[Entry] = what if isinstance(what, list | tuple) else [what]  # type: ignore[list-item]
+        tasks = [task_from(entry, episode_limit) for entry in listed]
     stream = TaskStream.build(
-        [task_from(entry, episode_limit) for entry in entries],
+        tasks,
         steps_per_task=steps_per_task,
         cycles=1 if cycles is None else cycles,
         order="sequence" if order is None else order,

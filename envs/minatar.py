@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from envs.catalogue import GAMES
 from envs.checks import check_choice, check_int
+from envs.state import plain
 
 N_CHANNELS = 10
 N_ACTIONS = 6
@@ -86,11 +87,11 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         variables = vars(self._minatar.env).items()
         return {
             "game": self.game,
-            "variables": {name: _plain(value) for name, value in variables if name not in _CONSTANT},
-            "random": _plain(self._minatar.random.get_state(legacy=False)),
+            "variables": {name: plain(value) for name, value in variables if name not in _CONSTANT},
+            "random": plain(self._minatar.random.get_state(legacy=False)),
             "last_action": int(self._minatar.last_action),
             "elapsed": self._elapsed,
-            "np_random": _plain(self.np_random.bit_generator.state),
+            "np_random": plain(self.np_random.bit_generator.state),
             "np_random_seed": self.np_random_seed,
         }
 
@@ -103,7 +104,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         if state["game"] != self.game:
             raise ValueError(f"a state of {state['game']!r} cannot be set on {self.game!r}; make an env of that game")
         for name, value in state["variables"].items():
-            setattr(self._minatar.env, name, _plain(value))
+            setattr(self._minatar.env, name, plain(value))
         self._minatar.random.set_state(state["random"])
         self._minatar.last_action = state["last_action"]
         self._elapsed = state["elapsed"]
@@ -117,14 +118,3 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         padded = np.zeros((10, 10, N_CHANNELS), np.bool_)
         padded[:, :, : board.shape[2]] = board
         return padded
-
-
-def _plain(value: Any) -> Any:
-    """A copy of nested dicts, lists, arrays and numbers, with numpy's numbers made Python's."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    return value.item() if isinstance(value, np.generic) else value

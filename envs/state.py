@@ -4,23 +4,31 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
+
+from envs.shift import Shift
 
 # Wrappers of gymnasium.make that hold nothing but that reset was called, which restoring does anyway.
 _STATELESS = (OrderEnforcing, PassiveEnvChecker)
 
 
 def get_env_state(env: gymnasium.Env[Any, Any], task: str) -> dict[str, Any]:
-    """What an environment of ``task`` and the time limits around it hold.
+    """What an environment of ``task`` and the time limits and shifts around it hold.
 
     Returns:
-        {"env": what its own ``get_state`` returned, "elapsed": steps of each time limit, from outside in}.
+        {"env": what its own ``get_state`` returned, "elapsed": steps of each time limit, "shifts": states of each
+        shift}, both lists from outside in.
 
     Raises:
         NotImplementedError: If a layer that may hold state has no ``get_state``.
     """
-    *limits, owner = _layers(env, task)
-    return {"env": owner.get_state(), "elapsed": [limit._elapsed_steps for limit in limits]}
+    *wrappers, owner = _layers(env, task)
+    return {
+        "env": owner.get_state(),
+        "elapsed": [limit._elapsed_steps for limit in wrappers if isinstance(limit, TimeLimit)],
+        "shifts": [shift.get_state() for shift in wrappers if isinstance(shift, Shift)],
+    }
 
 
 def set_env_state(env: gymnasium.Env[Any, Any], state: dict[str, Any], task: str) -> None:
@@ -28,17 +36,33 @@ def set_env_state(env: gymnasium.Env[Any, Any], state: dict[str, Any], task: str
 
     Raises:
         NotImplementedError: As for ``get_env_state``.
+        ValueError: If the state is of another world.
     """
-    *limits, owner = _layers(env, task)
+    *wrappers, owner = _layers(env, task)
     owner.set_state(state["env"])
-    for limit, elapsed in zip(limits, state["elapsed"], strict=True):
-        limit._elapsed_steps = elapsed
+    elapsed, shifts = iter(state["elapsed"]), iter(state["shifts"])
+    for wrapper in wrappers:
+        if isinstance(wrapper, TimeLimit):
+            wrapper._elapsed_steps = next(elapsed)
+        else:
+            wrapper.set_state(next(shifts))
+
+
+def plain(value: Any) -> Any:
+    """A copy of nested dicts, lists, arrays and numbers, with numpy's numbers made Python's."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _layers(env: gymnasium.Env[Any, Any], task: str) -> Iterator[Any]:
-    """The time limits around ``env``, from outside in, and last the layer that saves itself."""
-    while not (hasattr(env, "get_state") and hasattr(env, "set_state")):
-        if isinstance(env, TimeLimit):
+    """The time limits and shifts around ``env``, from outside in, and last the layer that saves itself."""
+    while isinstance(env, Shift) or not (hasattr(env, "get_state") and hasattr(env, "set_state")):
+        if isinstance(env, TimeLimit | Shift):
             yield env
         elif not isinstance(env, _STATELESS):
             raise NotImplementedError(

@@ -9,12 +9,13 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from envs.catalogue import GAMES, STREAMS
+from envs import control
+from envs.catalogue import CONTROL, GAMES, STREAMS, TASKS
 from envs.checks import check_int, did_you_mean
 from envs.minatar import MinAtarEnv
 
 Entry = str | Mapping[str, Any]
-"""What a user writes for a task: a game, a Gymnasium id, or a mapping with ``id`` and keyword arguments."""
+"""What a user writes for a task: a name, a Gymnasium id, or a mapping with ``id`` and keyword arguments."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,15 @@ class _GameFactory:
 
 
 @dataclass(frozen=True)
+class _ControlFactory:
+    task: str
+    kwargs: Mapping[str, Any]
+
+    def __call__(self) -> gymnasium.Env[Any, Any]:
+        return control.WORLDS[self.task](**self.kwargs)
+
+
+@dataclass(frozen=True)
 class _GymnasiumFactory:
     id: str
     kwargs: Mapping[str, Any]
@@ -71,18 +81,23 @@ def task_from(entry: Entry, episode_limit: int = 2500) -> Task:
     """The task that ``entry`` stands for.
 
     Args:
-        entry: A MinAtar game ("breakout"), a registered Gymnasium id ("CartPole-v1", or "my_pkg:MyEnv-v0", which
-            imports the module first), or a mapping with ``id`` and keyword arguments ({"id": "Pendulum-v1", "g": 5.0}).
-            A game takes ``episode_limit`` as its only argument.
-        episode_limit: Steps after which an unfinished MinAtar episode is truncated; Gymnasium ids keep their own.
+        entry: A MinAtar game ("breakout"), a control task ("cartpole"), a registered Gymnasium id ("CartPole-v1", or
+            "my_pkg:MyEnv-v0", which imports the module first), or a mapping with ``id`` and keyword arguments
+            ({"id": "pendulum", "gravity": 5.0}). A game takes ``episode_limit`` as its only argument, a control task
+            those of its function in ``envs.control``.
+        episode_limit: Steps after which an unfinished MinAtar episode is truncated; control tasks have an argument of
+            that name, and Gymnasium ids keep their own limit.
 
     Raises:
-        ValueError: If the entry is of another kind, the name is unknown or a game is given other arguments.
+        ValueError: If the entry is of another kind, the name is unknown, or a game or a control task is given arguments
+            that it does not take.
     """
     name, kwargs = _split(entry)
     label = f"{name}({', '.join(f'{key}={kwargs[key]!r}' for key in sorted(kwargs))})" if kwargs else name
     if name in GAMES:
         return Task(label, _game_factory(name, {"episode_limit": episode_limit} | kwargs))
+    if name in CONTROL:
+        return Task(label, _control_factory(name, kwargs))
     _require_registered(name)
     return Task(label, _GymnasiumFactory(name, kwargs))
 
@@ -115,6 +130,19 @@ def _game_factory(game: str, kwargs: dict[str, Any]) -> _GameFactory:
     return _GameFactory(game, limit)
 
 
+def _control_factory(task: str, kwargs: dict[str, Any]) -> _ControlFactory:
+    known = control.argument_names(task)
+    for key in sorted(kwargs):
+        if key not in known:
+            raise ValueError(
+                f"the control task {task!r} takes no argument {key!r}, only {', '.join(known)}"
+                f"{did_you_mean(key, known) or '; remove it'}"
+            )
+    factory = _ControlFactory(task, kwargs)
+    factory().close()  # refuses what is out of range, in words of its own
+    return factory
+
+
 def _require_registered(name: str) -> None:
     """Refuse what Gymnasium cannot make, after importing the module that ``name`` may begin with."""
     module, colon, id = name.rpartition(":")
@@ -131,8 +159,8 @@ def _require_registered(name: str) -> None:
     if name in STREAMS:
         raise ValueError(f"{name!r} is a stream and cannot be one task among others; list its games instead")
     known = [f"{module}{colon}{known}" for known in gymnasium.registry]
-    remedy = did_you_mean(name, [*known, *STREAMS, *GAMES]) or (
-        f"; give a game ({', '.join(GAMES)}), a stream ({', '.join(STREAMS)}) or a registered Gymnasium id, "
-        "with its module in front ('my_pkg:MyEnv-v0') where importing that registers it"
+    remedy = did_you_mean(name, [*known, *STREAMS, *TASKS]) or (
+        f"; give a game ({', '.join(GAMES)}), a stream ({', '.join(STREAMS)}), a control task ({', '.join(CONTROL)}) "
+        "or a registered Gymnasium id, with its module in front ('my_pkg:MyEnv-v0') where importing that registers it"
     )
     raise ValueError(f"unknown task {name!r}{remedy}")

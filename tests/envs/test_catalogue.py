@@ -1,10 +1,13 @@
 """The named streams."""
 
+from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
+from typing import Any
 
+import numpy as np
 import pytest
 
-from envs.catalogue import GAMES, STREAMS
+from envs.catalogue import CONTROL, GAMES, STREAMS, TASKS
 
 
 def test_games_are_the_package_s() -> None:
@@ -14,9 +17,72 @@ def test_games_are_the_package_s() -> None:
 def test_minatar_streams() -> None:
     assert STREAMS["minatar3"].tasks == ("space_invaders", "asterix", "seaquest")
     assert STREAMS["minatar5"].tasks == ("space_invaders", "asterix", "seaquest", "breakout", "freeway")
-    for stream in STREAMS.values():
+    for name in ("minatar3", "minatar5"):
+        stream = STREAMS[name]
         assert (stream.steps_per_task, stream.cycles) == (500_000, 1)
         assert "arXiv" in stream.source
+        assert stream.entries(0) == stream.entries(1) == stream.tasks
+
+
+def test_plain_names() -> None:
+    assert CONTROL == ("cartpole", "acrobot", "pendulum")
+    assert TASKS == GAMES + CONTROL
+    assert not set(TASKS) & set(STREAMS)
+
+
+@pytest.mark.parametrize(("task", "dimensions"), [("cartpole", 4), ("acrobot", 6)])
+def test_cchain_levels(task: str, dimensions: int) -> None:
+    stream = STREAMS[f"cchain/{task}"]
+    assert stream.tasks == tuple(f"level_{level}" for level in range(10))
+    assert (stream.steps_per_task, stream.cycles) == (160_000, 1)
+    entries = _mappings(stream.entries(7))
+    assert [(entry["id"], entry["episode_limit"], entry["reward_scale"]) for entry in entries] == [
+        (task, 400, 0.05)
+    ] * 10
+    offsets = [entry["offset"] for entry in entries]
+    assert offsets[0] == [0.0] * dimensions
+    assert all(type(number) is float for offset in offsets for number in offset)
+    assert {len(offset) for offset in offsets} == {dimensions}
+    assert len({number for offset in offsets[1:] for number in offset}) == 9 * dimensions
+
+
+def test_cchain_offsets_come_from_the_seed() -> None:
+    draw = STREAMS["cchain/cartpole"].entries
+    assert draw(7) == draw(7)
+    drawn = np.array([[entry["offset"] for entry in _mappings(draw(seed))] for seed in range(300)])[:, 1:]
+    assert len(np.unique(drawn)) == drawn.size == 300 * 9 * 4
+    # Standard error of a mean of 10,800 draws: 2 / sqrt(10,800) = 0.02; of a standard deviation: 0.014.
+    assert abs(drawn.mean()) < 0.08
+    assert abs(drawn.std() - 2) < 0.06
+    # No level and no dimension is special; 1,200 and 2,700 draws of each.
+    assert np.abs(drawn.std(axis=(0, 2)) - 2).max() < 0.2
+    assert np.abs(drawn.std(axis=(0, 1)) - 2).max() < 0.14
+
+
+def test_pendulums() -> None:
+    stream = STREAMS["pendulum5"]
+    assert stream.tasks == ("earth", "moon", "short", "mars", "long")
+    assert (stream.steps_per_task, stream.cycles) == (20_000, 1)
+    entries = _mappings(stream.entries(0))
+    assert [set(entry) for entry in entries] == [{"id", "gravity", "length"}] * 5
+    assert entries[0] == {"id": "pendulum", "gravity": 10.0, "length": 1.0}  # Gymnasium's
+    assert len({(entry["gravity"], entry["length"]) for entry in entries}) == 5
+    assert stream.entries(0) == stream.entries(1)
+    # The torque carries at least a quarter of the pole's weight; on the moon and nowhere else all of it.
+    carried = [2.0 / (entry["gravity"] * entry["length"] / 2) for entry in entries]
+    assert min(carried) > 0.25
+    assert [share > 1 for share in carried] == [False, True, False, False, False]
+
+
+def _mappings(entries: Sequence[object]) -> list[dict[str, Any]]:
+    assert all(isinstance(entry, dict) for entry in entries)
+    return list(entries)  # type: ignore[arg-type]
+
+
+def test_every_stream_has_one_entry_for_each_task() -> None:
+    for stream in STREAMS.values():
+        assert len(stream.tasks) == len(set(stream.tasks)) == len(stream.entries(3))
+        assert "\n" not in stream.description
 
 
 def test_catalogue_cannot_be_changed() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envs.checks import check_choice, check_int, closest, did_you_mean
+from envs.checks import check_choice, check_int, check_number, closest, did_you_mean
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -16,6 +16,24 @@ def test_whole_numbers_become_int(value: object) -> None:
 def test_everything_else_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"^n_envs must be a whole number of at least 3, got .*; give more$"):
         check_int("n_envs", value, 3, "give more")
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int8(2)])
+def test_numbers_become_float(value: object) -> None:
+    assert type(check_number("g", value, "x", above=1)) is float
+    assert check_number("g", value, "x") == 2.0
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan"), float("inf"), True, "2", None, 2j, [2.0]])
+def test_other_numbers_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^g must be a finite number above 1, got .*; give more$"):
+        check_number("g", value, "give more", above=1)
+
+
+def test_a_number_without_a_bound() -> None:
+    assert check_number("g", -1e300, "x") == -1e300
+    with pytest.raises(ValueError, match=r"^g must be a finite number, got -inf; give less$"):
+        check_number("g", -float("inf"), "give less")
 
 
 def test_choice() -> None:

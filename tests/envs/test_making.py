@@ -1,9 +1,12 @@
 """envs.make."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import envs
+from envs.catalogue import STREAMS
 from envs.minatar import MinAtarEnv
 
 
@@ -51,6 +54,62 @@ def test_order_comes_from_stream_seed_or_seed_or_0() -> None:
     assert order(seed=5) == order(stream_seed=5) != order()
 
 
+def _offsets(env: envs.StreamVectorEnv) -> list[list[float]]:
+    worlds = [task.make_env() for task in env.stream.tasks]
+    return [world.get_wrapper_attr("offset").tolist() for world in worlds]
+
+
+@pytest.mark.parametrize("task", ["cartpole", "acrobot"])
+def test_cchain_streams(task: str) -> None:
+    env = envs.make(f"cchain/{task}", seed=3)
+    assert _tasks(env) == [f"level_{level}" for level in range(10)]
+    assert [env.stream.segment(index).steps for index in range(10)] == [160_000] * 10
+    offsets = _offsets(env)
+    assert not any(offsets[0])
+    assert len({tuple(offset) for offset in offsets}) == 10
+    np.testing.assert_array_equal(
+        offsets,
+        np.array([entry["offset"] for entry in STREAMS[f"cchain/{task}"].entries(3)], np.float32),  # type: ignore[index]
+    )
+
+
+def test_offsets_come_from_stream_seed_or_seed_or_0() -> None:
+    def offsets(**arguments: Any) -> list[list[float]]:
+        return _offsets(envs.make("cchain/cartpole", **arguments))
+
+    assert offsets() == offsets(seed=0) == offsets(seed=5, stream_seed=0)
+    assert offsets(seed=5) == offsets(stream_seed=5) == offsets(seed=5, n_envs=8, steps_per_task=8, cycles=2)
+    assert offsets(seed=5) != offsets()
+    # The order has draws of its own.
+    assert offsets(seed=5, order="shuffle") == offsets(seed=5, order="random") == offsets(seed=5)
+
+
+def test_a_level_keeps_its_offset_through_cycles() -> None:
+    env = envs.make("cchain/cartpole", seed=5, steps_per_task=1, cycles=3, order="shuffle")
+    visits = [env.stream.segment(index).task for index in range(30)]
+    for level in range(10):
+        assert len({task for task in visits if task.name == f"level_{level}"}) == 1
+
+
+def test_pendulums_differ_in_gravity_and_length() -> None:
+    env = envs.make("pendulum5", n_envs=2)
+    assert _tasks(env) == ["earth", "moon", "short", "mars", "long"]
+    assert env.stream.total_steps == 100_000
+    worlds: list[Any] = [task.make_env().unwrapped for task in env.stream.tasks]
+    assert [(world.g, world.l, world.m) for world in worlds] == [
+        (10.0, 1.0, 1.0),
+        (1.6, 1.5, 1.0),
+        (10.0, 0.7, 1.0),
+        (3.7, 1.8, 1.0),
+        (10.0, 1.4, 1.0),
+    ]
+
+
+def test_a_list_of_control_tasks() -> None:
+    env = envs.make(["pendulum", {"id": "pendulum", "gravity": 5.0}], steps_per_task=10)
+    assert _tasks(env) == ["pendulum", "pendulum(gravity=5.0)"]
+
+
 def test_seed_reaches_the_games() -> None:
     env = envs.make("breakout", n_envs=3, seed=8)
     observations, _ = env.reset()
@@ -63,6 +122,9 @@ def test_seed_reaches_the_games() -> None:
     ("arguments", "message"),
     [
         ({"what": "minatr3"}, "unknown task 'minatr3'; did you mean 'minatar3'?"),
+        ({"what": "cchain/cartpol"}, "unknown task 'cchain/cartpol'; did you mean 'cchain/cartpole'?"),
+        ({"what": "cchain/cartpole", "stream_seed": -1}, "stream_seed must be a whole number of at least 0, got -1"),
+        ({"what": ["cartpole", "acrobot"], "steps_per_task": 5}, "tasks 'cartpole' and 'acrobot' have different obs"),
         ({"what": ["breakout", "asterix"]}, "steps_per_task must be a whole number of at least 1, got None; give"),
         ({"what": []}, "tasks must name at least one task"),
         ({"what": ["breakout", "CartPole-v1"], "steps_per_task": 5}, "tasks 'breakout' and 'CartPole-v1' have diff"),

@@ -8,7 +8,8 @@ import pytest
 from gymnasium.wrappers import FrameStackObservation, OrderEnforcing, TimeLimit
 
 from envs.minatar import MinAtarEnv
-from envs.state import get_env_state, set_env_state
+from envs.shift import ObservationOffset, RewardScale
+from envs.state import get_env_state, plain, set_env_state
 from envs.task import Task
 
 
@@ -29,11 +30,41 @@ def test_time_limits_are_part_of_the_state(counting: Callable[..., Task]) -> Non
     assert [other.step(0)[3] for _ in range(3)] == [False, False, True]
 
 
+def test_every_shift_is_part_of_the_state(counting: Callable[..., Task]) -> None:
+    def wrapped() -> gymnasium.Env:
+        inner = RewardScale(TimeLimit(counting("a", 3).make_env(), 8), 0.5)
+        return RewardScale(OrderEnforcing(ObservationOffset(inner, [1.0, 2.0, 3.0])), 0.25)
+
+    env = wrapped()
+    env.reset(seed=0)
+    for _ in range(5):
+        env.step(0)
+    state = get_env_state(env, "a")
+    assert (state["elapsed"], state["env"]["count"]) == ([5], 5)
+    assert [list(shift) for shift in state["shifts"]] == [["scale", "return"], ["offset"], ["scale", "return"]]
+    assert (state["shifts"][0], state["shifts"][2]) == ({"scale": 0.25, "return": 7.5}, {"scale": 0.5, "return": 15.0})
+    other = wrapped()
+    other.reset()
+    set_env_state(other, state, "a")
+    infos = [other.step(0)[4].get("unscaled_return") for _ in range(3)]
+    assert infos == [None, None, 24.0]
+
+
+def test_plain_values_are_copies() -> None:
+    array = np.arange(3)
+    value = {"a": [array, np.float32(1.5)], "b": {"c": np.bool_(True), "d": None}}
+    copy = plain(value)
+    array[0] = 9
+    assert copy["a"][0].tolist() == [0, 1, 2]
+    assert (copy["a"][1], copy["b"]) == (1.5, {"c": True, "d": None})
+    assert (type(copy["a"][1]), type(copy["b"]["c"])) == (float, bool)
+
+
 def test_an_env_of_ours_needs_no_wrapper() -> None:
     env = MinAtarEnv("breakout")
     env.reset(seed=0)
     state = get_env_state(env, "breakout")
-    assert state["elapsed"] == []
+    assert (state["elapsed"], state["shifts"]) == ([], [])
     np.testing.assert_array_equal(state["env"]["variables"]["brick_map"][1:4], np.ones((3, 10)))
 
 

@@ -27,6 +27,26 @@ def test_game_as_mapping() -> None:
     assert task.make_env().episode_limit == 5  # type: ignore[attr-defined]
 
 
+def test_control_task() -> None:
+    task = task_from("cartpole", episode_limit=3)
+    assert task.name == "cartpole"
+    env = task.make_env()
+    env.reset(seed=0)
+    assert not any(env.step(action)[3] for action in (0, 1, 0, 1))  # the limit is of MinAtar's games
+    assert task == task_from("cartpole", 4)
+
+
+def test_control_task_with_arguments() -> None:
+    task = task_from({"id": "pendulum", "gravity": 5.0, "episode_limit": 3})
+    assert task.name == "pendulum(episode_limit=3, gravity=5.0)"
+    env = task.make_env()
+    assert env.unwrapped.g == 5.0  # type: ignore[attr-defined]
+    env.reset(seed=0)
+    assert [env.step(env.action_space.sample())[3] for _ in range(3)] == [False, False, True]
+    assert task == task_from({"gravity": 5.0, "episode_limit": 3, "id": "pendulum"})
+    assert task != task_from({"id": "pendulum", "gravity": 6.0, "episode_limit": 3})
+
+
 def test_gymnasium_id_keeps_its_time_limit() -> None:
     task = task_from("CartPole-v1", episode_limit=3)
     assert task.name == "CartPole-v1"
@@ -105,7 +125,10 @@ def test_tasks_are_values() -> None:
     [
         ("Space_Invaders", "unknown task 'Space_Invaders'; did you mean 'space_invaders'?"),
         ("minatar4", "unknown task 'minatar4'; did you mean 'minatar"),
-        ("CartPole", "unknown task 'CartPole'; did you mean 'CartPole-v"),
+        ("CartPole", "unknown task 'CartPole'; did you mean 'cartpole'?"),
+        ("CartPole-v", "unknown task 'CartPole-v'; did you mean 'CartPole-v"),
+        ("pendulm", "unknown task 'pendulm'; did you mean 'pendulum'?"),
+        ("cchain/cartpol", "unknown task 'cchain/cartpol'; did you mean 'cchain/cartpole'?"),
         ("CartPole-v9", "unknown task 'CartPole-v9'; did you mean 'CartPole-v1'?"),
         ("qqq", "unknown task 'qqq'; give a game (asterix, breakout, freeway, seaquest, space_invaders), a stream"),
         ("no_such_module:A-v0", "the module 'no_such_module' of task 'no_such_module:A-v0' cannot be imported"),
@@ -114,6 +137,18 @@ def test_tasks_are_values() -> None:
         (7, "a task must be a name or a mapping with an id, got 7; write"),
         ({"g": 5.0}, "a task given as a mapping needs an id and arguments by name, got {'g': 5.0}; write"),
         ({"id": "Pendulum-v1", 3: 4}, "a task given as a mapping needs an id and arguments by name"),
+        ("cchain/acrobot", "'cchain/acrobot' is a stream and cannot be one task among others; list its games instead"),
+        (
+            {"id": "pendulum", "gravty": 5.0},
+            "the control task 'pendulum' takes no argument 'gravty', only gravity, length, mass, episode_limit, "
+            "reward_scale; did you mean 'gravity'?",
+        ),
+        (
+            {"id": "cartpole", "gravity": 5.0},
+            "the control task 'cartpole' takes no argument 'gravity', only offset, episode_limit, reward_scale; remove",
+        ),
+        ({"id": "pendulum", "gravity": "5"}, "gravity must be a finite number, got '5'; give"),
+        ({"id": "cartpole", "offset": [1.0]}, "offset must have the observations' shape (4,), got [1.0] of (1,); give"),
         ({"id": "breakout", "g": 5.0}, "the game 'breakout' takes no argument 'g'; remove it"),
         ({"id": "breakout", "episode_limit": 0}, "episode_limit must be a whole number of at least 1, got 0"),
     ],

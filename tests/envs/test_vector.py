@@ -14,6 +14,8 @@ from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from envs.catalogue import GAMES
+from envs.making import make
+from envs.state import plain
 from envs.stream import TaskStream
 from envs.task import Task, task_from
 from envs.vector import StreamVectorEnv
@@ -375,3 +377,92 @@ def test_refusals(counting: Callable[..., Task]) -> None:
     env = StreamVectorEnv(stream, 2)
     with pytest.raises(ValueError, match=r"seed must be a whole number of at least 0, got \[1, 2\]; give one number"):
         env.reset(seed=[1, 2])  # type: ignore[arg-type]
+
+
+def _trace(env: StreamVectorEnv, actions: np.ndarray) -> list[Any]:
+    return [plain(env.step(action)) for action in actions]
+
+
+def _assert_same(found: Any, expected: Any) -> None:
+    """Equality of nested tuples, lists, dicts, arrays and values."""
+    assert type(found) is type(expected)
+    if isinstance(found, dict):
+        assert found.keys() == expected.keys()
+        for key in found:
+            _assert_same(found[key], expected[key])
+    elif isinstance(found, tuple | list):
+        for one, other in zip(found, expected, strict=True):
+            _assert_same(one, other)
+    elif isinstance(found, np.ndarray) and found.dtype == object:
+        _assert_same(found.tolist(), expected.tolist())
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["cchain/cartpole", "cchain/acrobot", "pendulum5"])
+@pytest.mark.parametrize("steps_per_task", [10_000, 1_240])
+def test_control_streams_continue_exactly(name: str, steps_per_task: int) -> None:
+    """300 batch steps of four games, saved; 200 more, which with the shorter tasks go through a switch."""
+
+    def stream() -> StreamVectorEnv:
+        return make(name, n_envs=4, seed=3, steps_per_task=steps_per_task)
+
+    env = stream()
+    env.action_space.seed(0)
+    actions = np.stack([env.action_space.sample() for _ in range(500)])
+    env.reset()
+    _trace(env, actions[:300])
+    state = env.get_state()
+    text = json.dumps(state, default=lambda array: array.tolist())
+    expected = _trace(env, actions[300:])
+    switches = [bool(step[4]["task_switched"][0]) for step in expected]
+    assert sum(switches) == (steps_per_task == 1_240)
+    assert json.dumps(state, default=lambda array: array.tolist()) == text
+    other = stream()
+    other.set_state(state)
+    _assert_same(_trace(other, actions[300:]), expected)
+
+
+def test_a_state_of_other_offsets_is_refused() -> None:
+    env = make("cchain/cartpole", seed=3, steps_per_task=5)
+    env.reset()
+    _trace(env, np.zeros((7, 1), np.int64))
+    assert env.task == "level_1"
+    make("cchain/cartpole", seed=4, stream_seed=3, steps_per_task=5).set_state(env.get_state())
+    with pytest.raises(ValueError, match=r"^a state with the offset .* cannot be set on observations with .*; make"):
+        make("cchain/cartpole", seed=3, stream_seed=4, steps_per_task=5).set_state(env.get_state())
+
+
+def test_only_episodes_that_end_by_themselves_report_their_return() -> None:
+    """Eight carts are pushed to the right until the segment ends; in that step some poles fall and some do not."""
+    env = make("cchain/cartpole", n_envs=8, seed=0, steps_per_task=8 * 29)
+    env.reset()
+    lengths = np.zeros(8, int)
+    n_ended = 0
+    for _ in range(29):
+        _, rewards, terminations, truncations, info = env.step(np.ones(8, np.int64))
+        np.testing.assert_array_equal(rewards, np.full(8, 1 / 20))
+        lengths += 1
+        own = terminations
+        if own.any():
+            final = info["final_info"]
+            np.testing.assert_array_equal(final["_unscaled_return"], own)
+            np.testing.assert_array_equal(final["unscaled_return"][own], lengths[own])
+        n_ended += own.sum()
+        lengths[own] = 0
+    assert info["task_switched"].all()
+    assert n_ended >= 16
+    np.testing.assert_array_equal(truncations, ~own)
+    np.testing.assert_array_equal(info["final_info"]["cut_by_switch"], ~own)
+    assert 0 < own.sum() < 8
+
+
+def test_the_limit_of_a_cchain_episode_is_a_truncation() -> None:
+    env = make("cchain/acrobot", n_envs=2, seed=0)
+    env.reset()
+    for _ in range(400):
+        _, _, terminations, truncations, info = env.step(np.array([1, 1]))
+        assert not terminations.any()
+    assert truncations.all()
+    assert not info["final_info"]["cut_by_switch"].any()
+    assert info["final_info"]["unscaled_return"].tolist() == [-400.0, -400.0]
