@@ -142,6 +142,10 @@ class DQN(OffPolicyMixin, StockDQN):
             actions[game] = self.action_space.sample()
         return actions, state
 
+    def _restart_exploration(self) -> None:
+        super()._restart_exploration()
+        self.exploration_rate = self.exploration_initial_eps  # `_on_step` is a step of the games away
+
     def _on_step(self) -> None:
         super()._on_step()
         if self._exploration_began:

@@ -135,9 +135,6 @@ class LearnerMixin(BaseAlgorithm):
         return tensor.to(self.device)
 
     def _setup_model(self) -> None:
-        self._fit_network_to_boards()
-        super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
-        self._networks = None
         self._at_switch = AtSwitch.of(self.at_switch)
         for key in self._at_switch.changes:
             if key not in self.can_forget:
@@ -145,6 +142,9 @@ class LearnerMixin(BaseAlgorithm):
                     f"at_switch.{key} is {self.at_switch[key]!r}, but {type(self).__name__} has nothing of the kind; "
                     "leave it out"
                 )
+        self._fit_network_to_boards()
+        super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
+        self._networks = None
         if not self.interventions:
             # A zip was loaded: what it holds of the interventions came as plain data.
             self.interventions = [_build(spec) for spec in self.intervention_specs]
@@ -241,6 +241,8 @@ class LearnerMixin(BaseAlgorithm):
             renewed = {key: RunningMeanStd(shape=rms.mean.shape) for key, rms in _statistics(env.obs_rms).items()}
             env.obs_rms = renewed if isinstance(env.obs_rms, dict) else renewed[""]
             self._last_obs = env.normalize_obs(env.get_original_obs())
+            if isinstance(self.env, VecTransposeImage):
+                self._last_obs = self.env.transpose_observations(self._last_obs)
 
     # ------------------------------------------------------------------ hook points
 

@@ -150,7 +150,7 @@ class StreamMonitor(VecMonitor):
             if infos[i].get("cut_by_switch"):
                 del infos[i]["episode"]
             elif "unscaled_return" in infos[i]:
-                infos[i]["episode"]["r"] = round(float(infos[i]["unscaled_return"]), 6)  # as SB3 rounds
+                infos[i]["episode"]["r"] = float(infos[i]["unscaled_return"])
         return observations, rewards, dones, infos
 
 

@@ -69,7 +69,7 @@ def audit(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(help="Transitions to measure on; left out, 1024 or a whole rollout.", show_default=False),
+        typer.Option(help="Transitions to measure on; left out, 1024 or a whole rollout of PPO.", show_default=False),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of games, actions and sample; left out, the run's.", show_default=False)
@@ -117,11 +117,12 @@ def _lines(kind: Kind) -> dict[str, str]:
     """Name -> one line on what it is."""
     from agents import AGENTS
     from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
-    from envs.catalogue import GAMES, STREAMS
+    from envs.catalogue import CONTROL, GAMES, STREAMS
 
     if kind is Kind.streams:
         streams = {name: f"{s.description}: {', '.join(s.tasks)}" for name, s in STREAMS.items()}
-        return streams | dict.fromkeys(GAMES, "one MinAtar game (give stream.steps_per_task)")
+        games = dict.fromkeys(GAMES, "one MinAtar game (give stream.steps_per_task)")
+        return streams | games | dict.fromkeys(CONTROL, "one control task (give stream.steps_per_task)")
     entries = {
         Kind.agents: AGENTS,
         Kind.criteria: CRITERIA,

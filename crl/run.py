@@ -19,19 +19,21 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 
 import envs
-from agents import PPO
+from agents.learner import LearnerMixin
+from agents.off_policy import OffPolicyMixin
 from crl import folder as folders
 from crl import results as reports
-from crl.checkpoint import save_policy
+from crl.checkpoint import beside_policy, save_policy
 from crl.config import RunConfig, config_hash, to_yaml
 from crl.config.messages import one_line
 from crl.exit_codes import DONE, FAILED, INTERRUPTED
 from crl.models import build, fixed_layers
-from crl.monitoring import PlasticityCallback, ProgressCallback, TaskCallback
+from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
 from crl.screen import is_terminal, say, tolerant
 
 MEASURE_EVERY = 8192  # steps between two measures of plasticity
 MEASURES = 16  # of them at least in each visit, where rollouts are short enough
+NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
 
 class Interrupt:
@@ -131,17 +133,19 @@ def _describe(config: RunConfig, folder: Path, command: Sequence[str], versions:
 
 
 def _learn(
-    config: RunConfig, model: PPO, env: envs.StreamVectorEnv, folder: Path, interrupt: Interrupt
+    config: RunConfig, model: LearnerMixin, env: envs.StreamVectorEnv, folder: Path, interrupt: Interrupt
 ) -> dict[str, Any]:
     """Train through the whole stream; what ``results.json`` says of it."""
     tasks = TaskCallback(env.stream)
     every = min(MEASURE_EVERY, tasks.total_steps // env.stream.n_segments // MEASURES)
-    plasticity = PlasticityCallback(config.seed, [task.name for task in env.stream.tasks], every)
+    rows = RowCallback([tasks, PlasticityRecorder(model, tasks, config.seed, every)])
     progress, clock = ProgressCallback(tasks), _Clock(interrupt)
+    # Their rows are written by `rows`, and not one for each finished episode.
+    options: dict[str, Any] = {"log_interval": None} if isinstance(model, OffPolicyMixin) else {}
     logger = configure(str(folder), ["csv", "tensorboard"])
     model.set_logger(logger)
     try:
-        model.learn(tasks.total_steps, callback=CallbackList([tasks, plasticity, progress, clock]))
+        model.learn(tasks.total_steps, callback=CallbackList([tasks, rows, progress, clock]), **options)
         train_seconds = clock.seconds()
     finally:
         progress.close()
@@ -159,8 +163,11 @@ def _learn(
     }
 
 
-def _save(config: RunConfig, model: PPO, folder: Path) -> None:
-    save_policy(model, folder / "checkpoints" / str(model.num_timesteps), {"config.yaml": to_yaml(config)})
+def _save(config: RunConfig, model: LearnerMixin, folder: Path) -> None:
+    checkpoint = folder / "checkpoints" / str(model.num_timesteps)
+    save_policy(model, checkpoint, {"config.yaml": to_yaml(config)}, beside_policy(model))
+    if model._vec_normalize_env is not None:
+        model._vec_normalize_env.save(str(folder / NORMALIZER))  # without it model.zip cannot tell what it sees
     unfinished = folder / ".model.zip"
     model.save(unfinished)
     unfinished.replace(folder / "model.zip")

@@ -90,6 +90,27 @@ def test_the_general_form_and_the_criterion_can_be_used(tmp_path: Path, monkeypa
         assert checked.interventions[0].arguments()["criterion"]["name"] == criterion
 
 
+def test_what_is_forgotten_at_switches_can_be_used(tmp_path: Path) -> None:
+    from crl.config import load
+
+    config = yaml.safe_load((ROOT / "configs/minatar3_dqn_gxd.yaml").read_text(encoding="utf-8"))
+    config |= yaml.safe_load(block("<!-- at_switch -->"))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    expected = {"replay": "clear", "exploration": "restart", "random_steps": 10_000, "optimizer": "reset"}
+    assert load(tmp_path / "config.yaml", []).at_switch.changes() == expected
+
+
+def test_every_config_that_is_named_trains() -> None:
+    from crl.config import load
+
+    named = set(re.findall(r"crl train (configs/\w+\.yaml)", README))
+    assert {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} - named <= {
+        "configs/minatar3_ppo_redo.yaml", "configs/minatar3_ppo_regrama.yaml"
+    }  # fmt: skip
+    for path in named:
+        load(ROOT / path, [])
+
+
 def test_every_file_that_is_linked_is_there() -> None:
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"):
         for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):

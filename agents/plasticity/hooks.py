@@ -51,6 +51,9 @@ class Hooks:
 
     def backward(self, update: Update, taps: Taps) -> Update:
         """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen."""
+        if not self._interventions:
+            update.losses["loss"].backward()
+            return update
         penalties = [p for i in self._interventions if (p := i.penalty(update)) is not None]
         update.losses["loss"].backward(retain_graph=bool(penalties))
         seen = taps.read()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from crl.config import ConfigError, PPOConfig, load
+from crl.config import AgentConfig, ConfigError, OffPolicyConfig, load
 
 SAMPLES = 1024
 FEWEST = 2  # PPO divides advantages by their standard deviation
@@ -23,7 +23,7 @@ def audit(folder: Path, task: str | None = None, samples: int | None = None, see
     Args:
         folder: of the run.
         task: that is played for the transitions on which all is measured; None for the one the run ended in.
-        samples: transitions; None for 1,024, or a whole rollout where that has fewer.
+        samples: transitions; None for 1,024, or a whole rollout of PPO where that has fewer.
         seed: of games, actions and the sample; None for the run's.
 
     Returns:
@@ -65,15 +65,18 @@ def newest_checkpoint(folder: Path) -> Path:
     return max(found, key=lambda path: int(path.name))
 
 
-def _sample_size(agent: PPOConfig, samples: int | None) -> int:
-    rollout = agent.n_envs * agent.n_steps
+def _sample_size(agent: AgentConfig, samples: int | None) -> int:
+    if isinstance(agent, OffPolicyConfig):
+        most, reason = agent.buffer_size, f"the replay buffer of agent.buffer_size={agent.buffer_size} holds no more"
+    else:
+        most = agent.rollout
+        steps = most // agent.n_envs
+        rollout = f"agent.n_envs x agent.n_steps = {agent.n_envs} x {steps}"
+        reason = f"one rollout of {rollout} has {most} transitions"
     if samples is None:
-        return min(SAMPLES, rollout)
-    if not FEWEST <= samples <= rollout:
-        raise ConfigError(
-            f"--samples {samples} is not possible: one rollout of agent.n_envs x agent.n_steps = "
-            f"{agent.n_envs} x {agent.n_steps} has {rollout} transitions; give {FEWEST} to {rollout}"
-        )
+        return min(SAMPLES, most)
+    if not FEWEST <= samples <= most:
+        raise ConfigError(f"--samples {samples} is not possible: {reason}; give {FEWEST} to {most}")
     return samples
 
 

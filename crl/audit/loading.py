@@ -1,4 +1,4 @@
-"""A run's checkpoint -> its agent, with one rollout of a task to look at."""
+"""A run's checkpoint -> its agent, with transitions of a task to look at."""
 
 from __future__ import annotations
 
@@ -8,40 +8,47 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 import envs
-from agents import PPO
-from crl.checkpoint import load_policy
-from crl.config import ConfigError, RunConfig
+from agents import DQN
+from agents.learner import LearnerMixin
+from agents.off_policy import OffPolicyMixin
+from crl.checkpoint import load_beside, load_policy, restore_beside_policy
+from crl.config import AgentConfig, AtSwitchConfig, ConfigError, DQNConfig, OffPolicyConfig, RunConfig
+from crl.config.fields import MAX_WHOLE
 from crl.config.imports import import_modules
 from crl.config.messages import nearest, one_line, shown
 from crl.models import build
+from crl.models.environment import played
 
 
 @dataclass(frozen=True)
 class Played:
-    """An agent that has played one rollout.
+    """An agent that has played.
 
     Attributes:
-        model: with the rollout in its buffer.
+        model: with the transitions in its buffer.
         steps: of training, after which it was saved.
         task: that was played.
         seed: of games and actions.
     """
 
-    model: PPO
+    model: LearnerMixin
     steps: int
     task: str
     seed: int
 
 
-def play(checkpoint: Path, config: RunConfig, task: str | None, seed: int) -> Played:
-    """The agent of a checkpoint, after one rollout of `task`.
+def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, seed: int) -> Played:
+    """The agent of a checkpoint, after one rollout of `task`, or with as many transitions of it in its replay buffer.
 
     Args:
         checkpoint: its folder, named after the steps of training.
         config: of the run.
         task: a name; None for the task that the run was in at the checkpoint.
+        samples: least number of transitions.
         seed: of games and actions.
 
     Raises:
@@ -50,18 +57,34 @@ def play(checkpoint: Path, config: RunConfig, task: str | None, seed: int) -> Pl
     import_modules(config.imports)
     # Interventions act in training alone. A run of a GPU machine can be looked at without one.
     device = "auto" if config.device.startswith("cuda") else config.device
+    agent = _at_rest(config.agent, samples)
+    update = {"agent": agent, "interventions": (), "at_switch": AtSwitchConfig(), "device": device}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run has said them
-        config, model, env = build(config.model_copy(update={"interventions": (), "device": device}))
+        config, model, env = build(config.model_copy(update=update))
     steps, total = int(checkpoint.name), env.stream.total_steps
     assert total is not None
     chosen = _task(env.stream, task, steps)
     env.close()
+    model.set_env(played(config, _games(chosen, config)))
     _load(model, checkpoint)
-    model.set_env(_games(chosen, config))
     _collect(model, seed)
     model._update_current_progress_remaining(min(steps, total), total)  # the clipping range of that time
     return Played(model, steps, chosen.name, seed)
+
+
+def _at_rest(agent: AgentConfig, samples: int) -> AgentConfig:
+    """The agent as it has become: it explores no more than at the end, and its target network stays what it is.
+
+    Its replay buffer holds what is asked for.
+    """
+    if not isinstance(agent, OffPolicyConfig):
+        return agent
+    rollout = max(-(-samples // agent.n_envs) * agent.n_envs, agent.rollout)
+    update: dict[str, object] = {"buffer_size": rollout, "target_update_interval": MAX_WHOLE}
+    if isinstance(agent, DQNConfig):
+        update["exploration_initial_eps"] = agent.exploration_final_eps
+    return agent.model_copy(update=update)
 
 
 def _task(stream: envs.TaskStream, name: str | None, steps: int) -> envs.Task:
@@ -79,9 +102,10 @@ def _games(task: envs.Task, config: RunConfig) -> envs.StreamVectorEnv:
     return envs.StreamVectorEnv(stream, config.agent.n_envs)
 
 
-def _load(model: PPO, checkpoint: Path) -> None:
+def _load(model: LearnerMixin, checkpoint: Path) -> None:
     try:
         model.policy.load_state_dict(load_policy(checkpoint))
+        restore_beside_policy(model, load_beside(checkpoint))
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ConfigError(
             f"the checkpoint {str(checkpoint)!r} cannot be read ({one_line(error)}); it is damaged, audit another run"
@@ -93,10 +117,20 @@ def _load(model: PPO, checkpoint: Path) -> None:
         ) from error
 
 
-def _collect(model: PPO, seed: int) -> None:
-    """One rollout with its advantages, as `learn` begins; nothing is trained."""
+def _collect(model: LearnerMixin, seed: int) -> None:
+    """One rollout with its advantages, or a full replay buffer, as `learn` begins; nothing is trained."""
     model.set_random_seed(seed)
     model.set_logger(Logger(folder=None, output_formats=[]))  # SB3 makes a folder where none is given
-    _, callback = model._setup_learn(model.n_steps * model.n_envs)
     assert model.env is not None
-    model.collect_rollouts(model.env, callback, model.rollout_buffer, n_rollout_steps=model.n_steps)
+    if isinstance(model, OffPolicyMixin):
+        assert model.replay_buffer is not None
+        steps = model.replay_buffer.buffer_size
+        _, callback = model._setup_learn(steps * model.n_envs)
+        if isinstance(model, DQN):
+            model.exploration_rate = model.exploration_final_eps  # before its first step it is 0
+        frequency = TrainFreq(steps, TrainFrequencyUnit.STEP)
+        model.collect_rollouts(model.env, callback, frequency, model.replay_buffer)
+    else:
+        assert isinstance(model, OnPolicyAlgorithm)
+        _, callback = model._setup_learn(model.n_steps * model.n_envs)
+        model.collect_rollouts(model.env, callback, model.rollout_buffer, n_rollout_steps=model.n_steps)

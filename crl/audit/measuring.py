@@ -35,7 +35,7 @@ def audit_checkpoint(
     """
     started = time.perf_counter()
     torch.set_num_threads(folders.available_threads())
-    played = play(checkpoint, config, task, seed)
+    played = play(checkpoint, config, task, samples, seed)
     try:
         return _audit(folder, played, samples, started)
     finally:
@@ -55,7 +55,7 @@ def _audit(folder: Path, played: Played, samples: int, started: float) -> int:
     with torch.no_grad():
         losses = {name: float(loss.abs().mean()) for name, loss in model.sample_losses(batch).items()}
     scale = ", ".join(f"{value:.3g}" for value in dict.fromkeys(losses.values()))
-    title = f"{played.task}: {samples:,} transitions of one rollout after {played.steps:,} steps of training"
+    title = f"{played.task}: {samples:,} transitions played after {played.steps:,} steps of training"
     say(f"{title}; mean |loss| {scale}")
     for name, reason in refused.items():
         say(f"left out: {name} ({one_line(reason)})")

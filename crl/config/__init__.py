@@ -1,16 +1,25 @@
 """Configs: what a run is made of, read from YAML and the command line, checked before anything is built or written."""
 
+from crl.config.agents import AgentConfig, DQNConfig, OffPolicyConfig, PPOConfig, SACConfig
 from crl.config.arguments import check_interventions
+from crl.config.fields import Linear
 from crl.config.messages import ConfigError
 from crl.config.reading import load
-from crl.config.schema import InterventionConfig, Linear, PPOConfig, RunConfig, StreamConfig, config_hash, to_yaml
+from crl.config.schema import AtSwitchConfig, InterventionConfig, NormalizeConfig, RunConfig, config_hash, to_yaml
+from crl.config.stream import StreamConfig
 
 __all__ = [
+    "AgentConfig",
+    "AtSwitchConfig",
     "ConfigError",
+    "DQNConfig",
     "InterventionConfig",
     "Linear",
+    "NormalizeConfig",
+    "OffPolicyConfig",
     "PPOConfig",
     "RunConfig",
+    "SACConfig",
     "StreamConfig",
     "check_interventions",
     "config_hash",

@@ -8,13 +8,14 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, Strict, Tag, ValidationError, create_model
+from pydantic import ConfigDict, Tag, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
 from agents.plasticity.registry import INTERVENTIONS, PARTS, Entry
+from crl.config.fields import Flag, Model, Named, Number, Whole
 from crl.config.imports import import_modules
 from crl.config.messages import ConfigError, nearest, one_line, sentence, shown
-from crl.config.schema import InterventionConfig, Model, Named, Number, RunConfig, Whole
+from crl.config.schema import InterventionConfig, RunConfig
 
 Parameter = inspect.Parameter
 
@@ -175,7 +176,7 @@ def _strict(hint: Any) -> Any:
     if hint is int:
         return Whole
     if hint is bool:
-        return Annotated[bool, Strict()]
+        return Flag
     origin, given = get_origin(hint), get_args(hint)
     if origin in (None, Literal, Annotated):
         return hint

@@ -41,8 +41,10 @@ EXAMPLES = {
     "imports": "[my_module]",
     "interventions": "[{name: gxd}], or [] for none",
     "linear": "[0.001, 0]",
+    "net_arch": "[64]",
     "networks": "[actor, critic]",
     "pi": "[64]",
+    "qf": "[64]",
     "tasks": "[breakout, asterix]",
     "vf": "[64]",
 }
@@ -51,7 +53,6 @@ EXAMPLES = {
 MAPPINGS = {
     "criterion": "{name: gxd}",
     "interventions": "{name: gxd}",
-    "net_arch": "{pi: [64], vf: [64]}",
     "selection": "{name: rate, rate: 0.0001}",
     "surgery": "{outgoing: zero}",
 }
@@ -80,6 +81,12 @@ def unknown_key(key: str, known: Iterable[str]) -> PydanticCustomError:
     return PydanticCustomError(
         "unknown_key", "{problem}", {"key": key, "problem": f"is not a known key; {nearest(key, known)}"}
     )
+
+
+def foreign_key(key: str, owners: str, section: str) -> PydanticCustomError:
+    """The error by which a mapping refuses a key that only others of its kind have."""
+    problem = f"is a setting of {owners}, not of {section}; leave it out"
+    return PydanticCustomError("unknown_key", "{problem}", {"key": key, "problem": problem})
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -25,6 +25,34 @@ device: cpu
 """
 """Four visits of 4 rollouts, 256 steps each after rounding; 4 gradient steps a rollout."""
 
+TINY_DQN = """
+stream: {tasks: [breakout, asterix], steps_per_task: 1250, boundary: revealed}
+agent:
+  {name: dqn, n_envs: 4, buffer_size: 400, learning_starts: 96, train_freq: 2, batch_size: 8, net_arch: [8],
+   target_update_interval: 64, exploration_final_eps: 0.2, double_q: true, epsilon_per_env: true}
+at_switch: {random_steps: 40, optimizer: reset}
+interventions:
+  - {name: gxd, networks: paper, rate: 1e-2, period: 10, maturity: 5, score_every: 1}
+seed: 3
+device: cpu
+threads: 1
+"""
+"""Two visits of 157 rollouts of 8 steps; a gradient step in each after step 96."""
+
+TINY_SAC = """
+stream: {name: pendulum5, steps_per_task: 230}
+agent:
+  {name: sac, buffer_size: 400, learning_starts: 50, train_freq: 5, gradient_steps: 2, batch_size: 8,
+   net_arch: {pi: [8], qf: [8]}}
+normalize: {obs: true, reward: true}
+interventions:
+  - {name: redo, networks: [actor, critic], period: 20, tau: 0.5}
+seed: 3
+device: cpu
+threads: 1
+"""
+"""Five visits of 46 rollouts of 5 steps; 2 gradient steps in each after step 50."""
+
 
 @pytest.fixture(scope="session")
 def python() -> Command:
@@ -49,10 +77,10 @@ def crl(python: Command) -> Command:
     return run
 
 
-def _tiny(parent: Path) -> Path:
+def _tiny(parent: Path, config: str = TINY) -> Path:
     folder = parent / "odd [name] with spaces"
     folder.mkdir()
-    (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    (folder / "tiny.yaml").write_text(config, encoding="utf-8")
     return folder
 
 
@@ -69,3 +97,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory, crl: Command) -> tuple[Pat
     result = crl("train", "tiny.yaml", "runs=my runs", cwd=folder)
     (run,) = (folder / "my runs").iterdir()
     return run, result
+
+
+@pytest.fixture(scope="session", params=["dqn", "sac"])
+def replaying(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, crl: Command
+) -> tuple[str, Path, subprocess.CompletedProcess[str]]:
+    """A finished run of DQN and one of SAC, which all tests share: the agent, the folder, and what the run printed."""
+    config = {"dqn": TINY_DQN, "sac": TINY_SAC}[request.param]
+    folder = _tiny(tmp_path_factory.mktemp(request.param), config)
+    result = crl("train", "tiny.yaml", "runs=my runs", cwd=folder)
+    (run,) = (folder / "my runs").iterdir()
+    return request.param, run, result
+
+
+@pytest.fixture
+def tiny_dqn(tmp_path: Path) -> Path:
+    """A folder that holds ``tiny.yaml`` for DQN."""
+    return _tiny(tmp_path, TINY_DQN)

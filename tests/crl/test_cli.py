@@ -19,10 +19,10 @@ LIGHT_REFUSALS = {
     ),
     "train missing.yaml": "the config file 'missing.yaml' does not exist; give the path of a YAML file",
     "train tiny.yaml stream.name=spaceinvader stream.tasks=null": (
-        "stream.name=\"spaceinvader\" is neither a stream nor a game nor a Gymnasium id; did you mean 'space_invaders'?"
+        "stream.name=\"spaceinvader\" is neither a stream nor a task nor a Gymnasium id; did you mean 'space_invaders'?"
     ),
     "train tiny.yaml stream.tasks=[brakeout]": (
-        "stream.tasks.0=\"brakeout\" is neither a game nor a Gymnasium id; did you mean 'breakout'?"
+        "stream.tasks.0=\"brakeout\" is neither a task nor a Gymnasium id; did you mean 'breakout'?"
     ),
     "train tiny.yaml agent.n_step=3": "agent.n_step=3 is not a known key; did you mean 'n_steps'?",
     "train tiny.yaml agent.n_envs=true": (
@@ -39,6 +39,12 @@ LIGHT_REFUSALS = {
     ),
     "train tiny.yaml interventions.0.name=gdx": (
         "interventions.0.name=\"gdx\" is not a known intervention; did you mean 'gxd'?"
+    ),
+    "train tiny.yaml agent.buffer_size=8": "agent.buffer_size=8 is a setting of dqn and sac, not of ppo; leave it out",
+    "train tiny.yaml agent.name=dqn": "agent.n_epochs=2 is a setting of ppo, not of dqn; leave it out",
+    "train tiny.yaml at_switch.optimizer=reset": (
+        "at_switch.optimizer=reset acts on task switches, which stream.boundary=hidden hides; "
+        "give stream.boundary=revealed, or leave it out"
     ),
     "train tiny.yaml runs=tiny.yaml/below": (
         "runs='tiny.yaml/below' cannot be a folder: '{folder}/tiny.yaml' is a file; give another folder"
@@ -102,7 +108,20 @@ def test_list(crl: Command, tmp_path: Path) -> None:
         "streams:", "agents:", "criteria:", "selections:", "interventions:",
     ]  # fmt: skip
     names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]
-    assert {"minatar3", "minatar5", "space_invaders", "ppo", "gxd", "redo", "magnitude", "rate", "reset"} <= set(names)
+    assert {
+        "minatar3",
+        "minatar5",
+        "space_invaders",
+        "pendulum",
+        "dqn",
+        "ppo",
+        "sac",
+        "gxd",
+        "redo",
+        "magnitude",
+        "rate",
+        "reset",
+    } <= set(names)
     interventions = crl("list", "interventions", cwd=tmp_path).stdout.splitlines()
     assert interventions[0] == "interventions:"
     assert {"gxd", "redo", "regrama", "cbp", "cpr", "reset"} <= {line.split()[0] for line in interventions[1:]}

@@ -299,18 +299,19 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(tiny: Path) -> None:
 
 def test_train_seconds_reach_to_the_end_of_the_last_update(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that moves by one second in every update and never else."""
+    from agents import PPO
     from crl import run
     from crl.config import check_interventions, load
 
     now = 100.0
-    train = run.PPO.train
+    train = PPO.train
 
     def slow(model: Any) -> None:
         nonlocal now
         train(model)
         now += 1.0
 
-    monkeypatch.setattr(run.PPO, "train", slow)
+    monkeypatch.setattr(PPO, "train", slow)
     monkeypatch.setattr(run.time, "perf_counter", lambda: now)
     overrides = ["stream.cycles=1", "stream.steps_per_task=64", f"runs={tiny / 'r'}", "threads=1"]
     assert run.train(check_interventions(load(tiny / "tiny.yaml", overrides)), ["crl"]) == 0

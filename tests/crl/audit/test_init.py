@@ -55,7 +55,7 @@ def test_it_writes_three_files_and_touches_no_other(audited: Any) -> None:
 
 def test_tables(audited: Any) -> None:
     lines = audited[2].stdout.splitlines()
-    assert lines[0].startswith("asterix: 64 transitions of one rollout after 1,024 steps of training; mean |loss| ")
+    assert lines[0].startswith("asterix: 64 transitions played after 1,024 steps of training; mean |loss| ")
     assert max(map(len, lines)) <= 100
     for layer, units in LAYERS.items():
         assert sum(line.startswith(f"{layer}: {units} units; mean cost of one: zero ") for line in lines) == 1
@@ -135,7 +135,7 @@ def test_a_silent_criterion_says_so(trained: Trained, tmp_path: Path, capsys: py
     CRITERIA.clear()
     CRITERIA.update(known)
     out = capsys.readouterr().out
-    assert out.startswith("breakout: 32 transitions of one rollout after 1,024 steps")
+    assert out.startswith("breakout: 32 transitions played after 1,024 steps")
     assert "left out: option (criterion.power is missing, which 'option' needs; give it)" in out
     said = [line for line in out.splitlines() if line.startswith("no signal (")]
     assert len(said) == len(LAYERS)
@@ -146,6 +146,31 @@ def test_a_silent_criterion_says_so(trained: Trained, tmp_path: Path, capsys: py
 def with_imports(run: Path, module: str) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
     (run / "config.yaml").write_text(yaml.safe_dump({**config, "imports": [module]}))
+
+
+def test_agents_with_a_replay_buffer(
+    replaying: tuple[str, Path, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent, source, _ = replaying
+    run = Path(shutil.copytree(source, tmp_path / "run"))
+    assert audit(run, samples=200) == 0
+    steps = {"dqn": "asterix: 200 transitions played after 2,512", "sac": "long: 200 transitions played after 1,150"}
+    assert capsys.readouterr().out.startswith(f"{steps[agent]} steps of training; mean |loss| ")
+    data = json.loads((run / "audit" / "audit.json").read_text())
+    assert {layer["layer"]: layer["units"] for layer in data["layers"]} == {
+        "dqn": {"critic.0": 16, "critic.1": 128, "critic.2": 8},
+        "sac": {"actor.0": 8, "critic.qf0.0": 8, "critic.qf1.0": 8},
+    }[agent]
+    assert data["loss"].keys() == {"dqn": {"critic"}, "sac": {"actor", "critic"}}[agent]
+    for layer in data["layers"]:
+        assert max(layer["costs"]["zero"]["absolute"]) > 0
+        # what a first order predicts of small changes
+        assert layer["criteria"]["gxd"]["zero"]["spearman"]["absolute"] > 0.8
+    with pytest.raises(ConfigError) as refusal:
+        audit(run, samples=401)
+    assert str(refusal.value) == (
+        "--samples 401 is not possible: the replay buffer of agent.buffer_size=400 holds no more; give 2 to 400"
+    )
 
 
 # Folder -> the sentence.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from crl.audit import newest_checkpoint
 from crl.audit.loading import Played, play
-from crl.checkpoint import load_policy
+from crl.checkpoint import load_beside, load_policy
 from crl.config import ConfigError, load
 
 Trained = tuple[Path, object]
+Replaying = tuple[str, Path, object]
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def run(trained: Trained, tmp_path: Path) -> Path:
 
 
 def played_of(run: Path, task: str | None = None, seed: int = 3) -> Played:
-    return play(newest_checkpoint(run), load(run / "config.yaml"), task, seed)
+    return play(newest_checkpoint(run), load(run / "config.yaml"), task, 64, seed)
 
 
 def test_the_agent_plays_the_last_task(run: Path) -> None:
@@ -88,3 +90,80 @@ def test_a_checkpoint_of_another_config(run: Path) -> None:
     config.write_text(config.read_text().replace("- 8\n", "- 9\n"))
     with pytest.raises(ConfigError, match=r"does not fit the run's config\.yaml"):
         played_of(run)
+
+
+# ---------------------------------------------------------------------- agents with a replay buffer
+
+
+def replayed_of(run: Path, samples: int, task: str | None = None, seed: int = 3) -> Any:
+    return play(newest_checkpoint(run), load(run / "config.yaml"), task, samples, seed)
+
+
+def test_the_replay_buffer_holds_what_the_agent_has_played(replaying: Replaying) -> None:
+    agent, run, _ = replaying
+    played = replayed_of(run, 30)
+    model, checkpoint = played.model, newest_checkpoint(run)
+    assert played.task == {"dqn": "asterix", "sac": "long"}[agent]
+    state = model.policy.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in load_policy(checkpoint).items())
+    assert model.optimizer_steps == 0
+    assert model.interventions == []
+    buffer = model.replay_buffer
+    assert buffer.full
+    assert (buffer.size() * buffer.n_envs, buffer.rewards.size) == ((32, 32) if agent == "dqn" else (30, 30))
+    assert len(model.sample(30, torch.Generator()).rewards) == 30
+    model.env.close()
+
+
+def test_at_least_a_rollout_is_played(replaying: Replaying) -> None:
+    agent, run, _ = replaying
+    model = replayed_of(run, 2).model
+    assert model.replay_buffer.rewards.size == {"dqn": 8, "sac": 5}[agent]
+    model.env.close()
+
+
+def test_exploration_is_that_of_the_end(replaying: Replaying) -> None:
+    agent, run, _ = replaying
+    model = replayed_of(run, 400).model
+    beside = load_beside(newest_checkpoint(run))
+    if agent == "dqn":
+        assert model.exploration_rate == 0.2
+        assert beside == {}
+        batch = model.sample(400, torch.Generator())
+        greedy = model.outputs(batch)["critic"].argmax(1) == batch.actions.flatten()
+        assert 0.75 < float(greedy.float().mean()) < 0.95  # all but 0.2, of which a sixth is greedy by chance
+        # The target network has not followed.
+        online, target = model.q_net.state_dict(), model.q_net_target.state_dict()
+        assert any(not torch.equal(online[name], target[name]) for name in online)
+    else:
+        assert torch.equal(model.log_ent_coef.detach(), beside["log_ent_coef"])
+        normalizer = model.get_vec_normalize_env()
+        assert normalizer.obs_rms.count == float(beside["normalizer.obs.count"])
+        assert (normalizer.obs_rms.mean == beside["normalizer.obs.mean"].numpy()).all()
+        assert normalizer.ret_rms.var == float(beside["normalizer.returns.var"])
+        assert not normalizer.training
+        assert len(set(model.replay_buffer.actions.flatten().tolist())) == 400  # sampled
+    model.env.close()
+
+
+def test_another_task_and_seed_of_replay(replaying: Replaying) -> None:
+    agent, run, _ = replaying
+    first = {"dqn": "breakout", "sac": "earth"}[agent]
+    observations = []
+    for task, seed in ((first, 3), (first, 3), (first, 8), (None, 3)):
+        played = replayed_of(run, 64, task, seed)
+        observations.append(played.model.replay_buffer.observations.copy())
+        played.model.env.close()
+    assert (observations[0] == observations[1]).all()
+    assert (observations[0] != observations[2]).any()
+    assert (observations[0] != observations[3]).any()
+
+
+def test_a_checkpoint_without_what_was_learnt_beside_the_policy(replaying: Replaying, tmp_path: Path) -> None:
+    agent, run, _ = replaying
+    if agent == "dqn":
+        pytest.skip("nothing is learnt beside its policy")
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    (newest_checkpoint(copied) / "beside.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"cannot be read \('log_ent_coef'\); it is damaged, audit another run"):
+        replayed_of(copied, 30)

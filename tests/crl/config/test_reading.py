@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 import yaml
 
-from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
+from crl.config import (
+    ConfigError,
+    DQNConfig,
+    PPOConfig,
+    RunConfig,
+    SACConfig,
+    check_interventions,
+    config_hash,
+    load,
+    to_yaml,
+)
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 GXD = CONFIGS / "minatar3_ppo_gxd.yaml"
 
 
@@ -68,6 +78,57 @@ def test_shipped_configs(method: str) -> None:
     given = yaml.safe_load(path.read_text(encoding="utf-8")).get("interventions", [])
     networks = ["actor", "critic", "features"]
     assert given == ([{"name": method[1:], "networks": networks}] if method else [])
+
+
+def shipped(name: str) -> RunConfig:
+    path = CONFIGS / f"{name}.yaml"
+    assert path.read_text(encoding="utf-8").startswith("# ")
+    return check_interventions(load(path))
+
+
+def test_the_shipped_config_of_dqn() -> None:
+    config = shipped("minatar3_dqn_gxd")
+    agent = config.agent
+    assert isinstance(agent, DQNConfig)
+    assert (config.stream.name, config.stream.total_steps, config.stream.boundary) == (
+        "minatar3",
+        1_500_000,
+        "revealed",
+    )
+    assert config.at_switch.changes() == {"random_steps": agent.learning_starts} == {"random_steps": 10_000}
+    # What C-CHAIN's script says: 100,000 steps of exploration, a target that is copied every 1,000 updates.
+    assert agent.exploration_fraction * config.stream.total_steps == pytest.approx(100_000, rel=1e-3)
+    updates = agent.gradient_steps * agent.target_update_interval / (agent.n_envs * agent.train_freq)
+    assert updates == 1000
+    assert (agent.exploration_initial_eps, agent.exploration_final_eps, agent.buffer_size) == (1.0, 0.1, 100_000)
+    assert (agent.double_q, agent.epsilon_per_env, agent.features, agent.net_arch) == (True, True, "minatar_cnn", ())
+    assert (agent.learning_rate, agent.batch_size, agent.gamma, agent.tau) == (3e-4, 32, 0.99, 1.0)
+    assert config.interventions[0].arguments()["networks"] == ["critic"]
+
+
+def test_the_shipped_config_of_sac() -> None:
+    config = shipped("pendulum_sac_regrama")
+    agent = config.agent
+    assert isinstance(agent, SACConfig)
+    assert (config.stream.name, config.stream.total_steps) == ("pendulum5", 100_000)
+    assert (agent.learning_rate, agent.buffer_size, agent.learning_starts) == (1e-3, 100_000, 1_000)
+    ours = {"learning_rate", "buffer_size", "learning_starts", "net_arch", "activation"}
+    assert agent.model_dump(exclude=ours) == SACConfig(name="sac").model_dump(exclude=ours)
+    assert (config.interventions[0].name, config.interventions[0].arguments()["networks"]) == (
+        "regrama", ["actor", "critic"],
+    )  # fmt: skip
+
+
+def test_the_shipped_config_of_cartpole() -> None:
+    config = shipped("cartpole_ppo")
+    agent = config.agent
+    assert isinstance(agent, PPOConfig)
+    assert (config.stream.name, config.stream.total_steps) == ("cchain/cartpole", 1_600_000)
+    assert (agent.rollout, agent.batch_size, agent.n_epochs, agent.ent_coef) == (800, 32, 5, 0.01)
+    assert agent.net_arch is not None
+    assert (agent.net_arch.pi, agent.net_arch.vf, agent.activation) == ((256,) * 3, (256,) * 3, "leaky_relu")
+    assert (agent.learning_rate, agent.clip_range, agent.gamma, agent.gae_lambda) == (1e-3, 0.2, 0.99, 0.95)
+    assert config.interventions == ()
 
 
 def test_methods_differ_in_one_word() -> None:
@@ -215,10 +276,12 @@ def test_configs_are_immutable() -> None:
         ("agent.net_arch=[64]", "is not a mapping; write it in braces, such as {pi: [64], vf: [64]}"),
         ("stream.tasks=breakout", "is not a list; write it in square brackets, such as [breakout, asterix]"),
         ("interventions.0.networks=actor", "is not a list; write it in square brackets, such as [actor, critic]"),
-        ("stream={name: null, tasks: [Müller]}", 'stream.tasks.0="Müller" is neither a game nor a Gymnasium id'),
-        ("stream={name: null, tasks: [CartPole]}", ", or give a Gymnasium id with its version, such as CartPole-v1"),
-        ("stream.name=CartPole", ", or give a Gymnasium id with its version, such as CartPole-v1"),
-        ("interventions.0.networks=[actr]", "interventions.0.networks=[\"actr\"] names 'actr', which is no network;"),
+        ("stream={name: null, tasks: [Müller]}", 'stream.tasks.0="Müller" is neither a task nor a Gymnasium id'),
+        ("stream={name: null, tasks: [Taxi]}", ", or give a Gymnasium id with its version, such as CartPole-v1"),
+        ("stream={name: null, tasks: [cartpol]}", "is neither a task nor a Gymnasium id; did you mean 'cartpole'?"),
+        ("stream.name=Taxi", ", or give a Gymnasium id with its version, such as CartPole-v1"),
+        ("stream.name=cchain/cartpol", " is neither a stream nor a task nor a Gymnasium id; did you mean 'cchain"),
+        ("interventions.0.networks=[actr]", "networks=[\"actr\"] names 'actr', which is no network of ppo; did you"),
         (
             "agent.features=flatten",
             'interventions.0.networks=["actor", "critic", "features"] names features, which has no hidden units with '

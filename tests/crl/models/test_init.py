@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
+from agents import AGENTS
 from agents.networks import ImpalaCNN, MinAtarCNN
 from agents.policies import LayerNormPolicy
-from crl.config import ConfigError, RunConfig, check_interventions, load
-from crl.models import _features_of, build, fixed_layers
-
-SMALL = ["agent.n_envs=2", "agent.n_steps=8", "agent.batch_size=16", "stream.steps_per_task=16", "device=cpu"]
-
-UNIT = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[Any]:
-    """Makes small configs from overrides."""
-    path = tmp_path / "c.yaml"
-    path.write_text("stream: {name: breakout, cycles: 1}\nagent: {name: ppo}\n")
-
-    def make(*overrides: str) -> RunConfig:
-        return check_interventions(load(path, [*SMALL, *overrides]))
-
-    return make
+from crl.config import ConfigError
+from crl.config.agents import AGENT_CONFIGS
+from crl.models import NO_ARGUMENTS, build, fixed_layers
 
 
 def test_boards_get_the_minatar_network(config: Any) -> None:
@@ -128,30 +112,6 @@ def test_norm_layer_on_vectors(config: Any) -> None:
     env.close()
 
 
-@pytest.fixture
-def images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Registers ``Images-v0``, with images of 12x10 pixels and three channels."""
-    spec = gymnasium.envs.registration.EnvSpec("Images-v0", entry_point=Images)
-    monkeypatch.setitem(gymnasium.registry, "Images-v0", spec)
-
-
-class Images(gymnasium.Env[Any, Any]):
-    """Black images; episodes of 4 steps."""
-
-    observation_space = gymnasium.spaces.Box(0, 255, (12, 10, 3), np.uint8)
-    action_space = gymnasium.spaces.Discrete(2)
-    steps = 0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        super().reset(seed=seed)
-        self.steps = 0
-        return np.zeros((12, 10, 3), np.uint8), {}
-
-    def step(self, _action: Any) -> Any:
-        self.steps += 1
-        return np.zeros((12, 10, 3), np.uint8), 1.0, False, self.steps == 4, {}
-
-
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_impala(config: Any, norm: str) -> None:
@@ -180,24 +140,6 @@ def test_layers_that_nobody_resets_unit_by_unit_are_not_mentioned(config: Any, i
     assert model.networks["features"].fixed
     assert fixed_layers(model) == []
     env.close()
-
-
-@pytest.mark.parametrize(
-    ("space", "expected"),
-    [
-        (gymnasium.spaces.Box(0, 1, (10, 10, 10), bool), "minatar_cnn"),
-        (gymnasium.spaces.Box(0, 255, (84, 84, 4), np.uint8), "nature_cnn"),
-        (gymnasium.spaces.Box(0, 255, (3, 64, 64), np.uint8), "nature_cnn"),
-        (gymnasium.spaces.Box(0, 255, (20, 20, 3), np.uint8), "minatar_cnn"),
-        (gymnasium.spaces.Box(0, 255, (2, 20, 1), np.uint8), "flatten"),
-        (gymnasium.spaces.Box(0, 1, (10, 2, 10), bool), "flatten"),
-        (gymnasium.spaces.Box(0, 1, (84, 84, 3), np.float32), "flatten"),
-        (gymnasium.spaces.Box(-1, 1, (4,), np.float32), "flatten"),
-        (gymnasium.spaces.Discrete(16), "flatten"),
-    ],
-)
-def test_features_by_observation_space(space: gymnasium.Space[Any], expected: str) -> None:
-    assert _features_of(space) == expected
 
 
 @pytest.mark.parametrize(
@@ -241,69 +183,6 @@ def test_heads_without_hidden_units_can_be_reset(config: Any) -> None:
     assert not any(torch.equal(weight, old) for weight, old in zip(drawn, before, strict=True))
 
 
-class Odd(gymnasium.Env[Any, Any]):
-    """An environment with spaces that are asked for, which can be made a number of times."""
-
-    def __init__(self, observations: gymnasium.Space[Any] = UNIT, actions: gymnasium.Space[Any] = UNIT) -> None:
-        self.observation_space, self.action_space = observations, actions
-
-
-@pytest.mark.parametrize(
-    ("spaces", "overrides", "expected"),
-    [
-        (
-            {"actions": gymnasium.spaces.Tuple([UNIT])},
-            [],
-            'stream.name="Odd-v0" has actions Tuple(Box(-1.0, 1.0, (2,), float32)), which are not supported; wrap',
-        ),
-        (
-            {"actions": gymnasium.spaces.Box(-np.inf, 1, (1,), np.float32)},
-            ["stream.name=null", "stream.tasks=[Odd-v0]"],
-            'stream.tasks=["Odd-v0"] has actions Box(-inf, 1.0, (1,), float32) without finite bounds, which are not',
-        ),
-        (
-            {"observations": gymnasium.spaces.Tuple([UNIT])},
-            [],
-            'stream.name="Odd-v0" has observations Tuple(Box(-1.0, 1.0, (2,), float32)), which are not supported; wrap',
-        ),
-        (
-            {"actions": gymnasium.spaces.MultiBinary([2, 2])},
-            [],
-            'stream.name="Odd-v0" is not supported (Multi-dimensional MultiBinary((2, 2)) action space',
-        ),
-        (
-            {"observations": gymnasium.spaces.Box(0, 1, (10, 2, 10), bool)},
-            ["agent.features=minatar_cnn"],
-            "agent.features=minatar_cnn does not fit observations Box(False, True, (10, 2, 10), bool); give flatten",
-        ),
-    ],
-)
-def test_spaces_that_do_not_fit_are_refused(
-    config: Any, monkeypatch: pytest.MonkeyPatch, spaces: dict[str, Any], overrides: list[str], expected: str
-) -> None:
-    spec = gymnasium.envs.registration.EnvSpec("Odd-v0", entry_point=lambda: Odd(**spaces))
-    monkeypatch.setitem(gymnasium.registry, "Odd-v0", spec)
-    with pytest.raises(ConfigError) as error:
-        build(config("stream.name=Odd-v0", *overrides))
-    assert str(error.value).startswith(expected)
-
-
-def test_a_task_that_cannot_be_made_again_is_refused(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Odd] = []
-
-    def once() -> Odd:
-        if made:
-            raise RuntimeError("only one of me")
-        made.append(Odd())
-        return made[0]
-
-    monkeypatch.setitem(gymnasium.registry, "Odd-v0", gymnasium.envs.registration.EnvSpec("Odd-v0", entry_point=once))
-    with pytest.raises(
-        ConfigError, match=r"^stream.name: task 'Odd-v0' cannot be made \(RuntimeError: only one of me\)"
-    ):
-        build(config("stream.name=Odd-v0"))
-
-
 def test_a_rollout_that_does_not_fit_in_memory_is_refused(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise MemoryError
@@ -331,3 +210,97 @@ def test_what_a_model_refuses_by_itself_is_the_agents(config: Any, monkeypatch: 
     monkeypatch.setattr("agents.PPO._setup_model", refuse)
     with pytest.raises(ConfigError, match=r"^agent: not like this$"):
         build(config("interventions=[{name: gxd}]"))
+
+
+REPLAY = {  # agent -> settings in a config, each unlike its default
+    "dqn": {
+        "learning_rate": 3e-3, "batch_size": 8, "buffer_size": 80, "learning_starts": 4, "tau": 0.5, "gamma": 0.9,
+        "train_freq": 2, "gradient_steps": 3, "n_steps": 2, "target_update_interval": 40, "exploration_fraction": 0.3,
+        "exploration_initial_eps": 0.8, "exploration_final_eps": 0.2, "max_grad_norm": 5.0, "double_q": True,
+        "epsilon_per_env": True,
+    },
+    "sac": {
+        "learning_rate": 3e-3, "batch_size": 8, "buffer_size": 80, "learning_starts": 4, "tau": 0.5, "gamma": 0.9,
+        "train_freq": 2, "gradient_steps": -1, "n_steps": 2, "target_update_interval": 4, "ent_coef": "auto_0.5",
+        "target_entropy": -3.0, "use_sde": True, "sde_sample_freq": 3,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("agent", REPLAY)
+def test_settings_reach_the_model(config: Any, agent: str) -> None:
+    world = {"dqn": "stream.name=CartPole-v1", "sac": "stream.name=Pendulum-v1"}[agent]
+    given = REPLAY[agent]
+    resolved, model, env = build(
+        config(world, "seed=5", *(f"agent.{key}={value}" for key, value in given.items()), agent=agent)
+    )
+    assert type(model) is AGENTS[agent].resolve()
+    found = {key: getattr(model, key) for key in given}
+    found["train_freq"] = found["train_freq"].frequency
+    if agent == "sac":
+        found["target_entropy"] = float(found["target_entropy"])
+    found["buffer_size"] = model.replay_buffer.buffer_size * 2  # of two games
+    assert found == given
+    assert resolved.agent.model_dump(include=set(given)) == given
+    assert (model.n_envs, model.seed, type(model.replay_buffer)) == (2, 5, NStepReplayBuffer)
+    env.close()
+
+
+@pytest.mark.parametrize("agent", ["dqn", "sac"])
+def test_every_setting_is_tried(agent: str) -> None:
+    assert set(REPLAY[agent]) | NO_ARGUMENTS >= set(AGENT_CONFIGS[agent].model_fields)
+
+
+def test_dqn_on_boards_has_the_published_network(config: Any) -> None:
+    resolved, model, env = build(config("interventions=[{name: gxd}]", agent="dqn"))
+    agent = resolved.agent
+    assert (agent.features, agent.net_arch, agent.activation) == ("minatar_cnn", (), "relu")
+    q_net = model.policy.q_net
+    assert isinstance(q_net.features_extractor, MinAtarCNN)
+    assert [tuple(layer.weight.shape) for layer in q_net.q_net] == [(6, 128)]
+    assert [layer.units for layer in model.networks["critic"].layers] == [16, 128]
+    model.learn(16, log_interval=None)
+    assert model.optimizer_steps == 2
+    env.close()
+
+
+def test_dqn_on_images_and_what_it_forgets(config: Any, images: None) -> None:
+    overrides = ["stream.name=Images-v0", "stream.boundary=revealed", "at_switch.replay=clear"]
+    resolved, model, env = build(config(*overrides, "agent.net_arch=[8, 4]", agent="dqn"))
+    assert resolved.agent.net_arch == (8, 4)
+    assert model.at_switch == {"replay": "clear"}
+    assert [layer.units for layer in model.networks["critic"].layers] == [16, 128, 8, 4]
+    env.close()
+
+
+def test_sac_on_vectors(config: Any) -> None:
+    resolved, model, env = build(config("stream.name=Pendulum-v1", "agent.net_arch={pi: [5], qf: [6, 7]}", agent="sac"))
+    assert (resolved.agent.features, resolved.agent.activation) == ("flatten", "relu")
+    assert [layer.units for layer in model.networks["actor"].layers] == [5]
+    assert [layer.units for layer in model.networks["critic"].layers] == [6, 7, 6, 7]
+    env.close()
+
+
+@pytest.mark.parametrize("agent", ["ppo", "dqn"])
+def test_leaky_relu_can_be_reset(config: Any, agent: str) -> None:
+    net_arch = {"ppo": "{pi: [4], vf: [4]}", "dqn": "[4]"}[agent]
+    given = ["stream.name=CartPole-v1", f"agent.net_arch={net_arch}", "agent.activation=leaky_relu"]
+    _, model, env = build(config(*given, "interventions=[{name: redo}]", agent=agent))
+    (tap,) = (layer.tap for layer in model.networks["critic"].layers)
+    assert isinstance(tap, nn.LeakyReLU)
+    assert tap.negative_slope == 0.1
+    env.close()
+
+
+def test_the_published_scope_is_understood(config: Any) -> None:
+    given = ["stream.name=Pendulum-v1", "interventions=[{name: redo, networks: paper}]"]
+    _, model, env = build(config(*given, agent="sac"))
+    assert model.interventions[0].networks == "paper"
+    assert list(model.paper_networks) == ["critic"]
+    env.close()
+    with pytest.raises(ConfigError) as error:
+        build(config(*given, "agent.net_arch={pi: [8], qf: []}", agent="sac"))
+    assert str(error.value) == (
+        'interventions.0.networks="paper" stands for critic, which has no hidden units with agent.features=flatten and '
+        "agent.net_arch.qf=[]; give a hidden layer, such as agent.net_arch.qf=[64], or leave the intervention out"
+    )

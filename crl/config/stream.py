@@ -1,0 +1,113 @@
+"""The section `stream`: which task comes when."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from crl.config.fields import Count, CountOrZero, Model, Repetitions
+from crl.config.messages import nearest, refusal, refused_sentence, shown
+from envs.catalogue import STREAMS, TASKS
+from envs.checks import closest
+
+OR_ID = ", or give a Gymnasium id with its version, such as CartPole-v1"
+
+
+def _is_plain(name: str) -> bool:
+    """Whether `name` can only be a name of ours: Gymnasium ids have a version, a namespace or a module."""
+    return not re.search(r"[:/]|-v\d+$", name)
+
+
+def _check_task(entry: Any) -> Any:
+    name = entry.get("id") if isinstance(entry, dict) else entry
+    if not isinstance(name, str):
+        raise refusal("is not a task; give a game, a Gymnasium id or a mapping such as {id: Pendulum-v1, g: 5.0}")
+    if name in STREAMS:
+        raise refusal("is a stream and no task; give it as stream.name, or list its tasks")
+    if _is_plain(name) and name not in TASKS:
+        raise refusal(f"is neither a task nor a Gymnasium id; {nearest(name, TASKS, OR_ID)}")
+    if not _is_json(entry):
+        raise refusal(
+            "has an argument that config.yaml cannot keep; give text (in quotes), finite numbers, true, false, null, "
+            "and lists and mappings of them"
+        )
+    return entry
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON, and so the hash, tells `value` from all others; YAML has dates, sets and bytes, too."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return math.isfinite(value) if isinstance(value, float) else value is None or isinstance(value, str)
+
+
+def _check_stream(name: str) -> str:
+    known = [*STREAMS, *TASKS]
+    # Streams of ours may have a slash as ids with a namespace do, but no version.
+    misspelt = _is_plain(name) or (not re.search(r":|-v\d+$", name) and closest(name, STREAMS) is not None)
+    if misspelt and name not in known:
+        raise refusal(f"is neither a stream nor a task nor a Gymnasium id; {nearest(name, known, OR_ID)}")
+    return name
+
+
+class StreamConfig(Model):
+    """The stream of tasks: a name, or a list of tasks. Steps are transitions of one game."""
+
+    name: Annotated[str, AfterValidator(_check_stream)] | None = None
+    tasks: Annotated[tuple[Annotated[Any, AfterValidator(_check_task)], ...], Field(min_length=1)] | None = None
+    steps_per_task: Count | None = None
+    cycles: Repetitions | None = None
+    order: Literal["sequence", "shuffle", "random"] = "sequence"
+    boundary: Literal["hidden", "revealed"] = "hidden"
+    align: Literal["rollout", "step"] = "rollout"
+    seed: CountOrZero | None = None
+    episode_limit: Count = 2500
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.name is None) == (self.tasks is None):
+            given = "both are given" if self.name else "neither is given"
+            raise refused_sentence(
+                f"stream.name={shown(self.name)} and stream.tasks={shown(self.tasks)}: {given}; "
+                "give exactly one of them and leave the other out (or set it to null)"
+            )
+        if self.steps_per_task is None and self.name not in STREAMS:
+            raise refused_sentence(
+                f"stream.steps_per_task is missing and {shown(self.name or self.tasks)} has no length of its own; "
+                "give the steps of each visit, such as stream.steps_per_task=500000"
+            )
+        return self
+
+    def resolved(self, seed: int) -> StreamConfig:
+        """This section with the defaults filled in: the stream's own, and the run's `seed`."""
+        named = STREAMS.get(self.name or "")
+        steps, cycles = (named.steps_per_task, named.cycles) if named else (self.steps_per_task, 1)
+        return self.model_copy(
+            update={
+                "steps_per_task": self.steps_per_task or steps,
+                "cycles": self.cycles or cycles,
+                "seed": seed if self.seed is None else self.seed,
+            }
+        )
+
+    @property
+    def task_steps(self) -> int:
+        """Steps of one visit, before they are rounded."""
+        steps = self.resolved(0).steps_per_task
+        assert steps is not None
+        return steps
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole stream, before segments are rounded."""
+        cycles = self.resolved(0).cycles
+        assert cycles is not None
+        named = STREAMS.get(self.name or "")
+        return self.task_steps * cycles * len(named.tasks if named else self.tasks or (self.name,))

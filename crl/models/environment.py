@@ -1,0 +1,96 @@
+"""The stream that a config asks for, and whether the agent can play it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+import envs
+from agents.learner import LearnerMixin
+from crl.config import ConfigError, RunConfig, StreamConfig
+from crl.config.messages import shown
+
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+ACTIONS: dict[str, tuple[type[spaces.Space[Any]], ...]] = {  # agent -> kinds of actions that it can choose
+    "dqn": (spaces.Discrete,),
+    "ppo": ARRAYS,
+    "sac": (spaces.Box,),
+}
+
+
+def make_stream(config: RunConfig) -> envs.StreamVectorEnv:
+    """The batch of games that goes through the config's stream.
+
+    Raises:
+        ConfigError: the stream cannot be played.
+    """
+    stream, agent = config.stream, config.agent
+    try:
+        return envs.make(
+            stream.name if stream.name is not None else list(stream.tasks or ()),
+            n_envs=agent.n_envs,
+            steps_per_task=stream.steps_per_task,
+            cycles=stream.cycles,
+            order=stream.order,
+            boundary=stream.boundary,
+            seed=config.seed,
+            stream_seed=stream.seed,
+            episode_limit=stream.episode_limit,
+            round_to=agent.rollout if stream.align == "rollout" else None,
+        )
+    except ValueError as error:
+        raise ConfigError(f"stream.{'tasks' if stream.name is None else 'name'}: {error}") from error
+
+
+def given(stream: StreamConfig) -> str:
+    """Which stream a config gives, for messages."""
+    return f"stream.tasks={shown(stream.tasks)}" if stream.name is None else f"stream.name={shown(stream.name)}"
+
+
+def check_spaces(config: RunConfig, env: envs.StreamVectorEnv) -> None:
+    """Refuse what no agent can play, and what this one cannot.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    observations, actions = env.single_observation_space, env.single_action_space
+    if not isinstance(observations, ARRAYS):
+        raise ConfigError(
+            f"{given(config.stream)} has observations {observations}, which are not supported; "
+            "wrap the environment to give one array"
+        )
+    able = [name for name, kinds in ACTIONS.items() if isinstance(actions, kinds)]
+    if not able:
+        raise ConfigError(
+            f"{given(config.stream)} has actions {actions}, which are not supported; "
+            "wrap the environment to take one array or number"
+        )
+    if config.agent.name not in able:
+        raise ConfigError(
+            f"agent.name={config.agent.name} cannot play {given(config.stream)}, whose actions are {actions}; "
+            f"agents that can: {', '.join(able)}"
+        )
+    if isinstance(actions, spaces.Box) and not actions.is_bounded():
+        raise ConfigError(
+            f"{given(config.stream)} has actions {actions} without finite bounds, which are not supported; "
+            "wrap the environment to give its actions a finite low and high"
+        )
+    floats = isinstance(observations, spaces.Box) and np.issubdtype(observations.dtype, np.floating)
+    if config.normalize.obs and not floats:
+        raise ConfigError(
+            f"normalize.obs=true needs observations of floats, but {given(config.stream)} has {observations}; "
+            "give normalize.obs=false"
+        )
+
+
+def played(config: RunConfig, env: envs.StreamVectorEnv) -> envs.StreamVectorEnv | VecNormalize:
+    """What the learner plays: the games, normalised where the config asks for it."""
+    wanted = config.normalize
+    if not wanted.used:
+        return env
+    # Not over the games themselves: SB3 would transpose images behind the normaliser, which keeps the original ones.
+    games: VecEnv = LearnerMixin._wrap_env(env)
+    return VecNormalize(games, norm_obs=wanted.obs, norm_reward=wanted.reward, gamma=config.agent.gamma)

@@ -1,0 +1,77 @@
+"""Measures of plasticity in the rows of logs."""
+
+from __future__ import annotations
+
+import torch
+from stable_baselines3.common.logger import TensorBoardOutputFormat
+
+from agents.learner import LearnerMixin
+from agents.off_policy import OffPolicyMixin
+from agents.plasticity.diagnostics import Diagnostics
+from agents.plasticity.protocols import NoDataError
+from crl.monitoring.dashboard import layout
+from crl.monitoring.tasks import TaskCallback
+
+
+class PlasticityRecorder:
+    """Records ``plasticity/*``, and once how TensorBoard shall group all tags.
+
+    A measure is due at least `every` steps after the last one. Where rollouts are learnt from and dropped, it is also
+    due in the first row of a segment; where a replay buffer keeps the segments before, the first one of all waits until
+    learning has begun. A measure that nothing can be drawn for, because the replay buffer has just been cleared, is
+    left out.
+
+    A new segment brings a new probe, drawn from the data at hand at its first measure.
+
+    Args:
+        learner: that is measured.
+        tasks: knows the segment.
+        seed: of the generator that draws the probe observations; no other randomness is touched.
+        every: least number of steps between two measures. Measuring takes as long after short rollouts as after long
+            ones.
+    """
+
+    def __init__(self, learner: LearnerMixin, tasks: TaskCallback, seed: int, every: int = 1) -> None:
+        self._learner = learner
+        self._tasks = tasks
+        self._every = every
+        self._diagnostics = Diagnostics(learner, torch.Generator().manual_seed(seed))
+        self._segment: int | None = None
+        self._measured: int | None = None  # steps at the last measure
+        self._layout_written = False
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """All that it records; known after the first measure."""
+        return self._diagnostics.tags
+
+    def record(self) -> None:
+        """Measure and put what is found into the row of logs, if a measure is due."""
+        segment = self._tasks.segment.index
+        if not self._is_due(segment):
+            return
+        if segment != self._segment:
+            self._diagnostics.renew_probe()
+        try:
+            found = self._diagnostics.measure()
+        except NoDataError:
+            return
+        self._segment, self._measured = segment, self._learner.num_timesteps
+        for tag, value in found.items():
+            self._learner.logger.record(tag, value, exclude="stdout")
+        if not self._layout_written:
+            self._write_layout()
+            self._layout_written = True
+
+    def _is_due(self, segment: int) -> bool:
+        steps = self._learner.num_timesteps
+        waited = self._measured is None or steps - self._measured >= self._every
+        if isinstance(self._learner, OffPolicyMixin):
+            return waited and steps > self._learner.learning_starts
+        return waited or segment != self._segment
+
+    def _write_layout(self) -> None:
+        names = [task.name for task in self._tasks.stream.tasks]
+        for output in self._learner.logger.output_formats:
+            if isinstance(output, TensorBoardOutputFormat):
+                output.writer.add_custom_scalars(layout(self._learner, names, self.tags))

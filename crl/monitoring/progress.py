@@ -1,0 +1,61 @@
+"""What the terminal shows while a run trains."""
+
+from __future__ import annotations
+
+import time
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from stable_baselines3.common.callbacks import BaseCallback
+
+from crl.monitoring.tasks import TaskCallback
+from crl.screen import is_terminal, say
+
+
+class ProgressCallback(BaseCallback):
+    """A bar over the whole stream, or a line per segment where the output is no terminal.
+
+    Args:
+        tasks: which knows the current task and its returns; it stands before this in the list of callbacks.
+    """
+
+    def __init__(self, tasks: TaskCallback) -> None:
+        super().__init__()
+        self._tasks = tasks
+        self._started = 0.0
+        self._ended = -1  # index of the last segment whose line is printed
+        self._bar = _bar() if is_terminal() else None
+
+    def _on_training_start(self) -> None:
+        self._started = time.perf_counter()
+        if self._bar is not None:
+            self._bar.start()
+            self._bar.add_task("", total=self._tasks.total_steps, result="-")
+
+    def _on_step(self) -> bool:
+        segment = self._tasks.segment
+        steps = min(self.num_timesteps, self._tasks.total_steps)
+        result = self._tasks.mean_return()
+        text = "-" if result is None else f"{result:.2f}"
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=steps, description=segment.task.name, result=text)
+        elif steps - segment.start >= (segment.steps or 0) and segment.index > self._ended:
+            self._ended = segment.index
+            seconds = time.perf_counter() - self._started
+            place = f"segment {segment.index + 1}/{self._tasks.stream.n_segments} {segment.task.name}"
+            say(f"{place}: done at {steps:,} steps, return {text}, {seconds:.0f} s")
+        return True
+
+    def close(self) -> None:
+        """Give the terminal back; called also when training fails."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
+        TextColumn("return {task.fields[result]}"),
+        TimeRemainingColumn(),
+    )

@@ -1,0 +1,224 @@
+"""The section `agent`: defaults, and the sentence of every refusal."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stable_baselines3
+from pydantic import TypeAdapter
+
+from agents import AGENTS
+from agents.at_switch import AtSwitch
+from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
+from crl.config.agents import AGENT_CONFIGS, AnyAgent
+from crl.models.features import HEADS
+
+OURS = {"name", "n_envs", "features", "net_arch", "activation", "norm", "double_q", "epsilon_per_env"}
+Load = Callable[..., RunConfig]
+
+
+@pytest.fixture
+def load_agent(tmp_path: Path) -> Load:
+    """Loads a config of an agent, with overrides."""
+
+    def load_it(agent: str, *overrides: str) -> RunConfig:
+        path = tmp_path / "c.yaml"
+        path.write_text(f"stream: {{name: minatar3}}\nagent: {{name: {agent}}}\n")
+        return check_interventions(load(path, overrides))
+
+    return load_it
+
+
+def refused(load_agent: Load, agent: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_agent(agent, *overrides)
+    message = str(error.value)
+    assert "\n" not in message
+    assert "~" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", AGENT_CONFIGS)
+def test_defaults_are_those_of_stable_baselines(name: str) -> None:
+    stock = inspect.signature(getattr(stable_baselines3, name.upper())).parameters
+    fields = AGENT_CONFIGS[name].model_fields
+    defaults = {key: field.default for key, field in fields.items() if key not in OURS}
+    assert defaults == {key: stock[key].default for key in defaults}
+
+
+@pytest.mark.parametrize("name", AGENT_CONFIGS)
+def test_every_setting_is_an_argument_of_the_learner(name: str) -> None:
+    known = {
+        key for kind in AGENTS[name].resolve().__mro__ for key in inspect.signature(kind.__init__).parameters
+    }  # fmt: skip
+    assert (
+        set(AGENT_CONFIGS[name].model_fields) - {"name", "n_envs", "features", "net_arch", "activation", "norm"}
+        <= known
+    )
+
+
+def test_all_agents_have_a_section() -> None:
+    assert AGENT_CONFIGS.keys() == AGENTS.keys() == HEADS.keys()
+
+
+@pytest.mark.parametrize("name", AGENT_CONFIGS)
+def test_what_an_agent_can_forget_is_what_its_learner_can(name: str) -> None:
+    assert AGENT_CONFIGS[name].switch_keys == AGENTS[name].resolve().can_forget
+    assert AGENT_CONFIGS["dqn"].switch_keys == set(inspect.signature(AtSwitch).parameters)
+
+
+def test_the_published_scope_is_the_learners() -> None:
+    # PPO's features stand apart where they are shared, and published resets leave them alone.
+    assert {name: config.paper_networks for name, config in AGENT_CONFIGS.items()} == {
+        "ppo": ("actor", "critic"), "dqn": ("critic",), "sac": ("critic",),
+    }  # fmt: skip
+
+
+def test_dqn(load_agent: Load, tmp_path: Path) -> None:
+    config = load_agent(
+        "dqn", "agent={n_envs: 16, train_freq: 2, net_arch: [64, 32], double_q: true, learning_rate: 1e-3}"
+    )
+    agent = config.agent
+    assert agent.model_dump() == {
+        "name": "dqn", "n_envs": 16, "learning_rate": 1e-3, "batch_size": 32, "gamma": 0.99, "features": None,
+        "net_arch": (64, 32), "activation": None, "buffer_size": 1_000_000, "learning_starts": 100, "tau": 1.0,
+        "train_freq": 2, "gradient_steps": 1, "n_steps": 1, "target_update_interval": 10_000,
+        "exploration_fraction": 0.1, "exploration_initial_eps": 1.0, "exploration_final_eps": 0.05,
+        "max_grad_norm": 10.0, "double_q": True, "epsilon_per_env": False,
+    }  # fmt: skip
+    assert agent.rollout == 32
+    path = tmp_path / "again.yaml"
+    path.write_text(to_yaml(config), encoding="utf-8")
+    again = check_interventions(load(path))
+    assert again.model_dump() == config.model_dump()
+    assert type(again.agent) is type(agent)
+    assert config_hash(again) == config_hash(config)
+    assert config_hash(load_agent("dqn")) != config_hash(load_agent("sac"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("auto", "auto"), ("auto_0.1", "auto_0.1"), ("auto_1e-2", "auto_1e-2"), ("0.2", 0.2), ("1e-3", 1e-3), ("0", 0.0)],
+)
+def test_entropy_coefficients(load_agent: Load, given: str, expected: Any) -> None:
+    assert load_agent("sac", f"agent.ent_coef={given}").agent.model_dump()["ent_coef"] == expected
+
+
+@pytest.mark.parametrize(("given", "expected"), [("auto", "auto"), ("-2", -2.0), ("-1e-1", -0.1)])
+def test_target_entropies(load_agent: Load, given: str, expected: Any) -> None:
+    assert load_agent("sac", f"agent.target_entropy={given}").agent.model_dump()["target_entropy"] == expected
+
+
+ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a number such as 0.1"
+
+
+@pytest.mark.parametrize(
+    ("agent", "override", "expected"),
+    [
+        ("dqn", "agent.clip_range=0.2", "agent.clip_range=0.2 is a setting of ppo, not of dqn; leave it out"),
+        ("dqn", "agent.norm=layer", 'agent.norm="layer" is a setting of ppo, not of dqn; leave it out'),
+        ("dqn", "agent.ent_coef=0.1", "agent.ent_coef=0.1 is a setting of ppo and sac, not of dqn; leave it out"),
+        ("sac", "agent.double_q=true", "agent.double_q=true is a setting of dqn, not of sac; leave it out"),
+        ("sac", "agent.max_grad_norm=1", "agent.max_grad_norm=1 is a setting of ppo and dqn, not of sac; leave it"),
+        ("ppo", "agent.buffer_size=5", "agent.buffer_size=5 is a setting of dqn and sac, not of ppo; leave it out"),
+        ("dqn", "agent.bufer_size=5", "agent.bufer_size=5 is not a known key; did you mean 'buffer_size'?"),
+        ("dqn", "agent.net_arch={pi: [8]}", 'agent.net_arch={"pi": [8]} is not a list; write it in square brackets,'),
+        ("dqn", "agent.net_arch=[8, 0]", "agent.net_arch.1=0 is too small; give a number of at least 1"),
+        ("sac", "agent.net_arch=[8]", "agent.net_arch=[8] is not a mapping; write it in braces, such as {pi: [64], "),
+        ("sac", "agent.net_arch={pi: [8]}", "agent.net_arch.qf is missing; add it to the config or give agent.net_a"),
+        ("sac", "agent.net_arch={pi: 8, qf: [8]}", "agent.net_arch.pi=8 is not a list; write it in square brackets,"),
+        ("sac", "agent.net_arch.vf=[8]", "agent.net_arch.vf=[8] is not a known key; choose from pi, qf"),
+        ("dqn", "agent.train_freq=[4, episode]", 'agent.train_freq=[4, "episode"] is not a whole number'),
+        ("dqn", "agent.gradient_steps=-2", "agent.gradient_steps=-2 is too small; give a number of at least -1"),
+        ("dqn", "agent.tau=0", "agent.tau=0 is too small; give a number above 0"),
+        ("dqn", "agent.exploration_fraction=0", "agent.exploration_fraction=0 is too small; give a number above 0"),
+        ("dqn", "agent.double_q=1", "agent.double_q=1 is neither true nor false; give one of the two"),
+        ("dqn", "agent.activation=elu", "agent.activation=\"elu\" is not known; give 'relu', 'tanh' or 'leaky_relu'"),
+        ("dqn", "agent.buffer_size=31", "agent.buffer_size=31 is below agent.batch_size=32; give at least 32, or lo"),
+        (
+            "dqn",
+            "agent={buffer_size: 40, n_envs: 64}",
+            "agent.buffer_size=40 is below agent.n_envs=64; give at least 64, or lower agent.n_envs",
+        ),
+        (
+            "dqn",
+            "agent.learning_starts=1_500_000",
+            "agent.learning_starts=1500000 is not below the 1500000 steps of the whole stream, so that nothing would "
+            "be learnt; lower it or raise stream.steps_per_task",
+        ),
+        ("sac", "agent.ent_coef=much", f'agent.ent_coef="much" {ENTROPY}'),
+        ("sac", "agent.ent_coef=auto_0", f'agent.ent_coef="auto_0" {ENTROPY}'),
+        ("sac", "agent.ent_coef=auto_", f'agent.ent_coef="auto_" {ENTROPY}'),
+        ("sac", "agent.ent_coef=-1", f"agent.ent_coef=-1 {ENTROPY}"),
+        ("sac", "agent.ent_coef=true", f"agent.ent_coef=true {ENTROPY}"),
+        ("sac", "agent.ent_coef=.nan", f"agent.ent_coef=NaN {ENTROPY}"),
+        ("sac", "agent.ent_coef=[1]", f"agent.ent_coef=[1] {ENTROPY}"),
+        ("sac", "agent.target_entropy=low", 'agent.target_entropy="low" is neither auto nor a number; give auto, or'),
+        ("sac", "agent.name=[sac]", 'agent.name=["sac"] is not a known agent; did you mean '),
+        ("sac", "agent.name=sak", "agent.name=\"sak\" is not a known agent; did you mean 'sac'?"),
+    ],
+)  # fmt: skip
+def test_refusals(load_agent: Load, agent: str, override: str, expected: str) -> None:
+    assert refused(load_agent, agent, override).startswith(expected)
+
+
+def test_an_agent_without_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("stream: {name: minatar3}\nagent: {buffer_size: 10_000}\n")
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert str(error.value) == "agent.name is missing; add it to the config or give agent.name=VALUE"
+
+
+@pytest.mark.parametrize(
+    ("agent", "settings", "networks", "expected"),
+    [
+        ("dqn", "features: flatten, net_arch: []", "[critic]", "names critic, which has no hidden units with "
+         "agent.features=flatten and agent.net_arch=[]; give it a hidden layer such as [64], or leave it out"),
+        ("dqn", "features: flatten, net_arch: []", "null", "stands for critic, which has no hidden units with "
+         "agent.features=flatten and agent.net_arch=[]; give a hidden layer, such as agent.net_arch=[64], or leave "),
+        ("dqn", "net_arch: [8]", "[actor]", "names 'actor', which is no network of dqn; choose from critic"),
+        ("dqn", "net_arch: [8]", "[features]", "names 'features', which is no network of dqn, whose features belong "
+         "to critic; choose from critic"),
+        ("sac", "features: flatten, net_arch: {pi: [], qf: [8]}", "[actor]", "names actor, which has no hidden units "
+         "with agent.features=flatten and agent.net_arch.pi=[]; give it a hidden layer such as [64], or leave it out"),
+        ("sac", "features: flatten, net_arch: {pi: [], qf: []}", "null", "stands for all networks, of which none has "
+         "hidden units with agent.features=flatten and agent.net_arch.pi=[], agent.features=flatten and "
+         "agent.net_arch.qf=[]; give a hidden layer, such as agent.net_arch.qf=[64], or leave the intervention out"),
+        ("sac", "features: flatten, net_arch: {pi: [8], qf: []}", "paper", "stands for critic, which has no hidden "),
+        ("ppo", "net_arch: {pi: [], vf: []}", "paper", "stands for actor and critic, of which none has hidden units "
+         "with agent.net_arch.pi=[], agent.net_arch.vf=[]; give a hidden layer, such as agent.net_arch.pi=[64], or"),
+    ],
+)  # fmt: skip
+def test_networks_without_units(
+    load_agent: Load, agent: str, settings: str, networks: str, expected: str
+) -> None:  # fmt: skip
+    message = refused(
+        load_agent, agent, f"agent={{{settings}}}", f"interventions=[{{name: gxd, networks: {networks}}}]"
+    )
+    assert message.startswith("interventions.0.networks=")
+    assert message.partition(" ")[2].partition("] ")[0]
+    assert expected in message
+
+
+@pytest.mark.parametrize("agent", AGENT_CONFIGS)
+@pytest.mark.parametrize("name", ["gxd", "full_reset, period: 5"])
+def test_paper_is_a_scope(load_agent: Load, agent: str, name: str) -> None:
+    config = load_agent(agent, f"interventions=[{{name: {name}, networks: paper}}]")
+    assert config.interventions[0].arguments()["networks"] == "paper"
+
+
+def test_other_words_are_no_scope(load_agent: Load) -> None:
+    message = refused(load_agent, "dqn", "interventions=[{name: gxd, networks: critic}]")
+    assert message == (
+        'interventions.0.networks="critic" is not a list; write it in square brackets, such as [actor, critic]'
+    )
+
+
+def test_the_schema_of_agents_can_be_exported() -> None:
+    schema = TypeAdapter(AnyAgent).json_schema()
+    assert {definition["title"] for definition in schema["$defs"].values()} >= {"PPOConfig", "DQNConfig", "SACConfig"}

@@ -1,0 +1,170 @@
+"""Which agent can play which stream, and what it sees of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.vec_env import VecNormalize
+
+from agents import AGENTS
+from crl.config import ConfigError
+from crl.models import build
+from crl.models.environment import ACTIONS
+
+UNIT = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "overrides", "expected"),
+    [
+        (
+            {"actions": gymnasium.spaces.Tuple([UNIT])},
+            [],
+            'stream.name="Odd-v0" has actions Tuple(Box(-1.0, 1.0, (2,), float32)), which are not supported; wrap',
+        ),
+        (
+            {"actions": gymnasium.spaces.Box(-np.inf, 1, (1,), np.float32)},
+            ["stream.name=null", "stream.tasks=[Odd-v0]"],
+            'stream.tasks=["Odd-v0"] has actions Box(-inf, 1.0, (1,), float32) without finite bounds, which are not',
+        ),
+        (
+            {"observations": gymnasium.spaces.Tuple([UNIT])},
+            [],
+            'stream.name="Odd-v0" has observations Tuple(Box(-1.0, 1.0, (2,), float32)), which are not supported; wrap',
+        ),
+        (
+            {"actions": gymnasium.spaces.MultiBinary([2, 2])},
+            [],
+            'stream.name="Odd-v0" is not supported (Multi-dimensional MultiBinary((2, 2)) action space',
+        ),
+        (
+            {"observations": gymnasium.spaces.Box(0, 1, (10, 2, 10), bool)},
+            ["agent.features=minatar_cnn"],
+            "agent.features=minatar_cnn does not fit observations Box(False, True, (10, 2, 10), bool); give flatten",
+        ),
+    ],
+)
+def test_spaces_that_do_not_fit_are_refused(
+    config: Any, register_odd: Any, spaces: dict[str, Any], overrides: list[str], expected: str
+) -> None:
+    register_odd(**spaces)
+    with pytest.raises(ConfigError) as error:
+        build(config("stream.name=Odd-v0", *overrides))
+    assert str(error.value).startswith(expected)
+
+
+def test_a_task_that_cannot_be_made_again_is_refused(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def once() -> Any:
+        if made:
+            raise RuntimeError("only one of me")
+        made.append(gymnasium.make("CartPole-v1"))
+        return made[0]
+
+    monkeypatch.setitem(gymnasium.registry, "Odd-v0", gymnasium.envs.registration.EnvSpec("Odd-v0", entry_point=once))
+    with pytest.raises(
+        ConfigError, match=r"^stream.name: task 'Odd-v0' cannot be made \(RuntimeError: only one of me\)"
+    ):
+        build(config("stream.name=Odd-v0"))
+
+
+@pytest.mark.parametrize(
+    ("agent", "actions", "able"),
+    [
+        ("sac", gymnasium.spaces.Discrete(6), "dqn, ppo"),
+        ("dqn", UNIT, "ppo, sac"),
+        ("dqn", gymnasium.spaces.MultiDiscrete([2, 3]), "ppo"),
+        ("sac", gymnasium.spaces.MultiBinary(2), "ppo"),
+    ],
+)
+def test_agents_that_cannot_choose_such_actions_are_refused(
+    config: Any, register_odd: Any, agent: str, actions: Any, able: str
+) -> None:
+    register_odd(actions=actions)
+    with pytest.raises(ConfigError) as error:
+        build(config("stream.name=Odd-v0", agent=agent))
+    assert str(error.value) == (
+        f'agent.name={agent} cannot play stream.name="Odd-v0", whose actions are {actions}; agents that can: {able}'
+    )
+
+
+def test_sac_on_minatar_says_who_can(config: Any) -> None:
+    with pytest.raises(ConfigError) as error:
+        build(config("stream.name=minatar3", agent="sac"))
+    assert str(error.value) == (
+        'agent.name=sac cannot play stream.name="minatar3", whose actions are Discrete(6); agents that can: dqn, ppo'
+    )
+
+
+def test_the_table_of_actions_is_what_stable_baselines_takes(config: Any) -> None:
+    assert ACTIONS.keys() == AGENTS.keys()
+    spaces = {
+        gymnasium.spaces.Box: UNIT,
+        gymnasium.spaces.Discrete: gymnasium.spaces.Discrete(2),
+        gymnasium.spaces.MultiDiscrete: gymnasium.spaces.MultiDiscrete([2, 3]),
+        gymnasium.spaces.MultiBinary: gymnasium.spaces.MultiBinary(2),
+    }
+
+    class World(gymnasium.Env[Any, Any]):
+        observation_space = UNIT
+
+    for name, entry in AGENTS.items():
+        for kind, space in spaces.items():
+            World.action_space = space
+            if kind in ACTIONS[name]:
+                assert entry.resolve()("MlpPolicy", World(), device="cpu").action_space == space
+            else:
+                with pytest.raises(AssertionError, match="only supports"):
+                    entry.resolve()("MlpPolicy", World(), device="cpu")
+
+
+@pytest.mark.parametrize(("agent", "rounded"), [("ppo", 32), ("dqn", 24), ("sac", 18)])
+def test_segments_are_rounded_to_rollouts(config: Any, agent: str, rounded: int) -> None:
+    # Rollouts of 2 x 8, of 2 x 4 and of 2 x 1 steps.
+    _, _, env = build(config("stream.name=Pendulum-v1" if agent == "sac" else "stream.name=CartPole-v1",
+                             "stream.steps_per_task=17", agent=agent))  # fmt: skip
+    assert env.stream.total_steps == rounded
+    env.close()
+
+
+@pytest.mark.parametrize("agent", ["ppo", "dqn", "sac"])
+def test_what_is_normalised(config: Any, agent: str) -> None:
+    world = "stream.name=Pendulum-v1" if agent == "sac" else "stream.name=CartPole-v1"
+    given = config(world, "normalize={obs: true, reward: true}", "agent.gamma=0.9", agent=agent)
+    resolved, model, env = build(given)
+    normalizer = model.get_vec_normalize_env()
+    assert isinstance(normalizer, VecNormalize)
+    assert (normalizer.norm_obs, normalizer.norm_reward, normalizer.gamma) == (True, True, 0.9)
+    assert resolved.normalize == given.normalize
+    learned = {} if agent == "ppo" else {"log_interval": None}
+    model.learn(16, **learned)
+    assert normalizer.obs_rms.count == pytest.approx(16 + 2, abs=0.01)  # with the first observations of both games
+    env.close()
+
+
+def test_images_are_transposed_before_they_are_normalised(config: Any, images: None) -> None:
+    _, model, env = build(config("stream.name=Images-v0", "normalize.reward=true", agent="dqn"))
+    model.learn(16, log_interval=None)
+    assert isinstance(model.replay_buffer, ReplayBuffer)
+    assert model.replay_buffer.observations.shape == (32, 2, 3, 12, 10)
+    normalizer = model.get_vec_normalize_env()
+    assert normalizer is not None
+    assert not normalizer.norm_obs
+    env.close()
+
+
+def test_what_has_no_mean_is_not_normalised(config: Any) -> None:
+    _, model, env = build(config())
+    assert model.get_vec_normalize_env() is None
+    env.close()
+    with pytest.raises(ConfigError) as error:
+        build(config("normalize.obs=true"))
+    assert str(error.value) == (
+        'normalize.obs=true needs observations of floats, but stream.name="breakout" has '
+        "Box(False, True, (10, 10, 10), bool); give normalize.obs=false"
+    )

@@ -1,0 +1,127 @@
+"""Measures of plasticity: when they are taken, on what, and that nobody notices."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from small_ppo import assert_same, build, parameters, world
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+
+from agents import DQN
+from agents.plasticity.protocols import NoDataError
+from crl.monitoring import PlasticityRecorder, RowCallback, TaskCallback
+
+CHURN = {f"plasticity/{tag}" for tag in ("actor/policy_churn", "critic/value_churn", "critic/value_churn_abs")}
+
+
+def tasks(segment: int = 0) -> Any:
+    """Stands for a `TaskCallback` that is in some segment of a stream of one task."""
+    stream = SimpleNamespace(tasks=[SimpleNamespace(name="breakout")])
+    return SimpleNamespace(stream=stream, segment=SimpleNamespace(index=segment), record=lambda: None)
+
+
+def churn_of(model: Any) -> set[str]:
+    """Tags of churn in the row that is being filled; the row is emptied."""
+    found = {tag for tag in model.logger.name_to_value if "churn" in tag}
+    model.logger.name_to_value.clear()
+    return found
+
+
+def test_a_segment_begins_with_a_new_probe() -> None:
+    model, current = build("board", n_envs=2), tasks()
+    drawn: list[int] = []
+    sample = model.sample
+    model.sample = lambda n, generator: (drawn.append(n), sample(n, generator))[1]
+    recorder = PlasticityRecorder(model, current, seed=1)
+    seen: list[tuple[int, set[str]]] = []
+
+    class Rollouts(BaseCallback):
+        """Two rollouts of each segment."""
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            current.segment.index = (self.num_timesteps - 1) // 128
+            recorder.record()
+            seen.append((len(drawn), churn_of(model)))
+            drawn.clear()
+
+    model.learn(5 * 64, callback=Rollouts())
+    assert seen == [(3, set()), (0, CHURN), (3, set()), (0, CHURN), (3, set())]
+
+
+def test_a_rollouts_learner_is_measured_in_new_segments_and_every_so_many_steps() -> None:
+    model, current = build("mlp").learn(64), tasks()
+    recorder = PlasticityRecorder(model, current, seed=1, every=100)
+    measured = []
+    for steps, segment in ((64, 0), (128, 0), (164, 0), (192, 1), (256, 1), (300, 1)):
+        model.num_timesteps, current.segment.index = steps, segment
+        recorder.record()
+        if model.logger.name_to_value:
+            measured.append(steps)
+        model.logger.name_to_value.clear()
+    assert measured == [64, 164, 192, 300]
+
+
+def small_dqn(**arguments: Any) -> Any:
+    """Learns on CartPole after 32 steps."""
+    settings = {"learning_starts": 32, "batch_size": 8, "buffer_size": 200, "device": "cpu", "seed": 5}
+    return DQN("MlpPolicy", world("mlp"), policy_kwargs={"net_arch": [8]}, **{**settings, **arguments})
+
+
+def test_a_replay_learner_is_measured_once_it_learns_and_every_so_many_steps() -> None:
+    model, current = small_dqn().learn(64, log_interval=None), tasks()
+    recorder = PlasticityRecorder(model, current, seed=1, every=50)
+    measured = []
+    for steps, segment in ((16, 0), (32, 0), (34, 0), (60, 1), (84, 1), (120, 1), (134, 1), (150, 2), (184, 2)):
+        model.num_timesteps, current.segment.index = steps, segment
+        model.logger.name_to_value.clear()
+        recorder.record()
+        if model.logger.name_to_value:
+            measured.append((steps, bool(churn_of(model))))
+    # A new segment brings a new probe at its first measure: without churn.
+    assert measured == [(34, False), (84, False), (134, True), (184, False)]
+
+
+def test_an_empty_replay_buffer_puts_the_measure_off() -> None:
+    model, current = small_dqn().learn(64, log_interval=None), tasks()
+    recorder = PlasticityRecorder(model, current, seed=1, every=50)
+    model.logger.name_to_value.clear()
+    model.replay_buffer.reset()
+    with pytest.raises(NoDataError):
+        recorder._diagnostics.measure()
+    recorder.record()
+    assert dict(model.logger.name_to_value) == {}
+    model.learn(8, log_interval=None, reset_num_timesteps=False)
+    model.logger.name_to_value.clear()
+    recorder.record()
+    assert "plasticity/critic/dormant_ratio" in model.logger.name_to_value
+
+
+def watched(model: Any, steps: int, **options: Any) -> Any:
+    """The model after training that was measured in every row, and the recorder."""
+    stream = model.env.get_attr("stream")[0]
+    callback = TaskCallback(stream.__class__.build(stream.tasks, steps_per_task=steps))
+    recorder = PlasticityRecorder(model, callback, seed=1)
+    rows = RowCallback([callback, recorder], every=16)
+    model.learn(steps, callback=CallbackList([callback, rows]), **options)
+    assert len(recorder.tags) > 13
+    return model
+
+
+def test_a_run_is_the_same_without_diagnostics() -> None:
+    plain = build("board").learn(256)
+    assert_same(parameters(plain), parameters(watched(build("board"), 256)))
+
+
+def test_a_run_from_replay_is_the_same_without_diagnostics() -> None:
+    def board() -> Any:
+        settings = {"learning_starts": 32, "batch_size": 8, "buffer_size": 200, "device": "cpu", "seed": 5}
+        return DQN("CnnPolicy", world("board"), **settings)
+
+    plain = board().learn(160, log_interval=None)
+    assert plain.optimizer_steps > 10
+    assert_same(parameters(plain), parameters(watched(board(), 160, log_interval=None)))

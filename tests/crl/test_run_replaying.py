@@ -1,0 +1,217 @@
+"""Runs of the agents that learn from replay: what they write, that they repeat exactly, and how they end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agents import AGENTS
+from crl import run as runs
+from crl.checkpoint import load_beside, load_policy
+from crl.config import check_interventions, load
+
+Replaying = tuple[str, Path, "subprocess.CompletedProcess[str]"]
+
+# Agent -> steps, and gradient steps: one in each rollout of 8 after step 96, two in each of 5 after step 50.
+STEPS = {"dqn": 2 * 157 * 8, "sac": 5 * 46 * 5}
+GRADIENT_STEPS = {"dqn": 2 * 157 - 12, "sac": 2 * (5 * 46 - 10)}
+ROWS = {"dqn": [1000, 2000, 2512], "sac": [1000, 1150]}
+NETWORKS = {"dqn": ["critic"], "sac": ["actor", "critic"]}
+UNITS = {"dqn": 16 + 128 + 8}
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    with (run / "progress.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results_of(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return found
+
+
+def train(config: Path, *overrides: str, into: Path) -> Path:
+    """Train in this process; the run's folder."""
+    checked = check_interventions(load(config, [*overrides, f"runs={into}"]))
+    assert runs.train(checked, ["crl"]) == 0
+    (folder,) = into.iterdir()
+    return folder
+
+
+def test_folder(replaying: Replaying) -> None:
+    agent, run, result = replaying
+    assert (result.returncode, result.stderr) == (0, "")
+    method = {"dqn": "custom__dqn__gxd__s3", "sac": "pendulum5__sac__redo__s3"}[agent]
+    assert re.fullmatch(method + r"__\d{8}T\d{6}Z", run.name)
+    names = {path.name for path in run.iterdir() if not path.name.startswith("events.out.tfevents.")}
+    assert names - {"vecnormalize.pkl"} == {
+        "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "model.zip", "results.json",
+    }  # fmt: skip
+    assert ("vecnormalize.pkl" in names) == (agent == "sac")
+    assert [path.name for path in (run / "checkpoints").iterdir()] == [str(STEPS[agent])]
+
+
+def test_resolved_config(replaying: Replaying) -> None:
+    agent, run, _ = replaying
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    found = {key: config["agent"][key] for key in ("features", "net_arch", "activation", "n_steps", "tau")}
+    assert found == {
+        "dqn": {"features": "minatar_cnn", "net_arch": [8], "activation": "relu", "n_steps": 1, "tau": 1.0},
+        "sac": {
+            "features": "flatten", "net_arch": {"pi": [8], "qf": [8]}, "activation": "relu", "n_steps": 1, "tau": 0.005,
+        },
+    }[agent]  # fmt: skip
+    dqn = {"replay": "keep", "exploration": "keep", "random_steps": 40, "optimizer": "reset", "normalizer": "keep"}
+    assert config["at_switch"] == (dqn if agent == "dqn" else {**dqn, "random_steps": 0, "optimizer": "keep"})
+    assert config["normalize"] == {"obs": agent == "sac", "reward": agent == "sac"}
+
+
+def test_results(replaying: Replaying) -> None:
+    agent, run, _ = replaying
+    results = results_of(run)
+    assert results["status"] == "done"
+    assert (results["steps"], results["gradient_steps"]) == (STEPS[agent], GRADIENT_STEPS[agent])
+    assert list(results["resets"]) == NETWORKS[agent]
+    assert results["resets"]["critic"] > 0
+    tasks = {"dqn": ["breakout", "asterix"], "sac": ["earth", "moon", "short", "mars", "long"]}[agent]
+    assert [visit["task"] for visit in results["visits"]] == tasks
+    assert results["visits"][0]["episodes"] > 0
+
+
+def test_rows(replaying: Replaying) -> None:
+    agent, run, _ = replaying
+    rows = rows_of(run)
+    assert [int(row["time/total_timesteps"]) for row in rows] == ROWS[agent]
+    for row in rows:
+        for network in NETWORKS[agent]:
+            assert 0 <= float(row[f"plasticity/{network}/dormant_ratio"]) <= 1
+            assert row[f"plasticity/{network}/ntk_rank"] != ""
+            assert float(row[f"reset/{network}/units"]) >= 0
+        assert row["task/index"] != ""
+        assert float(row["train/n_updates"]) > 0
+    assert [row["task/segment"] for row in rows] == {"dqn": ["0", "1", "1"], "sac": ["4", "4"]}[agent]
+    for tag in ("plasticity/critic/value_churn", "plasticity/critic/update_norm"):
+        assert rows[0][tag] == ""
+        assert float(rows[-1][tag]) >= 0
+    if agent == "dqn":
+        assert [row["at_switch/switches"] for row in rows] == ["0", "1", "1"]
+        assert rows[0]["task/breakout/ep_rew_mean"] != ""
+        assert rows[0]["task/asterix/ep_rew_mean"] == ""
+        assert rows[1]["plasticity/critic/value_churn"] == ""  # a new segment, a new probe
+    else:
+        assert "at_switch/switches" not in rows[0]
+
+
+def test_tensorboard(replaying: Replaying) -> None:
+    agent, run, _ = replaying
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    events.Reload()
+    assert [event.step for event in events.Scalars("plasticity/critic/fau")] == ROWS[agent]
+    assert "custom_scalars__config__" in events.Tags()["tensors"]
+
+
+def test_its_own_config_repeats_a_run_exactly(replaying: Replaying, tmp_path: Path) -> None:
+    agent, run, _ = replaying
+    second = train(run / "config.yaml", into=tmp_path / "again")
+    assert results_of(second)["config_hash"] == results_of(run)["config_hash"]
+    assert results_of(second)["visits"] == results_of(run)["visits"]
+    one, two = (folder / "checkpoints" / str(STEPS[agent]) for folder in (run, second))
+    for read in (load_policy, load_beside):
+        left, right = read(one), read(two)
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_model_holds_what_the_checkpoint_holds(replaying: Replaying) -> None:
+    agent, run, _ = replaying
+    model = AGENTS[agent].resolve().load(run / "model.zip", device="cpu")
+    checkpoint = run / "checkpoints" / str(STEPS[agent])
+    tensors, state = load_policy(checkpoint), model.policy.state_dict()
+    assert state.keys() == tensors.keys()
+    assert all(torch.equal(state[name], tensors[name]) for name in state)
+    beside = load_beside(checkpoint)
+    if agent == "dqn":
+        assert beside == {}
+    else:
+        assert set(beside) == {"log_ent_coef"} | {
+            f"normalizer.{what}.{moment}" for what in ("obs", "returns") for moment in ("mean", "var", "count")
+        }
+        assert torch.equal(beside["log_ent_coef"], model.log_ent_coef.detach())
+        assert float(beside["log_ent_coef"]) != 0
+        assert float(beside["normalizer.obs.count"]) == pytest.approx(1150, abs=20)
+        assert np.isfinite(beside["normalizer.obs.var"].numpy()).all()
+
+
+def test_an_oracle_begins_anew(tiny_dqn: Path) -> None:
+    run = train(tiny_dqn / "tiny.yaml", "interventions=[{name: oracle}]", "at_switch=null", "at_switch={}",
+                into=tiny_dqn / "r")  # fmt: skip
+    results = results_of(run)
+    # The buffer is empty after step 1256, and the next update comes when it holds more than 96 transitions again.
+    assert results["gradient_steps"] == GRADIENT_STEPS["dqn"] - 96 // 8
+    assert results["resets"] == {"critic": UNITS["dqn"]}
+
+
+def test_a_cleared_replay_waits_for_new_transitions(tiny_dqn: Path) -> None:
+    overrides = ["interventions=[]", "at_switch={replay: clear, exploration: restart}"]
+    run = train(tiny_dqn / "tiny.yaml", *overrides, into=tiny_dqn / "r")
+    results, rows = results_of(run), rows_of(run)
+    assert results["gradient_steps"] == GRADIENT_STEPS["dqn"] - 96 // 8
+    assert results["resets"] == {"critic": 0}
+    assert [row["at_switch/switches"] for row in rows] == ["0", "1", "1"]
+    # Epsilon falls from 1 to 0.2 over the first tenth of the steps, and once more from the switch on.
+    assert [float(row["rollout/exploration_rate"]) for row in rows] == pytest.approx([0.2, 0.2, 0.2])
+
+
+def test_a_short_run_has_a_row(tiny_dqn: Path) -> None:
+    overrides = [
+        "stream={steps_per_task: 64, cycles: 1, boundary: hidden}",
+        "at_switch={random_steps: 0, optimizer: keep}",
+    ]
+    run = train(tiny_dqn / "tiny.yaml", *overrides, "interventions=[]", into=tiny_dqn / "r")
+    (row,) = rows_of(run)
+    assert (row["time/total_timesteps"], row["task/index"], row["time/episodes"]) != ("", "", "")
+    assert int(row["time/total_timesteps"]) == results_of(run)["steps"] == 128
+    assert float(row["plasticity/critic/fau"]) > 0  # measured at the end of training: 128 is after 96
+
+
+def test_interrupted_run_is_saved(tiny_dqn: Path) -> None:
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crl.cli", "train", "tiny.yaml", "stream.steps_per_task=10_000_000", "runs=r"],
+        cwd=tiny_dqn, env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in tiny_dqn.glob("r/*/progress.csv")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert errors == "\nstopping and saving; Ctrl-C again exits at once\n"
+    (run,) = (tiny_dqn / "r").iterdir()
+    results = results_of(run)
+    assert results["status"] == "interrupted"
+    # The rollout that was stopped, be it at its last step, brings no update.
+    assert results["gradient_steps"] == (results["steps"] - 1) // 8 - 12
+    assert int(rows_of(run)[-1]["time/total_timesteps"]) == results["steps"]
+    tensors = load_policy(run / "checkpoints" / str(results["steps"]))
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
