@@ -11,8 +11,11 @@ from typing import Any, Literal
 class AtSwitch:
     """What is done at every revealed task switch, at the end of the update that follows it.
 
+    What a replay buffer got between the switch and that end is dropped with the rest.
+
     Args:
-        replay: ``clear`` drops all stored transitions, and updates wait until `learning_starts` new ones are there.
+        replay: ``clear`` drops all stored transitions, and updates wait until more than `learning_starts` new ones are
+            there, as they do at the start.
         exploration: ``restart`` begins it again: DQN's epsilon falls once more as it did at first; SAC's entropy
             coefficient, where it is learned, goes back to where it began, and its action noise is reset.
         random_steps: that many steps, over all games, take random actions.

@@ -64,18 +64,15 @@ class DQN(OffPolicyMixin, StockDQN):
         """DQN has one optimizer, over the Q-network's parameters."""
         return (self.policy.optimizer,)
 
-    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+    def _update(self, gradient_steps: int, batch_size: int) -> None:
         """Update the Q-network from replay: SB3's loop, with the interventions called around every step."""
-        if self._is_refilling():
-            self._end_update()
-            return
         assert self.replay_buffer is not None
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         log: list[Tensor] = []  # read once at the end: on a GPU every look at a value waits for the device
         for _ in range(gradient_steps):
             batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-            targets = self._td_targets(batch)
+            targets = self._bootstrapped(batch)
             self.optimizer_steps += 1
             with self._hooks.taps(self.optimizer_steps) as taps:
                 values = self._values(batch)
@@ -88,8 +85,8 @@ class DQN(OffPolicyMixin, StockDQN):
             self._hooks.after_step(update)
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/loss", np.mean(torch.stack(log).tolist()))
-        self._end_update()
+        if log:
+            self.logger.record("train/loss", np.mean(torch.stack(log).tolist()))
 
     def _values(self, batch: Batch) -> Tensor:
         """Q-values of the actions taken, (batch, 1)."""
@@ -97,7 +94,7 @@ class DQN(OffPolicyMixin, StockDQN):
         return values
 
     @torch.no_grad()
-    def _td_targets(self, batch: Batch) -> Tensor:
+    def _bootstrapped(self, batch: Batch) -> Tensor:
         """What the Q-values are drawn to, (batch, 1)."""
         values = self.q_net_target(batch.next_observations)
         if self.double_q:
@@ -117,11 +114,15 @@ class DQN(OffPolicyMixin, StockDQN):
         """None: the policy is greedy on the Q-values."""
         return ()
 
-    def sample_losses(self, batch: Batch) -> dict[str, Tensor]:
+    def td_targets(self, batch: Batch) -> Tensor:
+        """What the Q-values of the actions taken are drawn to, (batch, 1). In evaluation mode."""
+        with self._evaluation(), untapped():
+            return self._bootstrapped(batch)
+
+    def sample_losses(self, batch: Batch, td_targets: Tensor | None = None) -> dict[str, Tensor]:
         """``critic``: the Huber loss of each transition's temporal-difference error, (batch,). In evaluation mode."""
+        targets = self.td_targets(batch) if td_targets is None else td_targets
         with self._evaluation():
-            with untapped():
-                targets = self._td_targets(batch)
             losses = F.smooth_l1_loss(self._values(batch), targets, reduction="none")
         return {"critic": losses.flatten()}
 
@@ -145,6 +146,10 @@ class DQN(OffPolicyMixin, StockDQN):
     def _restart_exploration(self) -> None:
         super()._restart_exploration()
         self.exploration_rate = self.exploration_initial_eps  # `_on_step` is a step of the games away
+
+    def _forget_everything(self) -> None:
+        super()._forget_everything()
+        self._n_calls = 0  # a fresh agent's first copy to the target network is a whole interval away
 
     def _on_step(self) -> None:
         super()._on_step()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples, RolloutReturn
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import Tensor
 
@@ -50,11 +52,27 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         buffer = self.replay_buffer
         if buffer is None or buffer.size() == 0:
             raise NoDataError("the replay buffer is empty; let the agent take some steps first")
-        if isinstance(buffer, HerReplayBuffer) and not buffer.ep_length.any():
+        if _lacks_episodes(buffer):
             raise NoDataError("the replay buffer holds no finished episode yet; let the agent take some steps first")
         seed = int(torch.randint(2**32, (), generator=generator))
         with _drawing_for_itself(buffer, seed):
             batch = buffer.sample(min(n, buffer.size() * buffer.n_envs), env=self._vec_normalize_env)
+        return type(batch)(*map(self._to_device, batch))
+
+    def sample_newest(self, n: int, span: int, generator: torch.Generator) -> Batch:
+        """As `sample`, of the last `span` steps alone; hindsight replay gives them from all of its episodes.
+
+        Raises:
+            NoDataError: as for `sample`.
+        """
+        buffer = self.replay_buffer
+        if buffer is None or buffer.size() == 0 or isinstance(buffer, HerReplayBuffer):
+            return self.sample(n, generator)
+        rows = min(max(span // buffer.n_envs, 1), buffer.size())
+        ages = torch.randint(rows, (min(n, rows * buffer.n_envs),), generator=generator).numpy()
+        seed = int(torch.randint(2**32, (), generator=generator))
+        with _drawing_for_itself(buffer, seed):
+            batch = buffer._get_samples((buffer.pos - 1 - ages) % buffer.buffer_size, env=self._vec_normalize_env)
         return type(batch)(*map(self._to_device, batch))
 
     def _to_device(self, field: Any) -> Any:
@@ -66,6 +84,25 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         """Discount of the value that a transition bootstraps from; of n-step replay per transition, (batch, 1)."""
         discounts: Tensor | None = batch.discounts
         return self.gamma if discounts is None else discounts
+
+    # ------------------------------------------------------------------ training
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """One update from replay; none, while it fills again after it was cleared."""
+        if not self._is_refilling():
+            self._update(gradient_steps, batch_size)
+        self._end_update()
+
+    @abstractmethod
+    def _update(self, gradient_steps: int, batch_size: int) -> None: ...
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """SB3's; where no update follows, task switches are delivered at its end."""
+        rollout = super().collect_rollouts(*args, **kwargs)
+        warming_up = self.num_timesteps <= self.learning_starts
+        if rollout.continue_training and (warming_up or self.gradient_steps == 0):
+            self._end_update()
+        return rollout
 
     # ------------------------------------------------------------------ task switches
 
@@ -82,11 +119,11 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
             self._exploration_began = self.num_timesteps
             self._restart_exploration()
         if what.random_steps:
-            self._random_until = self.num_timesteps + what.random_steps
+            self._random_until = max(self._random_until, self.num_timesteps + what.random_steps)
 
     def _everything(self) -> AtSwitch:
-        changes = super()._everything().changes
-        return AtSwitch(**changes, replay="clear", exploration="restart", random_steps=self.learning_starts)
+        everything = super()._everything()
+        return replace(everything, replay="clear", exploration="restart", random_steps=self.learning_starts)
 
     def _restart_exploration(self) -> None:
         if self.action_noise is not None:
@@ -96,7 +133,8 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         """Whether updates wait for transitions after the buffer was cleared, as they do at the start."""
         buffer = self.replay_buffer
         if self._refilling and buffer is not None:
-            self._refilling = not buffer.full and buffer.size() * buffer.n_envs <= self.learning_starts
+            few = not buffer.full and buffer.size() * buffer.n_envs <= self.learning_starts
+            self._refilling = few or _lacks_episodes(buffer)
         return self._refilling
 
     def _sample_action(self, learning_starts: int, *args: Any, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -119,17 +157,25 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
             super().dump_logs(*args, **kwargs)
 
 
+def _lacks_episodes(buffer: ReplayBuffer) -> bool:
+    """Whether this is hindsight replay without a finished episode, of which nothing can be sampled."""
+    return isinstance(buffer, HerReplayBuffer) and not buffer.ep_length.any()
+
+
 @contextmanager
 def _drawing_for_itself(buffer: ReplayBuffer, seed: int) -> Iterator[None]:
     """Samples of `buffer` are drawn from `seed`, and come on the CPU.
 
-    Every buffer of SB3 draws from numpy's global generator, and users' own may do more; training must not notice.
+    Every buffer of SB3 draws from numpy's global generator, and users' own may draw from torch's; training must not
+    notice.
     """
-    state, device = np.random.get_state(), buffer.device
+    state, tensors, device = np.random.get_state(), torch.get_rng_state(), buffer.device
     np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
     buffer.device = torch.device("cpu")
     try:
         yield
     finally:
         np.random.set_state(state)
+        torch.set_rng_state(tensors)
         buffer.device = device

@@ -206,7 +206,10 @@ class PPO(LearnerMixin, StockPPO):
             found = self.policy.get_distribution(batch.observations).distribution
         return tuple(found) if isinstance(found, list) else (found,)
 
-    def sample_losses(self, batch: Batch) -> dict[str, Tensor]:
+    def td_targets(self, batch: Batch) -> None:
+        """None: returns and advantages are in the batch."""
+
+    def sample_losses(self, batch: Batch, td_targets: None = None) -> dict[str, Tensor]:
         """Network's name -> PPO's loss of each transition, (batch,): one tensor for all, its mean is the loss.
 
         In evaluation mode; advantages are normalised over the batch, as in training.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import torch
 from stable_baselines3 import SAC as StockSAC
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.sac.policies import CnnPolicy
 from torch import Tensor
 from torch.distributions import Distribution
@@ -62,16 +64,14 @@ class SAC(OffPolicyMixin, StockSAC):
         """The actor's, with a shared features extractor's parameters, and the critics'."""
         return (self.actor.optimizer, self.critic.optimizer)
 
-    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+    def _update(self, gradient_steps: int, batch_size: int) -> None:
         """Update actor and critics from replay: SB3's loop, with the interventions called around every step."""
-        if self._is_refilling():
-            self._end_update()
-            return
         assert self.replay_buffer is not None
         self.policy.set_training_mode(True)
         temperature = [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer]
         self._update_learning_rate([*self.optimizers, *temperature])
-        log: list[Tensor] = []  # read once at the end: on a GPU every look at a value waits for the device
+        # Read once at the end: on a GPU every look at a value waits for the device, as SB3's distributions do.
+        log: list[Tensor] = []
         ent_coef_losses: list[Tensor] = []
         for gradient_step in range(gradient_steps):
             batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
@@ -88,7 +88,7 @@ class SAC(OffPolicyMixin, StockSAC):
 
             with torch.no_grad():
                 next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
-            targets = self._td_targets(batch, next_actions, next_log_prob, ent_coef)
+            targets = self._bootstrapped(batch, next_actions, next_log_prob, ent_coef)
             with self._hooks.taps(self.optimizer_steps, ("critic",)) as critic_taps:
                 values = self.critic(batch.observations, batch.actions)
             critic_loss = 0.5 * sum(F.mse_loss(value, targets) for value in values)
@@ -109,7 +109,6 @@ class SAC(OffPolicyMixin, StockSAC):
             log.append(torch.stack([ent_coef.reshape(()), actor_loss.detach(), critic_loss.detach()]))
         self._n_updates += gradient_steps
         self._log_update(log, ent_coef_losses)
-        self._end_update()
 
     def _step(self, name: str, loss: Tensor, optimizer: torch.optim.Optimizer, batch: Batch, taps: Taps) -> Update:
         """One backward and optimizer step of the actor, with the features that it shares, or of the critics."""
@@ -136,7 +135,7 @@ class SAC(OffPolicyMixin, StockSAC):
         return loss.detach()
 
     @torch.no_grad()
-    def _td_targets(self, batch: Batch, next_actions: Tensor, next_log_prob: Tensor, ent_coef: Tensor) -> Tensor:
+    def _bootstrapped(self, batch: Batch, next_actions: Tensor, next_log_prob: Tensor, ent_coef: Tensor) -> Tensor:
         """What the Q-values are drawn to, (batch, 1)."""
         next_values = torch.cat(self.critic_target(batch.next_observations, next_actions), dim=1)
         next_values = next_values.min(dim=1, keepdim=True).values - ent_coef * next_log_prob.reshape(-1, 1)
@@ -146,8 +145,9 @@ class SAC(OffPolicyMixin, StockSAC):
     def _log_update(self, log: Sequence[Tensor], ent_coef_losses: Sequence[Tensor]) -> None:
         """SB3's ``train/*`` tags; `log` holds a row of `LOGGED` for every gradient step."""
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for name, column in zip(LOGGED, zip(*torch.stack(list(log)).tolist(), strict=True), strict=True):
-            self.logger.record(f"train/{name}", np.mean(column))
+        if log:
+            for name, column in zip(LOGGED, zip(*torch.stack(list(log)).tolist(), strict=True), strict=True):
+                self.logger.record(f"train/{name}", np.mean(column))
         if ent_coef_losses:
             self.logger.record("train/ent_coef_loss", np.mean(torch.stack(list(ent_coef_losses)).tolist()))
 
@@ -182,23 +182,26 @@ class SAC(OffPolicyMixin, StockSAC):
         mean, log_std, more = self.actor.get_action_dist_params(observations)
         return self.actor.action_dist.proba_distribution(mean, log_std, **more).distribution
 
-    def sample_losses(self, batch: Batch) -> dict[str, Tensor]:
+    def td_targets(self, batch: Batch) -> Tensor:
+        """What all Q-functions' values of the actions taken are drawn to, (batch, 1). In evaluation mode."""
+        with self._evaluation(), untapped(), torch.no_grad():
+            actions, log_prob = self._act(batch.next_observations, "next")
+            return self._bootstrapped(batch, actions, log_prob, self._entropy_coefficient())
+
+    def sample_losses(self, batch: Batch, td_targets: Tensor | None = None) -> dict[str, Tensor]:
         """Network's name -> the loss that trains it, of each transition, (batch,). In evaluation mode.
 
         ``critic``: half the squared temporal-difference errors, summed over the Q-functions. ``actor``, and
         ``features`` where they are shared: alpha log pi(a|s) - min Q(s, a). Actions are drawn with noise that only the
         learner's seed and the batch's size decide.
         """
-        ent_coef = self._entropy_coefficient()
+        targets = self.td_targets(batch) if td_targets is None else td_targets
         with self._evaluation():
-            with untapped(), torch.no_grad():
-                next_actions, next_log_prob = self._act(batch.next_observations, "next")
-                targets = self._td_targets(batch, next_actions, next_log_prob, ent_coef)
             errors = [(value - targets).square() for value in self._values(batch)]
             actions, log_prob = self._act(batch.observations, "now")
             with untapped():
                 lowest = torch.cat(self.critic(batch.observations, actions), dim=1).min(dim=1).values
-        of_actor = dict.fromkeys(("actor", "features"), ent_coef * log_prob - lowest)
+        of_actor = dict.fromkeys(("actor", "features"), self._entropy_coefficient() * log_prob - lowest)
         losses = {"critic": 0.5 * torch.cat(errors, dim=1).sum(1), **of_actor}
         return {name: loss for name, loss in losses.items() if name in self.networks}
 
@@ -218,12 +221,22 @@ class SAC(OffPolicyMixin, StockSAC):
         normal = self._normal(observations)
         generator = torch.Generator().manual_seed(derive_seed(self.seed or 0, "noise", purpose))
         noise = self._upload(torch.randn(normal.mean.shape, generator=generator))
-        gaussian = normal.mean + normal.stddev * noise
-        actions = torch.tanh(gaussian)
-        correction = torch.log(1 - actions.square() + self.actor.action_dist.epsilon)
-        return actions, (normal.log_prob(gaussian) - correction).sum(1)
+        actions = torch.tanh(normal.mean + normal.stddev * noise)
+        # Written out, because torch's own looks at the values that it is given.
+        density = -0.5 * noise.square() - torch.log(normal.stddev) - 0.5 * math.log(2 * math.pi)
+        squashing = torch.log(1 - actions.square() + self.actor.action_dist.epsilon)
+        return actions, (density - squashing).sum(1)
 
     # ------------------------------------------------------------------ task switches
+
+    def _check_switching(self, env: VecEnv) -> None:
+        super()._check_switching(env)
+        learned = isinstance(self.ent_coef, str)
+        if self._at_switch.exploration == "restart" and not learned and self.action_noise is None:
+            raise ValueError(
+                f"at_switch.exploration is 'restart', but ent_coef is fixed at {self.ent_coef} and there is no action "
+                "noise; give ent_coef 'auto' or leave it out"
+            )
 
     def _forget(self, what: AtSwitch) -> None:
         super()._forget(what)
@@ -234,4 +247,5 @@ class SAC(OffPolicyMixin, StockSAC):
         super()._restart_exploration()
         if self.log_ent_coef is not None:
             _, _, initial = str(self.ent_coef).partition("_")  # "auto" or "auto_0.1"
-            self.log_ent_coef.data.fill_(np.log(float(initial or 1.0)))
+            begin = torch.log(torch.ones(1, device=self.device) * float(initial or 1.0))  # SB3's expression, to the bit
+            self.log_ent_coef.data.copy_(begin)

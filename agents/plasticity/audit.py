@@ -73,8 +73,10 @@ def ablate(learner: Learner, batch: Any, layer: UnitLayer, units: Tensor, value:
         value: what the consumers see of them: 0, or a value for each unit of the layer, (units,), or for each of its
             positions, (units, positions).
     """
+    with torch.no_grad():
+        td_targets = learner.td_targets(batch)
     with torch.no_grad(), _held(layer, units, value):
-        losses = learner.sample_losses(batch)[layer.network]
+        losses = learner.sample_losses(batch, td_targets)[layer.network]
         return Ablation(losses, learner.outputs(batch))
 
 
@@ -113,7 +115,8 @@ class _Ablations:
         self._layer = layer
         parts = [part.module for network in learner.networks.values() for part in network.parts]
         modules = {*parts, *(other.tap for other in layers_of(learner))}
-        calls = partial(learner.sample_losses, batch), partial(learner.outputs, batch)
+        losses = partial(learner.sample_losses, batch, learner.td_targets(batch))
+        calls = losses, partial(learner.outputs, batch)
         self._losses, self._outputs = (_Replay(call, modules, layer.tap) for call in calls)
         self._untouched = self._ablation(torch.tensor([], dtype=torch.int64), torch.zeros((), device=learner.device))
 

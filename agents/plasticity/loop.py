@@ -162,7 +162,10 @@ class PlasticOptimizer:
             raise NoDataError("PlasticOptimizer has no data; give it sample, sample_losses and outputs")
         return self._sample(n, generator)
 
-    def sample_losses(self, batch: Any) -> Mapping[str, Tensor]:
+    def td_targets(self, batch: Any) -> None:
+        """None: whatever the losses are taken against is the caller's."""
+
+    def sample_losses(self, batch: Any, td_targets: Any = None) -> Mapping[str, Tensor]:
         """Every network's name -> the losses, (batch,)."""
         assert self._sample_losses is not None
         with self._evaluation():

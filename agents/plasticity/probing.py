@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class Look:
         parameter_gradients: parameter -> gradient of the mean loss that trains its network.
         losses: network's name -> (B,).
         outputs: output network's name -> (B, outputs); empty where they were not asked for.
+        td_targets: what the losses are taken against (see `Learner.td_targets`).
     """
 
     activations: Mapping[str, Tensor]
@@ -31,6 +32,7 @@ class Look:
     parameter_gradients: Mapping[nn.Parameter, Tensor]
     losses: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
+    td_targets: Any
 
     def weight_gradient(self, layer: UnitLayer) -> Tensor:
         """Gradient of the layer's incoming weights."""
@@ -38,14 +40,11 @@ class Look:
         assert isinstance(weight, nn.Parameter)
         return self.parameter_gradients[weight]
 
-    def loss(self) -> Tensor:
-        """Sum of the distinct losses, (B,)."""
-        return total(self.losses)
 
-
-def total(losses: Mapping[str, Tensor]) -> Tensor:
-    """Sum of the distinct losses, (B,): networks that are trained by one loss share its tensor."""
-    return torch.stack(list({id(loss): loss for loss in losses.values()}.values())).sum(0)
+def total(losses: Mapping[str, Tensor], networks: Collection[str] | None = None) -> Tensor:
+    """Sum of the distinct losses of these networks, or of all, (B,): networks may share one tensor."""
+    chosen = [loss for name, loss in losses.items() if networks is None or name in networks]
+    return torch.stack(list({id(loss): loss for loss in chosen}.values())).sum(0)
 
 
 def layers_of(learner: Learner) -> list[UnitLayer]:
@@ -63,8 +62,9 @@ def look(learner: Learner, batch: Any, *, outputs: bool = True) -> Look:
         outputs: also take the outputs, which costs another forward.
     """
     layers, networks = layers_of(learner), learner.networks
+    td_targets = learner.td_targets(batch)
     with Taps(layers) as taps:
-        losses = learner.sample_losses(batch)
+        losses = learner.sample_losses(batch, td_targets)
     of_loss: dict[int, list[str]] = {}
     for name, loss in losses.items():
         of_loss.setdefault(id(loss), []).append(name)
@@ -87,6 +87,7 @@ def look(learner: Learner, batch: Any, *, outputs: bool = True) -> Look:
         parameter_gradients=parameter_gradients,
         losses={name: detached[id(loss)] for name, loss in losses.items()},
         outputs={name: output.detach() for name, output in found_outputs.items()},
+        td_targets=td_targets,
     )
 
 

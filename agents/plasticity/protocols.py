@@ -129,19 +129,29 @@ class Learner(Protocol):
         """
         ...
 
-    def sample_losses(self, batch: Any) -> Mapping[str, Tensor]:
+    def td_targets(self, batch: Any) -> Any:
+        """What the batch's losses draw values to by bootstrapping, which takes no gradient; None where nothing does."""
+        ...
+
+    def sample_losses(self, batch: Any, td_targets: Any = None) -> Mapping[str, Tensor]:
         """Network's name -> the RL loss that trains it, of each transition, (batch,); in evaluation mode.
 
         Pure: the same batch and parameters give the same numbers. Networks that are trained by one loss share one
         tensor; the mean over the batch is what is differentiated in training. Open taps record each network in the
         forward of its own loss; all other passes run inside `agents.plasticity.taps.untapped`.
+
+        Args:
+            batch: of `sample`.
+            td_targets: of `td_targets`, taken before networks were changed, so that losses before and after are of
+                the same targets; None for those of the parameters at hand.
         """
         ...
 
     def begin_anew(self) -> None:
         """Forget all that was gathered beside the networks, as a learner that has just been built.
 
-        Replayed transitions, exploration, normalisation, and what every optimizer remembers.
+        Replayed transitions, exploration, normalisation, and what every optimizer remembers; at the end of this
+        update, so that interventions that are called later in it may still look at the data.
         """
         ...
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
@@ -17,11 +19,11 @@ class PlasticityRecorder:
     """Records ``plasticity/*``, and once how TensorBoard shall group all tags.
 
     A measure is due at least `every` steps after the last one. Where rollouts are learnt from and dropped, it is also
-    due in the first row of a segment; where a replay buffer keeps the segments before, the first one of all waits until
-    learning has begun. A measure that nothing can be drawn for, because the replay buffer has just been cleared, is
-    left out.
+    due in the first row of a segment; where a replay buffer keeps the segments before, it is not, and the first one of
+    all waits until learning has begun. A measure that nothing can be drawn for, because the replay buffer has just been
+    cleared, is left out.
 
-    A new segment brings a new probe, drawn from the data at hand at its first measure.
+    A new segment brings a new probe, drawn at its first measure from what was seen in it.
 
     Args:
         learner: that is measured.
@@ -35,7 +37,9 @@ class PlasticityRecorder:
         self._learner = learner
         self._tasks = tasks
         self._every = every
-        self._diagnostics = Diagnostics(learner, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        replays = isinstance(learner, OffPolicyMixin)
+        self._diagnostics = Diagnostics(learner, generator, draw=self._draw_newest if replays else None)
         self._segment: int | None = None
         self._measured: int | None = None  # steps at the last measure
         self._layout_written = False
@@ -62,6 +66,12 @@ class PlasticityRecorder:
         if not self._layout_written:
             self._write_layout()
             self._layout_written = True
+
+    def _draw_newest(self, n: int, generator: torch.Generator) -> Any:
+        """Transitions of this segment, of which the replay buffer is only one part."""
+        assert isinstance(self._learner, OffPolicyMixin)
+        seen = self._learner.num_timesteps - self._tasks.segment.start
+        return self._learner.sample_newest(n, seen, generator)
 
     def _is_due(self, segment: int) -> bool:
         steps = self._learner.num_timesteps

@@ -125,6 +125,40 @@ def test_episodes_cut_by_a_switch_enter_no_statistics() -> None:
     assert env.unwrapped.reset_infos[0]["task"] == "breakout"
 
 
+class Scaled(gymnasium.Env):
+    """Rewards of a tenth; the info of an episode's end says what they came to before."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, tells: bool = True) -> None:
+        self.tells = tells
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int) -> tuple:
+        self.steps += 1
+        ends = self.steps == 3
+        info = {"unscaled_return": 30.123456789} if ends and self.tells else {}
+        return np.zeros(1, np.float32), 1.0, ends, False, info
+
+
+@pytest.mark.parametrize(("tells", "expected"), [(True, 30.123456789), (False, 3.0)])
+def test_returns_are_those_before_rewards_were_scaled(tells: bool, expected: float) -> None:
+    games = SyncVectorEnv([lambda: Scaled(tells)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    env = StreamMonitor(VectorEnvAdapter(games))
+    env.reset()
+    told = []
+    for _ in range(7):
+        _, rewards, _, infos = env.step(np.zeros(2, int))
+        assert rewards.tolist() == [1.0, 1.0]
+        told += [(info["episode"]["r"], info["episode"]["l"]) for info in infos if "episode" in info]
+    assert told == [(pytest.approx(expected, abs=1e-6), 3)] * 4
+
+
 def test_a_seed_is_used_once() -> None:
     env = VectorEnvAdapter(sync(2))
     env.seed(3)

@@ -154,7 +154,10 @@ class CaseLearner:
     def distributions(self, batch: Any) -> tuple[()]:
         return ()
 
-    def sample_losses(self, batch: Any) -> dict[str, Tensor]:
+    def td_targets(self, batch: Any) -> None:
+        return None
+
+    def sample_losses(self, batch: Any, td_targets: Any = None) -> dict[str, Tensor]:
         outputs = self.case.outputs()
         return dict.fromkeys(self.networks, (outputs + outputs.square()).sum(1))
 

@@ -70,17 +70,27 @@ class Diagnostics:
     Args:
         learner: with networks, and data to `sample`.
         generator: draws the probe and the samples.
+        draw: ``(n, generator) -> batch``, at most `n` transitions for the probe; None for `Learner.sample`. A learner
+            that replays what it has seen gives it the newest, which are of the task at hand.
         slow_every: calls for which the measures of the kernel and the gradients stand. More makes measuring cheaper.
 
     Raises:
         ValueError: `slow_every` is not at least 1.
     """
 
-    def __init__(self, learner: Learner, generator: torch.Generator, *, slow_every: int = SLOW_EVERY) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        generator: torch.Generator,
+        *,
+        draw: Callable[[int, torch.Generator], Any] | None = None,
+        slow_every: int = SLOW_EVERY,
+    ) -> None:
         if slow_every < 1:
             raise ValueError(f"slow_every is {slow_every}; give a number of calls of at least 1")
         self._learner = learner
         self._generator = generator
+        self._draw = learner.sample if draw is None else draw
         self._slow_every = slow_every
         self._calls = 0  # on this probe
         self._probe: _Probe | None = None
@@ -113,8 +123,7 @@ class Diagnostics:
     def _drawn(self) -> _Probe:
         widths = [layer.units for network in self._learner.networks.values() for layer in last_layers(network)]
         size = max([PROBE, *(2 * width for width in widths)])
-        draw = self._learner.sample
-        return _Probe(batch=draw(size, self._generator), few=draw(FEW, self._generator))
+        return _Probe(batch=self._draw(size, self._generator), few=self._draw(FEW, self._generator))
 
     @torch.no_grad()
     def _of_probe(self, probe: _Probe) -> Values:

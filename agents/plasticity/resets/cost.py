@@ -23,8 +23,9 @@ class CostMeter:
 
     A unit's predicted cost is E_b |g_bi (r_i - a_bi)|, summed over positions, times the amount that was replaced: a
     first order, in which units do not interact. Totals: ``predicted_cost`` is the sum of these, ``predicted_change``
-    that of the signed E_b g_bi (r_i - a_bi); ``realised_cost`` is the mean absolute change of a transition's loss,
-    and ``realised_change`` the change of the mean loss. Per network: ``predicted_cost``, and of networks with an
+    that of the signed E_b g_bi (r_i - a_bi); ``realised_cost`` is the mean absolute change of a transition's loss, and
+    ``realised_change`` the change of the mean loss: of the losses that train the networks that were cut, against the
+    same targets. Per network: ``predicted_cost``, and of networks with an
     output layer ``output_change``, the mean absolute change of the outputs.
     """
 
@@ -60,7 +61,7 @@ class CostMeter:
             references: layer's name -> what the surgery put in the units' place; None for what they now put out.
         """
         with Taps(layers) as taps:
-            losses = self._learner.sample_losses(batch)
+            losses = self._learner.sample_losses(batch, before.td_targets)
         outputs = self._learner.outputs(batch)
         for layer in layers:
             a = before.activations[layer.name]
@@ -70,7 +71,9 @@ class CostMeter:
             self._sums["predicted_cost"] += predicted
             self._sums[f"{layer.network}/predicted_cost"] += predicted
             self._sums["predicted_change"] += cost.sum()
-        change = total(losses) - before.loss()
+        # Other losses change too, but no gradient has foretold that.
+        cut = {layer.network for layer in layers}
+        change = total(losses, cut) - total(before.losses, cut)
         self._sums["realised_cost"] += change.abs().mean()
         self._sums["realised_change"] += change.mean()
         for name, output in outputs.items():

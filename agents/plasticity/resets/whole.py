@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from agents.plasticity.checks import check
 from agents.plasticity.protocols import Edit, Learner, Switch, Update
 from agents.plasticity.resets.base import NetworkReset, Networks, check_steps
-from agents.plasticity.units import Affine, Network, Part
+from agents.plasticity.units import Network, Part
 
 Targets = Literal["copy", "leave"]
 
@@ -209,113 +208,3 @@ class HeadReset(_Redraw):
 
     def _parts(self, network: Network) -> Iterator[tuple[int, Part]]:
         return ((number, part) for number, part in enumerate(network.parts) if part.height < self.layers)
-
-
-class ShrinkAndPerturb(Scheduled):
-    """Shrink all weights and add fresh ones, or pull them to where they began (arXiv 1910.08475).
-
-    Modes: ``soft`` makes a tiny step of theta <- shrink * theta + perturb * fresh at every gradient step, fresh being
-    Gaussian with the mean and variance of each tensor's init; ``boundary`` makes one large step at every revealed task
-    switch, with weights drawn as the layers were; ``to_init`` is theta <- shrink * theta + (1 - shrink) * theta_0 at
-    every gradient step. The steps of a period are made at once: the shrinking multiplied up, the noise with the
-    variance of its sum. Optimizer moments and target networks are left alone.
-
-    Args:
-        networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
-        mode: ``soft``, ``boundary`` or ``to_init``.
-        shrink: factor on the weights; None for 1 - 1e-6, in ``boundary`` mode 0.5.
-        perturb: factor on the fresh weights; None for 1e-6, in ``boundary`` mode 0.5; not in ``to_init`` mode.
-        period: gradient steps between changes; None for 1,000, or the published 1 with ``paper``; not in ``boundary``
-            mode.
-        paper: the published period.
-    """
-
-    name = "shrink_and_perturb"
-
-    def __init__(
-        self,
-        *,
-        networks: Networks = None,
-        mode: Literal["soft", "boundary", "to_init"] = "soft",
-        shrink: float | None = None,
-        perturb: float | None = None,
-        period: int | None = None,
-        paper: bool = False,
-    ) -> None:
-        check("mode", mode, mode in ("soft", "boundary", "to_init"), "soft, boundary or to_init")
-        for key, value in (("shrink", shrink), ("perturb", perturb)):
-            check(key, value, value is None or 0 <= value <= 1, "a factor between 0 and 1")
-        if mode == "boundary" and period is not None:
-            raise ValueError(f"period is {period}, but mode 'boundary' acts at task switches; leave period out")
-        if mode == "to_init" and perturb is not None:
-            raise ValueError(f"perturb is {perturb}, but mode 'to_init' adds nothing fresh; leave perturb out")
-        soft = mode != "boundary"
-        super().__init__(networks, ((1 if paper else 1000) if period is None else period) if soft else None)
-        self.mode, self.paper = mode, paper
-        self.shrink = (1 - 1e-6 if soft else 0.5) if shrink is None else shrink
-        self.perturb = None if mode == "to_init" else (1e-6 if soft else 0.5) if perturb is None else perturb
-
-    def attach(self, learner: Learner) -> None:
-        super().attach(learner)
-        self._anchors: dict[str, Tensor] = {}
-        if self.mode == "to_init":
-            for network in self._networks:
-                for number, parameter in enumerate(network.parameters):
-                    self._anchors[f"anchor/{network.name}/{number}"] = parameter.detach().clone()
-
-    @torch.no_grad()
-    def act(self, steps: int) -> None:
-        for network in self._networks:
-            if self.mode == "to_init":
-                for number, parameter in enumerate(network.parameters):
-                    parameter.lerp_(self._anchors[f"anchor/{network.name}/{number}"], 1 - self.shrink**steps)
-                continue
-            for number, part in enumerate(network.parts):
-                noise = self._generator("noise", network.name, number, self._steps)
-                for parameter, fresh in self._fresh(network, number, part):
-                    added = fresh if self.mode == "boundary" else self._summed(fresh, part, steps, noise)
-                    parameter.mul_(self.shrink ** max(steps, 1))
-                    parameter.add_(added.to(parameter.device, non_blocking=True), alpha=self.perturb or 0.0)
-
-    def _summed(self, fresh: Tensor, part: Part, steps: int, generator: torch.Generator) -> Tensor:
-        """The sum over j < steps of shrink^j times a draw each, of the mean and variance of `fresh`."""
-        if part.init == Affine():  # constants; all else is drawn around zero
-            return fresh * _geometric(self.shrink, steps)
-        noise = torch.randn(fresh.shape, generator=generator, dtype=fresh.dtype)
-        return noise * fresh.square().mean().sqrt() * math.sqrt(_geometric(self.shrink**2, steps))
-
-    def on_surgery(self, edit: Edit) -> None:
-        """What is new is pulled to where it began, not to where that before it did."""
-        if self.mode != "to_init":
-            return
-        masks = edit.masks
-        for network in self._networks:
-            anchors: dict[Tensor, Tensor] = {
-                parameter: self._anchors[f"anchor/{network.name}/{number}"]
-                for number, parameter in enumerate(network.parameters)
-            }
-            for tensor in edit.tensors:
-                if tensor in anchors:
-                    anchors[tensor].copy_(tensor)
-            for layer in network.layers:
-                if layer.name in masks:
-                    mask = masks[layer.name]
-                    for parameter in (layer.producer.weight, layer.producer.bias):
-                        if parameter is not None:
-                            rows = mask.view(-1, *[1] * (parameter.dim() - 1))
-                            anchors[parameter].copy_(torch.where(rows, parameter.detach(), anchors[parameter]))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {**super().state_dict(), **{key: anchor.clone() for key, anchor in self._anchors.items()}}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        if other := self.state_dict().keys() ^ state.keys():
-            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
-        super().load_state_dict(state)
-        for key, anchor in self._anchors.items():
-            anchor.copy_(state[key])
-
-
-def _geometric(ratio: float, terms: int) -> float:
-    """1 + ratio + ... + ratio^(terms-1)."""
-    return float(terms) if ratio == 1 else (1 - ratio**terms) / (1 - ratio)

@@ -128,6 +128,34 @@ def test_taps_are_opened_when_somebody_scores(
     assert set(taps.activations) == ({"net.0", "net.1"} if hooked else set())
 
 
+@pytest.mark.parametrize(
+    ("networks", "hooked"),
+    [
+        (None, {"one.0", "two.0", "two.1"}),
+        (("one",), {"one.0"}),
+        (("two", "absent"), {"two.0", "two.1"}),
+        (("one", "two"), {"one.0", "two.0", "two.1"}),
+        ((), set()),
+    ],
+)
+def test_taps_are_opened_on_the_networks_that_a_forward_trains(
+    networks: tuple[str, ...] | None, hooked: set[str]
+) -> None:
+    models = {
+        "one": nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)),
+        "two": nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)),
+    }
+    learner: Any = SimpleNamespace(networks={name: sequential(model, name) for name, model in models.items()})
+    scorer = Diary("scorer", [])
+    scorer.needs, scorer.score_every = frozenset({"activations"}), 2
+    hooks = Hooks(learner, [scorer])
+    for step in (1, 2):
+        with hooks.taps(step, networks) as taps:
+            for model in models.values():
+                model(torch.ones(1, 2))
+        assert set(taps.activations) == (hooked if step == 2 else set())
+
+
 def test_a_surgery_is_told_to_the_others_and_counted(model: nn.Sequential) -> None:
     pages: list = []
     author, other = Diary("author", pages), Diary("other", pages)

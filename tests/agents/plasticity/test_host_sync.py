@@ -9,6 +9,8 @@ from functools import cache
 from typing import Any
 
 import pytest
+import small_off_policy
+import small_ppo
 import torch
 from small_loop import ACTING, Regression
 from torch import Tensor, nn
@@ -208,6 +210,63 @@ def test_the_watch_sees_what_would_wait(look: Callable[[Tensor], object], monkey
     look(tensor)
     with pytest.raises(HostWaitError), watched(monkeypatch):
         look(tensor)
+
+
+# ---------------------------------------------------------------------------------------------------- DQN and SAC
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's distributions look at their arguments whenever SB3 builds one, in its own forward passes too."""
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
+
+
+WITHIN = {
+    "gxd": reset_of("gxd", surgery={"targets": "copy"}),
+    "gxd of outputs": lambda: GXD(rate=0.1, signal="outputs", period=2, maturity=1, score_every=1),
+    "on a sample": reset_of("redo", score_on="sample", surgery={"targets": "sync"}),
+    "a full reset": ACTING["full_reset"],
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("what", WITHIN)
+@pytest.mark.parametrize("kind", ["dqn-mlp", "sac-mlp"])
+def test_no_hook_waits_in_the_training_of_dqn_and_sac(kind: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the learners tell of a batch does not wait; the batch itself was uploaded before."""
+    learned = []
+    for around in (None, lambda: watched(monkeypatch)):
+        intervention = WITHIN[what]()
+        model = small_off_policy.ours(kind, interventions=[intervention])
+        model.learn(16)  # no update yet
+        batch = model.sample(16, torch.Generator().manual_seed(0))
+        model.sample = lambda n, generator, batch=batch: batch
+        if around is not None:
+            guard(intervention, around)
+        learned.append(small_off_policy.state(model.learn(24, reset_num_timesteps=False)))
+        assert sum(model.units_reset().values()) > 0
+    small_ppo.assert_same(*learned)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kind", ["dqn-mlp", "dqn-board", "sac-mlp", "sac-cnn-shared"])
+def test_an_update_reads_its_log_once_and_no_other_value(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an optimizer that keeps no count of steps on the host."""
+    spec = small_off_policy.ALL[kind]
+    kwargs = {key: value for key, value in spec.items() if key not in ("cls", "policy", "env")}
+    plain: dict[str, Any] = {"policy_kwargs": {**kwargs, "optimizer_class": torch.optim.SGD}}
+    if kind.startswith("sac"):
+        plain["ent_coef"] = 0.2  # its optimizer is always Adam
+    model = small_off_policy.ours(kind, **plain).learn(16)
+    read: list[Tensor] = []
+    with monkeypatch.context() as patch:
+        for method in set(METHODS) - {"tolist"}:
+            patch.setattr(Tensor, method, refuse)
+        patch.setattr(Tensor, "tolist", lambda tensor: read.append(tensor) or [[0.0] * 3] * 4)
+        model.train(gradient_steps=4, batch_size=8)
+    (log,) = read
+    assert log.shape == ((4,) if kind.startswith("dqn") else (4, 3))
+    assert model.optimizer_steps == 4
 
 
 # ---------------------------------------------------------------------------------------------------- on a GPU

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from policies import POLICIES
@@ -30,7 +32,10 @@ class Couple:
     def outputs(self, batch: Tensor) -> dict[str, Tensor]:
         return {name: module(batch) for name, module in self.modules.items()}
 
-    def sample_losses(self, batch: Tensor) -> dict[str, Tensor]:
+    def td_targets(self, batch: Any) -> None:
+        return None
+
+    def sample_losses(self, batch: Tensor, td_targets: Any = None) -> dict[str, Tensor]:
         actor, critic = self.actor(batch).square().sum(1), self.critic(batch).sin().sum(1)
         return dict.fromkeys(self.networks, actor + critic) if self.shared else {"actor": actor, "critic": critic}
 
@@ -68,7 +73,9 @@ def test_distinct_losses_are_counted_once(shared: bool) -> None:
     couple = Couple(shared=shared)
     seen = look(couple, couple.x)
     expected = couple.actor(couple.x).square().sum(1) + couple.critic(couple.x).sin().sum(1)
-    torch.testing.assert_close(seen.loss(), expected.detach())
+    torch.testing.assert_close(total(seen.losses), expected.detach())
+    only = couple.critic(couple.x).sin().sum(1)
+    torch.testing.assert_close(total(seen.losses, {"critic"}), (expected if shared else only).detach())
     torch.testing.assert_close(total(couple.sample_losses(couple.x)), expected)
     assert (seen.losses["actor"] is seen.losses["critic"]) == shared
 
@@ -101,7 +108,7 @@ def test_nothing_is_part_of_a_graph_and_nothing_changes() -> None:
 def test_where_no_gradient_arrives_it_is_zero() -> None:
     couple = Couple()
     couple.actor[0].requires_grad_(False)
-    couple.sample_losses = lambda batch: {
+    couple.sample_losses = lambda batch, td_targets=None: {
         "actor": couple.actor(batch).sum(1), "critic": (couple.critic(batch) * 0).sum(1).detach(),
     }  # fmt: skip
     seen = look(couple, couple.x)

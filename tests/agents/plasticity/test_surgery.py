@@ -462,6 +462,56 @@ def test_targets_take_over_changed_rows_and_columns_alone(targeted: Case, outgoi
     assert touched >= 2 * len(producers)
 
 
+@pytest.mark.parametrize("branch", [True, False])
+def test_targets_become_whole_copies_where_their_units_are_replaced(
+    targeted: Case, branch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """METHODS 15.10, with and without a look at which units they are."""
+    monkeypatch.setattr("agents.plasticity.surgery.may_branch", lambda device: branch)
+    copying = Surgery(targets="copy")
+    before = [target.clone() for target in targeted.targets.values()]
+    online = [parameter.clone() for parameter in targeted.targets]
+    idle = nobody(targeted.layers)
+    reset_units(targeted.layers, idle, targeted.optimizers, seeded, copying, targets=targeted.targets)
+    assert all(torch.equal(*pair) for pair in zip(targeted.targets.values(), before, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(targeted.targets, online, strict=True))
+
+    followed = [layer for layer in targeted.layers if layer.producer.weight in targeted.targets]
+    apart = [layer for layer in targeted.layers if layer.producer.weight not in targeted.targets]
+    assert bool(apart) == ("actor" in targeted.networks)
+    if apart:  # units of networks without a target, SAC's actor
+        amounts = {**idle, apart[0].name: every(apart[0], 2)}
+        reset_units(targeted.layers, amounts, targeted.optimizers, seeded, copying, targets=targeted.targets)
+        assert all(torch.equal(*pair) for pair in zip(targeted.targets.values(), before, strict=True))
+    one = torch.zeros(followed[0].units)
+    one[1] = 0.5
+    reset_units(
+        targeted.layers, {**idle, followed[0].name: one}, targeted.optimizers, seeded, copying,
+        targets=targeted.targets,
+    )  # fmt: skip
+    for parameter, target in targeted.targets.items():
+        assert torch.equal(parameter, target)
+        assert parameter is not target
+    changed = [not torch.equal(*pair) for pair in zip(targeted.targets, online, strict=True)]
+    assert 0 < sum(changed) < len(changed)
+
+
+def test_copied_targets_by_hand() -> None:
+    model, target = (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)) for _ in range(2))
+    with torch.no_grad():
+        for module, value in ((model, 1.0), (target, 7.0)):
+            for parameter in module.parameters():
+                parameter.fill_(value)
+    targets = dict(zip(model.parameters(), target.parameters(), strict=True))
+    amounts = {"net.0": torch.tensor([0.0, 1.0])}
+    reset_units(list(sequential(model).layers), amounts, [], seeded, Surgery(targets="copy"), targets=targets)
+    assert target[0].weight[0].tolist() == [1.0, 1.0]
+    assert torch.equal(target[0].weight[1], model[0].weight[1])
+    assert not (target[0].weight[1] == 1.0).any()
+    assert target[2].weight.tolist() == [[1.0, 0.0]]
+    assert target[2].bias.tolist() == [1.0]
+
+
 def test_a_target_absorbs_by_its_own_weights() -> None:
     """With compensation the target's bias takes over what the target loses, and loses nothing by it."""
     torch.manual_seed(0)
@@ -745,7 +795,7 @@ WRONG = [
     ({"outgoing": "half"}, "outgoing is 'half'; give one of zero, small_random, keep"),
     ({"biases": "zero"}, "biases is 'zero'; give one of renew, keep"),
     ({"moments": True}, "moments is True; give one of renew, keep"),
-    ({"targets": "follow"}, "targets is 'follow'; give one of leave, sync"),
+    ({"targets": "follow"}, "targets is 'follow'; give one of leave, sync, copy"),
     ({"scale": 0}, "scale is 0; give a number above 0"),
     ({"compensate": True, "outgoing": "keep"}, "compensate is True, but with outgoing 'keep' nothing is lost; give"),
 ]

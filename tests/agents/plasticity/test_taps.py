@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from agents.plasticity.taps import Taps
+from agents.plasticity.taps import Taps, untapped
 from agents.plasticity.units import UnitLayer, sequential
 
 
@@ -114,3 +114,29 @@ def test_a_second_forward_is_refused_with_what_to_do() -> None:
     x = torch.ones(1, 2)
     with Taps(sequential(model).layers), pytest.raises(RuntimeError, match=r"inside `with untapped\(\)"):
         model(x) - model(x).detach()
+
+
+def test_what_runs_untapped_is_not_recorded_but_differentiated() -> None:
+    """Before, behind and between, nested, and after an error; gradients go through it as ever."""
+    module, layers = network()
+    ones, others = torch.ones(5, 2), torch.full((5, 2), -2.0)
+    with Taps(layers) as taps:
+        with untapped():
+            first = module(others).sum()
+            with untapped():
+                first = first + module(others).sum()
+            module(others)  # still untapped
+        second = module(ones).sum()
+        with pytest.raises(KeyError), untapped():
+            raise KeyError
+        with untapped():
+            third = module(others).sum()
+        with pytest.raises(RuntimeError, match="ran twice"):  # listening again
+            module(ones)
+    assert torch.equal(taps.activations["net.0"], module[:2](ones).detach())
+    (first + second + third).backward()
+    gradient = module[0].weight.grad.clone()
+    module.zero_grad()
+    (3 * module(others).sum() + module(ones).sum()).backward()
+    torch.testing.assert_close(gradient, module[0].weight.grad)
+    torch.testing.assert_close(taps.read()["net.0"][1], module[2].weight.detach().expand(5, 3))

@@ -9,6 +9,7 @@ import pytest
 from small_ppo import assert_same, build, parameters, world
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
+import envs
 from agents import DQN
 from agents.plasticity.protocols import NoDataError
 from crl.monitoring import PlasticityRecorder, RowCallback, TaskCallback
@@ -19,7 +20,7 @@ CHURN = {f"plasticity/{tag}" for tag in ("actor/policy_churn", "critic/value_chu
 def tasks(segment: int = 0) -> Any:
     """Stands for a `TaskCallback` that is in some segment of a stream of one task."""
     stream = SimpleNamespace(tasks=[SimpleNamespace(name="breakout")])
-    return SimpleNamespace(stream=stream, segment=SimpleNamespace(index=segment), record=lambda: None)
+    return SimpleNamespace(stream=stream, segment=SimpleNamespace(index=segment, start=0), record=lambda: None)
 
 
 def churn_of(model: Any) -> set[str]:
@@ -125,3 +126,16 @@ def test_a_run_from_replay_is_the_same_without_diagnostics() -> None:
     plain = board().learn(160, log_interval=None)
     assert plain.optimizer_steps > 10
     assert_same(parameters(plain), parameters(watched(board(), 160, log_interval=None)))
+
+
+def test_the_probe_of_a_replay_learner_is_of_the_segment_at_hand() -> None:
+    env = envs.make([{"id": "cartpole", "offset": [0.0] * 4}, {"id": "cartpole", "offset": [50.0] * 4}],
+                    n_envs=2, steps_per_task=200, seed=1)  # fmt: skip
+    model = DQN("MlpPolicy", env, learning_starts=20, policy_kwargs={"net_arch": [8]}, device="cpu").learn(240)
+    current = SimpleNamespace(stream=env.stream, segment=env.segment, record=lambda: None)
+    recorder = PlasticityRecorder(model, current, seed=1)
+    recorder.record()
+    probe = recorder._diagnostics._probe
+    assert probe is not None
+    assert probe.batch.observations.shape == (40, 4)  # the steps of this segment
+    assert (probe.batch.observations.mean(1) > 20).all()

@@ -61,7 +61,10 @@ class Toy:
     def distributions(self, batch: Tensor) -> Sequence[Distribution]:
         return (Categorical(logits=self.actor(batch), validate_args=False),)
 
-    def sample_losses(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def td_targets(self, batch: Any) -> None:
+        return None
+
+    def sample_losses(self, batch: Tensor, td_targets: Any = None) -> Mapping[str, Tensor]:
         losses = self.actor(batch).square().sum(1) + self.critic(batch).square().sum(1)
         return {"actor": losses, "critic": losses}
 
@@ -198,7 +201,7 @@ class Greedy(Toy):
     def distributions(self, batch: Tensor) -> Sequence[Distribution]:
         return ()
 
-    def sample_losses(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def sample_losses(self, batch: Tensor, td_targets: Any = None) -> Mapping[str, Tensor]:
         return {"critic": self.actor(batch).square().sum(1)}
 
 
@@ -219,7 +222,7 @@ def test_a_policy_is_the_first_network_where_none_is_called_actor() -> None:
     toy = Toy()
     toy.networks = {"net": sequential(toy.actor, "net")}
     toy.outputs = lambda batch: {"net": toy.actor(batch)}  # type: ignore[method-assign]
-    toy.sample_losses = lambda batch: {"net": toy.actor(batch).sum(1)}  # type: ignore[method-assign]
+    toy.sample_losses = lambda batch, td_targets=None: {"net": toy.actor(batch).sum(1)}  # type: ignore[method-assign]
     taken = measured(toy)
     taken.measure()
     assert set(taken.tags) == tags("net", EVERY | POLICY)
@@ -305,7 +308,7 @@ def test_a_network_that_mixes_bounded_and_unbounded_units_is_not_said_to_be_satu
 def test_a_linear_policy_has_no_units_but_is_a_policy() -> None:
     toy = Toy()
     toy.networks = {}
-    toy.sample_losses = lambda batch: {}  # type: ignore[method-assign]
+    toy.sample_losses = lambda batch, td_targets=None: {}  # type: ignore[method-assign]
     taken = measured(toy)
     taken.measure()
     assert taken.measure().keys() == tags("actor", POLICY) | tags("critic", VALUE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import small_off_policy
+import small_ppo
 import torch
 from policies import POLICIES
 from small_loop import ACTING, CaseLearner, Regression
@@ -75,6 +77,51 @@ def test_generators_differ_by_what_they_are_for() -> None:
     for parts in (("net.0", 2), ("net.1", 1), ("net.0",), ()):
         assert not torch.equal(torch.rand(3, generator=reset._generator(*parts)), first)
     assert reset._generator().device == torch.device("cpu")
+
+
+class Bare(NetworkReset):
+    name = "bare"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("board", ["actor", "critic"]),  # and features, which they share
+        ("board-separate", ["actor", "critic"]),
+        ("nature", []),
+        ("dqn-mlp", ["critic"]),
+        ("dqn-cnn", ["critic"]),
+        ("sac-mlp", ["critic"]),
+        ("sac-cnn-shared", ["critic"]),
+        ("sac-cnn-shared-linear", []),
+    ],
+)
+def test_networks_of_the_paper(kind: str, names: list[str]) -> None:
+    learner = small_ppo.build(kind) if kind in small_ppo.ALL else small_off_policy.ours(kind)
+    reset = Bare("paper")
+    if not names:
+        where = "critic" if kind.startswith("sac") else "actor and critic"
+        with pytest.raises(ValueError, match=f"^bare: the policy has no hidden units to reset in its {where}; give it"):
+            reset.attach(learner)
+        return
+    reset.attach(learner)
+    assert reset._names == names
+    assert reset.networks == "paper"
+    every = Bare(None)
+    every.attach(learner)
+    assert set(every._names) == {name for name, network in learner.networks.items() if network.layers}
+
+
+def test_of_a_loop_of_ones_own_the_paper_means_all() -> None:
+    reset = Bare("paper")
+    reset.attach(Regression())
+    assert reset._names == ["net"]
+
+
+@pytest.mark.parametrize("networks", ["actor", "", "papers", [], ["actor", "actor"]])
+def test_networks_are_a_list_or_the_papers(networks: object) -> None:
+    with pytest.raises(ValueError, match=r"^networks is .*; give a list of different networks, such as .*, or paper"):
+        Bare(networks)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("steps", [1.0, "1", None, True, 0, -3])

@@ -23,6 +23,7 @@ from agents.plasticity import (
     UnitReset,
     Update,
 )
+from agents.plasticity.resets.whole import Oracle
 from agents.plasticity.units import Affine, Orthogonal, TorchDefault
 
 SWITCH = Switch("next", 1, 1)
@@ -109,6 +110,53 @@ def test_a_full_reset_draws_everything_anew_as_it_was_built(kind: str) -> None:
     assert all((amounts == 1).all() for amounts in edit.amounts.values())
     learner.train(1)  # the optimizers go on with a state of their own
     assert all(p.isfinite().all() for p in case.policy.parameters())
+
+
+@pytest.mark.parametrize("kind", ["ppo-board", "dqn-mlp", "sac-cnn-shared"])
+def test_an_oracle_is_a_full_reset_that_forgets_the_rest(kind: str) -> None:
+    """And as METHODS 15.4 asks, it keeps all identities."""
+    drawn = []
+    for make in (Oracle, FullReset):
+        case = built(kind)
+        learner = CaseLearner(case, [make()])
+        learner.train(1)
+        identities = [(name, id(p)) for name, p in case.policy.named_parameters(remove_duplicate=False)]
+        before = {name: tensor.clone() for name, tensor in case.policy.state_dict().items()}
+        learner.train(1)
+        assert learner.begun_anew == 0
+        for visits in (1, 2):
+            switched(learner)
+            assert learner.begun_anew == (visits if make is Oracle else 0)
+            now = {name: tensor.clone() for name, tensor in case.policy.state_dict().items()}
+            assert not any(torch.equal(now[name], before[name]) for name in now if name.endswith("weight"))
+            before = now
+            learner.train(1)
+        assert identities == [(name, id(p)) for name, p in case.policy.named_parameters(remove_duplicate=False)]
+        drawn.append(now)
+    # Of its own name and seed: other draws than a full reset's.
+    assert not torch.equal(*(next(t for n, t in found.items() if n.endswith("weight")) for found in drawn))
+    assert Oracle().arguments() == {}
+    assert Oracle().uses_boundaries
+
+
+def test_an_oracle_in_a_loop_of_ones_own_empties_the_optimizer() -> None:
+    learner = Regression([Oracle()]).train(3)
+    before = learner.parameters()
+    assert learner.optimizers[0].state
+    learner.after_update(SWITCH)
+    assert not learner.optimizers[0].state
+    assert not torch.equal(learner.parameters()["0.weight"], before["0.weight"])
+
+
+@pytest.mark.parametrize("make", [FullReset, HeadReset])
+def test_targets_can_be_left_to_follow(make: Callable) -> None:
+    case = built("sac-mlp")
+    shifted(case)
+    before = [target.clone() for target in case.targets.values()]
+    switched(CaseLearner(case, [make(targets="leave")]))
+    assert all(torch.equal(*pair) for pair in zip(case.targets.values(), before, strict=True))
+    with pytest.raises(ValueError, match=r"^targets is 'sync'; give copy or leave"):
+        make(targets="sync")
 
 
 def test_log_std_goes_back_to_where_it_began() -> None:

@@ -1,0 +1,121 @@
+"""Agents in Stable-Baselines3's zip format, with what their interventions hold."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import warnings
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from safetensors import torch as safetensors
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.save_util import open_path
+from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
+from torch import Tensor
+
+from agents.plasticity.hooks import Hooks
+from agents.plasticity.protocols import Intervention
+from agents.plasticity.registry import INTERVENTIONS
+
+STATE_MEMBER = "interventions.safetensors"
+
+
+class SavingMixin(BaseAlgorithm):
+    """The part of a learner that saves and loads it.
+
+    Attributes:
+        intervention_specs: what a zip holds of the interventions: plain data that builds them again.
+    """
+
+    interventions: list[Intervention]
+    intervention_specs: list[dict[str, Any]]
+    _hooks: Hooks
+    _units_logged: dict[str, int]
+
+    def units_reset(self) -> dict[str, int]:
+        """How many units have been reset in each network since training began, rounded to whole units."""
+        return self._hooks.units_reset()
+
+    def _build_interventions(self) -> None:
+        """Those of a zip that was loaded, which came as plain data."""
+        self.interventions = [_build(spec) for spec in self.intervention_specs]
+
+    def _excluded_save_params(self) -> list[str]:
+        ours = ["interventions", "_networks", "_hooks", "_units_logged", "_at_switch", "_segment"]
+        return [*super()._excluded_save_params(), *ours]
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """SB3's zip; the interventions' tensors lie in it as a member that stock SB3 passes over."""
+        self.intervention_specs = [{"name": i.name, **i.arguments()} for i in self.interventions]
+        if not self.interventions:
+            super().save(path, exclude, include)
+            return
+        archive = io.BytesIO()
+        super().save(archive, exclude, include)
+        with zipfile.ZipFile(archive, mode="a") as members:
+            members.writestr(STATE_MEMBER, safetensors.save(self._intervention_state()))
+        file = open_path(path, "w", verbose=0, suffix="zip")
+        file.write(archive.getvalue())
+        if isinstance(path, str | pathlib.Path):
+            file.close()
+
+    def _intervention_state(self) -> dict[str, Tensor]:
+        return {key: tensor.detach().cpu().contiguous() for key, tensor in self._hooks.state_dict().items()}
+
+    @classmethod
+    def load(cls, path: str | pathlib.Path | io.BufferedIOBase, env: Any = None, *args: Any, **kwargs: Any) -> Self:
+        """SB3's `load`, a stock zip's too. Interventions come back with what they held.
+
+        As SB3's own, it is pickle: load only files from people you trust.
+
+        Args:
+            path: of the zip, or an open file.
+            env: the new environment; None for prediction alone.
+            args: as in SB3.
+            kwargs: as in SB3; ``interventions=[...]`` begins anew with these.
+        """
+        if "interventions" in kwargs:
+            kwargs = {**kwargs, "interventions": list(kwargs["interventions"]), "intervention_specs": []}
+        model = super().load(path, env, *args, **kwargs)
+        if model.env is not None and is_vecenv_wrapped(model.env, VecTransposeImage):
+            model._last_obs = _in_transposed_layout(model._last_obs)
+        if "interventions" not in kwargs and model.interventions:
+            file = open_path(path, "r", verbose=0, suffix="zip")
+            with zipfile.ZipFile(file) as members:
+                state = members.read(STATE_MEMBER) if STATE_MEMBER in members.namelist() else None
+            if isinstance(path, str | pathlib.Path):
+                file.close()
+            if state is None:
+                # Stock SB3 has saved it again: it keeps plain data and drops members that it does not know.
+                warnings.warn(f"{path} holds no state of its interventions, they begin anew", stacklevel=2)
+            else:
+                model._hooks.load_state_dict(safetensors.load(state))
+                model._units_logged = model.units_reset()
+        return model
+
+
+def _in_transposed_layout(observations: Any) -> Any:
+    """Images as `VecTransposeImage` lays them in memory, which a pickle forgets: convolutions round by layout."""
+    if isinstance(observations, dict):
+        return {key: _in_transposed_layout(value) for key, value in observations.items()}
+    if observations is None or observations.ndim != 4:
+        return observations
+    return observations.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+
+
+def _build(spec: Mapping[str, Any]) -> Intervention:
+    arguments = dict(spec)
+    name = arguments.pop("name")
+    if name not in INTERVENTIONS:
+        raise ValueError(
+            f"the zip holds the intervention {name!r}, which is not registered; pass load(interventions=[...])"
+        )
+    intervention: Intervention = INTERVENTIONS[name].resolve()(**arguments)
+    return intervention

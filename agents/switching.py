@@ -1,0 +1,165 @@
+"""Task switches that a stream reveals: how a learner is told of them, and what it forgets."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, unwrap_vec_normalize
+
+from agents.at_switch import AtSwitch
+from agents.plasticity.protocols import Intervention, Switch
+from agents.vec_env import VectorEnvAdapter
+
+
+class SwitchingMixin(BaseAlgorithm):
+    """The part of a learner that deals with task switches.
+
+    Attributes:
+        at_switch: arguments of `AtSwitch`: what is forgotten at every revealed task switch.
+        switches_seen: task switches that were revealed since training began.
+    """
+
+    interventions: list[Intervention]
+    at_switch: Mapping[str, Any]
+    switches_seen: int
+
+    can_forget: ClassVar[frozenset[str]] = frozenset({"optimizer", "normalizer"})
+    """The keys of `AtSwitch` that mean something to this learner."""
+
+    @property
+    @abstractmethod
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]: ...
+
+    def _begin_switching(self, at_switch: Mapping[str, Any] | None) -> None:
+        """What the constructor does."""
+        self.at_switch = dict(at_switch or {})
+        self.switches_seen = 0
+        self._pending_switches: list[Switch] = []
+        self._segment: int | None = None  # that the last step was in
+        self._begins_anew = False
+
+    def _read_at_switch(self) -> None:
+        """Check `at_switch` by itself.
+
+        Raises:
+            ValueError: it is impossible, or asks for what this learner does not have.
+        """
+        self._at_switch = AtSwitch.of(self.at_switch)
+        for key in self._at_switch.changes:
+            if key not in self.can_forget:
+                raise ValueError(
+                    f"at_switch.{key} is {self.at_switch[key]!r}, but {type(self).__name__} has nothing of the kind; "
+                    "leave it out"
+                )
+
+    def _check_switching(self, env: VecEnv) -> None:
+        """Check `at_switch` and the interventions against an environment.
+
+        Raises:
+            ValueError: they need switches that it hides, or a normaliser that it does not have.
+        """
+        revealed = _reveals(env)
+        if self._at_switch.changes and not revealed:
+            raise ValueError(
+                f"at_switch is {self._at_switch.changes}, but this environment hides task switches; make the stream "
+                "with boundary='revealed' or leave at_switch out (of a loaded agent with load(..., at_switch={}))"
+            )
+        for intervention in self.interventions:
+            if intervention.uses_boundaries and not revealed:
+                raise ValueError(
+                    f"{intervention.name} acts on task switches, which this environment hides; "
+                    f"make the stream with boundary='revealed' or leave {intervention.name} out"
+                )
+        normalizer = unwrap_vec_normalize(env)
+        if self._at_switch.normalizer == "reset" and (normalizer is None or not normalizer.training):
+            found = "no normalizer" if normalizer is None else "a normalizer whose training is off"
+            raise ValueError(
+                f"at_switch.normalizer is 'reset', but the environment has {found}; wrap it in VecNormalize or leave "
+                "it out"
+            )
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """As in SB3; an environment that `at_switch` or an intervention does not fit is refused."""
+        env = self._wrap_env(env, self.verbose)
+        self._check_switching(env)
+        super().set_env(env, force_reset)
+        self._segment = None
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        super()._update_info_buffer(infos, dones)
+        env = cast(VecEnv, self.env)
+        # At a switch the step's info is of the task that ended; the one that began has told itself with its first
+        # episodes. A callback that stopped training at a switch has kept it from here: then the next step shows it.
+        stands = env.unwrapped.reset_infos[0] if infos[0].get("task_switched") else infos[0]
+        segment = stands.get("segment")
+        if segment is not None and self._segment not in (None, segment) and _reveals(env):
+            self._pending_switches.append(Switch(stands["task"], stands["task_index"], segment))
+        self._segment = segment
+
+    def _deliver_switches(self) -> list[Switch]:
+        """The switches that were revealed since the last update."""
+        switches, self._pending_switches = self._pending_switches, []
+        self.switches_seen += len(switches)
+        return switches
+
+    # ------------------------------------------------------------------ forgetting
+
+    def begin_anew(self) -> None:
+        """Forget all that was gathered beside the networks, at the end of this update (`Learner.begin_anew`)."""
+        # Not at once: interventions that are called later in this update may still look at the data.
+        self._begins_anew = True
+
+    def _forget_what_is_due(self, *, switched: bool) -> None:
+        if switched:
+            self._forget(self._at_switch)
+        if self._begins_anew:
+            self._begins_anew = False
+            self._forget_everything()
+
+    def _everything(self) -> AtSwitch:
+        """All that this learner can forget."""
+        normalizer = self._vec_normalize_env
+        resets = normalizer is not None and normalizer.training
+        return AtSwitch(optimizer="reset", normalizer="reset" if resets else "keep")
+
+    def _forget_everything(self) -> None:
+        self._forget(self._everything())
+
+    def _forget(self, what: AtSwitch) -> None:
+        if what.optimizer == "reset":
+            for optimizer in self.optimizers:
+                optimizer.state.clear()
+        if what.normalizer == "reset":
+            self._renew_normalizer()
+
+    def _renew_normalizer(self) -> None:
+        env = self._vec_normalize_env
+        assert env is not None
+        env.ret_rms = RunningMeanStd(shape=())
+        env.returns = np.zeros(env.num_envs)
+        if not env.norm_obs:
+            return
+        held: Any = env.obs_rms
+        renewed: Any
+        if isinstance(held, dict):  # of dict observations
+            renewed = {key: RunningMeanStd(shape=rms.mean.shape) for key, rms in held.items()}
+        else:
+            renewed = RunningMeanStd(shape=held.mean.shape)
+        env.obs_rms = renewed
+        # Behind wrappers of another kind the next action is chosen by the old statistics, this once.
+        if self.env is env:
+            self._last_obs = env.normalize_obs(env.get_original_obs())
+        elif isinstance(self.env, VecTransposeImage) and self.env.venv is env:
+            self._last_obs = self.env.transpose_observations(env.normalize_obs(env.get_original_obs()))
+
+
+def _reveals(env: VecEnv) -> bool:
+    """Whether learners may be told of this environment's task switches."""
+    adapter = env.unwrapped
+    return isinstance(adapter, VectorEnvAdapter) and getattr(adapter.venv.unwrapped, "boundary", "hidden") == "revealed"

@@ -1,0 +1,314 @@
+"""What DQN and SAC share: without interventions they are Stable-Baselines3's, and how they sample and log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_off_policy import ALL, OURS, Boards, build, like, logged, ours, state, train_alike, world
+from small_ppo import assert_same, global_rng
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    StopTrainingOnMaxEpisodes,
+)
+from stable_baselines3.common.vec_env import VecNormalize
+
+import envs
+from agents import DQN, SAC
+from agents.plasticity.protocols import NoDataError
+
+MLP = ("dqn-mlp", "sac-mlp")
+
+
+@pytest.fixture(params=list(ALL))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Every kind of policy that DQN and SAC have."""
+    return str(request.param)
+
+
+# ------------------------------------------------------------------------------------------------ as stock SB3
+
+
+def test_training_gives_sb3s_state_and_log(kind: str) -> None:
+    train_alike(kind, 48 if "cnn" in kind or "dict" in kind else 64)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "n-step replay": {"n_steps": 3},
+    "several games": {"n_envs": 3},
+    "several games, n-step replay": {"n_envs": 2, "n_steps": 3},
+    "schedule": {"learning_rate": lambda left: 1e-2 * left},
+    "three gradient steps": {"gradient_steps": 3},
+    "as many gradient steps as steps": {"gradient_steps": -1, "n_envs": 2},
+    "a target that follows": {"tau": 0.3},
+    "whole episodes": {"train_freq": (1, "episode"), "gradient_steps": 3, "steps": 250},
+    "no gradient steps yet": {"learning_starts": 0},
+    "a full buffer": {"buffer_size": 24, "n_envs": 2},
+    "a lean buffer": {
+        "optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False},
+    },
+    "discount": {"gamma": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("kind", MLP)
+def test_options_give_sb3s_state_and_log(kind: str, option: str) -> None:
+    mine, _ = train_alike(kind, **{"steps": 56, **OPTIONS[option]})
+    if option == "several games, n-step replay":
+        assert mine.replay_buffer.sample(4).discounts is not None
+
+
+def test_a_zip_goes_both_ways_and_training_goes_on_the_same(kind: str, tmp_path: Path) -> None:
+    cls = OURS[ALL[kind]["cls"]]
+    mine = ours(kind).learn(24)
+    stock = build(kind, **like(mine)).learn(24)
+    mine.save(tmp_path / "ours")
+    stock.save(tmp_path / "stock")
+    mine.save_replay_buffer(tmp_path / "replay")
+    trained = []
+    for loads, name in ((cls, "ours"), (cls, "stock"), (ALL[kind]["cls"], "ours"), (ALL[kind]["cls"], "stock")):
+        model = loads.load(tmp_path / name, env=world(kind), device="cpu")
+        model.load_replay_buffer(tmp_path / "replay", truncate_last_traj=False)
+        assert_same(state(model), state(mine))
+        trained.append(state(model.learn(8, reset_num_timesteps=False)))
+    assert trained[0]["_n_updates"] > mine._n_updates
+    for other in trained[1:]:
+        assert_same(trained[0], other)
+
+
+@pytest.mark.parametrize("kind", [*MLP, "dqn-her", "sac-her"])
+def test_normalised_observations_and_rewards_give_sb3s_state(kind: str) -> None:
+    trained = []
+    for cls in (None, OURS[ALL[kind]["cls"]]):
+        model = build(kind, cls, n_envs=2)
+        model.set_env(VecNormalize(world(kind, 2)))
+        trained.append(state(model.learn(64)))
+        assert model._vec_normalize_env.ret_rms.count > 60
+    assert_same(*trained)
+
+
+@pytest.mark.parametrize("kind", [*MLP, "dqn-her"])
+def test_sb3s_callbacks_work(kind: str, tmp_path: Path) -> None:
+    trained = []
+    for cls in (None, OURS[ALL[kind]["cls"]]):
+        folder = tmp_path / str(cls)
+        games = world(kind)
+        games.seed(8)
+        callbacks = CallbackList([
+            EvalCallback(games, n_eval_episodes=1, eval_freq=30, best_model_save_path=str(folder), verbose=0),
+            CheckpointCallback(40, str(folder), save_replay_buffer=True),
+            StopTrainingOnMaxEpisodes(1 if kind == "sac-mlp" else 4),
+        ])  # fmt: skip
+        model = build(kind, cls)
+        rows = logged(model)
+        model.learn(1000, callback=callbacks, log_interval=None)
+        assert model.num_timesteps < 400
+        assert any("eval/mean_reward" in values for _, values in rows.rows)
+        assert (folder / "best_model.zip").exists()
+        assert (folder / "rl_model_40_steps.zip").exists()
+        assert (folder / "rl_model_replay_buffer_40_steps.pkl").exists()
+        trained.append((state(model), rows.rows))
+    assert_same(trained[0][0], trained[1][0])
+    assert trained[0][1] == trained[1][1]
+
+
+@pytest.mark.parametrize("kind", MLP)
+def test_parameters_are_taken_and_given(kind: str) -> None:
+    teacher, pupil, stock = ours(kind).learn(64), ours(kind, seed=6), build(kind, seed=7)
+    for model in (pupil, stock):
+        model.set_parameters(teacher.get_parameters())
+        policy = {name: tensor for name, tensor in state(model).items() if "/" not in name and "." in name}
+        assert_same(policy, {name: state(teacher)[name] for name in policy})
+    pupil.set_parameters(stock.get_parameters())
+    assert teacher.get_parameters().keys() == stock.get_parameters().keys()
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_it_predicts_what_sb3_predicts(kind: str, deterministic: bool) -> None:
+    mine = ours(kind)
+    stock = build(kind, **like(mine))
+    if mine.use_sde:
+        torch.manual_seed(0), mine.actor.reset_noise(3), torch.manual_seed(0), stock.actor.reset_noise(3)
+    venv = world(kind, 3)
+    venv.seed(2)
+    batch = venv.reset()
+    single = {key: value[0] for key, value in batch.items()} if isinstance(batch, dict) else batch[0]
+    if hasattr(mine, "exploration_rate"):
+        mine.exploration_rate = stock.exploration_rate = 0.5
+    for observation in (batch, single):
+        actions = []
+        for model in (mine, stock):
+            np.random.seed(1), torch.manual_seed(1), model.action_space.seed(1)
+            actions.append([model.predict(observation, deterministic=deterministic)[0] for _ in range(6)])
+        assert np.array_equal(actions[0], actions[1])
+        assert len(np.unique(actions[0])) > 1 or deterministic or mine.use_sde
+        assert actions[0][0].shape == ((3,) if observation is batch else ()) + mine.action_space.shape
+
+
+@pytest.mark.parametrize("cls", [DQN, SAC])
+def test_what_sb3_refuses_is_refused(cls: type) -> None:
+    wrong = world("sac-mlp" if cls is DQN else "dqn-mlp")
+    with pytest.raises(AssertionError, match="The algorithm only supports"):
+        cls("MlpPolicy", wrong)
+
+
+# ------------------------------------------------------------------------------------------------ samples
+
+
+def generator(seed: int = 3) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_sample_is_of_the_buffers_own_transitions(kind: str) -> None:
+    model = ours(kind).learn(40)
+    untouched = np.random.get_state()[1].copy(), torch.get_rng_state(), model.action_space.np_random.bit_generator.state
+    batch = model.sample(30, generator())
+    assert np.array_equal(np.random.get_state()[1], untouched[0])
+    assert torch.equal(torch.get_rng_state(), untouched[1])
+    assert model.action_space.np_random.bit_generator.state == untouched[2]
+    assert model.replay_buffer.device == model.device
+    assert len(batch.actions) == len(batch.rewards) == 30
+    again = model.sample(30, generator())
+    other = model.sample(30, generator(4))
+    assert torch.equal(batch.actions, again.actions)
+    assert not torch.equal(batch.rewards + batch.actions[:, :1], other.rewards + other.actions[:, :1])
+    stored, buffer = (batch.observations, model.replay_buffer.observations)
+    for key in stored if isinstance(stored, dict) else [None]:
+        rows = stored[key] if key else stored
+        held = {np.asarray(row, np.float32).tobytes() for row in (buffer[key] if key else buffer)[:40, 0]}
+        if "her" not in kind or key != "desired_goal":
+            assert {row.numpy().astype(np.float32).tobytes() for row in rows} <= held
+    actions = {row.tobytes() for row in model.replay_buffer.actions[:40, 0]}
+    assert {row.numpy().tobytes() for row in batch.actions} <= actions
+
+
+def test_a_sample_is_no_larger_than_the_buffers_contents() -> None:
+    model = ours("dqn-mlp", n_envs=2).learn(24)
+    assert len(model.sample(1000, generator()).actions) == 24
+    assert len(model.sample(7, generator()).actions) == 7
+
+
+def test_a_sample_is_uploaded_apart_from_the_buffer() -> None:
+    model = ours("dqn-mlp").learn(24)
+    model.replay_buffer.device = torch.device("meta")
+    assert model.sample(4, generator()).rewards.device == model.device
+    assert model.replay_buffer.device == torch.device("meta")
+
+
+def test_samples_are_normalised_as_in_training() -> None:
+    model = ours("sac-mlp")
+    model.set_env(VecNormalize(world("sac-mlp")))
+    model.learn(40)
+    batch, normalizer = model.sample(40, generator()), model._vec_normalize_env
+    raw = model.replay_buffer.observations[:40, 0]
+    held = {row.tobytes() for row in normalizer.normalize_obs(raw).astype(np.float32)}
+    assert {row.numpy().tobytes() for row in batch.observations} <= held
+    rewards = normalizer.normalize_reward(model.replay_buffer.rewards[:40, 0]).astype(np.float32)
+    assert set(batch.rewards.flatten().tolist()) <= set(rewards.tolist())
+
+
+def test_samples_of_n_step_replay_have_their_discounts() -> None:
+    batch = ours("sac-mlp", n_steps=3, gamma=0.5).learn(40).sample(40, generator())
+    assert {0.125} < set(batch.discounts.flatten().tolist()) <= {0.125, 0.25, 0.5}
+
+
+@pytest.mark.parametrize("kind", ["dqn-mlp", "sac-her"])
+def test_without_data_there_is_no_sample(kind: str) -> None:
+    model = ours(kind)
+    with pytest.raises(NoDataError, match="the replay buffer is empty; let the agent take some steps first"):
+        model.sample(4, generator())
+    model.learn(8)
+    if "her" in kind:
+        with pytest.raises(NoDataError, match="holds no finished episode yet; let the agent take some steps first"):
+            model.sample(4, generator())
+        model.learn(4, reset_num_timesteps=False)
+    assert len(model.sample(4, generator()).actions) == 4
+
+
+@pytest.mark.parametrize("kind", MLP)
+@pytest.mark.parametrize("training", [True, False])
+def test_looking_at_a_batch_changes_nothing(kind: str, training: bool) -> None:
+    model = ours(kind).learn(48)
+    policy = model.policy
+    owners = [policy.q_net.q_net] if "dqn" in kind else [policy.actor.latent_pi, policy.critic.qf0]
+    for network in (*owners, (policy.q_net_target.q_net if "dqn" in kind else policy.critic_target.qf0)):
+        network.insert(2, torch.nn.Dropout(0.5).train(network.training))  # SB3 never has targets in training mode
+    model.policy.set_training_mode(training)
+    before, batch = state(model), model.sample(32, generator())
+    gradients = [None if p.grad is None else p.grad.clone() for p in model.policy.parameters()]
+    restore = global_rng()
+    untouched = np.random.get_state()[1].copy(), torch.get_rng_state()
+    looks = [lambda: model.outputs(batch)["critic"], lambda: model.sample_losses(batch)["critic"]]
+    if "sac" in kind:
+        looks += [lambda: model.sample_losses(batch)["actor"], lambda: model.distributions(batch)[0].stddev]
+    for look in looks:
+        assert torch.equal(look(), look())
+        assert model.policy.training is owners[0].training is training
+    assert np.array_equal(np.random.get_state()[1], untouched[0])
+    assert torch.equal(torch.get_rng_state(), untouched[1])
+    restore()
+    assert_same(state(model), before)
+    for parameter, gradient in zip(model.policy.parameters(), gradients, strict=True):
+        assert (parameter.grad is None) if gradient is None else torch.equal(parameter.grad, gradient)
+
+
+# ------------------------------------------------------------------------------------------------ rows
+
+
+def test_there_is_at_most_one_row_for_a_step_of_all_games() -> None:
+    settings = {"n_envs": 8, "learning_starts": 10**6, "buffer_size": 4096, "seed": 1}
+    mine, stock = ours("dqn-mlp", **settings), build("dqn-mlp", **settings)
+    rows = [logged(model) for model in (mine, stock)]
+    for model in (mine, stock):
+        model.learn(1200, log_interval=1)
+    written, stocks = ([step for step, _ in found.rows] for found in rows)
+    assert len(written) == len(set(written)) < len(stocks)
+    assert set(written) == set(stocks)
+    assert rows[0].first() == rows[1].first()
+
+
+def test_steps_that_are_counted_anew_have_rows_anew() -> None:
+    model = ours("dqn-mlp")
+    rows = logged(model)
+    for _ in range(2):
+        model.learn(24, log_interval=None)
+        model.dump_logs()
+        model.dump_logs()
+    assert [step for step, _ in rows.rows] == [24, 24]
+
+
+def test_without_a_log_interval_rows_are_written_on_demand() -> None:
+    model = ours("dqn-mlp", n_envs=8)
+    rows = logged(model)
+
+    class Hand(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.num_timesteps % 160 == 0:
+                self.model.dump_logs()
+                self.model.dump_logs()
+            return True
+
+    model.learn(480, callback=Hand(), log_interval=None)
+    assert [step for step, _ in rows.rows] == [160, 320, 480]
+    assert all("train/loss" in values for _, values in rows.rows)
+
+
+def test_boards_are_given_the_network_for_boards() -> None:
+    from agents.networks import MinAtarCNN
+
+    dqn, sac = ours("dqn-board"), ours("sac-board")
+    assert type(dqn.q_net.features_extractor) is MinAtarCNN
+    assert [tuple(layer.weight.shape) for layer in dqn.q_net.q_net] == [(6, 128)]
+    assert type(sac.actor.features_extractor) is MinAtarCNN
+    assert sac.critic.qf1[0].weight.shape == (64, 130)
+    own = SAC("CnnPolicy", Boards(), policy_kwargs={"net_arch": [8]}, buffer_size=10)
+    assert own.actor.mu.weight.shape == (2, 8)
+    board = DQN("CnnPolicy", envs.make("breakout", n_envs=2), buffer_size=10)
+    assert board.n_envs == 2
