@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -13,6 +14,8 @@ from typing import Annotated
 import typer
 
 from crl.exit_codes import INTERRUPTED, REFUSED
+
+SHOWN_TASKS = 6  # of a stream; the tasks of a longer one are numbered
 
 app = typer.Typer(
     help="Train reinforcement-learning agents that keep learning while the world changes.",
@@ -117,12 +120,16 @@ def _lines(kind: Kind) -> dict[str, str]:
     """Name -> one line on what it is."""
     from agents import AGENTS
     from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
-    from envs.catalogue import CONTROL, GAMES, STREAMS
+    from envs.catalogue import ARGUMENTS, CONTROL, GAMES, STREAMS
 
     if kind is Kind.streams:
-        streams = {name: f"{s.description}: {', '.join(s.tasks)}" for name, s in STREAMS.items()}
+        streams = {name: f"{s.description}: {_shortened(s.tasks)}" for name, s in STREAMS.items()}
         games = dict.fromkeys(GAMES, "one MinAtar game (give stream.steps_per_task)")
-        return streams | games | dict.fromkeys(CONTROL, "one control task (give stream.steps_per_task)")
+        control = {
+            name: f"one control task (give stream.steps_per_task); arguments: {', '.join(ARGUMENTS[name])}"
+            for name in CONTROL
+        }
+        return streams | games | control
     entries = {
         Kind.agents: AGENTS,
         Kind.criteria: CRITERIA,
@@ -130,6 +137,10 @@ def _lines(kind: Kind) -> dict[str, str]:
         Kind.interventions: INTERVENTIONS,
     }[kind]
     return {name: entry.summary for name, entry in entries.items()}
+
+
+def _shortened(tasks: Sequence[str]) -> str:
+    return ", ".join(tasks) if len(tasks) <= SHOWN_TASKS else f"{tasks[0]} to {tasks[-1]}"
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -32,7 +32,9 @@ from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, Ta
 from crl.screen import is_terminal, say, tolerant
 
 MEASURE_EVERY = 8192  # steps between two measures of plasticity
-MEASURES = 16  # of them at least in each visit, where rollouts are short enough
+# Of them at least in each visit, where rollouts are short enough; DQN and SAC measure with their rows, of which there
+# is one every 1,000 steps at most.
+MEASURES = 16
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
 

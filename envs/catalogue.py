@@ -12,8 +12,25 @@ GAMES: tuple[str, ...] = ("asterix", "breakout", "freeway", "seaquest", "space_i
 CONTROL: tuple[str, ...] = ("cartpole", "acrobot", "pendulum")
 """Gymnasium's control tasks with arguments for what a stream changes; ``envs.control`` has a function for each."""
 
+ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "cartpole": ("offset", "episode_limit", "reward_scale"),
+        "acrobot": ("offset", "episode_limit", "reward_scale"),
+        "pendulum": ("gravity", "length", "mass", "episode_limit", "reward_scale"),
+    }
+)
+"""The arguments that each of the control tasks takes."""
+
 TASKS: tuple[str, ...] = GAMES + CONTROL
 """Every plain name that a task may have."""
+
+EPISODE_LIMIT = 2500
+"""Steps after which an unfinished episode of a MinAtar game is truncated, where nothing else is asked for."""
+
+
+def is_game(entry: object) -> bool:
+    """Whether a task's entry is one of the MinAtar games, be it with arguments."""
+    return (entry.get("id") if isinstance(entry, Mapping) else entry) in GAMES
 
 
 @dataclass(frozen=True)
@@ -62,14 +79,13 @@ def _cchain(task: str, gymnasium_id: str, dimensions: int) -> NamedStream:
         tasks=tuple(f"level_{level}" for level in range(_LEVELS)),
         steps_per_task=160_000,
         cycles=1,
-        description=f"{gymnasium_id} with an offset on its observations, drawn anew for each level after the first",
+        description=f"ten levels of {gymnasium_id}, each after the first with an offset of its own on observations",
         source="C-CHAIN, arXiv 2506.00592 (there the end of the 400 steps is no truncation), after TRAC, 2405.16642",
         worlds=partial(_cchain_levels, task, dimensions),
     )
 
 
-# Gravity in m/s^2 and length in m; the mass is 1 kg. Dynamic programming on a grid returns, in this order, -128, -64,
-# -88, -133 and -191 on average and holds every pole upright at the end; random torques return -990 to -1,370.
+# Gravity in m/s^2 and length in m; the mass is 1 kg.
 _PENDULUMS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"earth": (10.0, 1.0), "moon": (1.6, 1.5), "short": (10.0, 0.7), "mars": (3.7, 1.8), "long": (10.0, 1.4)}
 )
@@ -103,7 +119,7 @@ STREAMS: Mapping[str, NamedStream] = MappingProxyType(
             steps_per_task=20_000,
             cycles=1,
             description="Pendulum-v1 with a gravity and a length of its own in each task",
-            source="this project; every one of them can be swung up and held within Gymnasium's 200 steps",
+            source="this project; the first task is Gymnasium's own",
             worlds=_pendulums,
         ),
     }

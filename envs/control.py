@@ -1,6 +1,5 @@
 """Classic control: Gymnasium's own physics, with what a stream of tasks changes as arguments, and with their state."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -143,11 +142,6 @@ WORLDS: Mapping[str, Callable[..., gymnasium.Env[Any, Any]]] = MappingProxyType(
     {"cartpole": cartpole, "acrobot": acrobot, "pendulum": pendulum}
 )
 """What makes an environment of each task in ``envs.catalogue.CONTROL``, from arguments by name."""
-
-
-def argument_names(task: str) -> tuple[str, ...]:
-    """The arguments that a control task takes."""
-    return tuple(inspect.signature(WORLDS[task]).parameters)
 
 
 def _shifted(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from envs.catalogue import STREAMS
+from envs.catalogue import EPISODE_LIMIT, STREAMS, is_game
 from envs.checks import check_int
 from envs.stream import TaskStream
 from envs.task import Entry, task_from
@@ -20,7 +20,7 @@ def make(
     boundary: str = "hidden",
     seed: int | None = None,
     stream_seed: int | None = None,
-    episode_limit: int = 2500,
+    episode_limit: int | None = None,
     round_to: int | None = None,
 ) -> StreamVectorEnv:
     """A batch of environments that goes through a stream of tasks.
@@ -37,8 +37,9 @@ def make(
         seed: Seeds the games; left out, one is drawn at the first reset.
         stream_seed: Decides the order of "shuffle" and "random" and, independently, what a stream draws for its tasks
             (offsets of ``cchain/cartpole``); left out, ``seed``, or 0 where that is left out too.
-        episode_limit: Steps after which an unfinished MinAtar episode is truncated; control tasks have an argument of
-            that name, and Gymnasium ids keep their own limit.
+        episode_limit: Steps after which an unfinished episode of a MinAtar game is truncated; left out, 2,500. Refused
+            where no such game is played: control tasks have an argument of that name, Gymnasium ids a limit of their
+            own, which ``max_episode_steps`` changes.
         round_to: Segments are rounded up to a multiple of this many steps; left out, to whole batch steps.
 
     Raises:
@@ -54,16 +55,24 @@ def make(
     if stream_seed is None:
         stream_seed = 0 if seed is None else seed
     check_int("stream_seed", stream_seed, 0, "give a number such as 0, or leave it out to use seed")
-    check_int("episode_limit", episode_limit, 1, "give a number of steps such as 2500")
+    limit = EPISODE_LIMIT if episode_limit is None else episode_limit
+    check_int("episode_limit", limit, 1, "give a number of steps such as 2500")
+    entries: Sequence[Entry]
     if isinstance(what, str) and what in STREAMS:
         named = STREAMS[what]
-        entries = zip(named.tasks, named.entries(stream_seed), strict=True)
-        tasks = [replace(task_from(entry, episode_limit), name=name) for name, entry in entries]
+        entries = named.entries(stream_seed)
+        tasks = [replace(task_from(entry, limit), name=name) for name, entry in zip(named.tasks, entries, strict=True)]
         steps_per_task = named.steps_per_task if steps_per_task is None else steps_per_task
         cycles = named.cycles if cycles is None else cycles
     else:
-        listed: Sequence[Entry] = what if isinstance(what, list | tuple) else [what]  # type: ignore[list-item]
-        tasks = [task_from(entry, episode_limit) for entry in listed]
+        entries = what if isinstance(what, list | tuple) else [what]  # type: ignore[list-item]
+        tasks = [task_from(entry, limit) for entry in entries]
+    if episode_limit is not None and not any(map(is_game, entries)):
+        raise ValueError(
+            f"episode_limit={episode_limit} is of MinAtar games, and none is played; leave it out, or give a task a "
+            "limit of its own, such as {'id': 'cartpole', 'episode_limit': 200} or {'id': 'CartPole-v1', "
+            "'max_episode_steps': 200}"
+        )
     stream = TaskStream.build(
         tasks,
         steps_per_task=steps_per_task,

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.catalogue import GAMES
+from envs.catalogue import EPISODE_LIMIT, GAMES
 from envs.checks import check_choice, check_int
 from envs.state import plain
 
@@ -40,7 +40,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (declared so by gymnasium.Env)
 
-    def __init__(self, game: str, episode_limit: int = 2500) -> None:
+    def __init__(self, game: str, episode_limit: int = EPISODE_LIMIT) -> None:
         check_choice("game", game, GAMES)
         self.episode_limit = check_int("episode_limit", episode_limit, 1, "give a number of steps such as 2500")
         # Imported here because the package loads matplotlib, which takes a second.

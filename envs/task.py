@@ -10,7 +10,7 @@ import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from envs import control
-from envs.catalogue import CONTROL, GAMES, STREAMS, TASKS
+from envs.catalogue import ARGUMENTS, CONTROL, EPISODE_LIMIT, GAMES, STREAMS, TASKS
 from envs.checks import check_int, did_you_mean
 from envs.minatar import MinAtarEnv
 
@@ -77,7 +77,7 @@ class _GymnasiumFactory:
         return gymnasium.make(self.id, disable_env_checker=True, **self.kwargs)
 
 
-def task_from(entry: Entry, episode_limit: int = 2500) -> Task:
+def task_from(entry: Entry, episode_limit: int = EPISODE_LIMIT) -> Task:
     """The task that ``entry`` stands for.
 
     Args:
@@ -131,7 +131,7 @@ def _game_factory(game: str, kwargs: dict[str, Any]) -> _GameFactory:
 
 
 def _control_factory(task: str, kwargs: dict[str, Any]) -> _ControlFactory:
-    known = control.argument_names(task)
+    known = ARGUMENTS[task]
     for key in sorted(kwargs):
         if key not in known:
             raise ValueError(
@@ -157,7 +157,8 @@ def _require_registered(name: str) -> None:
     if id in gymnasium.registry:
         return
     if name in STREAMS:
-        raise ValueError(f"{name!r} is a stream and cannot be one task among others; list its games instead")
+        remedy = "give it alone" if STREAMS[name].worlds else "list its games instead"
+        raise ValueError(f"{name!r} is a stream and cannot be one task among others; {remedy}")
     known = [f"{module}{colon}{known}" for known in gymnasium.registry]
     remedy = did_you_mean(name, [*known, *STREAMS, *TASKS]) or (
         f"; give a game ({', '.join(GAMES)}), a stream ({', '.join(STREAMS)}), a control task ({', '.join(CONTROL)}) "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -79,15 +80,21 @@ def test_the_table_gives_the_defaults() -> None:
 
 
 def test_the_general_form_and_the_criterion_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents.plasticity.registry import CRITERIA
     from crl.config import check_interventions, load
 
     (tmp_path / "my_criteria.py").write_text(block("<!-- criterion -->"), encoding="utf-8")
     config = (ROOT / "configs/minatar3_ppo.yaml").read_text(encoding="utf-8").split("interventions:")[0]
     (tmp_path / "config.yaml").write_text(f"imports: [my_criteria]\n{config}{block('<!-- general -->')}", "utf-8")
     monkeypatch.chdir(tmp_path)
-    for override, criterion in (([], "gxd"), (["interventions.0.criterion=peak"], "peak")):
-        checked = check_interventions(load(tmp_path / "config.yaml", override))
-        assert checked.interventions[0].arguments()["criterion"]["name"] == criterion
+    known = dict(CRITERIA)
+    try:
+        for override, criterion in (([], "gxd"), (["interventions.0.criterion=peak"], "peak")):
+            checked = check_interventions(load(tmp_path / "config.yaml", override))
+            assert checked.interventions[0].arguments()["criterion"]["name"] == criterion
+    finally:
+        CRITERIA.clear()
+        CRITERIA.update(known)
 
 
 def test_what_is_forgotten_at_switches_can_be_used(tmp_path: Path) -> None:
@@ -100,15 +107,34 @@ def test_what_is_forgotten_at_switches_can_be_used(tmp_path: Path) -> None:
     assert load(tmp_path / "config.yaml", []).at_switch.changes() == expected
 
 
-def test_every_config_that_is_named_trains() -> None:
-    from crl.config import load
+NAMED = sorted(set(re.findall(r"crl train (configs/\w+\.yaml)", README)))
+REPLAYED = ["agent.n_envs=2", "agent.buffer_size=64", "agent.batch_size=4", "agent.learning_starts=8"]
+SMALL = {
+    "ppo": ["agent.n_envs=2", "agent.n_steps=8", "agent.batch_size=16"],
+    "dqn": [*REPLAYED, "at_switch.random_steps=4"],
+    "sac": REPLAYED,
+}
 
-    named = set(re.findall(r"crl train (configs/\w+\.yaml)", README))
-    assert {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} - named <= {
+
+def test_configs_are_named() -> None:
+    assert {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} - set(NAMED) <= {
         "configs/minatar3_ppo_redo.yaml", "configs/minatar3_ppo_regrama.yaml"
     }  # fmt: skip
-    for path in named:
-        load(ROOT / path, [])
+
+
+@pytest.mark.parametrize("path", NAMED)
+def test_every_config_that_is_named_trains(path: str, tmp_path: Path) -> None:
+    from crl import run
+    from crl.config import check_interventions, load
+
+    agent = load(ROOT / path).agent.name
+    small = ["stream.steps_per_task=16", "stream.cycles=1", "threads=1", "device=cpu", f"runs={tmp_path}"]
+    config = check_interventions(load(ROOT / path, [*small, *SMALL[agent]]))
+    assert run.train(config, ["crl"]) == 0
+    (folder,) = tmp_path.iterdir()
+    results = json.loads((folder / "results.json").read_text())
+    assert results["steps"] == config.stream.total_steps
+    assert results["gradient_steps"] > 0
 
 
 def test_every_file_that_is_linked_is_there() -> None:

@@ -67,7 +67,7 @@ def newest_checkpoint(folder: Path) -> Path:
 
 def _sample_size(agent: AgentConfig, samples: int | None) -> int:
     if isinstance(agent, OffPolicyConfig):
-        most, reason = agent.buffer_size, f"the replay buffer of agent.buffer_size={agent.buffer_size} holds no more"
+        most, reason = agent.buffer_size, f"the agent never learns from more than agent.buffer_size={agent.buffer_size}"
     else:
         most = agent.rollout
         steps = most // agent.n_envs
@@ -75,6 +75,8 @@ def _sample_size(agent: AgentConfig, samples: int | None) -> int:
         reason = f"one rollout of {rollout} has {most} transitions"
     if samples is None:
         return min(SAMPLES, most)
+    if samples < FEWEST:
+        reason = f"at least {FEWEST} are needed to compare"
     if not FEWEST <= samples <= most:
         raise ConfigError(f"--samples {samples} is not possible: {reason}; give {FEWEST} to {most}")
     return samples

@@ -23,6 +23,8 @@ from crl.config.messages import nearest, one_line, shown
 from crl.models import build
 from crl.models.environment import played
 
+PLAYED = 8  # transitions for each that is sampled: a replay buffer is drawn from with replacement
+
 
 @dataclass(frozen=True)
 class Played:
@@ -40,15 +42,21 @@ class Played:
     task: str
     seed: int
 
+    @property
+    def transitions(self) -> int:
+        """How many there are to draw from."""
+        buffer = getattr(self.model, "replay_buffer" if isinstance(self.model, OffPolicyMixin) else "rollout_buffer")
+        return int(buffer.buffer_size * buffer.n_envs)
+
 
 def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, seed: int) -> Played:
-    """The agent of a checkpoint, after one rollout of `task`, or with as many transitions of it in its replay buffer.
+    """The agent of a checkpoint, after one rollout of `task`, or with a full replay buffer of it.
 
     Args:
         checkpoint: its folder, named after the steps of training.
         config: of the run.
         task: a name; None for the task that the run was in at the checkpoint.
-        samples: least number of transitions.
+        samples: transitions that will be drawn; a replay buffer gets eight times as many, so that few come twice.
         seed: of games and actions.
 
     Raises:
@@ -76,12 +84,12 @@ def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, se
 def _at_rest(agent: AgentConfig, samples: int) -> AgentConfig:
     """The agent as it has become: it explores no more than at the end, and its target network stays what it is.
 
-    Its replay buffer holds what is asked for.
+    Its replay buffer holds `PLAYED` transitions for each that will be drawn.
     """
     if not isinstance(agent, OffPolicyConfig):
         return agent
-    rollout = max(-(-samples // agent.n_envs) * agent.n_envs, agent.rollout)
-    update: dict[str, object] = {"buffer_size": rollout, "target_update_interval": MAX_WHOLE}
+    size = max(-(-PLAYED * samples // agent.n_envs) * agent.n_envs, agent.rollout)
+    update: dict[str, object] = {"buffer_size": size, "target_update_interval": MAX_WHOLE}
     if isinstance(agent, DQNConfig):
         update["exploration_initial_eps"] = agent.exploration_final_eps
     return agent.model_copy(update=update)

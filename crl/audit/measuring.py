@@ -55,7 +55,8 @@ def _audit(folder: Path, played: Played, samples: int, started: float) -> int:
     with torch.no_grad():
         losses = {name: float(loss.abs().mean()) for name, loss in model.sample_losses(batch).items()}
     scale = ", ".join(f"{value:.3g}" for value in dict.fromkeys(losses.values()))
-    title = f"{played.task}: {samples:,} transitions played after {played.steps:,} steps of training"
+    drawn = f"{samples:,}" if samples == played.transitions else f"{samples:,} of {played.transitions:,}"
+    title = f"{played.task}: {drawn} transitions played after {played.steps:,} steps of training"
     say(f"{title}; mean |loss| {scale}")
     for name, reason in refused.items():
         say(f"left out: {name} ({one_line(reason)})")

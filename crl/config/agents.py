@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from agents import AGENTS
 from crl.config.fields import (
@@ -22,6 +21,7 @@ from crl.config.fields import (
     Share,
     Whole,
     Width,
+    number,
     refuse_misspelt_name,
 )
 from crl.config.messages import foreign_key, nearest, refusal, refused_sentence, shown
@@ -138,6 +138,12 @@ class PPOConfig(AgentConfig):
         }
 
 
+def _check_gradient_steps(value: int) -> int:
+    if value == 0:
+        raise refusal("would learn nothing; give at least 1, or -1 for as many as steps taken")
+    return value
+
+
 class OffPolicyConfig(AgentConfig):
     """What agents with a replay buffer have."""
 
@@ -149,7 +155,7 @@ class OffPolicyConfig(AgentConfig):
     learning_starts: CountOrZero = 100
     tau: PositiveShare
     train_freq: Annotated[Count, Field(le=2**20)]
-    gradient_steps: Annotated[Whole, Field(ge=-1)] = 1
+    gradient_steps: Annotated[Whole, Field(ge=-1), AfterValidator(_check_gradient_steps)] = 1
     n_steps: Annotated[Count, Field(le=2**10)] = 1
     target_update_interval: Count
 
@@ -200,23 +206,12 @@ class DQNConfig(OffPolicyConfig):
         return {"critic": self._without_units("net_arch", self.net_arch)}
 
 
-def _number(value: Any) -> float | None:
-    """The finite number that a value of YAML is, which reads 1e-3 as text; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _check_entropy(value: Any) -> Any:
     """A number, or ``auto``."""
-    number = _number(value)
-    if number is None and value != "auto":
+    found = number(value)
+    if found is None and value != "auto":
         raise refusal("is neither auto nor a number; give auto, or a number such as -1.0")
-    return value if number is None else number
+    return value if found is None else found
 
 
 def _check_ent_coef(value: Any) -> Any:
@@ -224,10 +219,11 @@ def _check_ent_coef(value: Any) -> Any:
     if value == "auto":
         return value
     begin = value.removeprefix("auto_") if isinstance(value, str) else value
-    number = _number(begin)
-    if number is None or number < 0 or (number == 0 and begin != value):
+    learned, found = begin != value, number(begin)
+    # SB3 reads no further than to the next underscore, which Python takes for a part of the number.
+    if found is None or found < 0 or (learned and (found == 0 or "_" in begin)):
         raise refusal("is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a number such as 0.1")
-    return number if begin == value else value
+    return value if learned else found
 
 
 class SACConfig(OffPolicyConfig):

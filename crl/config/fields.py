@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, Tag, model_validator
@@ -33,6 +34,25 @@ Positive = Annotated[Number, Field(gt=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 PositiveShare = Annotated[Number, Field(gt=0, le=1)]
 Flag = Annotated[bool, Strict()]
+
+
+def number(value: Any) -> float | None:
+    """The finite number that a value of YAML is, which reads 1e-3 as text; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _defaults_for_null(value: Any) -> Any:
+    return {} if value is None else value
+
+
+DEFAULTS_FOR_NULL = BeforeValidator(_defaults_for_null)
+"""Of a section whose keys all have defaults: null stands for them."""
 
 
 class Model(BaseModel):

@@ -51,8 +51,11 @@ EXAMPLES = {
 """The last part of a key -> the list that a refusal shows; others get one of no meaning."""
 
 MAPPINGS = {
+    "agent": "{name: ppo}",
+    "at_switch": "{replay: clear}",
     "criterion": "{name: gxd}",
     "interventions": "{name: gxd}",
+    "normalize": "{obs: true}",
     "selection": "{name: rate, rate: 0.0001}",
     "surgery": "{outgoing: zero}",
 }

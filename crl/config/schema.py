@@ -13,8 +13,8 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
 
 from agents.plasticity.registry import INTERVENTIONS
-from crl.config.agents import AGENT_CONFIGS, AnyAgent
-from crl.config.fields import CountOrZero, Flag, Model, Named
+from crl.config.agents import AGENT_CONFIGS, AnyAgent, OffPolicyConfig, SACConfig
+from crl.config.fields import DEFAULTS_FOR_NULL, CountOrZero, Flag, Model, Named
 from crl.config.imports import NO_MODULE_NAME, is_module_name
 from crl.config.messages import nearest, refusal, refused_sentence, shown
 from crl.config.stream import StreamConfig
@@ -86,8 +86,8 @@ class RunConfig(Model):
 
     stream: StreamConfig
     agent: AnyAgent
-    normalize: NormalizeConfig = NormalizeConfig()
-    at_switch: AtSwitchConfig = AtSwitchConfig()
+    normalize: Annotated[NormalizeConfig, DEFAULTS_FOR_NULL] = NormalizeConfig()
+    at_switch: Annotated[AtSwitchConfig, DEFAULTS_FOR_NULL] = AtSwitchConfig()
     imports: tuple[Annotated[str, AfterValidator(_check_module)], ...] = ()
     interventions: tuple[SerializeAsAny[InterventionConfig], ...] = ()
     seed: CountOrZero = 0
@@ -159,31 +159,49 @@ class RunConfig(Model):
         """Sentences that refuse what shall be forgotten at switches."""
         for key, value in self.at_switch.changes().items():
             given = f"at_switch.{key}={value}"
+            kept = f"give at_switch.{key}={AtSwitchConfig.model_fields[key].default}"
             if key not in self.agent.switch_keys:
                 others = " and ".join(name for name, other in AGENT_CONFIGS.items() if key in other.switch_keys)
-                yield f"{given} is a setting of {others}, not of {self.agent.name}; leave it out"
+                yield f"{given} is a setting of {others}, not of {self.agent.name}; {kept}"
             if self.stream.boundary == "hidden":
                 yield (
                     f"{given} acts on task switches, which stream.boundary=hidden hides; "
-                    "give stream.boundary=revealed, or leave it out"
+                    f"give stream.boundary=revealed, or {kept}"
                 )
             if key == "normalizer" and not self.normalize.used:
-                yield (f"{given} needs a normalizer; give normalize.obs=true or normalize.reward=true, or leave it out")
-            if key == "random_steps" and value > self.stream.task_steps:
+                yield f"{given} needs a normalizer; give normalize.obs=true or normalize.reward=true, or {kept}"
+            if key == "exploration" and isinstance(self.agent, SACConfig) and not isinstance(self.agent.ent_coef, str):
                 yield (
-                    f"{given} is above the {self.stream.task_steps} steps of a task, which would be random from end to "
-                    "end; lower it or raise stream.steps_per_task"
+                    f"{given} has nothing to restart: agent.ent_coef={self.agent.ent_coef} is fixed; give "
+                    f"agent.ent_coef=auto_{self.agent.ent_coef or 0.1} to have it learned, or {kept}"
+                )
+            if key == "random_steps" and value >= self.stream.task_steps:
+                yield (
+                    f"{given} is not below the {self.stream.task_steps} steps of a task, which would be random from "
+                    "end to end; lower it or raise stream.steps_per_task"
                 )
 
     def _length_problem(self) -> str | None:
-        """The sentence that refuses a stream that ends before learning begins."""
-        starts, total = getattr(self.agent, "learning_starts", 0), self.stream.total_steps
-        if starts < total:
+        """The sentence that refuses a stream, or visits of cleared replay, that end before learning begins."""
+        if not isinstance(self.agent, OffPolicyConfig):
             return None
-        return (
-            f"agent.learning_starts={starts} is not below the {total} steps of the whole stream, so that nothing would "
-            "be learnt; lower it or raise stream.steps_per_task"
-        )
+        starts, steps, total = self.agent.learning_starts, self.stream.task_steps, self.stream.total_steps
+        given = f"agent.learning_starts={starts} is not below"
+        remedy = "so that nothing would be learnt; lower it or raise stream.steps_per_task"
+        if starts >= total:
+            return f"{given} the {total} steps of the whole stream, {remedy}"
+        clears = self._clears_replay()
+        # A full buffer is learnt from, however few transitions it holds.
+        if clears is not None and min(starts, self.agent.buffer_size) >= steps:
+            return f"{given} the {steps} steps of a task, after which {clears} empties replay, {remedy}"
+        return None
+
+    def _clears_replay(self) -> str | None:
+        """What empties the replay buffer at task switches, None if nothing does."""
+        if self.at_switch.replay == "clear":
+            return "at_switch.replay=clear"
+        oracles = (i for i, intervention in enumerate(self.interventions) if intervention.name == "oracle")
+        return next((f"interventions.{i} (oracle)" for i in oracles), None)
 
     def resolved(self) -> RunConfig:
         """This config with the defaults filled in that depend on other keys."""

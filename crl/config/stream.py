@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from crl.config.fields import Count, CountOrZero, Model, Repetitions
+from crl.config.fields import Count, CountOrZero, Model, Repetitions, number
 from crl.config.messages import nearest, refusal, refused_sentence, shown
-from envs.catalogue import STREAMS, TASKS
+from envs.catalogue import CONTROL, EPISODE_LIMIT, STREAMS, TASKS, is_game
 from envs.checks import closest
 
 OR_ID = ", or give a Gymnasium id with its version, such as CartPole-v1"
@@ -26,7 +26,8 @@ def _check_task(entry: Any) -> Any:
     if not isinstance(name, str):
         raise refusal("is not a task; give a game, a Gymnasium id or a mapping such as {id: Pendulum-v1, g: 5.0}")
     if name in STREAMS:
-        raise refusal("is a stream and no task; give it as stream.name, or list its tasks")
+        listed = "" if STREAMS[name].worlds else ", or list its tasks"
+        raise refusal(f"is a stream and no task; give it as stream.name{listed}")
     if _is_plain(name) and name not in TASKS:
         raise refusal(f"is neither a task nor a Gymnasium id; {nearest(name, TASKS, OR_ID)}")
     if not _is_json(entry):
@@ -34,7 +35,17 @@ def _check_task(entry: Any) -> Any:
             "has an argument that config.yaml cannot keep; give text (in quotes), finite numbers, true, false, null, "
             "and lists and mappings of them"
         )
-    return entry
+    return _with_numbers(entry) if name in CONTROL and isinstance(entry, dict) else entry
+
+
+def _with_numbers(value: Any) -> Any:
+    """An entry of a control task with its numbers, some of which YAML reads as text."""
+    if isinstance(value, dict):
+        return {key: _with_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    found = number(value) if isinstance(value, str) else None
+    return value if found is None else found
 
 
 def _is_json(value: Any) -> bool:
@@ -68,7 +79,7 @@ class StreamConfig(Model):
     boundary: Literal["hidden", "revealed"] = "hidden"
     align: Literal["rollout", "step"] = "rollout"
     seed: CountOrZero | None = None
-    episode_limit: Count = 2500
+    episode_limit: Count | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -83,17 +94,31 @@ class StreamConfig(Model):
                 f"stream.steps_per_task is missing and {shown(self.name or self.tasks)} has no length of its own; "
                 "give the steps of each visit, such as stream.steps_per_task=500000"
             )
+        if self.episode_limit is not None and not self._has_games():
+            what = f"stream.tasks={shown(self.tasks)}" if self.name is None else f"stream.name={shown(self.name)}"
+            raise refused_sentence(
+                f"stream.episode_limit={self.episode_limit} is of MinAtar games, and {what} has none; give "
+                "stream.episode_limit=null, or a task a limit of its own, such as {id: cartpole, episode_limit: 200} "
+                "or {id: CartPole-v1, max_episode_steps: 200}"
+            )
         return self
+
+    def _has_games(self) -> bool:
+        """Whether a MinAtar game is played."""
+        named = STREAMS.get(self.name or "")
+        return any(map(is_game, named.entries(0) if named else self.tasks or (self.name,)))
 
     def resolved(self, seed: int) -> StreamConfig:
         """This section with the defaults filled in: the stream's own, and the run's `seed`."""
         named = STREAMS.get(self.name or "")
         steps, cycles = (named.steps_per_task, named.cycles) if named else (self.steps_per_task, 1)
+        limit = EPISODE_LIMIT if self._has_games() else None
         return self.model_copy(
             update={
                 "steps_per_task": self.steps_per_task or steps,
                 "cycles": self.cycles or cycles,
                 "seed": seed if self.seed is None else self.seed,
+                "episode_limit": self.episode_limit or limit,
             }
         )
 

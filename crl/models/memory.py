@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -14,6 +15,7 @@ from crl.config import ConfigError, OffPolicyConfig
 
 SCALARS = 3  # float32 of each transition: reward, done, truncated
 GIGA = 1e9
+CGROUP = Path("/sys/fs/cgroup")  # what Linux says of the container that this runs in
 
 
 def transition_bytes(env: envs.StreamVectorEnv) -> int:
@@ -24,6 +26,25 @@ def transition_bytes(env: envs.StreamVectorEnv) -> int:
     observation = math.prod(shape) * np.dtype(observations.dtype).itemsize
     action = get_action_dim(actions) * np.dtype(ReplayBuffer._maybe_cast_dtype(actions.dtype)).itemsize
     return 2 * observation + action + SCALARS * np.dtype(np.float32).itemsize
+
+
+def available_bytes() -> int:
+    """Bytes that can still be taken: of the machine, or of the container where that has a lower limit."""
+    there: int = psutil.virtual_memory().available
+    limit, taken = _cgroup("memory.max"), _cgroup("memory.current")
+    if not limit.isdecimal() or not taken.isdecimal():  # without a limit the file says "max"
+        return there
+    # Files that were read lie in memory until their place is needed, and count as taken.
+    files = [line.split()[1] for line in _cgroup("memory.stat").splitlines() if line.startswith("inactive_file ")]
+    return min(there, max(int(limit) - int(taken) + sum(map(int, files)), 0))
+
+
+def _cgroup(name: str) -> str:
+    """The content of a file of `CGROUP`, empty where it is not there."""
+    try:
+        return (CGROUP / name).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def check_replay(agent: OffPolicyConfig, env: envs.StreamVectorEnv, stream: str) -> None:
@@ -37,12 +58,13 @@ def check_replay(agent: OffPolicyConfig, env: envs.StreamVectorEnv, stream: str)
     Raises:
         ConfigError: it is.
     """
-    each, there = transition_bytes(env), psutil.virtual_memory().available
+    each, there = transition_bytes(env), available_bytes()
     held = max(agent.buffer_size // agent.n_envs, 1) * agent.n_envs  # SB3 rounds down to whole steps of all games
     if held * each <= there:
         return
     largest = there // each // agent.n_envs * agent.n_envs
+    remedy = f"give {largest} at most" if largest else f"lower agent.n_envs={agent.n_envs}: one step of all is too much"
     raise ConfigError(
         f"agent.buffer_size={agent.buffer_size} transitions of {stream} take {held * each / GIGA:.1f} GB, but only "
-        f"{there / GIGA:.1f} GB of memory are there; give {largest} at most"
+        f"{there / GIGA:.1f} GB of memory are there; {remedy}"
     )

@@ -44,7 +44,7 @@ LIGHT_REFUSALS = {
     "train tiny.yaml agent.name=dqn": "agent.n_epochs=2 is a setting of ppo, not of dqn; leave it out",
     "train tiny.yaml at_switch.optimizer=reset": (
         "at_switch.optimizer=reset acts on task switches, which stream.boundary=hidden hides; "
-        "give stream.boundary=revealed, or leave it out"
+        "give stream.boundary=revealed, or give at_switch.optimizer=keep"
     ),
     "train tiny.yaml runs=tiny.yaml/below": (
         "runs='tiny.yaml/below' cannot be a folder: '{folder}/tiny.yaml' is a file; give another folder"
@@ -126,6 +126,17 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     assert interventions[0] == "interventions:"
     assert {"gxd", "redo", "regrama", "cbp", "cpr", "reset"} <= {line.split()[0] for line in interventions[1:]}
     assert all(len(line.split()) > 3 for line in interventions[1:])
+
+
+def test_listed_streams_are_short_and_tell_arguments(crl: Command, tmp_path: Path) -> None:
+    lines = dict(line.split(maxsplit=1) for line in crl("list", "streams", cwd=tmp_path).stdout.splitlines()[1:])
+    assert lines["cchain/acrobot"] == (
+        "ten levels of Acrobot-v1, each after the first with an offset of its own on observations: level_0 to level_9"
+    )
+    assert lines["pendulum5"].endswith(": earth, moon, short, mars, long")
+    assert lines["pendulum"] == (
+        "one control task (give stream.steps_per_task); arguments: gravity, length, mass, episode_limit, reward_scale"
+    )
 
 
 def test_usage_errors_exit_with_2(crl: Command, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.catalogue import CONTROL, GAMES, STREAMS, TASKS
+from envs.catalogue import ARGUMENTS, CONTROL, GAMES, STREAMS, TASKS, is_game
 
 
 def test_games_are_the_package_s() -> None:
@@ -24,7 +24,13 @@ def test_minatar_streams() -> None:
         assert stream.entries(0) == stream.entries(1) == stream.tasks
 
 
+def test_games_are_told_from_other_entries() -> None:
+    assert all(is_game(entry) for entry in (*GAMES, {"id": "seaquest", "episode_limit": 5}))
+    assert not any(is_game(entry) for entry in (*CONTROL, *STREAMS, "CartPole-v1", {"id": ["seaquest"]}, {}, 7, None))
+
+
 def test_plain_names() -> None:
+    assert tuple(ARGUMENTS) == CONTROL
     assert CONTROL == ("cartpole", "acrobot", "pendulum")
     assert TASKS == GAMES + CONTROL
     assert not set(TASKS) & set(STREAMS)

@@ -1,5 +1,6 @@
 """The control tasks: Gymnasium's physics, their arguments and their state."""
 
+import inspect
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import TimeLimit
 
-from envs.catalogue import CONTROL
-from envs.control import WORLDS, Pendulum, acrobot, argument_names, cartpole, pendulum
+from envs.catalogue import ARGUMENTS, CONTROL
+from envs.control import WORLDS, Pendulum, acrobot, cartpole, pendulum
 from envs.state import get_env_state, set_env_state
 
 IDS = {"cartpole": "CartPole-v1", "acrobot": "Acrobot-v1", "pendulum": "Pendulum-v1"}
@@ -41,8 +42,7 @@ def _assert_same(found: list[tuple[Any, ...]], expected: list[tuple[Any, ...]]) 
 
 def test_there_is_a_world_for_every_name() -> None:
     assert tuple(WORLDS) == CONTROL
-    assert argument_names("cartpole") == argument_names("acrobot") == ("offset", "episode_limit", "reward_scale")
-    assert argument_names("pendulum") == ("gravity", "length", "mass", "episode_limit", "reward_scale")
+    assert {task: tuple(inspect.signature(world).parameters) for task, world in WORLDS.items()} == ARGUMENTS
 
 
 @pytest.mark.parametrize("name", CONTROL)

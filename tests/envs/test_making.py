@@ -46,6 +46,19 @@ def test_list_of_tasks() -> None:
     assert limits == [7, 4]
 
 
+def test_the_episode_limit_of_games_is_2500_where_none_is_given() -> None:
+    env = envs.make(["freeway", {"id": "breakout", "episode_limit": 4}], steps_per_task=5)
+    assert [task.make_env().episode_limit for task in env.stream.tasks] == [2500, 4]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("what", ["cartpole", "CartPole-v1", "pendulum5", ["cartpole", {"id": "cartpole"}]])
+def test_an_episode_limit_that_no_game_takes_is_refused(what: Any) -> None:
+    steps = {"steps_per_task": 5} if isinstance(what, list) else {}
+    assert envs.make(what, **steps).num_envs == 1
+    with pytest.raises(ValueError, match="episode_limit=200 is of MinAtar games, and none is played; leave it out, or"):
+        envs.make(what, episode_limit=200, **steps)
+
+
 def test_order_comes_from_stream_seed_or_seed_or_0() -> None:
     def order(**seeds: int) -> list[str]:
         return _tasks(envs.make("minatar3", steps_per_task=1, cycles=10, order="shuffle", **seeds))

@@ -137,7 +137,7 @@ def test_tasks_are_values() -> None:
         (7, "a task must be a name or a mapping with an id, got 7; write"),
         ({"g": 5.0}, "a task given as a mapping needs an id and arguments by name, got {'g': 5.0}; write"),
         ({"id": "Pendulum-v1", 3: 4}, "a task given as a mapping needs an id and arguments by name"),
-        ("cchain/acrobot", "'cchain/acrobot' is a stream and cannot be one task among others; list its games instead"),
+        ("cchain/acrobot", "'cchain/acrobot' is a stream and cannot be one task among others; give it alone"),
         (
             {"id": "pendulum", "gravty": 5.0},
             "the control task 'pendulum' takes no argument 'gravty', only gravity, length, mass, episode_limit, "

@@ -135,7 +135,7 @@ def test_a_silent_criterion_says_so(trained: Trained, tmp_path: Path, capsys: py
     CRITERIA.clear()
     CRITERIA.update(known)
     out = capsys.readouterr().out
-    assert out.startswith("breakout: 32 transitions played after 1,024 steps")
+    assert out.startswith("breakout: 32 of 64 transitions played after 1,024 steps")
     assert "left out: option (criterion.power is missing, which 'option' needs; give it)" in out
     said = [line for line in out.splitlines() if line.startswith("no signal (")]
     assert len(said) == len(LAYERS)
@@ -154,7 +154,10 @@ def test_agents_with_a_replay_buffer(
     agent, source, _ = replaying
     run = Path(shutil.copytree(source, tmp_path / "run"))
     assert audit(run, samples=200) == 0
-    steps = {"dqn": "asterix: 200 transitions played after 2,512", "sac": "long: 200 transitions played after 1,150"}
+    steps = {
+        "dqn": "asterix: 200 of 1,600 transitions played after 2,512",
+        "sac": "long: 200 of 1,600 transitions played after 1,150",
+    }
     assert capsys.readouterr().out.startswith(f"{steps[agent]} steps of training; mean |loss| ")
     data = json.loads((run / "audit" / "audit.json").read_text())
     assert {layer["layer"]: layer["units"] for layer in data["layers"]} == {
@@ -169,7 +172,7 @@ def test_agents_with_a_replay_buffer(
     with pytest.raises(ConfigError) as refusal:
         audit(run, samples=401)
     assert str(refusal.value) == (
-        "--samples 401 is not possible: the replay buffer of agent.buffer_size=400 holds no more; give 2 to 400"
+        "--samples 401 is not possible: the agent never learns from more than agent.buffer_size=400; give 2 to 400"
     )
 
 
@@ -204,7 +207,10 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
         "--samples 65 is not possible: one rollout of agent.n_envs x agent.n_steps = 4 x 16 has 64 transitions; "
         "give 2 to 64",
     ),
-    "too few samples": ({"samples": 1}, "--samples 1 is not possible: one rollout of "),
+    "too few samples": (
+        {"samples": 1},
+        "--samples 1 is not possible: at least 2 are needed to compare; give 2 to 64",
+    ),
     "seed": ({"seed": -1}, "--seed -1 is out of range; give a whole number from 0 to 2147483647"),
     "task": ({"task": "brakeout"}, "--task \"brakeout\" is no task of this run; did you mean 'breakout'?"),
 }

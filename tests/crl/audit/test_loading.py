@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -110,21 +111,31 @@ def test_the_replay_buffer_holds_what_the_agent_has_played(replaying: Replaying)
     assert model.interventions == []
     buffer = model.replay_buffer
     assert buffer.full
-    assert (buffer.size() * buffer.n_envs, buffer.rewards.size) == ((32, 32) if agent == "dqn" else (30, 30))
+    assert buffer.size() * buffer.n_envs == buffer.rewards.size == played.transitions == 8 * 30
     assert len(model.sample(30, torch.Generator()).rewards) == 30
+    model.env.close()
+
+
+def test_few_transitions_are_drawn_twice(replaying: Replaying) -> None:
+    model = replayed_of(replaying[1], 100).model
+    # Of 8 times as many, all of them different: 100 - 100^2 / (2 x 800) = 94 on average.
+    model.replay_buffer.rewards[:] = np.arange(800).reshape(model.replay_buffer.rewards.shape)
+    drawn = model.replay_buffer.sample(100).rewards
+    assert len(set(drawn.flatten().tolist())) > 85
     model.env.close()
 
 
 def test_at_least_a_rollout_is_played(replaying: Replaying) -> None:
     agent, run, _ = replaying
-    model = replayed_of(run, 2).model
-    assert model.replay_buffer.rewards.size == {"dqn": 8, "sac": 5}[agent]
+    config = load(run / "config.yaml", ["agent.train_freq=20"])
+    model: Any = play(newest_checkpoint(run), config, None, 2, 3).model
+    assert model.replay_buffer.rewards.size == {"dqn": 80, "sac": 20}[agent]
     model.env.close()
 
 
 def test_exploration_is_that_of_the_end(replaying: Replaying) -> None:
     agent, run, _ = replaying
-    model = replayed_of(run, 400).model
+    model = replayed_of(run, 50).model
     beside = load_beside(newest_checkpoint(run))
     if agent == "dqn":
         assert model.exploration_rate == 0.2

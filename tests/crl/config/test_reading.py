@@ -229,7 +229,7 @@ def test_configs_are_immutable() -> None:
         ("agent.features=cnn", "agent.features=\"cnn\" is not known; give 'flatten', 'nature_cnn', "),
         ("agent.norm=batch", "agent.norm=\"batch\" is not known; give 'none' or 'layer'"),
         ("agent.norm=null", "agent.norm=null is not known; give 'none' or 'layer'"),
-        ("agent=5", "agent=5 is not a mapping; write it in braces, such as {key: value}"),
+        ("agent=5", "agent=5 is not a mapping; write it in braces, such as {name: ppo}"),
         ("agent.name=poo", "agent.name=\"poo\" is not a known agent; did you mean 'ppo'?"),
         ("stream.order=shufle", "stream.order=\"shufle\" is not known; give 'sequence', 'shuffle' or 'random'"),
         ("stream.cycles=0", "stream.cycles=0 is too small; give a number of at least 1"),
@@ -237,6 +237,7 @@ def test_configs_are_immutable() -> None:
         ("stream.name=null", "stream.name=null and stream.tasks=null: neither is given; give exactly one"),
         ("stream={name: null, tasks: []}", "stream.tasks=[] is too short; give at least 1"),
         ("stream={name: null, tasks: [minatar3]}", 'stream.tasks.0="minatar3" is a stream and no task; give it'),
+        ("stream={name: null, tasks: [minatar3]}", "give it as stream.name, or list its tasks"),
         ("stream={name: null, tasks: [{g: 5}]}", 'stream.tasks.0={"g": 5} is not a task; give a game, a Gymnasium id'),
         ("stream={name: null, tasks: [{id: brakeout}]}", "did you mean 'breakout'?"),
         ("stream={name: seaquest, steps_per_task: null}", 'stream.steps_per_task is missing and "seaquest" has no'),
@@ -291,6 +292,11 @@ def test_configs_are_immutable() -> None:
 )  # fmt: skip
 def test_refusals(override: str, expected: str) -> None:
     assert expected in refused(override)
+
+
+def test_tasks_that_have_no_names_of_their_own_cannot_be_listed() -> None:
+    message = refused("stream={name: null, tasks: [pendulum5]}")
+    assert message == 'stream.tasks.0="pendulum5" is a stream and no task; give it as stream.name'
 
 
 def reset_with(*overrides: str) -> RunConfig:

@@ -70,33 +70,50 @@ def test_what_an_agent_lacks_may_be_kept(path: Path) -> None:
         (
             ["at_switch.optimizer=reset", "stream.boundary=hidden"],
             "at_switch.optimizer=reset acts on task switches, which stream.boundary=hidden hides; give "
-            "stream.boundary=revealed, or leave it out",
+            "stream.boundary=revealed, or give at_switch.optimizer=keep",
         ),
         (
             ["agent.name=ppo", "at_switch.replay=clear"],
-            "at_switch.replay=clear is a setting of dqn and sac, not of ppo; leave it out",
+            "at_switch.replay=clear is a setting of dqn and sac, not of ppo; give at_switch.replay=keep",
         ),
         (
             ["agent.name=ppo", "at_switch.exploration=restart"],
-            "at_switch.exploration=restart is a setting of dqn and sac, not of ppo; leave it out",
+            "at_switch.exploration=restart is a setting of dqn and sac, not of ppo; give at_switch.exploration=keep",
         ),
         (
             ["agent.name=ppo", "at_switch.random_steps=5"],
-            "at_switch.random_steps=5 is a setting of dqn and sac, not of ppo; leave it out",
+            "at_switch.random_steps=5 is a setting of dqn and sac, not of ppo; give at_switch.random_steps=0",
         ),
         (
             ["at_switch.normalizer=reset"],
-            "at_switch.normalizer=reset needs a normalizer; give normalize.obs=true or normalize.reward=true, or leave "
-            "it out",
+            "at_switch.normalizer=reset needs a normalizer; give normalize.obs=true or normalize.reward=true, or give "
+            "at_switch.normalizer=keep",
         ),
         (
-            ["at_switch.random_steps=500_001"],  # the stream's own length
-            "at_switch.random_steps=500001 is above the 500000 steps of a task, which would be random from end to end; "
-            "lower it or raise stream.steps_per_task",
+            ["at_switch.random_steps=500_000"],  # the stream's own length
+            "at_switch.random_steps=500000 is not below the 500000 steps of a task, which would be random from end to "
+            "end; lower it or raise stream.steps_per_task",
         ),
-        (["at_switch.random_steps=101", "stream.steps_per_task=100"], "at_switch.random_steps=101 is above the 100 "),
+        (["at_switch.random_steps=100", "stream.steps_per_task=100"], "at_switch.random_steps=100 is not below the "),
+        (
+            ["agent.name=sac", "agent.ent_coef=0.2", "at_switch.exploration=restart"],
+            "at_switch.exploration=restart has nothing to restart: agent.ent_coef=0.2 is fixed; give agent.ent_coef="
+            "auto_0.2 to have it learned, or give at_switch.exploration=keep",
+        ),
+        (
+            ["agent.learning_starts=500_000", "at_switch.replay=clear"],
+            "agent.learning_starts=500000 is not below the 500000 steps of a task, after which at_switch.replay=clear "
+            "empties replay, so that nothing would be learnt; lower it or raise stream.steps_per_task",
+        ),
+        (
+            ["agent.learning_starts=600_000", "interventions=[{name: gxd}, {name: oracle}]"],
+            "agent.learning_starts=600000 is not below the 500000 steps of a task, after which interventions.1 (oracle)"
+            " empties replay, so that nothing would be learnt; lower it or raise stream.steps_per_task",
+        ),
+        (["agent=5"], "agent=5 is not a mapping; write it in braces, such as {name: ppo}"),
+        (["at_switch=clear"], 'at_switch="clear" is not a mapping; write it in braces, such as {replay: clear}'),
         (["normalize.obs=1"], "normalize.obs=1 is neither true nor false; give one of the two"),
-        (["normalize=true"], "normalize=true is not a mapping; write it in braces, such as {key: value}"),
+        (["normalize=true"], "normalize=true is not a mapping; write it in braces, such as {obs: true}"),
         (
             ["stream.boundary=hidden", "interventions=[{name: oracle}]"],
             "interventions.0: oracle acts on task switches, which stream.boundary=hidden hides; give stream.boundary="
@@ -112,7 +129,68 @@ def test_refusals(path: Path, overrides: list[str], expected: str) -> None:
 
 
 def test_a_task_may_be_random_from_end_to_end_of_its_first_steps(path: Path) -> None:
-    assert loaded(path, "at_switch.random_steps=500_000").at_switch.random_steps == 500_000
+    assert loaded(path, "at_switch.random_steps=499_999").at_switch.random_steps == 499_999
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["agent.learning_starts=499_999", "at_switch.replay=clear"],
+        ["agent.learning_starts=500_000"],  # kept transitions count for later visits
+        ["agent.learning_starts=500_000", "agent.buffer_size=499_999", "at_switch.replay=clear"],  # full before that
+        ["agent.name=ppo", "interventions=[{name: oracle}]"],
+        ["agent.name=sac", "at_switch.exploration=restart"],
+    ],
+)
+def test_what_leaves_something_to_learn(path: Path, overrides: list[str]) -> None:
+    assert loaded(path, *overrides).stream.task_steps == 500_000
+
+
+def test_null_stands_for_the_defaults_of_a_section(path: Path) -> None:
+    path.write_text(f"{path.read_text()}at_switch: {{replay: clear}}\nnormalize: {{reward: true}}\n")
+    assert loaded(path).at_switch.changes() == {"replay": "clear"}
+    config = loaded(path, "at_switch=null", "normalize=null")
+    assert (config.at_switch.changes(), config.normalize.used) == ({}, False)
+    assert config_hash(config) == config_hash(loaded(path, "at_switch.replay=keep", "normalize.reward=false"))
+
+
+LIMITS = {
+    "{name: minatar3}": 2500,
+    "{name: breakout, steps_per_task: 5}": 2500,
+    "{tasks: [{id: cartpole}, {id: seaquest}], steps_per_task: 5}": 2500,
+    "{name: cchain/cartpole}": None,
+    "{name: pendulum5}": None,
+    "{name: CartPole-v1, steps_per_task: 5}": None,
+    "{tasks: [pendulum], steps_per_task: 5}": None,
+}
+
+
+@pytest.mark.parametrize("stream", LIMITS)
+def test_the_episode_limit_is_of_minatar_games(path: Path, stream: str) -> None:
+    path.write_text(f"stream: {stream}\nagent: {{name: dqn, learning_starts: 2}}\n")
+    config = loaded(path)
+    assert config.stream.episode_limit == LIMITS[stream]
+    assert yaml.safe_load(to_yaml(config))["stream"].get("episode_limit") == LIMITS[stream]
+    if LIMITS[stream]:
+        assert loaded(path, "stream.episode_limit=7").stream.episode_limit == 7
+        return
+    message = refused(path, "stream.episode_limit=200")
+    assert message.startswith("stream.episode_limit=200 is of MinAtar games, and stream.")
+    assert message.endswith(
+        " has none; give stream.episode_limit=null, or a task a limit of its own, such as {id: cartpole, "
+        "episode_limit: 200} or {id: CartPole-v1, max_episode_steps: 200}"
+    )
+    assert loaded(path, "stream.episode_limit=null").stream.episode_limit is None
+
+
+def test_numbers_of_control_tasks_that_yaml_reads_as_text(path: Path) -> None:
+    tasks = "[{id: pendulum, gravity: 1e1, length: 2, mass: '0.5'}, {id: cartpole, offset: [1e-1, 0, 2.0, .5]}]"
+    stream = loaded(path, f"stream={{name: null, tasks: {tasks}, steps_per_task: 5000}}").stream
+    pendulum, cartpole = {"gravity": 10.0, "length": 2, "mass": 0.5}, {"offset": [0.1, 0, 2.0, 0.5]}
+    assert stream.tasks == ({"id": "pendulum", **pendulum}, {"id": "cartpole", **cartpole})
+    # What others take is theirs to say.
+    stream = loaded(path, "stream={name: null, tasks: [{id: Pendulum-v1, g: 1e1}], steps_per_task: 5000}").stream
+    assert stream.tasks == ({"id": "Pendulum-v1", "g": "1e1"},)
 
 
 @pytest.mark.parametrize(
