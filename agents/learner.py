@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -37,6 +37,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     Attributes:
         interventions: called in this order.
         optimizer_steps: optimizer steps made since training began.
+        update_ended: called at the very end of every update, and of rollouts that none follows: nothing is half done
+            there, it is the place for checkpoints.
     """
 
     optimizer_steps: int
@@ -61,6 +63,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self.intervention_specs = []
         self.optimizer_steps = 0
         self._begin_switching(at_switch)
+        self.update_ended: Callable[[], None] | None = None
         self._units_logged: dict[str, int] = {}
         self._networks: dict[str, Network] | None = None
         super().__init__(policy, env, *args, **kwargs)
@@ -179,6 +182,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         switches = self._deliver_switches()
         self._hooks.after_update(switches)
         self._forget_what_is_due(switched=bool(switches))
+        if self.update_ended is not None:
+            self.update_ended()
 
     def dump_logs(self, *args: Any, **kwargs: Any) -> None:
         """SB3's row of logs, with ``reset/<network>/units``: the units reset since the last row.

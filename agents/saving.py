@@ -43,7 +43,7 @@ class SavingMixin(BaseAlgorithm):
         self.interventions = [_build(spec) for spec in self.intervention_specs]
 
     def _excluded_save_params(self) -> list[str]:
-        ours = ["interventions", "_networks", "_hooks", "_units_logged", "_at_switch", "_segment"]
+        ours = ["interventions", "_networks", "_hooks", "_units_logged", "_at_switch", "_segment", "update_ended"]
         return [*super()._excluded_save_params(), *ours]
 
     def save(
@@ -60,14 +60,25 @@ class SavingMixin(BaseAlgorithm):
         archive = io.BytesIO()
         super().save(archive, exclude, include)
         with zipfile.ZipFile(archive, mode="a") as members:
-            members.writestr(STATE_MEMBER, safetensors.save(self._intervention_state()))
+            members.writestr(STATE_MEMBER, safetensors.save(self.intervention_state()))
         file = open_path(path, "w", verbose=0, suffix="zip")
         file.write(archive.getvalue())
         if isinstance(path, str | pathlib.Path):
             file.close()
 
-    def _intervention_state(self) -> dict[str, Tensor]:
-        return {key: tensor.detach().cpu().contiguous() for key, tensor in self._hooks.state_dict().items()}
+    def intervention_state(self) -> dict[str, Tensor]:
+        """What all interventions hold, on the CPU; empty without interventions."""
+        held = self._hooks.state_dict() if self.interventions else {}
+        return {key: tensor.detach().cpu().contiguous() for key, tensor in held.items()}
+
+    def load_intervention_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `intervention_state` gave.
+
+        Raises:
+            ValueError: it is of other interventions.
+        """
+        if self.interventions or state:
+            self._hooks.load_state_dict(state)
 
     @classmethod
     def load(cls, path: str | pathlib.Path | io.BufferedIOBase, env: Any = None, *args: Any, **kwargs: Any) -> Self:
@@ -96,7 +107,7 @@ class SavingMixin(BaseAlgorithm):
                 # Stock SB3 has saved it again: it keeps plain data and drops members that it does not know.
                 warnings.warn(f"{path} holds no state of its interventions, they begin anew", stacklevel=2)
             else:
-                model._hooks.load_state_dict(safetensors.load(state))
+                model.load_intervention_state(safetensors.load(state))
                 model._units_logged = model.units_reset()
         return model
 

@@ -65,6 +65,21 @@ def train(
 
 
 @app.command()
+def resume(run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]) -> None:
+    """Go on with a run that was killed, interrupted or failed, from its newest checkpoint."""
+    from crl.config import ConfigError
+
+    try:
+        from crl import run as runs
+
+        code = runs.resume(run, ["crl", "resume", str(run)])
+    except ConfigError as error:
+        print(f"crl: {error}", file=sys.stderr)
+        code = REFUSED
+    raise typer.Exit(code)
+
+
+@app.command()
 def audit(
     run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
     task: Annotated[

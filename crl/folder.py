@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import platform
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from crl.config import ConfigError, RunConfig
 
+LOCK = ".lock"
 PACKAGES = ("torch", "stable-baselines3", "gymnasium", "minatar", "numpy", "crl")
 
 
@@ -60,6 +63,27 @@ def create(config: RunConfig) -> Path:
                 made.rmdir()
         raise ConfigError(f"runs={str(runs)!r} cannot be written ({error.strerror}); give another folder") from None
     raise AssertionError("unreachable: the suffixes have no end")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's folder; the end of this process frees it, whatever ends it.
+
+    Raises:
+        ConfigError: another process trains there, or the folder cannot be written.
+    """
+    try:
+        file = (folder / LOCK).open("w")
+    except OSError as error:
+        raise ConfigError(f"{str(folder)!r} cannot be written ({error.strerror}); give another run") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"the run in {str(folder)!r} is being trained; wait until that ends, or stop it"
+            ) from None
+        yield
 
 
 def available_threads() -> int:

@@ -1,35 +1,34 @@
-"""One run: from a checked config to a folder of results."""
+"""One run: from a checked config to a folder of results, and on from where it stopped."""
 
 from __future__ import annotations
 
-import os
+import json
 import shlex
-import signal
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.callbacks import CallbackList
 
 import envs
 from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
+from crl import checkpoints, logs, storage
 from crl import folder as folders
 from crl import results as reports
-from crl.checkpoint import beside_policy, save_policy
-from crl.config import RunConfig, config_hash, to_yaml
+from crl.checkpoints import CheckpointCallback, machine, needed
+from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
 from crl.config.messages import one_line
-from crl.exit_codes import DONE, FAILED, INTERRUPTED
+from crl.ending import Interrupt, LossError, Stop, remedy, report
+from crl.exit_codes import DONE, FAILED
 from crl.models import build, fixed_layers
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
-from crl.screen import is_terminal, say, tolerant
+from crl.screen import say, tolerant
 
 MEASURE_EVERY = 8192  # steps between two measures of plasticity
 # Of them at least in each visit, where rollouts are short enough; DQN and SAC measure with their rows, of which there
@@ -38,47 +37,16 @@ MEASURES = 16
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
 
-class Interrupt:
-    """Ctrl-C as a wish that training grants between two steps; a second one ends the process at once."""
+@dataclass(frozen=True)
+class _Run:
+    """What is trained, and where it is written."""
 
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> Self:
-        self._previous = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        signal.signal(signal.SIGINT, self._previous)
-
-    def _handle(self, _signal: int, _frame: FrameType | None) -> None:
-        # os.write, because a handler may come while print holds the stream.
-        if self.asked:
-            if is_terminal():
-                os.write(1, b"\x1b[?25h")  # the progress bar hides the cursor
-            os._exit(INTERRUPTED)
-        self.asked = True
-        os.write(2, b"\nstopping and saving; Ctrl-C again exits at once\n")
-
-
-class _Clock(BaseCallback):
-    """Seconds from the first step to the end of the last update, and the stop between two steps."""
-
-    def __init__(self, interrupt: Interrupt) -> None:
-        super().__init__()
-        self._interrupt = interrupt
-        self._first: float | None = None
-        self.stopped = False
-
-    def _on_rollout_start(self) -> None:
-        self._first = time.perf_counter() if self._first is None else self._first
-
-    def _on_step(self) -> bool:
-        self.stopped = self._interrupt.asked
-        return not self.stopped
-
-    def seconds(self) -> float:
-        return 0.0 if self._first is None else time.perf_counter() - self._first
+    config: RunConfig
+    model: LearnerMixin
+    env: envs.StreamVectorEnv
+    folder: Path
+    started: float
+    """When, by ``time.perf_counter``; where the run was resumed as long ago as it has taken in all."""
 
 
 def train(config: RunConfig, command: Sequence[str]) -> int:
@@ -89,87 +57,214 @@ def train(config: RunConfig, command: Sequence[str]) -> int:
         command: the words of the command line, for ``command.txt``.
 
     Returns:
-        The exit code: 0 done, 1 failed, 130 interrupted and saved.
+        The exit code: 0 done, 1 failed, 130 or 143 interrupted and saved.
 
     Raises:
         ConfigError: something does not fit; nothing has been written.
     """
     started = time.perf_counter()
-    threads = folders.available_threads() if config.threads == "auto" else config.threads
-    torch.set_num_threads(threads)
+    torch.set_num_threads(_threads(config))
+    config, model, env = _built(config)
+    with Interrupt() as interrupt:
+        run = _Run(config, model, env, folders.create(config), started)
+        with folders.locked(run.folder):
+            return _go(run, command, interrupt, None)
+
+
+def resume(folder: Path, command: Sequence[str]) -> int:
+    """Go on with a run from its newest checkpoint that is whole; from the start, where there is none.
+
+    Args:
+        folder: of the run.
+        command: the words of the command line.
+
+    Returns:
+        As `train`.
+
+    Raises:
+        ConfigError: the folder is of no run, or of one that is finished or being trained; or its config was changed.
+    """
+    started = time.perf_counter()
+    config = _config_of(folder)
+    with folders.locked(folder):
+        _refuse_finished(folder)
+        found, passed_over = storage.newest(folder / checkpoints.FOLDER, needed(config))
+        saved = _saved(found, config)
+        threads = saved["threads"] if saved and config.threads == "auto" else _threads(config)
+        for sentence in [*passed_over, *_differences(saved, threads)]:
+            print(f"crl: warning: {sentence}", file=sys.stderr)
+        torch.set_num_threads(threads)
+        config, model, env = _built(config)
+        with Interrupt() as interrupt:
+            interrupt.saved = found
+            try:
+                logs.truncate(folder, saved["logs"] if saved else {})
+            except storage.DamagedError as error:
+                raise ConfigError(f"{str(folder)!r} cannot be resumed: {error}; train it anew") from error
+            checkpoints.set_aside(folder / checkpoints.FOLDER, found)
+            nothing = "no checkpoint is whole" if passed_over else "there is no checkpoint yet"
+            say(f"starting again: {nothing}" if found is None else f"going on from {found}")
+            started -= saved["seconds"] if saved else 0.0
+            return _go(_Run(config, model, env, folder, started), command, interrupt, found)
+
+
+def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
     with warnings.catch_warnings(record=True) as caught:
         config, model, env = build(config)
     for warning in caught:  # held back till here, so that a refusal is one sentence
         print(f"crl: warning: {one_line(warning.message)}", file=sys.stderr)
-    with Interrupt() as interrupt:
-        folder = folders.create(config)
-        if env.rounding is not None:
-            say(env.rounding)
-        for sentence in fixed_layers(model):
-            say(sentence)
-        say(f"run folder: {folder}")
-        try:
-            _describe(config, folder, command, folders.versions(threads, str(model.device)))
-            results = _learn(config, model, env, folder, interrupt)
-            _save(config, model, folder)
-            results["seconds"] = time.perf_counter() - started
-            reports.write(results, folder)
-        except Exception as error:
-            (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            problem = f"{type(error).__name__}: {one_line(error)}"
-            print(f"crl: the run failed with {problem}; the traceback is in {folder / 'error.txt'}", file=sys.stderr)
-            return FAILED
-        finally:
-            env.close()
+    return config, model, env
+
+
+# ------------------------------------------------------------------ resuming
+
+
+def _threads(config: RunConfig) -> int:
+    return folders.available_threads() if config.threads == "auto" else config.threads
+
+
+def _config_of(folder: Path) -> RunConfig:
+    path = folder / "config.yaml"
+    if not path.is_file() or not (folder / folders.LOCK).exists():  # configs lie elsewhere, too
+        raise ConfigError(
+            f"{str(folder)!r} is no run: it has no config.yaml that crl train has written; give the folder of a run"
+        )
+    return check_interventions(load(path, []))
+
+
+def _refuse_finished(folder: Path) -> None:
+    path = folder / "results.json"
+    try:
+        status = json.loads(path.read_text(encoding="utf-8"))["status"] if path.exists() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # half written, so the run had not ended
+    if status == "done":
+        raise ConfigError(f"the run in {str(folder)!r} is finished; train a new one with another seed or config")
+
+
+def _saved(checkpoint: Path | None, config: RunConfig) -> dict[str, Any] | None:
+    """What a checkpoint holds of the run itself."""
+    if checkpoint is None:
+        return None
+    try:
+        saved: dict[str, Any] = storage.read(checkpoint, ["run"])["run"]
+    except storage.DamagedError as error:  # with checksums that say otherwise
+        raise ConfigError(
+            f"{str(checkpoint)!r} cannot be read ({error}); remove it to go on from the one before"
+        ) from error
+    if saved["hash"] != config_hash(config):
+        raise ConfigError(
+            f"the run's config.yaml has been changed since {str(checkpoint)!r} was written; put it back (a copy is in "
+            "there), or train the changed config as a new run"
+        )
+    return saved
+
+
+def _differences(saved: dict[str, Any] | None, threads: int) -> list[str]:
+    """Sentences on what keeps the resumed run from being bit-identical."""
+    if saved is None:
+        return []
+    here = {**machine(), "threads": threads}
+    there = {**saved["machine"], "threads": saved["threads"]}
+    return [
+        f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but not bit-identically"
+        for name, value in here.items()
+        if there.get(name) != value
+    ]
+
+
+# ------------------------------------------------------------------ training
+
+
+def _go(run: _Run, command: Sequence[str], interrupt: Interrupt, resumed: Path | None) -> int:
+    """Train, save and show; a failure leaves a report of it."""
+    try:
+        if resumed is None:
+            for sentence in [run.env.rounding, *fixed_layers(run.model)]:
+                if sentence is not None:
+                    say(sentence)
+        say(f"run folder: {run.folder}")
+        _describe(run, command, resumed=resumed is not None)
+        results = _learn(run, interrupt, resumed)
+        _save(run)
+        results["seconds"] = time.perf_counter() - run.started
+        reports.write(results, run.folder)
+    except Exception as error:
+        return _failed(run, error)
+    finally:
+        run.env.close()
     with tolerant():
         reports.show(results)
-    return INTERRUPTED if results["status"] == "interrupted" else DONE
+    return interrupt.code if results["status"] == "interrupted" else DONE
 
 
-def _describe(config: RunConfig, folder: Path, command: Sequence[str], versions: str) -> None:
+def _failed(run: _Run, error: Exception) -> int:
+    """Say what happened; the newest checkpoint is what was before it."""
+    step = run.model.num_timesteps
+    # What torch says of such parameters tells of logits, and not of learning rates.
+    spoilt = [name for name, parameter in run.model.policy.named_parameters() if not parameter.isfinite().all()]
+    if spoilt and not isinstance(error, LossError):
+        error = LossError(f"the parameter {spoilt[0]} is not finite").with_traceback(error.__traceback__)
+    path = report(error, run.folder, step, to_yaml(run.config))
+    where = "no report could be written" if path is None else f"the report is in {path}"
+    problem = f"{type(error).__name__}: {one_line(error)}"
+    print(f"crl: the run failed at step {step:,} with {problem}; {remedy(error)} ({where})", file=sys.stderr)
+    return FAILED
+
+
+def _describe(run: _Run, command: Sequence[str], *, resumed: bool) -> None:
     """The files that say what was run, and how."""
-    (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    if not resumed:  # its config must not be lost, whenever this process is killed
+        storage.replace_file(run.folder / "config.yaml", to_yaml(run.config).encode())
     # A path need not be valid text.
-    (folder / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8", errors="surrogateescape")
-    (folder / "versions.txt").write_text(versions, encoding="utf-8")
+    with (run.folder / "command.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(shlex.join(command) + "\n")
+    versions = folders.versions(torch.get_num_threads(), str(run.model.device))
+    (run.folder / "versions.txt").write_text(versions, encoding="utf-8")
 
 
-def _learn(
-    config: RunConfig, model: LearnerMixin, env: envs.StreamVectorEnv, folder: Path, interrupt: Interrupt
-) -> dict[str, Any]:
+def _learn(run: _Run, interrupt: Interrupt, resumed: Path | None) -> dict[str, Any]:
     """Train through the whole stream; what ``results.json`` says of it."""
-    tasks = TaskCallback(env.stream)
-    every = min(MEASURE_EVERY, tasks.total_steps // env.stream.n_segments // MEASURES)
-    rows = RowCallback([tasks, PlasticityRecorder(model, tasks, config.seed, every)])
-    progress, clock = ProgressCallback(tasks), _Clock(interrupt)
+    config, model, stream = run.config, run.model, run.env.stream
+    tasks = TaskCallback(stream)
+    every = min(MEASURE_EVERY, tasks.total_steps // stream.n_segments // MEASURES)
+    plasticity = PlasticityRecorder(model, tasks, config.seed, every)
+    rows, progress = RowCallback([tasks, plasticity]), ProgressCallback(tasks)
+    saver = CheckpointCallback(
+        run.folder, config, interrupt,
+        tasks=tasks, rows=rows, plasticity=plasticity, progress=progress, resumed=resumed,
+    )  # fmt: skip
     # Their rows are written by `rows`, and not one for each finished episode.
     options: dict[str, Any] = {"log_interval": None} if isinstance(model, OffPolicyMixin) else {}
-    logger = configure(str(folder), ["csv", "tensorboard"])
+    logger = logs.open_logs(run.folder)
     model.set_logger(logger)
     try:
-        model.learn(tasks.total_steps, callback=CallbackList([tasks, rows, progress, clock]), **options)
-        train_seconds = clock.seconds()
+        try:
+            model.learn(tasks.total_steps, callback=CallbackList([tasks, rows, progress, saver]), **options)
+            train_seconds = saver.seconds()
+            saver.save()
+        except Stop:
+            train_seconds = saver.seconds()
     finally:
         progress.close()
         logger.close()
     return {
-        "status": "interrupted" if clock.stopped else "done",
+        "status": "interrupted" if saver.stopped else "done",
         "steps": min(model.num_timesteps, tasks.total_steps),
         "train_seconds": train_seconds,
         "gradient_steps": model.optimizer_steps,
         "visits": tasks.visits(),
         "resets": model.units_reset(),
         "config_hash": config_hash(config),
-        "folder": str(folder),
+        "folder": str(run.folder),
         "tensorboard": reports.tensorboard_command(Path(config.runs)),
     }
 
 
-def _save(config: RunConfig, model: LearnerMixin, folder: Path) -> None:
-    checkpoint = folder / "checkpoints" / str(model.num_timesteps)
-    save_policy(model, checkpoint, {"config.yaml": to_yaml(config)}, beside_policy(model))
-    if model._vec_normalize_env is not None:
-        model._vec_normalize_env.save(str(folder / NORMALIZER))  # without it model.zip cannot tell what it sees
-    unfinished = folder / ".model.zip"
-    model.save(unfinished)
-    unfinished.replace(folder / "model.zip")
+def _save(run: _Run) -> None:
+    """The agent in SB3's own format, for deployment."""
+    if run.model._vec_normalize_env is not None:
+        run.model._vec_normalize_env.save(str(run.folder / NORMALIZER))  # without it model.zip cannot tell what it sees
+    unfinished = run.folder / ".model.zip"
+    run.model.save(unfinished)
+    unfinished.replace(run.folder / "model.zip")

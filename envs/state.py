@@ -48,6 +48,15 @@ def set_env_state(env: gymnasium.Env[Any, Any], state: dict[str, Any], task: str
             wrapper.set_state(next(shifts))
 
 
+def can_save(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether ``get_env_state`` and ``set_env_state`` work on an environment."""
+    try:
+        list(_layers(env, ""))
+    except NotImplementedError:
+        return False
+    return True
+
+
 def plain(value: Any) -> Any:
     """A copy of nested dicts, lists, arrays and numbers, with numpy's numbers made Python's."""
     if isinstance(value, dict):

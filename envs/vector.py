@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from envs.checks import check_choice, check_int
 from envs.spaces import common_spaces
-from envs.state import get_env_state, set_env_state
+from envs.state import can_save, get_env_state, set_env_state
 from envs.stream import Segment, TaskStream
 from envs.task import making
 
@@ -36,7 +36,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
     ended. An episode that ends by itself in that very step keeps its own flags and is not cut.
 
     Game i of the first segment is seeded with seed + i, as Gymnasium and SB3 do; the games of a later segment with
-    ``np.random.SeedSequence((seed, segment))``.
+    ``np.random.SeedSequence((seed, segment))``, and those of a rebuild with its number as a third entry.
 
     Args:
         stream: Which task when.
@@ -90,6 +90,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         self._everyone = _constant(True, self.num_envs)
         self._nobody = _constant(False, self.num_envs)
         self._steps = 0
+        self._rebuilt: int | None = None  # number of the rebuild that made the games, until they take a step
         self._enter(0)
 
     @property
@@ -106,6 +107,11 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
     def envs(self) -> list[gymnasium.Env[Any, Any]]:
         """The games that are being played, replaced at every switch."""
         return self._games.envs
+
+    @property
+    def saves_games(self) -> bool:
+        """Whether the current task's games can be saved; others can be rebuilt."""
+        return can_save(self._games.envs[0])
 
     @property
     def steps(self) -> int:
@@ -143,10 +149,11 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
             seed = _drawn_seed() if self._first_seed is None else self._first_seed
         if seed is not None:
             self._seed = seed = self._checked_seed(seed)
-            if self._steps:
-                self._steps = 0
+            if self._steps or self._rebuilt is not None:
+                self._steps, self._rebuilt = 0, None
                 self._enter(0)
-        observations, info = self._games.reset(seed=seed, options=options)
+        seeds = seed if self._rebuilt is None else self._seeds(self._rebuilt)
+        observations, info = self._games.reset(seed=seeds, options=options)
         info.update(self._standing)
         return observations, info
 
@@ -163,6 +170,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
             raise ResetNeeded("StreamVectorEnv.step was called before reset; call reset first")
         observations, rewards, terminations, truncations, info = self._games.step(actions)
         self._steps += self.num_envs
+        self._rebuilt = None
         if self._steps >= self._switch_at:
             return self._switch(observations, rewards, terminations, truncations, info)
         if "final_info" in info:
@@ -170,12 +178,30 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         info.update(self._standing)
         return observations, rewards, terminations, truncations, info
 
+    def rebuild(self, number: int) -> None:
+        """Replace the games by fresh ones, whose episodes the next ``reset()`` begins; the stream stands where it is.
+
+        Games that cannot be saved go on from a known state so: until they take a step, ``get_state`` knows them.
+
+        Args:
+            number: Decides the games together with the seed and the segment, at least 0.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If ``reset`` was never called.
+        """
+        if self._seed is None:
+            raise ResetNeeded("StreamVectorEnv.rebuild was called before reset; call reset first")
+        number = check_int("number", number, 0, "give the steps so far")
+        self._enter(self._segment.index)
+        self._rebuilt = number
+
     def get_state(self) -> dict[str, Any]:
         """Where the stream stands, and the state of every game: arrays and JSON values only.
 
         Raises:
             gymnasium.error.ResetNeeded: If ``reset`` was never called.
-            NotImplementedError: If the current task's environments do not implement ``get_state`` and ``set_state``.
+            NotImplementedError: If the current task's environments do not implement ``get_state`` and ``set_state``
+                and have taken a step since they were rebuilt.
         """
         if self._seed is None:
             raise ResetNeeded("StreamVectorEnv.get_state was called before reset; call reset first")
@@ -184,7 +210,9 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
             "steps": self._steps,
             "segment": self._segment.index,
             "task": self.task,
-            "games": [get_env_state(env, self.task) for env in self._games.envs],
+            "n_envs": self.num_envs,
+            "rebuilt": self._rebuilt,
+            "games": None if self._rebuilt is not None else [get_env_state(e, self.task) for e in self._games.envs],
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -194,9 +222,9 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
             ValueError: If the state is of another stream or of another number of games.
             NotImplementedError: As for ``get_state``.
         """
-        if len(state["games"]) != self.num_envs:
+        if state["n_envs"] != self.num_envs:
             raise ValueError(
-                f"a state of {len(state['games'])} games cannot be set on n_envs={self.num_envs}; make as many games"
+                f"a state of {state['n_envs']} games cannot be set on n_envs={self.num_envs}; make as many games"
             )
         index = state["segment"]
         stands = self.stream.segment(self.stream.at(state["steps"]))
@@ -207,10 +235,13 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
                 "make the stream with the arguments that it was saved with"
             )
         self._enter(index)
+        self._seed, self._steps, self._rebuilt = state["seed"], state["steps"], state["rebuilt"]
+        if self._rebuilt is not None:
+            self._games.reset(seed=self._seeds(self._rebuilt))
+            return
         self._games.reset()
         for env, game in zip(self._games.envs, state["games"], strict=True):
             set_env_state(env, game, self.task)
-        self._seed, self._steps = state["seed"], state["steps"]
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the games."""
@@ -256,12 +287,16 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
             self._add_info(final_info, _info_of(info, game), game)
         self._describe(final_info, self._everyone, self._place | {"task_switched": self._everyone}, cut)
         self._enter(self._segment.index + 1)
-        assert self._seed is not None  # step has refused to go on without
-        sequence = np.random.SeedSequence((self._seed, self._segment.index))
-        first, info = self._games.reset(seed=[int(seed) for seed in sequence.generate_state(self.num_envs)])
+        first, info = self._games.reset(seed=self._seeds())
         info.update(self._standing, task_switched=self._everyone)
         info.update(final_obs=final_obs, _final_obs=self._everyone, final_info=final_info, _final_info=self._everyone)
         return first, rewards, terminations, truncations | cut, info
+
+    def _seeds(self, *numbers: int) -> list[int | None]:
+        """Seeds of the games of this segment, drawn from the stream's and `numbers`."""
+        assert self._seed is not None  # nothing begins without
+        sequence = np.random.SeedSequence((self._seed, self._segment.index, *numbers))
+        return [int(seed) for seed in sequence.generate_state(self.num_envs)]
 
     def _describe(
         self,

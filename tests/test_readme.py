@@ -51,6 +51,37 @@ def test_the_python_example_trains_resets_and_saves(
     assert all(torch.equal(saved[name], tensor) for name, tensor in loaded.policy.state_dict().items())
 
 
+@pytest.mark.parametrize("stock", [True, False])
+def test_a_deployed_agent_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stock: bool
+) -> None:
+    from stable_baselines3 import PPO as StockPPO
+
+    import envs
+    from agents import PPO
+
+    settings = {"n_steps": 16, "batch_size": 16, "n_epochs": 2, "device": "cpu"}
+    ours = PPO("CnnPolicy", envs.make("space_invaders", n_envs=16), **settings)
+    monkeypatch.chdir(tmp_path)
+    before = ours.learn(256)
+    if stock:
+        before.save("ours.zip")
+        before = StockPPO.load("ours.zip", device="cpu")
+    before.save("model.zip")
+    code = block("<!-- deployed -->")
+    assert len(code.strip().splitlines()) <= 10
+    exec(
+        compile(
+            code.replace("200_000", "512").replace("rate=1e-4", "rate=0.1, period=4, maturity=4"), "README", "exec"
+        ),
+        {},
+    )
+    steps, counts = capsys.readouterr().out.strip().split(" ", 1)
+    assert int(steps) == 256 + 1024
+    assert "'features': 0" not in counts
+    assert PPO.load("model.zip", device="cpu").num_timesteps == 256 + 1024
+
+
 def test_the_shown_config_is_the_shipped_one() -> None:
     assert block("<!-- config -->") == (ROOT / "configs/minatar3_ppo_gxd.yaml").read_text(encoding="utf-8")
 

@@ -32,7 +32,7 @@ def audit(folder: Path, task: str | None = None, samples: int | None = None, see
     Raises:
         ConfigError: something does not fit; nothing has been written.
     """
-    checkpoint = newest_checkpoint(folder)
+    _check_run(folder)
     config = load(folder / "config.yaml")
     samples = _sample_size(config.agent, samples)
     seed = config.seed if seed is None else seed
@@ -41,15 +41,11 @@ def audit(folder: Path, task: str | None = None, samples: int | None = None, see
     _check_writable(folder / "audit")
     from crl.audit.measuring import audit_checkpoint
 
-    return audit_checkpoint(folder, checkpoint, config, task, samples, seed)
+    return audit_checkpoint(folder, config, task, samples, seed)
 
 
-def newest_checkpoint(folder: Path) -> Path:
-    """The checkpoint of a run's folder with the most steps.
-
-    Raises:
-        ConfigError: the folder is not there, is no run's, or has no checkpoint.
-    """
+def _check_run(folder: Path) -> None:
+    """Refuse a folder that is not there, is no run's, or has no checkpoint."""
     given = repr(str(folder))
     if not folder.is_dir():
         problem = "is no folder" if folder.exists() else "does not exist"
@@ -57,12 +53,8 @@ def newest_checkpoint(folder: Path) -> Path:
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"{given} is no run folder: it has no config.yaml; give one that crl train has made")
     # A checkpoint appears whole or not at all; one that is being written has another name.
-    found = [path for path in (folder / "checkpoints").glob("*") if path.name.isdecimal() and path.is_dir()]
-    if not found:
-        raise ConfigError(
-            f"the run folder {given} has no checkpoint: the run has failed or has not ended; give one that has ended"
-        )
-    return max(found, key=lambda path: int(path.name))
+    if not any(path.name.isdecimal() and path.is_dir() for path in (folder / "checkpoints").glob("*")):
+        raise ConfigError(f"the run folder {given} has no checkpoint yet; give one that has come further")
 
 
 def _sample_size(agent: AgentConfig, samples: int | None) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
@@ -15,7 +15,8 @@ import envs
 from agents import DQN
 from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
-from crl.checkpoint import load_beside, load_policy, restore_beside_policy
+from agents.training_state import restore_learnt
+from crl import checkpoints, storage
 from crl.config import AgentConfig, AtSwitchConfig, ConfigError, DQNConfig, OffPolicyConfig, RunConfig
 from crl.config.fields import MAX_WHOLE
 from crl.config.imports import import_modules
@@ -24,6 +25,21 @@ from crl.models import build
 from crl.models.environment import played
 
 PLAYED = 8  # transitions for each that is sampled: a replay buffer is drawn from with replacement
+LEARNT = ("learner", "world")
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of a run that is whole.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found, passed_over = storage.newest(folder / checkpoints.FOLDER, LEARNT)
+    for sentence in passed_over:
+        print(f"crl: warning: {sentence}", file=sys.stderr)
+    if found is None:
+        raise ConfigError(f"the run folder {str(folder)!r} has no checkpoint that is whole; audit another run")
+    return found
 
 
 @dataclass(frozen=True)
@@ -112,9 +128,8 @@ def _games(task: envs.Task, config: RunConfig) -> envs.StreamVectorEnv:
 
 def _load(model: LearnerMixin, checkpoint: Path) -> None:
     try:
-        model.policy.load_state_dict(load_policy(checkpoint))
-        restore_beside_policy(model, load_beside(checkpoint))
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        restore_learnt(model, storage.read(checkpoint, LEARNT))
+    except (storage.DamagedError, KeyError, ValueError) as error:
         raise ConfigError(
             f"the checkpoint {str(checkpoint)!r} cannot be read ({one_line(error)}); it is damaged, audit another run"
         ) from error

@@ -14,7 +14,7 @@ from agents.plasticity.seeds import derive_seed
 from crl import folder as folders
 from crl.audit.agreement import LayerAudit, audit_layers, summaries
 from crl.audit.figure import draw
-from crl.audit.loading import Played, play
+from crl.audit.loading import Played, newest_checkpoint, play
 from crl.audit.report import console, show_layer, show_summary, write_csv, write_json
 from crl.config import ConfigError, RunConfig
 from crl.config.messages import one_line
@@ -22,10 +22,8 @@ from crl.exit_codes import DONE
 from crl.screen import say, tolerant
 
 
-def audit_checkpoint(
-    folder: Path, checkpoint: Path, config: RunConfig, task: str | None, samples: int, seed: int
-) -> int:
-    """Audit a checkpoint; the arguments are those of `crl.audit.audit`, checked.
+def audit_checkpoint(folder: Path, config: RunConfig, task: str | None, samples: int, seed: int) -> int:
+    """Audit the newest checkpoint; the arguments are those of `crl.audit.audit`, checked.
 
     Returns:
         The exit code, 0.
@@ -35,7 +33,7 @@ def audit_checkpoint(
     """
     started = time.perf_counter()
     torch.set_num_threads(folders.available_threads())
-    played = play(checkpoint, config, task, samples, seed)
+    played = play(newest_checkpoint(folder), config, task, samples, seed)
     try:
         return _audit(folder, played, samples, started)
     finally:

@@ -5,12 +5,21 @@ from crl.config.arguments import check_interventions
 from crl.config.fields import Linear
 from crl.config.messages import ConfigError
 from crl.config.reading import load
-from crl.config.schema import AtSwitchConfig, InterventionConfig, NormalizeConfig, RunConfig, config_hash, to_yaml
+from crl.config.schema import (
+    AtSwitchConfig,
+    CheckpointConfig,
+    InterventionConfig,
+    NormalizeConfig,
+    RunConfig,
+    config_hash,
+    to_yaml,
+)
 from crl.config.stream import StreamConfig
 
 __all__ = [
     "AgentConfig",
     "AtSwitchConfig",
+    "CheckpointConfig",
     "ConfigError",
     "DQNConfig",
     "InterventionConfig",

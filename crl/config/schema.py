@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, mod
 
 from agents.plasticity.registry import INTERVENTIONS
 from crl.config.agents import AGENT_CONFIGS, AnyAgent, OffPolicyConfig, SACConfig
-from crl.config.fields import DEFAULTS_FOR_NULL, CountOrZero, Flag, Model, Named
+from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named
 from crl.config.imports import NO_MODULE_NAME, is_module_name
 from crl.config.messages import nearest, refusal, refused_sentence, shown
 from crl.config.stream import StreamConfig
@@ -47,6 +47,13 @@ class NormalizeConfig(Model):
     def used(self) -> bool:
         """Whether anything is normalised."""
         return self.obs or self.reward
+
+
+class CheckpointConfig(Model):
+    """When the run saves all that it needs to go on, and how many of these stay."""
+
+    every: Count = 100_000
+    keep: Annotated[Count, Field(le=10_000)] = 3
 
 
 class AtSwitchConfig(Model):
@@ -90,6 +97,7 @@ class RunConfig(Model):
     at_switch: Annotated[AtSwitchConfig, DEFAULTS_FOR_NULL] = AtSwitchConfig()
     imports: tuple[Annotated[str, AfterValidator(_check_module)], ...] = ()
     interventions: tuple[SerializeAsAny[InterventionConfig], ...] = ()
+    checkpoint: Annotated[CheckpointConfig, DEFAULTS_FOR_NULL] = CheckpointConfig()
     seed: CountOrZero = 0
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
     threads: Annotated[int | Literal["auto"], BeforeValidator(_check_threads)] = "auto"

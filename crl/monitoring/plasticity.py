@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
 from agents.plasticity.diagnostics import Diagnostics
 from agents.plasticity.protocols import NoDataError
+from agents.training_state import packed_batch, unpacked_batch
 from crl.monitoring.dashboard import layout
 from crl.monitoring.tasks import TaskCallback
 
@@ -72,6 +74,30 @@ class PlasticityRecorder:
         assert isinstance(self._learner, OffPolicyMixin)
         seen = self._learner.num_timesteps - self._tasks.segment.start
         return self._learner.sample_newest(n, seen, generator)
+
+    def state(self) -> dict[str, Any]:
+        """What decides its next measures: nested dicts and lists of JSON values and tensors."""
+        diagnostics = self._diagnostics.state()
+        probe = diagnostics["probe"]
+        if probe is not None:
+            probe |= {key: packed_batch(probe[key]) for key in ("batch", "few")}
+        return {
+            "segment": self._segment,
+            "measured": self._measured,
+            "layout_written": self._layout_written,
+            "diagnostics": diagnostics,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._segment, self._measured = state["segment"], state["measured"]
+        self._layout_written = state["layout_written"]
+        diagnostics = dict(state["diagnostics"])
+        if diagnostics["probe"] is not None:
+            device = self._learner.device
+            batches = {key: unpacked_batch(diagnostics["probe"][key], device) for key in ("batch", "few")}
+            diagnostics["probe"] = {**diagnostics["probe"], **batches}
+        self._diagnostics.restore(diagnostics)
 
     def _is_due(self, segment: int) -> bool:
         steps = self._learner.num_timesteps

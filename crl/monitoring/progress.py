@@ -22,7 +22,8 @@ class ProgressCallback(BaseCallback):
         super().__init__()
         self._tasks = tasks
         self._started = 0.0
-        self._ended = -1  # index of the last segment whose line is printed
+        self.ended = -1
+        """Index of the last segment whose line is printed."""
         self._bar = _bar() if is_terminal() else None
 
     def _on_training_start(self) -> None:
@@ -38,8 +39,8 @@ class ProgressCallback(BaseCallback):
         text = "-" if result is None else f"{result:.2f}"
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=steps, description=segment.task.name, result=text)
-        elif steps - segment.start >= (segment.steps or 0) and segment.index > self._ended:
-            self._ended = segment.index
+        elif steps - segment.start >= (segment.steps or 0) and segment.index > self.ended:
+            self.ended = segment.index
             seconds = time.perf_counter() - self._started
             place = f"segment {segment.index + 1}/{self._tasks.stream.n_segments} {segment.task.name}"
             say(f"{place}: done at {steps:,} steps, return {text}, {seconds:.0f} s")

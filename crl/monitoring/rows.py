@@ -36,7 +36,8 @@ class RowCallback(BaseCallback):
         super().__init__()
         self._recorders = recorders
         self._every = every
-        self._written = 0  # steps at the last row that was written here
+        self.written = 0
+        """Steps at the last row that was written here."""
 
     def _on_step(self) -> bool:
         return True
@@ -44,17 +45,18 @@ class RowCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         if not isinstance(self.model, OffPolicyMixin):
             self._record()  # before SB3 writes its row, so that the first one has these tags too
-        elif self.num_timesteps - self._written >= self._every:
+        elif self.num_timesteps - self.written >= self._every:
             self._write(self.model)
 
     def _on_training_end(self) -> None:
-        if isinstance(self.model, OffPolicyMixin) and self.num_timesteps > self._written:
+        # Not this callback's own count of steps, which a run that is resumed at its end never gets.
+        if isinstance(self.model, OffPolicyMixin) and self.model.num_timesteps > self.written:
             self._write(self.model)
 
     def _write(self, model: OffPolicyMixin) -> None:
         self._record()
         model.dump_logs()
-        self._written = self.num_timesteps
+        self.written = model.num_timesteps
 
     def _record(self) -> None:
         for recorder in self._recorders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -69,6 +70,25 @@ class TaskCallback(BaseCallback):
             prefix = f"task/{tag_of(self.segment.task.name)}"
             self.logger.record(f"{prefix}/ep_rew_mean", fmean(self.returns), exclude="stdout")
             self.logger.record(f"{prefix}/ep_len_mean", fmean(self.lengths), exclude="stdout")
+
+    def state(self) -> dict[str, Any]:
+        """All that it has counted, as JSON values."""
+        return {
+            "segment": self.segment.index,
+            "returns": list(self.returns),
+            "lengths": list(self.lengths),
+            "late_returns": {str(index): list(found) for index, found in self.late_returns.items()},
+            "last_returns": {str(index): list(found) for index, found in self.last_returns.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.segment = self.stream.segment(state["segment"])
+        self.returns = deque(state["returns"], maxlen=WINDOW)
+        self.lengths = deque(state["lengths"], maxlen=WINDOW)
+        late = {int(index): list(found) for index, found in state["late_returns"].items()}
+        self.late_returns = defaultdict(list, late)
+        self.last_returns = {int(index): list(found) for index, found in state["last_returns"].items()}
 
     def mean_return(self) -> float | None:
         """Over the window; None before the first episode of the visit has ended."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 import torch
 import yaml
+from saved import policy_of
 
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS, Entry, criterion
-from crl.checkpoint import load_policy
 from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load
 from crl.config.imports import import_modules, register_plugins
 
@@ -134,7 +134,7 @@ def test_a_run_with_a_criterion_of_the_users(crl: Command, tiny: Path) -> None:
     again = crl("train", str(run / "config.yaml"), "runs=again", cwd=tiny)
     assert again.returncode == 0
     (rerun,) = (tiny / "again").iterdir()
-    policies = [load_policy(next((folder / "checkpoints").iterdir())) for folder in (run, rerun)]
+    policies = [policy_of(next((folder / "checkpoints").iterdir())) for folder in (run, rerun)]
     assert all(torch.equal(tensor, policies[1][name]) for name, tensor in policies[0].items())
     hashes = {json.loads((folder / "results.json").read_text())["config_hash"] for folder in (run, rerun)}
     assert len(hashes) == 1

@@ -18,10 +18,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from saved import policy_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
-
-from crl.checkpoint import load_policy
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Trained = tuple[Path, "subprocess.CompletedProcess[str]"]
@@ -56,7 +55,8 @@ def test_folder(trained: Trained) -> None:
     events = [path.name for path in run.glob("events.out.tfevents.*")]
     assert len(events) == 1
     assert {path.name for path in run.iterdir()} - set(events) == {
-        "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "model.zip", "results.json",
+        ".lock", "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "best", "model.zip",
+        "results.json",
     }  # fmt: skip
     assert (run / "command.txt").read_text() == "crl train tiny.yaml 'runs=my runs'\n"
     assert "threads 1\n" in (run / "versions.txt").read_text()
@@ -175,7 +175,7 @@ def test_its_own_config_repeats_a_run_exactly(trained: Trained, crl: Command) ->
     (second,) = (run.parents[1] / "again").iterdir()
     assert results_of(second)["config_hash"] == results_of(run)["config_hash"]
     assert results_of(second)["visits"] == results_of(run)["visits"]
-    one, two = (load_policy(folder / "checkpoints" / "1024") for folder in (run, second))
+    one, two = (policy_of(folder / "checkpoints" / "1024") for folder in (run, second))
     assert one.keys() == two.keys()
     assert len(one) > 12
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -185,7 +185,7 @@ def test_model_holds_what_the_checkpoint_holds(trained: Trained) -> None:
     from agents import PPO
 
     model = PPO.load(trained[0] / "model.zip", device="cpu")
-    tensors = load_policy(trained[0] / "checkpoints" / "1024")
+    tensors = policy_of(trained[0] / "checkpoints" / "1024")
     state = model.policy.state_dict()
     assert state.keys() == tensors.keys()
     assert all(torch.equal(state[name], tensors[name]) for name in state)
@@ -233,7 +233,7 @@ gymnasium.register("Broken-v0", Broken)
 """
 
 
-def test_a_failed_run_keeps_its_traceback(tiny: Path, crl: Command, tmp_path: Path) -> None:
+def test_a_failed_run_leaves_a_report(tiny: Path, crl: Command, tmp_path: Path) -> None:
     (tmp_path / "broken_world.py").write_text(BROKEN)
     result = crl(
         "train", "tiny.yaml", 'stream.tasks=["broken_world:Broken-v0"]', "agent.features=null", "agent.net_arch=null",
@@ -242,10 +242,14 @@ def test_a_failed_run_keeps_its_traceback(tiny: Path, crl: Command, tmp_path: Pa
     assert result.returncode == 1
     (run,) = (tiny / "r").iterdir()
     assert result.stderr.splitlines() == [
-        "crl: the run failed with RuntimeError: the world has ended; the traceback is in "
-        f"{run.relative_to(tiny) / 'error.txt'}"
+        "crl: the run failed at step 100 with RuntimeError: the world has ended; correct the environment, then resume "
+        f"the run (the report is in {run.relative_to(tiny) / 'crash-100.txt'})"
     ]
-    assert 'raise RuntimeError("the world\\nhas ended")' in (run / "error.txt").read_text()
+    report = (run / "crash-100.txt").read_text()
+    assert report.startswith("at step 100: the world has ended\n\nTraceback")
+    assert 'raise RuntimeError("the world\\nhas ended")' in report
+    assert report.endswith((run / "config.yaml").read_text())
+    assert not (run / "checkpoints").exists()
     assert not (run / "results.json").exists()
     resolved = yaml.safe_load((run / "config.yaml").read_text())["agent"]
     assert (resolved["features"], resolved["activation"]) == ("flatten", "tanh")
@@ -270,7 +274,7 @@ def test_interrupted_run_is_saved(tiny: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130
-    assert errors == "\nstopping and saving; Ctrl-C again exits at once\n"
+    assert errors == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
     (run,) = (tiny / "r").iterdir()
     results = results_of(run)
     assert results["status"] == "interrupted"
@@ -278,10 +282,9 @@ def test_interrupted_run_is_saved(tiny: Path) -> None:
     assert [v["mean_return"] for v in results["visits"]][1:] == [None] * 3
     assert f"run folder: {run.relative_to(tiny)}" in output.splitlines()[-2]
     assert (run / "model.zip").stat().st_size > 1000
-    tensors = load_policy(run / "checkpoints" / str(results["steps"]))
+    tensors = policy_of(run / "checkpoints" / str(results["steps"]))
     assert all(tensor.isfinite().all() for tensor in tensors.values())
-    # The rollout that was stopped, be it at its last step, brings no update.
-    assert results["gradient_steps"] == (results["steps"] - 1) // 64 * 4
+    assert results["gradient_steps"] == results["steps"] // 64 * 4
 
 
 def test_a_run_goes_on_when_nobody_reads_what_it_prints(tiny: Path) -> None:
@@ -300,7 +303,7 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(tiny: Path) -> None:
 def test_train_seconds_reach_to_the_end_of_the_last_update(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that moves by one second in every update and never else."""
     from agents import PPO
-    from crl import run
+    from crl import checkpoints, run
     from crl.config import check_interventions, load
 
     now = 100.0
@@ -312,7 +315,7 @@ def test_train_seconds_reach_to_the_end_of_the_last_update(tiny: Path, monkeypat
         now += 1.0
 
     monkeypatch.setattr(PPO, "train", slow)
-    monkeypatch.setattr(run.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now)
     overrides = ["stream.cycles=1", "stream.steps_per_task=64", f"runs={tiny / 'r'}", "threads=1"]
     assert run.train(check_interventions(load(tiny / "tiny.yaml", overrides)), ["crl"]) == 0
     (folder,) = (tiny / "r").iterdir()
@@ -334,17 +337,3 @@ crl.cli.main()
 """
     result = python("-c", program, cwd=tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
-
-
-def test_second_interrupt_ends_the_process(python: Command, tmp_path: Path) -> None:
-    program = """
-import os, signal
-from crl.run import Interrupt
-with Interrupt() as interrupt:
-    os.kill(os.getpid(), signal.SIGINT)
-    print(interrupt.asked, flush=True)
-    os.kill(os.getpid(), signal.SIGINT)
-    print("still here", flush=True)
-"""
-    result = python("-c", program, cwd=tmp_path)
-    assert (result.returncode, result.stdout) == (130, "True\n")

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from saved import learner_of, normalizer_of, policy_of, state_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import AGENTS
 from crl import run as runs
-from crl.checkpoint import load_beside, load_policy
 from crl.config import check_interventions, load
 
 Replaying = tuple[str, Path, "subprocess.CompletedProcess[str]"]
@@ -59,7 +59,8 @@ def test_folder(replaying: Replaying) -> None:
     assert re.fullmatch(method + r"__\d{8}T\d{6}Z", run.name)
     names = {path.name for path in run.iterdir() if not path.name.startswith("events.out.tfevents.")}
     assert names - {"vecnormalize.pkl"} == {
-        "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "model.zip", "results.json",
+        ".lock", "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "best", "model.zip",
+        "results.json",
     }  # fmt: skip
     assert ("vecnormalize.pkl" in names) == (agent == "sac")
     assert [path.name for path in (run / "checkpoints").iterdir()] == [str(STEPS[agent])]
@@ -130,30 +131,25 @@ def test_its_own_config_repeats_a_run_exactly(replaying: Replaying, tmp_path: Pa
     assert results_of(second)["config_hash"] == results_of(run)["config_hash"]
     assert results_of(second)["visits"] == results_of(run)["visits"]
     one, two = (folder / "checkpoints" / str(STEPS[agent]) for folder in (run, second))
-    for read in (load_policy, load_beside):
-        left, right = read(one), read(two)
-        assert left.keys() == right.keys()
-        assert all(torch.equal(left[name], right[name]) for name in left)
+    assert state_of(one) == state_of(two)
 
 
 def test_model_holds_what_the_checkpoint_holds(replaying: Replaying) -> None:
     agent, run, _ = replaying
     model = AGENTS[agent].resolve().load(run / "model.zip", device="cpu")
     checkpoint = run / "checkpoints" / str(STEPS[agent])
-    tensors, state = load_policy(checkpoint), model.policy.state_dict()
+    tensors, state = policy_of(checkpoint), model.policy.state_dict()
     assert state.keys() == tensors.keys()
     assert all(torch.equal(state[name], tensors[name]) for name in state)
-    beside = load_beside(checkpoint)
+    beside, normalizer = learner_of(checkpoint)["tensors"], normalizer_of(checkpoint)
     if agent == "dqn":
-        assert beside == {}
+        assert (beside, normalizer) == ({}, None)
     else:
-        assert set(beside) == {"log_ent_coef"} | {
-            f"normalizer.{what}.{moment}" for what in ("obs", "returns") for moment in ("mean", "var", "count")
-        }
         assert torch.equal(beside["log_ent_coef"], model.log_ent_coef.detach())
         assert float(beside["log_ent_coef"]) != 0
-        assert float(beside["normalizer.obs.count"]) == pytest.approx(1150, abs=20)
-        assert np.isfinite(beside["normalizer.obs.var"].numpy()).all()
+        assert normalizer is not None
+        assert normalizer["obs_rms"][""]["count"] == pytest.approx(1150, abs=20)
+        assert np.isfinite(normalizer["obs_rms"][""]["var"]).all()
 
 
 def test_an_oracle_begins_anew(tiny_dqn: Path) -> None:
@@ -206,12 +202,11 @@ def test_interrupted_run_is_saved(tiny_dqn: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130
-    assert errors == "\nstopping and saving; Ctrl-C again exits at once\n"
+    assert errors == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
     (run,) = (tiny_dqn / "r").iterdir()
     results = results_of(run)
     assert results["status"] == "interrupted"
-    # The rollout that was stopped, be it at its last step, brings no update.
-    assert results["gradient_steps"] == (results["steps"] - 1) // 8 - 12
-    assert int(rows_of(run)[-1]["time/total_timesteps"]) == results["steps"]
-    tensors = load_policy(run / "checkpoints" / str(results["steps"]))
+    assert results["gradient_steps"] == results["steps"] // 8 - 12
+    assert int(rows_of(run)[-1]["time/total_timesteps"]) <= results["steps"]
+    tensors = policy_of(run / "checkpoints" / str(results["steps"]))
     assert all(tensor.isfinite().all() for tensor in tensors.values())

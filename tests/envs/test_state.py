@@ -9,7 +9,7 @@ from gymnasium.wrappers import FrameStackObservation, OrderEnforcing, TimeLimit
 
 from envs.minatar import MinAtarEnv
 from envs.shift import ObservationOffset, RewardScale
-from envs.state import get_env_state, plain, set_env_state
+from envs.state import can_save, get_env_state, plain, set_env_state
 from envs.task import Task
 
 
@@ -77,3 +77,10 @@ def test_what_cannot_be_saved_is_named(counting: Callable[..., Task]) -> None:
     stacked = FrameStackObservation(counting("a", 1).make_env(), 2)
     with pytest.raises(NotImplementedError, match="task 'a' cannot be saved: FrameStackObservation has no get_state"):
         get_env_state(stacked, "a")
+
+
+def test_what_can_be_saved(counting: Callable[..., Task]) -> None:
+    assert can_save(counting("a", 1).make_env())
+    assert can_save(RewardScale(TimeLimit(OrderEnforcing(counting("a", 1).make_env()), 8), 0.5))
+    assert not can_save(counting("a", 1, saved=False).make_env())
+    assert not can_save(FrameStackObservation(TimeLimit(counting("a", 1, saved=False).make_env(), 8), 2))

@@ -27,6 +27,8 @@ SLOW_EVERY = 10
 THRESHOLDS = {"dormant_ratio_0": 0.0, "dormant_ratio": units.DORMANT, "dormant_ratio_0.1": 0.1}
 LOWEST: dict[type[nn.Module], float] = {nn.Tanh: -1.0, nn.Softsign: -1.0, nn.Sigmoid: 0.0}  # of bounded activations
 POLICY = "actor"
+PARAMETERS = {"Categorical": ("logits",), "Bernoulli": ("logits",), "Normal": ("loc", "scale")}
+"""Kind of distribution that policies are made of -> its parameters."""
 
 Values = dict[str, Tensor | None]
 
@@ -120,6 +122,40 @@ class Diagnostics:
         numbers = torch.stack([value.double() for value in there.values()]).tolist()
         return {tag: number for tag, number in zip(there, numbers, strict=True) if math.isfinite(number)}
 
+    def state(self) -> dict[str, Any]:
+        """All that decides what the next calls give: numbers, tensors, the learner's batches, and dicts of these."""
+        probe = self._probe
+        return {
+            "generator": self._generator.get_state(),
+            "calls": self._calls,
+            "tags": list(self.tags),
+            "slow": dict(self._slow),
+            "weights": dict(self._weights),
+            "probe": None if probe is None else {
+                "batch": probe.batch,
+                "few": probe.few,
+                "outputs": None if probe.outputs is None else dict(probe.outputs),
+                "policy": None if probe.policy is None else [_parameters(part) for part in probe.policy],
+            },
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._generator.set_state(state["generator"])
+        self._calls, self.tags = state["calls"], tuple(state["tags"])
+        device = self._learner.device
+        self._slow = {key: None if value is None else value.to(device) for key, value in state["slow"].items()}
+        self._weights = {name: weights.to(device) for name, weights in state["weights"].items()}
+        self._probe = None
+        if (saved := state["probe"]) is not None:
+            outputs, policy = saved["outputs"], saved["policy"]
+            self._probe = _Probe(
+                batch=saved["batch"],
+                few=saved["few"],
+                outputs=None if outputs is None else {name: output.to(device) for name, output in outputs.items()},
+                policy=None if policy is None else [_distribution(part, device) for part in policy],
+            )
+
     def _drawn(self) -> _Probe:
         widths = [layer.units for network in self._learner.networks.values() for layer in last_layers(network)]
         size = max([PROBE, *(2 * width for width in widths)])
@@ -194,6 +230,21 @@ class Diagnostics:
             values[f"{name}/update_norm"] = None if old is None else norms.norm([weights - old])
             self._weights[name] = weights
         return values
+
+
+def _parameters(distribution: Distribution) -> dict[str, Any]:
+    """What tells a distribution of a policy from others of its kind."""
+    name = type(distribution).__name__
+    return {"kind": name, **{key: getattr(distribution, key) for key in PARAMETERS[name]}}
+
+
+def _distribution(saved: Mapping[str, Any], device: torch.device) -> Distribution:
+    """The distribution whose `_parameters` these are."""
+    values = {key: saved[key].to(device) for key in PARAMETERS[saved["kind"]]}
+    found: Distribution = getattr(torch.distributions, saved["kind"])(**values)
+    # Not as the constructor computes them again: normalising logits twice rounds twice.
+    vars(found).update(values)
+    return found
 
 
 def with_units(learner: Learner) -> dict[str, Network]:

@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from agents.plasticity.registry import CRITERIA
-from crl.audit import audit, newest_checkpoint
-from crl.checkpoint import save_policy
+from agents.training_state import training_state
+from crl import storage
+from crl.audit import audit
+from crl.audit.loading import newest_checkpoint
 from crl.config import ConfigError, RunConfig, to_yaml
 from crl.models import build
 
@@ -181,7 +183,7 @@ FOLDERS = {
     "missing": "the run folder '{run}' does not exist; give one that crl train has made",
     "file": "the run folder '{run}' is no folder; give one that crl train has made",
     "empty": "'{run}' is no run folder: it has no config.yaml; give one that crl train has made",
-    "failed": "the run folder '{run}' has no checkpoint: the run has failed or has not ended; give one that has ended",
+    "failed": "the run folder '{run}' has no checkpoint yet; give one that has come further",
 }
 
 
@@ -234,12 +236,21 @@ def test_a_file_in_the_way(trained: Trained, tmp_path: Path) -> None:
         audit(run)
 
 
-def test_the_newest_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").touch()
-    for name in ("960", "1024", ".3000.tmp", "notes"):
-        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+def test_the_newest_checkpoint_that_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("960", "1024", "1088"):
+        storage.write(tmp_path / "checkpoints" / name, {"learner": {}, "world": {}})
+    for name in (".3000.tmp", "notes"):
+        (tmp_path / "checkpoints" / name).mkdir()
     (tmp_path / "checkpoints" / "2000").touch()
+    assert newest_checkpoint(tmp_path).name == "1088"
+    assert capsys.readouterr().err == ""
+    (tmp_path / "checkpoints" / "1088" / "world.json").unlink()
     assert newest_checkpoint(tmp_path).name == "1024"
+    assert capsys.readouterr().err.startswith("crl: warning: checkpoint 1088 is passed over: ")
+    for name in ("960", "1024"):
+        (tmp_path / "checkpoints" / name / "manifest.json").unlink()
+    with pytest.raises(ConfigError, match=r"has no checkpoint that is whole; audit another run"):
+        newest_checkpoint(tmp_path)
 
 
 def test_light_refusals_load_nothing_heavy(trained: Trained, python: Command, tmp_path: Path) -> None:
@@ -263,7 +274,7 @@ assert not {{"torch", "stable_baselines3", "gymnasium", "minatar", "matplotlib",
 
 def test_an_agent_without_hidden_units(tmp_path: Path) -> None:
     config = RunConfig.model_validate({
-        "stream": {"tasks": ["CartPole-v1"], "steps_per_task": 32},
+        "stream": {"tasks": ["cartpole"], "steps_per_task": 32},
         "agent": {
             "name": "ppo", "n_envs": 2, "n_steps": 16, "batch_size": 16, "features": "flatten",
             "net_arch": {"pi": [], "vf": []},
@@ -271,8 +282,10 @@ def test_an_agent_without_hidden_units(tmp_path: Path) -> None:
         "device": "cpu",
     }).resolved()  # fmt: skip
     config, model, env = build(config)
+    env.reset()
+    state = training_state(model)
+    storage.write(tmp_path / "checkpoints" / "32", {part: state[part] for part in ("learner", "world")})
     env.close()
-    save_policy(model, tmp_path / "checkpoints" / "32", {})
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     before = contents(tmp_path)
     with pytest.raises(ConfigError) as refusal:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from saved import learner_of, normalizer_of, policy_of
 
-from crl.audit import newest_checkpoint
-from crl.audit.loading import Played, play
-from crl.checkpoint import load_beside, load_policy
+from crl import storage
+from crl.audit.loading import Played, newest_checkpoint, play
 from crl.config import ConfigError, load
 
 Trained = tuple[Path, object]
@@ -33,7 +33,7 @@ def test_the_agent_plays_the_last_task(run: Path) -> None:
     played = played_of(run)
     assert (played.task, played.steps, played.seed) == ("asterix", 1024, 3)
     model = played.model
-    for name, tensor in load_policy(run / "checkpoints" / "1024").items():
+    for name, tensor in policy_of(run / "checkpoints" / "1024").items():
         assert torch.equal(model.policy.state_dict()[name], tensor)
     assert model.interventions == []
     assert model.optimizer_steps == 0
@@ -64,7 +64,9 @@ def test_an_earlier_task_and_seed(run: Path) -> None:
 
 
 def test_the_task_of_an_interrupted_run(run: Path) -> None:
-    (run / "checkpoints" / "1024").rename(run / "checkpoints" / "256")  # of 4 visits with 256 steps each
+    checkpoint = run / "checkpoints" / "1024"
+    storage.write(run / "checkpoints" / "256", storage.read(checkpoint))  # of 4 visits with 256 steps each
+    shutil.rmtree(checkpoint)
     played = played_of(run)
     assert played.task == "breakout"
     assert played.model._current_progress_remaining == 0.75
@@ -80,10 +82,13 @@ def test_an_unknown_task(run: Path) -> None:
 
 
 def test_a_checkpoint_that_is_broken(run: Path) -> None:
-    tensors = run / "checkpoints" / "1024" / "policy.safetensors"
+    checkpoint = run / "checkpoints" / "1024"
+    tensors = checkpoint / "learner.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:100])
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="has no checkpoint that is whole"):
         played_of(run)
+    with pytest.raises(ConfigError, match=r"cannot be read .* it is damaged, audit another run"):
+        play(checkpoint, load(run / "config.yaml"), None, 64, 3)
 
 
 def test_a_checkpoint_of_another_config(run: Path) -> None:
@@ -106,7 +111,7 @@ def test_the_replay_buffer_holds_what_the_agent_has_played(replaying: Replaying)
     model, checkpoint = played.model, newest_checkpoint(run)
     assert played.task == {"dqn": "asterix", "sac": "long"}[agent]
     state = model.policy.state_dict()
-    assert all(torch.equal(state[name], tensor) for name, tensor in load_policy(checkpoint).items())
+    assert all(torch.equal(state[name], tensor) for name, tensor in policy_of(checkpoint).items())
     assert model.optimizer_steps == 0
     assert model.interventions == []
     buffer = model.replay_buffer
@@ -136,10 +141,8 @@ def test_at_least_a_rollout_is_played(replaying: Replaying) -> None:
 def test_exploration_is_that_of_the_end(replaying: Replaying) -> None:
     agent, run, _ = replaying
     model = replayed_of(run, 50).model
-    beside = load_beside(newest_checkpoint(run))
     if agent == "dqn":
         assert model.exploration_rate == 0.2
-        assert beside == {}
         batch = model.sample(400, torch.Generator())
         greedy = model.outputs(batch)["critic"].argmax(1) == batch.actions.flatten()
         assert 0.75 < float(greedy.float().mean()) < 0.95  # all but 0.2, of which a sixth is greedy by chance
@@ -147,11 +150,13 @@ def test_exploration_is_that_of_the_end(replaying: Replaying) -> None:
         online, target = model.q_net.state_dict(), model.q_net_target.state_dict()
         assert any(not torch.equal(online[name], target[name]) for name in online)
     else:
-        assert torch.equal(model.log_ent_coef.detach(), beside["log_ent_coef"])
+        assert torch.equal(model.log_ent_coef.detach(), learner_of(newest_checkpoint(run))["tensors"]["log_ent_coef"])
         normalizer = model.get_vec_normalize_env()
-        assert normalizer.obs_rms.count == float(beside["normalizer.obs.count"])
-        assert (normalizer.obs_rms.mean == beside["normalizer.obs.mean"].numpy()).all()
-        assert normalizer.ret_rms.var == float(beside["normalizer.returns.var"])
+        saved = normalizer_of(newest_checkpoint(run))
+        assert saved is not None
+        assert normalizer.obs_rms.count == saved["obs_rms"][""]["count"]
+        assert (normalizer.obs_rms.mean == saved["obs_rms"][""]["mean"]).all()
+        assert normalizer.ret_rms.var == saved["ret_rms"]["var"]
         assert not normalizer.training
         assert len(set(model.replay_buffer.actions.flatten().tolist())) == 400  # sampled
     model.env.close()
@@ -175,6 +180,9 @@ def test_a_checkpoint_without_what_was_learnt_beside_the_policy(replaying: Repla
     if agent == "dqn":
         pytest.skip("nothing is learnt beside its policy")
     copied = Path(shutil.copytree(run, tmp_path / "run"))
-    (newest_checkpoint(copied) / "beside.safetensors").unlink()
-    with pytest.raises(ConfigError, match=r"cannot be read \('log_ent_coef'\); it is damaged, audit another run"):
+    checkpoint = newest_checkpoint(copied)
+    state = storage.read(checkpoint)
+    del state["learner"]["tensors"]
+    storage.write(checkpoint, state)
+    with pytest.raises(ConfigError, match=r"cannot be read \('tensors'\); it is damaged, audit another run"):
         replayed_of(copied, 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -395,3 +396,46 @@ def test_measured_gradient_norm_is_that_of_the_training_loss() -> None:
 def test_last_layers(kind: str, expected: dict[str, list[str]]) -> None:
     networks = POLICIES[kind]().networks
     assert {name: [layer.name for layer in last_layers(net)] for name, net in networks.items()} == expected
+
+
+# ---------------------------------------------------------------------- going on elsewhere
+
+
+def test_a_restored_one_measures_the_same() -> None:
+    toy = Toy()
+    first = Diagnostics(toy, torch.Generator().manual_seed(1), slow_every=3)
+    for _ in range(2):
+        first.measure()
+        _move(toy)
+    saved = copy.deepcopy(first.state())
+    parameters = copy.deepcopy([module.state_dict() for module in (toy.actor, toy.critic)])
+    expected = []
+    for _ in range(3):
+        expected.append(first.measure())
+        _move(toy)
+    for module, held in zip((toy.actor, toy.critic), parameters, strict=True):
+        module.load_state_dict(held)
+    second = Diagnostics(toy, torch.Generator().manual_seed(2), slow_every=3)
+    second.restore(saved)
+    assert second.tags == first.tags
+    found = []
+    for _ in range(3):
+        found.append(second.measure())
+        _move(toy)
+    assert found == expected
+    assert any(tag.endswith("policy_churn") for tag in found[0])
+
+
+def test_one_that_has_measured_nothing_can_be_restored() -> None:
+    toy = Toy()
+    first, second = (Diagnostics(toy, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    second.restore(first.state())
+    assert second.measure() == first.measure()
+
+
+def _move(toy: Toy) -> None:
+    """What training does to the parameters, without a generator."""
+    with torch.no_grad():
+        for module in (toy.actor, toy.critic):
+            for parameter in module.parameters():
+                parameter.mul_(0.9).add_(0.01)

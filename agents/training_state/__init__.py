@@ -1,0 +1,122 @@
+"""All that decides how a learner goes on, as plain data: nested dicts and lists of JSON values, arrays and tensors.
+
+It is taken and put back between two updates, the one place where SB3's loops leave nothing half done. Nothing in it is
+pickled, and nothing but the data of the learner's own classes is put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from stable_baselines3.common.save_util import recursive_getattr
+from stable_baselines3.common.type_aliases import (
+    DictReplayBufferSamples,
+    DictRolloutBufferSamples,
+    ReplayBufferSamples,
+    RolloutBufferSamples,
+)
+from torch import Tensor
+
+from agents.learner import LearnerMixin
+from agents.training_state.generators import random_state, restore_random
+from agents.training_state.learner import learner_state, restore_learner
+from agents.training_state.replay import replay_state, restore_replay
+from agents.training_state.world import rebuild_games, restore_normalizer, restore_world, world_state
+
+__all__ = [
+    "packed_batch",
+    "rebuild_games",
+    "restore_learnt",
+    "restore_training_state",
+    "training_state",
+    "unpacked_batch",
+]
+
+BATCHES: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (DictReplayBufferSamples, DictRolloutBufferSamples, ReplayBufferSamples, RolloutBufferSamples)
+}
+
+State = dict[str, Any]
+
+
+def training_state(model: LearnerMixin) -> dict[str, State]:
+    """The state of a learner that has just finished an update.
+
+    Returns:
+        ``learner``, ``world`` (its environment with the wrappers around it), ``random`` (all generators) and, where it
+        has one, ``replay``. Arrays and tensors are the learner's own: write them before it goes on, or copy them.
+
+    Raises:
+        NotImplementedError: the games cannot be saved (see `rebuild_games`).
+    """
+    assert model.env is not None
+    buffer = getattr(model, "replay_buffer", None)
+    replay = {} if buffer is None else {"replay": replay_state(buffer)}
+    return {
+        "learner": learner_state(model),
+        "world": world_state(model.env),
+        "random": random_state(model),
+        **replay,
+    }
+
+
+def restore_training_state(model: LearnerMixin, state: Mapping[str, State]) -> None:
+    """Put back what `training_state` gave, into a learner that was built as that one was.
+
+    To be called when `learn` has begun and before its first step (``_on_training_start`` of a callback): SB3 sets
+    attributes at its beginning.
+
+    Raises:
+        ValueError: the state is of another kind of learner or environment.
+        KeyError: something is missing in it.
+    """
+    assert model.env is not None
+    restore_learner(model, state["learner"])
+    buffer = getattr(model, "replay_buffer", None)
+    if buffer is not None:
+        restore_replay(buffer, state["replay"])
+    restore_world(model.env, state["world"])
+    restore_random(model, state["random"])
+
+
+def packed_batch(batch: Any) -> State:
+    """A batch of a learner's buffer as plain data."""
+    return {"kind": type(batch).__name__, "fields": list(batch)}
+
+
+def unpacked_batch(saved: State, device: torch.device) -> Any:
+    """What `packed_batch` was given, on a device."""
+    return BATCHES[saved["kind"]](*(_moved(field, device) for field in saved["fields"]))
+
+
+def _moved(field: Any, device: torch.device) -> Any:
+    if isinstance(field, dict):
+        return {key: _moved(value, device) for key, value in field.items()}
+    return field.to(device) if isinstance(field, Tensor) else field
+
+
+def restore_learnt(model: LearnerMixin, state: Mapping[str, State]) -> None:
+    """Put back what a learner has learnt, to look at it: parameters and statistics, which no longer move.
+
+    Args:
+        model: built as the one was whose state it is, its environment with the same wrappers.
+        state: of `training_state`, of which ``learner`` and ``world`` are needed.
+
+    Raises:
+        KeyError: something is missing in it.
+        RuntimeError: it is of another policy.
+    """
+    modules, tensors = state["learner"]["modules"], state["learner"]["tensors"]
+    model.policy.load_state_dict(modules["policy"])
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            recursive_getattr(model, name).copy_(tensor)
+    env = model._vec_normalize_env
+    if env is not None:
+        (saved,) = (layer for layer in state["world"]["wrappers"] if "ret_rms" in layer)
+        # Not what was seen last: these are other games.
+        restore_normalizer(env, {**saved, "returns": env.returns, "old_obs": None, "old_reward": env.old_reward})
+        env.training = False

@@ -1,0 +1,36 @@
+"""The generators that training draws from."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.learner import LearnerMixin
+
+State = dict[str, Any]
+
+
+def random_state(model: LearnerMixin) -> State:
+    """Every generator that training draws from."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "python": list(random.getstate()),
+        "numpy": np.random.get_state(legacy=False),
+        "torch": torch.get_rng_state(),
+        "cuda": list(cuda),
+        "actions": model.action_space.np_random.bit_generator.state,
+    }
+
+
+def restore_random(model: LearnerMixin, state: State) -> None:
+    """Put back what `random_state` gave; the last step, for all that is built draws."""
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    model.action_space.np_random.bit_generator.state = state["actions"]

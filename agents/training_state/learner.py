@@ -1,0 +1,93 @@
+"""What a learner itself holds: parameters, optimizers, interventions and counters."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
+from stable_baselines3.common.save_util import recursive_getattr
+from torch import Tensor
+
+from agents.learner import LearnerMixin
+from agents.plasticity.protocols import Switch
+
+State = dict[str, Any]
+COUNTERS = (
+    "num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_episode_num", "_n_updates", "_n_calls",
+    "_current_progress_remaining", "exploration_rate", "optimizer_steps", "switches_seen", "gradient_steps", "n_epochs",
+    "_units_logged", "_random_until", "_exploration_began", "_refilling", "_row_written_at", "_begins_anew", "_segment",
+)  # fmt: skip
+"""Attributes of a learner that hold numbers; not every learner has all of them."""
+OBSERVED = ("_last_obs", "_last_original_obs", "_last_episode_starts")
+
+
+def learner_state(model: LearnerMixin) -> State:
+    """Parameters, optimizers, interventions, counters and what was seen last."""
+    modules, tensors = model._get_torch_save_params()
+    return {
+        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "modules": {name: recursive_getattr(model, name).state_dict() for name in modules},
+        "tensors": {name: recursive_getattr(model, name) for name in tensors},
+        "interventions": model.intervention_state(),
+        "switches": [asdict(switch) for switch in model._pending_switches],
+        "episodes": [dict(info) for info in model.ep_info_buffer or ()],
+        "successes": list(model.ep_success_buffer or ()),
+        "observed": {name: getattr(model, name) for name in OBSERVED},
+        "noise": _noise_state(getattr(model, "action_noise", None)),
+    }
+
+
+def restore_learner(model: LearnerMixin, state: State) -> None:
+    """Put back what `learner_state` gave."""
+    for name, value in state["counters"].items():
+        setattr(model, name, value)
+    for name, saved in state["modules"].items():
+        target = recursive_getattr(model, name)
+        if isinstance(target, torch.optim.Optimizer):
+            target.load_state_dict(_optimizer_state(target, saved))
+        else:
+            target.load_state_dict(saved)
+    with torch.no_grad():
+        for name, tensor in state["tensors"].items():
+            recursive_getattr(model, name).copy_(tensor)
+    model.load_intervention_state(state["interventions"])
+    model._pending_switches = [Switch(**switch) for switch in state["switches"]]
+    assert model.ep_info_buffer is not None
+    assert model.ep_success_buffer is not None
+    model.ep_info_buffer.clear()
+    model.ep_info_buffer.extend(state["episodes"])
+    model.ep_success_buffer.clear()
+    model.ep_success_buffer.extend(state["successes"])
+    for name, value in state["observed"].items():
+        setattr(model, name, value)
+    _restore_noise(getattr(model, "action_noise", None), state["noise"])
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer, saved: State) -> dict[str, Any]:
+    """The state dict with tuples where the optimizer has them, and copies of the tensors: it goes on with these."""
+    groups = []
+    for group, held in zip(saved["param_groups"], optimizer.param_groups, strict=True):
+        groups.append(
+            {key: tuple(value) if isinstance(held.get(key), tuple) else value for key, value in group.items()}
+        )
+    state = {
+        number: {key: value.clone() if isinstance(value, Tensor) else value for key, value in slots.items()}
+        for number, slots in saved["state"].items()
+    }
+    return {"state": state, "param_groups": groups}
+
+
+def _noise_state(noise: ActionNoise | None) -> Any:
+    if isinstance(noise, VectorizedActionNoise):
+        return [_noise_state(each) for each in noise.noises]
+    return getattr(noise, "noise_prev", None)
+
+
+def _restore_noise(noise: ActionNoise | None, state: Any) -> None:
+    if isinstance(noise, VectorizedActionNoise):
+        for each, held in zip(noise.noises, state, strict=True):
+            _restore_noise(each, held)
+    elif state is not None:
+        noise.noise_prev = state  # type: ignore[union-attr]

@@ -1,0 +1,214 @@
+"""The checkpoints of a run: when they are written, what they hold, and how a run goes on from one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import platform
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+
+from agents.learner import LearnerMixin
+from agents.training_state import rebuild_games, restore_training_state, training_state
+from crl import logs, storage
+from crl.config import RunConfig, config_hash, to_yaml
+from crl.ending import Interrupt, LossError, Stop
+from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
+
+FOLDER = "checkpoints"
+BEST = "best"
+LONGEST_NAME = 100
+State = dict[str, Any]
+
+
+def needed(config: RunConfig) -> tuple[str, ...]:
+    """The parts without which a run cannot go on."""
+    replay = ("replay",) if config.agent.name != "ppo" else ()
+    return ("learner", "world", "random", "run", *replay)
+
+
+class CheckpointCallback(BaseCallback):
+    """Writes checkpoints at the ends of updates, puts one back at the beginning, and grants the wish to stop.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        interrupt: the wish.
+        tasks: counts returns.
+        rows: writes rows of logs.
+        plasticity: measures.
+        progress: shows.
+        resumed: the folder of the checkpoint to go on from; None to begin.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: RunConfig,
+        interrupt: Interrupt,
+        *,
+        tasks: TaskCallback,
+        rows: RowCallback,
+        plasticity: PlasticityRecorder,
+        progress: ProgressCallback,
+        resumed: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self._folder, self._config, self._interrupt = folder, config, interrupt
+        self._tasks, self._rows, self._plasticity, self._progress = tasks, rows, plasticity, progress
+        self._resumed = resumed
+        self._best: dict[str, float] = {}
+        self._passed = 0  # steps at the last look
+        self._started = 0.0
+        self.stopped = False
+
+    @property
+    def _learner(self) -> LearnerMixin:
+        assert isinstance(self.model, LearnerMixin)
+        return self.model
+
+    def seconds(self) -> float:
+        """From the beginning of training till now, without the time between a kill and resuming."""
+        return time.perf_counter() - self._started if self._started else 0.0
+
+    # ------------------------------------------------------------------ when
+
+    def _on_training_start(self) -> None:
+        self._started = time.perf_counter()
+        self._learner.update_ended = self._after_update
+        if self._resumed is not None:
+            self._restore(self._resumed)
+            self._interrupt.saved = self._resumed
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _after_update(self) -> None:
+        self._check_losses()
+        steps, every = self._learner.num_timesteps, self._config.checkpoint.every
+        due = steps // every > self._passed // every
+        self._passed = steps
+        if due:
+            self.save()
+        self._grant(saved=due)
+
+    def _grant(self, saved: bool = False) -> None:
+        if self._interrupt.code:
+            if not saved:
+                self.save()
+            self.stopped = True
+            raise Stop
+
+    def _check_losses(self) -> None:
+        for tag, value in self.logger.name_to_value.items():
+            if tag.startswith("train/") and tag.endswith("loss") and not math.isfinite(value):
+                raise LossError(f"{tag} is {value} after {self._learner.num_timesteps:,} steps")
+
+    # ------------------------------------------------------------------ what
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment, between two updates."""
+        model = self._learner
+        if not (self._folder / "config.yaml").exists():  # writing would make a folder that is no run
+            raise FileNotFoundError(errno.ENOENT, "the run's folder is gone", str(self._folder))
+        for name, parameter in model.policy.named_parameters():
+            if not parameter.isfinite().all():
+                raise LossError(f"the parameter {name} is not finite after {model.num_timesteps:,} steps")
+        rebuild_games(model, model.num_timesteps)
+        state = training_state(model)
+        checkpoints = self._folder / FOLDER
+        path = checkpoints / str(model.num_timesteps)
+        self._save_best(state)
+        storage.write(path, {**state, "run": self._state()}, {"config.yaml": to_yaml(self._config)})
+        storage.prune(checkpoints, self._config.checkpoint.keep)
+        self._interrupt.saved = path
+
+    def _save_best(self, state: Mapping[str, State]) -> None:
+        """The parameters with which the current task's mean return was highest, of all checkpoints in that task."""
+        found, task = self._tasks.mean_return(), self._tasks.segment.task.name
+        if found is None or found <= self._best.get(task, -math.inf):
+            return
+        self._best[task] = found
+        parts = {part: state[part] for part in ("learner", "world")}
+        storage.write(
+            self._folder / BEST / _folder_name(task), parts, {"return.txt": f"{found}\n"}, step=self.num_timesteps
+        )
+
+    def _state(self) -> State:
+        logger = self.logger
+        return {
+            "hash": config_hash(self._config),
+            "machine": machine(),
+            "threads": torch.get_num_threads(),
+            "seconds": self.seconds(),
+            "passed": self._passed,
+            "best": dict(self._best),
+            "tasks": self._tasks.state(),
+            "rows": self._rows.written,
+            "progress": self._progress.ended,
+            "plasticity": self._plasticity.state(),
+            "logs": logs.lengths(self._folder, logger),
+            "pending": {
+                "values": dict(logger.name_to_value),
+                "counts": dict(logger.name_to_count),
+                "excluded": {tag: list(names or ()) for tag, names in logger.name_to_excluded.items()},
+            },
+        }
+
+    def _restore(self, path: Path) -> None:
+        state = storage.read(path)
+        run = state["run"]
+        self._passed, self._best = run["passed"], dict(run["best"])
+        self._started -= run["seconds"]
+        self._tasks.restore(run["tasks"])
+        self._rows.written, self._progress.ended = run["rows"], run["progress"]
+        self._plasticity.restore(run["plasticity"])
+        _put_back(self.logger, run["pending"])
+        restore_training_state(self._learner, state)
+        self._learner.start_time = time.time_ns() - int(run["seconds"] * 1e9)
+        self.num_timesteps = self._learner.num_timesteps
+
+
+def _put_back(logger: Logger, pending: Mapping[str, Any]) -> None:
+    """The values that were recorded for a row that is not written yet."""
+    logger.name_to_value.update(pending["values"])
+    logger.name_to_count.update(pending["counts"])
+    logger.name_to_excluded.update({tag: tuple(names) for tag, names in pending["excluded"].items()})
+
+
+def set_aside(folder: Path, newest: Path | None) -> None:
+    """Rename the checkpoints that are newer than the one that a run goes on from: they are damaged.
+
+    Left where they are, they would count among those that are kept.
+    """
+    for path in folder.glob("*"):
+        if path.name.isdecimal() and (newest is None or int(path.name) > int(newest.name)):
+            path.rename(path.with_name(f"damaged-{path.name}-{time.time_ns()}"))
+
+
+def _folder_name(task: str) -> str:
+    """A task's name as that of a folder; where it must be changed, its checksum is behind it."""
+    name = re.sub(r"[^A-Za-z0-9_,()=-]+", "-", task)[:LONGEST_NAME]
+    return name if name == task else f"{name}-{zlib.crc32(task.encode()):08x}"
+
+
+def machine() -> dict[str, str]:
+    """What the bits of a run depend on beside its config and its number of threads."""
+    return {"torch": str(torch.__version__), "cpu": _cpu()}
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,103 @@
+"""How a run ends before its time: asked to, or by a failure."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import traceback
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+import torch
+
+from crl.config.messages import one_line
+from crl.exit_codes import INTERRUPTED, TERMINATED
+from crl.screen import is_terminal
+
+CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+
+
+class Stop(Exception):  # noqa: N818 (no error: it carries a wish out of the training loop)
+    """Training has been asked to stop, and is at a place where it can."""
+
+
+class LossError(ArithmeticError):
+    """A loss or a parameter is no longer finite."""
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM as a wish that training grants after its next update; a second one ends the process at once.
+
+    Attributes:
+        code: exit code of the wish, 0 while there is none.
+        saved: the newest checkpoint, which a second Ctrl-C names.
+    """
+
+    def __init__(self) -> None:
+        self.code = 0
+        self.saved: Path | None = None
+
+    def __enter__(self) -> Self:
+        self._previous = {number: signal.signal(number, self._handle) for number in CODES}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        # os.write, because a handler may come while print holds the stream.
+        if self.code:
+            if is_terminal():
+                os.write(1, b"\x1b[?25h")  # the progress bar hides the cursor
+            os.write(2, os.fsencode(f"\n{self._left()}\n"))
+            os._exit(CODES[signal.Signals(number)])
+        self.code = CODES[signal.Signals(number)]
+        os.write(2, b"\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n")
+
+    def _left(self) -> str:
+        if self.saved is None:
+            return "nothing was saved; crl resume starts this run again"
+        return f"not saved any more; crl resume goes on from {self.saved}"
+
+
+def remedy(error: BaseException) -> str:
+    """What to do about a failure, as the end of a sentence."""
+    if isinstance(error, LossError):
+        return "lower agent.learning_rate, or look at the rewards and observations of the task"
+    if isinstance(error, torch.OutOfMemoryError):
+        return "lower agent.batch_size or agent.n_envs, or give device=cpu; then train anew"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "free some disk space, then resume the run"
+    if _raised_in(error, "envs"):
+        return "correct the environment, then resume the run"
+    if isinstance(error, FileNotFoundError):
+        return "the run's folder may have been moved or removed while it trained: put it back, then resume the run"
+    return "resume the run once the cause is gone"
+
+
+def _raised_in(error: BaseException, package: str) -> bool:
+    """Whether the error came through a package of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    root = Path(__file__).resolve().parent.parent / package
+    return any(Path(frame.filename).is_relative_to(root) for frame in frames)
+
+
+def report(error: BaseException, folder: Path, step: int, config: str) -> Path | None:
+    """Write down a failure in ``crash-<step>.txt``; None where even that is not possible.
+
+    Args:
+        error: what went wrong.
+        folder: of the run.
+        step: of the learner.
+        config: the run's, as YAML.
+    """
+    path = folder / f"crash-{step}.txt"
+    text = "".join(traceback.format_exception(error))
+    try:
+        path.write_text(f"at step {step:,}: {one_line(error)}\n\n{text}\n{config}", encoding="utf-8")
+    except OSError:
+        return None
+    return path

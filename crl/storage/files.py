@@ -1,0 +1,59 @@
+"""Files that are written once and for all, and read with suspicion."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class DamagedError(Exception):
+    """A file on the disk is not as it was written: one sentence with which file, and what is wrong with it."""
+
+
+def temporary(path: Path) -> Path:
+    """Where something is written that is not whole yet."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Give a file this content; a kill leaves either the old one or the new one."""
+    unfinished = temporary(path)
+    put(unfinished, [content])
+    unfinished.replace(path)
+    sync(path.parent)
+
+
+def put(path: Path, *pieces: Iterable[bytes | memoryview]) -> tuple[int, int]:
+    """Write a file and wait until it is on the disk; its size and checksum."""
+    size = checksum = 0
+    with path.open("wb") as file:
+        for piece in (piece for some in pieces for piece in some):
+            file.write(piece)
+            size += len(piece)
+            checksum = zlib.crc32(piece, checksum)
+        file.flush()
+        os.fsync(file.fileno())
+    return size, checksum
+
+
+def sync(folder: Path) -> None:
+    """Make the folder's list of names as durable as the files themselves."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say of what goes wrong with a file in the body that it is damaged."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DamagedError(f"{str(path)!r} is missing") from None
+    except OSError as error:
+        raise DamagedError(f"{str(path)!r} cannot be read ({error.strerror})") from None

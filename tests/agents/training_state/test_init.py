@@ -1,0 +1,195 @@
+"""A learner that is put back where another stood goes on as that one did."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import saved_worlds  # noqa: F401  (registers them)
+import torch
+from saved import leaves
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
+from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage, is_vecenv_wrapped
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+
+import envs
+from agents import DQN, PPO, SAC
+from agents.plasticity import CBP, GXD, ReDo, ReGraMa, ShrinkAndPerturb
+from agents.training_state import rebuild_games, restore_training_state, training_state
+from crl import storage
+
+STEPS, STOP = 192, 64
+ON = {"n_steps": 16, "batch_size": 16, "n_epochs": 2}
+OFF = {"learning_starts": 16, "train_freq": 4, "gradient_steps": 2, "batch_size": 8, "buffer_size": 100}
+
+
+def ou_noise() -> VectorizedActionNoise:
+    return VectorizedActionNoise(OrnsteinUhlenbeckActionNoise(np.zeros(1), np.full(1, 0.3)), 2)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "ppo": {"cls": PPO, "env": ["cartpole"], "interventions": lambda: [GXD(rate=0.05, period=4, maturity=4)]},
+    "ppo-gsde-normalized": {
+        "cls": PPO, "env": ["pendulum"], "use_sde": True, "sde_sample_freq": 4, "normalized": {},
+        "interventions": lambda: [CBP(rate=0.05, period=1, maturity=3)], "learning_rate": lambda left: 1e-3 * left,
+    },
+    "ppo-images": {"cls": PPO, "policy": "CnnPolicy", "env": ["SavedImages-v0"]},
+    "ppo-dict": {
+        "cls": PPO, "policy": "MultiInputPolicy", "env": ["SavedPairs-v0"],
+        "normalized": {"norm_obs_keys": ["a vector"]},
+    },
+    "ppo-board": {"cls": PPO, "policy": "CnnPolicy", "env": ["breakout"]},
+    "dqn-n-step": {
+        "cls": DQN, "env": ["cartpole"], "n_steps": 3, "target_update_interval": 20,
+        "interventions": lambda: [ReDo(tau=0.9, period=4, samples=32)], "epsilon_per_env": True,
+    },
+    "dqn-images": {"cls": DQN, "policy": "CnnPolicy", "env": ["TwoImages-v0"], "target_update_interval": 20},
+    "dqn-dict": {"cls": DQN, "policy": "MultiInputPolicy", "env": ["TwoPairs-v0"], "double_q": True},
+    "sac-normalized": {
+        "cls": SAC, "env": ["pendulum"], "normalized": {}, "ent_coef": "auto_0.1", "n_steps": 2,
+        "interventions": lambda: [ReGraMa(tau=0.9, period=4, maturity=4, cap=0.5)],
+    },
+    "sac-noise": {
+        "cls": SAC, "env": ["pendulum"], "action_noise": ou_noise,
+        "interventions": lambda: [ShrinkAndPerturb(shrink=0.99, perturb=0.01, period=3)],
+    },
+    "sac-gsde": {"cls": SAC, "env": ["pendulum"], "use_sde": True, "use_sde_at_warmup": True, "sde_sample_freq": 3},
+    "sac-her": {
+        "cls": SAC, "policy": "MultiInputPolicy", "env": ["SavedReach-v0"], "normalized": {},
+        "replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 3},
+    },
+    "sac-images": {"cls": SAC, "policy": "CnnPolicy", "env": ["SavedImages-v0"]},
+}  # fmt: skip
+
+
+def build(case: str, seed: int = 5) -> Any:
+    """A learner of two games, which switch between two tasks that differ in nothing but their games' states."""
+    spec = dict(CASES[case])
+    cls, policy = spec.pop("cls"), spec.pop("policy", "MlpPolicy")
+    venv = envs.make(spec.pop("env") * 2, n_envs=2, steps_per_task=96, boundary="revealed")
+    env = PPO._wrap_env(venv)
+    if "normalized" in spec:
+        env = VecNormalize(env, **spec.pop("normalized"))
+    for key in ("interventions", "action_noise"):
+        if key in spec:
+            spec[key] = spec[key]()
+    arguments = {**(ON if cls is PPO else OFF), **spec}
+    if policy != "CnnPolicy" or "board" in case:
+        arguments["policy_kwargs"] = {"net_arch": [8]}
+    model = cls(policy, env, device="cpu", seed=seed, **arguments)
+    model.set_logger(Logger(None, []))
+    return model
+
+
+class Begin(BaseCallback):
+    """Calls something where training begins."""
+
+    def __init__(self, act: Any) -> None:
+        super().__init__()
+        self._act = act
+
+    def _on_training_start(self) -> None:
+        self._act(self.model)
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def everything(model: Any) -> dict[str, Any]:
+    """All leaves of the state, and the gradients' consumers: what a further update would use."""
+    return dict(leaves(training_state(model)))
+
+
+def trained(case: str, act: Any, seed: int = 5) -> Any:
+    model = build(case, seed)
+    model.learn(STEPS, callback=Begin(act))
+    return model
+
+
+@pytest.fixture
+def saving(tmp_path: Path) -> Any:
+    """Has a learner saved after `STOP` steps: into the folder of that name."""
+
+    def begin(model: Any) -> None:
+        def ended() -> None:
+            if model.num_timesteps == STOP:
+                storage.write(tmp_path / str(STOP), training_state(model))
+
+        model.update_ended = ended
+
+    return begin
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_going_on_equals_never_having_stopped(case: str, saving: Any, tmp_path: Path) -> None:
+    whole = trained(case, saving)
+    expected = everything(whole)
+    whole.env.close()
+    saved = storage.read(tmp_path / str(STOP))
+    random.seed(1)  # other generators than those that the first began with
+    np.random.seed(2)
+    torch.manual_seed(3)
+
+    def restore(model: Any) -> None:
+        restore_training_state(model, saved)
+        assert model.num_timesteps == STOP
+        again = everything(model)
+        assert again == dict(leaves(storage.read(tmp_path / str(STOP))))
+
+    again = trained(case, restore, seed=11)
+    found = everything(again)
+    again.env.close()
+    assert found.keys() == expected.keys()
+    assert [key for key in expected if found[key] != expected[key]] == []
+    assert again.num_timesteps == STEPS
+    assert again.optimizer_steps > 0
+    # what was read is not what the learner has gone on with
+    assert dict(leaves(saved)) == dict(leaves(storage.read(tmp_path / str(STOP))))
+
+
+def test_the_cases_are_what_they_say() -> None:
+    model = build("ppo-images")
+    assert is_vecenv_wrapped(model.env, VecTransposeImage)
+    model.env.close()
+    names = {}
+    for case in ("dqn-n-step", "sac-her"):
+        model = build(case)
+        names[case] = type(model.replay_buffer).__name__
+        model.env.close()
+    assert names == {"dqn-n-step": "NStepReplayBuffer", "sac-her": "HerReplayBuffer"}
+
+
+def test_optimizers_go_on_with_copies(tmp_path: Path) -> None:
+    model = trained("ppo", lambda model: None)
+    state = training_state(model)
+    slots = state["learner"]["modules"]["policy.optimizer"]["state"]
+    other = build("ppo")
+    other._setup_learn(STEPS)
+    restore_training_state(other, state)
+    for parameter, held in other.policy.optimizer.state.items():
+        assert held["exp_avg"].shape == parameter.shape
+        assert not any(held["exp_avg"].data_ptr() == slot["exp_avg"].data_ptr() for slot in slots.values())
+    model.env.close()
+    other.env.close()
+
+
+def test_games_that_can_be_saved_are_not_rebuilt() -> None:
+    model = build("ppo")
+    model._setup_learn(STEPS)
+    games = model.env.unwrapped.venv.envs
+    assert rebuild_games(model, 64) is False
+    assert model.env.unwrapped.venv.envs is games
+    model.env.close()
+
+
+def test_an_environment_without_a_state_is_refused() -> None:
+    model = PPO("MlpPolicy", "CartPole-v1", n_steps=16, batch_size=16, device="cpu")
+    model._setup_learn(16)
+    for act in (training_state, lambda model: rebuild_games(model, 1)):
+        with pytest.raises(NotImplementedError, match=r"has no get_state and set_state; play a stream of envs\.make"):
+            act(model)

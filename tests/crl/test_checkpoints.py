@@ -1,0 +1,269 @@
+"""When a run writes checkpoints, which of them stay, and what keeps it from writing one."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from saved import learner_of, state_of
+
+from agents import PPO
+from crl import checkpoints, folder, run, storage
+from crl.audit import audit
+from crl.config import ConfigError, check_interventions, load
+
+TINY = """
+stream: {name: cchain/cartpole, steps_per_task: 80, cycles: 1}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 1, net_arch: {pi: [8], vf: [8]}}
+normalize: {obs: true}
+checkpoint: {every: 100, keep: 4}
+seed: 3
+device: cpu
+threads: 1
+"""
+"""Ten visits of two rollouts of 40 steps."""
+
+
+def train(parent: Path, *overrides: str, code: int = 0) -> Path:
+    (parent / "tiny.yaml").write_text(TINY)
+    config = check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}", *overrides]))
+    assert run.train(config, ["crl"]) == code
+    (found,) = (parent / "runs").iterdir()
+    return found
+
+
+def steps_of(found: Path) -> list[int]:
+    place = found / "checkpoints"
+    return sorted(int(path.name) for path in place.iterdir()) if place.exists() else []
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, which all tests share."""
+    return train(tmp_path_factory.mktemp("trained"))
+
+
+def test_at_the_end_of_the_first_update_after_every_n_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    write = storage.write
+
+    def spy(path: Path, *args: Any, **kwargs: Any) -> None:
+        if path.parent.name == "checkpoints":
+            written.append(int(path.name))
+        write(path, *args, **kwargs)
+
+    monkeypatch.setattr(storage, "write", spy)
+    found = train(tmp_path)
+    assert written == [120, 200, 320, 400, 520, 600, 720, 800, 800]
+    assert steps_of(found) == [520, 600, 720, 800]
+    assert learner_of(found / "checkpoints" / "520")["counters"]["_n_updates"] == 13
+
+
+def test_one_is_there_at_the_end_whatever_the_step(tmp_path: Path) -> None:
+    assert steps_of(train(tmp_path, "checkpoint={every: 1_000_000, keep: 1}")) == [800]
+
+
+def test_only_the_newest_two_keep_their_replay(tmp_path: Path) -> None:
+    lines = TINY.splitlines()
+    lines[2] = (
+        "agent: {name: dqn, n_envs: 2, buffer_size: 200, learning_starts: 20, train_freq: 4, batch_size: 8, "
+        "net_arch: [8]}"
+    )
+    (tmp_path / "dqn.yaml").write_text("\n".join(lines))
+    assert run.train(check_interventions(load(tmp_path / "dqn.yaml", [f"runs={tmp_path / 'runs'}"])), ["crl"]) == 0
+    (found,) = (tmp_path / "runs").iterdir()
+    kept = [(found / "checkpoints" / str(step) / "replay.safetensors").exists() for step in steps_of(found)]
+    assert kept == [False, False, True, True]
+
+
+def test_what_a_checkpoint_holds(trained: Path) -> None:
+    checkpoint = trained / "checkpoints" / "800"
+    names = {"config.yaml", "manifest.json"}
+    for part in ("learner", "world", "random", "run"):
+        names |= {f"{part}.json", f"{part}.safetensors"}
+    assert {path.name for path in checkpoint.iterdir()} == names
+    state = storage.read(checkpoint)
+    assert state["learner"]["counters"]["num_timesteps"] == 800
+    assert state["run"]["threads"] == 1
+    assert state["run"]["machine"]["torch"] == torch.__version__
+    assert state["run"]["logs"]["progress.csv"] == (trained / "progress.csv").stat().st_size
+    assert len(state["world"]["wrappers"]) == 2
+    assert len(state_of(checkpoint)) > 100
+
+
+def test_the_best_of_each_task(trained: Path) -> None:
+    best = storage.read(trained / "checkpoints" / "800", ["run"])["run"]["best"]
+    assert {path.name for path in (trained / "best").iterdir()} == set(best)
+    assert len(best) > 3
+    for task, found in best.items():
+        place = trained / "best" / task
+        assert float((place / "return.txt").read_text()) == found
+        assert set(storage.read(place)) == {"learner", "world"}
+        step = storage.Manifest.load(place).step
+        assert step is not None
+        assert 80 * int(task.removeprefix("level_")) < step <= 80 * (1 + int(task.removeprefix("level_")))
+
+
+@pytest.mark.parametrize("what", ["loss", "parameter"])
+def test_what_is_not_finite_writes_no_checkpoint(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = PPO.train
+
+    def spoiled(model: Any) -> None:
+        if model.num_timesteps < {"loss": 360, "parameter": 400}[what]:
+            return real(model)
+        ended, model.update_ended = model.update_ended, None
+        real(model)
+        model.update_ended = ended
+        if what == "loss":
+            model.logger.record("train/value_loss", float("nan"))
+        else:
+            model.policy.action_net.bias.data[0] = float("inf")
+        return ended()
+
+    monkeypatch.setattr(PPO, "train", spoiled)
+    found = train(tmp_path, code=1)
+    step, sentence = {
+        "loss": (360, "train/value_loss is nan after 360 steps"),
+        "parameter": (400, "the parameter action_net.bias is not finite after 400 steps"),
+    }[what]
+    assert steps_of(found) == [120, 200, 320]
+    assert not (found / "results.json").exists()
+    report = (found / f"crash-{step}.txt").read_text()
+    assert report.startswith(f"at step {step}: {sentence}\n\nTraceback")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"crl: the run failed at step {step} with LossError: {sentence}; lower agent.learning_rate, or look at the "
+        f"rewards and observations of the task (the report is in {found / f'crash-{step}.txt'})"
+    )
+    monkeypatch.undo()
+    assert run.resume(found, ["crl"]) == 0
+    assert steps_of(found)[-1] == 800
+
+
+def test_a_vanished_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    real = PPO.train
+
+    def vanishing(model: Any) -> None:
+        if model.num_timesteps == 200:
+            (gone,) = (tmp_path / "runs").iterdir()
+            shutil.rmtree(gone)
+        real(model)
+
+    monkeypatch.setattr(PPO, "train", vanishing)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    config = check_interventions(load(tmp_path / "tiny.yaml", [f"runs={tmp_path / 'runs'}"]))
+    assert run.train(config, ["crl"]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert "put it back, then resume the run" in errors[-1]
+
+
+def test_a_locked_folder_refuses_others(tmp_path: Path) -> None:
+    with folder.locked(tmp_path):
+        refusal = pytest.raises(ConfigError, match=r"is being trained; wait until that ends, or stop it")
+        with refusal, folder.locked(tmp_path):
+            pass
+    with folder.locked(tmp_path):
+        pass
+    with pytest.raises(ConfigError, match="cannot be written"), folder.locked(tmp_path / "nowhere"):
+        pass
+
+
+# ---------------------------------------------------------------------- malice
+
+
+class Bomb:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+PLANTED = ("model.zip", "vecnormalize.pkl", "checkpoints/*/*.safetensors", "checkpoints/*/*.json", "results.json")
+
+
+@pytest.mark.parametrize("checksums", ["old", "forged"])
+@pytest.mark.parametrize("pattern", PLANTED)
+def test_a_planted_pickle_is_never_executed(pattern: str, checksums: str, trained: Path, tmp_path: Path) -> None:
+    found = Path(shutil.copytree(trained, tmp_path / "run"))
+    (found / "results.json").unlink()
+    if pattern == "results.json":
+        (found / "results.json").touch()
+    exploded = tmp_path / "exploded"
+    bomb = pickle.dumps(Bomb(exploded))
+    pickle.loads(bomb)
+    assert exploded.exists()  # it works
+    exploded.unlink()
+    planted = list(found.glob(pattern))
+    assert planted or pattern == "vecnormalize.pkl"
+    for path in planted or [found / pattern]:
+        path.write_bytes(bomb)
+    if checksums == "forged":
+        for checkpoint in (found / "checkpoints").iterdir():
+            _forge(checkpoint)
+    damaged = "checkpoints" in pattern
+    if damaged:
+        with pytest.raises(ConfigError, match=r"no checkpoint that is whole|cannot be read"):
+            audit(found)
+    else:
+        assert audit(found) == 0
+    try:
+        code = run.resume(found, ["crl"])
+    except ConfigError:
+        code = 2
+    # Without a checkpoint that is whole the run starts again.
+    assert code == (2 if damaged and checksums == "forged" and pattern.endswith("safetensors") else 0)
+    assert not exploded.exists()
+
+
+def _forge(checkpoint: Path) -> None:
+    """A manifest that says what is there."""
+    path = checkpoint / "manifest.json"
+    try:
+        entries = json.loads(path.read_text())
+    except ValueError:
+        return
+    for name in entries["files"]:
+        content = (checkpoint / name).read_bytes()
+        entries["files"][name] = [len(content), zlib.crc32(content)]
+    form, _ = entries.pop("format"), entries.pop("checksum")
+    checksum = zlib.crc32(json.dumps(entries).encode())
+    path.write_text(json.dumps({"format": form, **entries, "checksum": checksum}, indent=1))
+
+
+def test_the_files_are_safetensors(trained: Path) -> None:
+    for path in (trained / "checkpoints" / "800").glob("*.safetensors"):
+        assert all(isinstance(tensor, torch.Tensor) for tensor in safetensors.torch.load_file(path).values())
+
+
+def test_machine_names_what_bits_depend_on() -> None:
+    assert set(checkpoints.machine()) == {"torch", "cpu"}
+    assert all(checkpoints.machine().values())
+
+
+def test_checkpoints_newer_than_the_one_that_is_whole_are_set_aside(tmp_path: Path) -> None:
+    for name in ("100", "200", "300", "notes"):
+        (tmp_path / name).mkdir()
+    checkpoints.set_aside(tmp_path, tmp_path / "100")
+    names = sorted(path.name.rpartition("-")[0] or path.name for path in tmp_path.iterdir())
+    assert names == ["100", "damaged-200", "damaged-300", "notes"]
+    checkpoints.set_aside(tmp_path, None)
+    assert not (tmp_path / "100").exists()
+
+
+def test_tasks_that_are_spelt_alike_have_folders_of_their_own() -> None:
+    names = [checkpoints._folder_name(task) for task in ("a/b", "a b", "a-b", "é" * 300)]
+    assert len(set(names)) == len(names)
+    assert names[2] == "a-b"
+    assert all(0 < len(name.encode()) <= 120 for name in names)

@@ -1,0 +1,94 @@
+"""How runs end before their time: the wish to stop, what a failure means, and the report of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import envs
+from crl.ending import Interrupt, LossError, remedy, report
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_a_wish(number: signal.Signals, code: int, capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(number)
+    with Interrupt() as interrupt:
+        assert interrupt.code == 0
+        os.kill(os.getpid(), number)
+        assert interrupt.code == code
+    assert signal.getsignal(number) is before
+    assert capfd.readouterr().err == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
+
+
+@pytest.mark.parametrize(
+    ("saved", "sentence"),
+    [
+        ("None", "nothing was saved; crl resume starts this run again"),
+        ("Path('runs/a b/checkpoints/64')", "not saved any more; crl resume goes on from runs/a b/checkpoints/64"),
+    ],
+)
+def test_a_second_one_exits_at_once(saved: str, sentence: str, python: Command, tmp_path: Path) -> None:
+    program = f"""
+import os, signal
+from pathlib import Path
+from crl.ending import Interrupt
+with Interrupt() as interrupt:
+    interrupt.saved = {saved}
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(interrupt.code, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    print("still here", flush=True)
+"""
+    result = python("-c", program, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (130, "143\n")
+    assert result.stderr.splitlines()[-1] == sentence
+
+
+def raised_by_an_environment() -> Exception:
+    env = envs.make("cartpole", n_envs=1)
+    env.reset(seed=0)
+    try:
+        env.step([7])
+    except Exception as error:
+        return error
+    finally:
+        env.close()
+    raise AssertionError
+
+
+REMEDIES: dict[str, tuple[Callable[[], BaseException], str]] = {
+    "loss": (lambda: LossError("train/loss is nan"), "lower agent.learning_rate"),
+    "memory": (lambda: torch.OutOfMemoryError("out"), "lower agent.batch_size or agent.n_envs, or give device=cpu"),
+    "disk": (lambda: OSError(errno.ENOSPC, "No space left on device"), "free some disk space, then resume the run"),
+    "folder": (lambda: FileNotFoundError(errno.ENOENT, "gone"), "may have been moved or removed while it trained"),
+    "environment": (raised_by_an_environment, "correct the environment, then resume the run"),
+    "other": (lambda: RuntimeError("what"), "resume the run once the cause is gone"),
+}
+
+
+@pytest.mark.parametrize("kind", REMEDIES)
+def test_remedies(kind: str) -> None:
+    make, sentence = REMEDIES[kind]
+    assert sentence in remedy(make())
+
+
+def test_a_report_holds_the_traceback_the_step_and_the_config(tmp_path: Path) -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as error:
+        path = report(error, tmp_path, 1234, "seed: 3\n")
+    assert path == tmp_path / "crash-1234.txt"
+    text = path.read_text()
+    assert text.startswith("at step 1,234: two lines\n\nTraceback")
+    assert 'raise ValueError("two\\nlines")' in text
+    assert text.endswith("\nseed: 3\n")
+    assert report(ValueError(), tmp_path / "gone", 1, "") is None

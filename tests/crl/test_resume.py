@@ -1,0 +1,280 @@
+"""``crl resume`` after kills, interruptions and damage: the run ends as the one that was never stopped."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import Process, crl
+from saved import state_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+CONFIGS = {
+    "ppo": """
+stream: {name: cchain/cartpole, steps_per_task: 120, cycles: 1, boundary: revealed}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}}
+normalize: {obs: true, reward: true}
+at_switch: {optimizer: reset}
+interventions:
+  - {name: gxd, networks: [actor, critic], rate: 1e-2, period: 5, maturity: 5, score_every: 1}
+checkpoint: {every: 120, keep: 3}
+""",
+    "dqn": """
+stream: {name: cchain/cartpole, steps_per_task: 120, cycles: 1, boundary: revealed}
+agent: {name: dqn, n_envs: 2, buffer_size: 300, learning_starts: 60, train_freq: 2, batch_size: 8, net_arch: [8],
+  target_update_interval: 64, double_q: true, epsilon_per_env: true}
+normalize: {obs: true}
+at_switch: {replay: clear, exploration: restart, random_steps: 20}
+interventions:
+  - {name: redo, networks: [critic], period: 20, tau: 0.5, samples: 32}
+  - {name: gxd, networks: [critic], rate: 1e-2, period: 10, maturity: 5, score_every: 1}
+checkpoint: {every: 120, keep: 3}
+""",
+    "sac": """
+stream: {name: pendulum5, steps_per_task: 130}
+agent: {name: sac, buffer_size: 300, learning_starts: 60, train_freq: 5, gradient_steps: 2, batch_size: 8,
+  net_arch: {pi: [8], qf: [8]}}
+normalize: {obs: true, reward: true}
+interventions:
+  - {name: regrama, networks: [actor, critic], period: 20, maturity: 20, tau: 0.5, score_every: 2}
+checkpoint: {every: 65, keep: 3}
+""",
+    "rebuilt ppo": """
+imports: [walk_world]
+stream: {tasks: [Walk-v0, {id: Walk-v0, noise: 0.6}], steps_per_task: 400}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}}
+normalize: {obs: true, reward: true}
+checkpoint: {every: 100, keep: 3}
+""",
+    "rebuilt dqn": """
+imports: [walk_world]
+stream: {tasks: [Walk-v0, {id: Walk-v0, noise: 0.6}], steps_per_task: 400}
+agent: {name: dqn, n_envs: 2, buffer_size: 300, learning_starts: 60, train_freq: 2, batch_size: 8, net_arch: [8]}
+checkpoint: {every: 100, keep: 3}
+""",
+}
+"""All of them end within two seconds or so, and write about ten checkpoints."""
+KILLS = 3
+COMMON = "seed: 3\ndevice: cpu\nthreads: 1\n"
+RESULTS = ("status", "steps", "gradient_steps", "visits", "resets", "config_hash")
+
+
+def run_in(folder: Path) -> Path:
+    (run,) = (folder / "runs").iterdir()
+    return run
+
+
+def checkpoints_of(run: Path) -> list[int]:
+    folder = run / "checkpoints"
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal()) if folder.is_dir() else []
+
+
+def results_of(run: Path) -> dict[str, Any]:
+    found = json.loads((run / "results.json").read_text())
+    return {key: found[key] for key in RESULTS}
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    with (run / "progress.csv").open(newline="") as file:
+        return [{tag: text for tag, text in row.items() if not tag.startswith("time/")} for row in csv.DictReader(file)]
+
+
+def scalars_of(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> (step, value) as all event files together hold them."""
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}, purge_orphaned_data=False)
+    events.Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("time/")]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
+def assert_equal(run: Path, expected: Path, *, but: tuple[str, ...] = ()) -> None:
+    """Two runs have ended alike: parameters and all other state, logs, results; `but` for some leaves of the state."""
+    assert results_of(run) == results_of(expected)
+    last = checkpoints_of(expected)[-1]
+    assert checkpoints_of(run)[-1] == last
+    found, wanted = (state_of(each / "checkpoints" / str(last)) for each in (run, expected))
+    assert found.keys() == wanted.keys()
+    assert [key for key in wanted if found[key] != wanted[key] and not key.startswith(but or "-")] == []
+    assert len(wanted) > 50
+    assert rows_of(run) == rows_of(expected)
+    scalars = scalars_of(expected)
+    assert scalars_of(run) == scalars
+    assert len(scalars) > 20
+
+
+def configured(folder: Path, kind: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(CONFIGS[kind] + COMMON)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Kind -> the folder of a run that was never stopped, which all tests share."""
+    found: dict[str, Path] = {}
+
+    def run(kind: str) -> Path:
+        if kind not in found:
+            folder = configured(tmp_path_factory.mktemp("uninterrupted"), kind)
+            process = crl("train", "config.yaml", cwd=folder)
+            assert (process.wait(), process.errors()) == (0, "")
+            found[kind] = run_in(folder)
+        return found[kind]
+
+    return run
+
+
+def begun(folder: Path, kind: str = "ppo") -> tuple[Process, Path]:
+    """A process that trains and has written its config."""
+    process = Process("train", "config.yaml", cwd=configured(folder, kind))
+    process.until(lambda: list(folder.glob("runs/*/config.yaml")))
+    return process, run_in(folder)
+
+
+def stopped(folder: Path, kind: str = "ppo", number: int = signal.SIGKILL, written: int = 2) -> Path:
+    """The folder of a run that was stopped when it had some checkpoints."""
+    process, run = begun(folder, kind)
+    process.until(lambda: len(checkpoints_of(run)) >= written)
+    process.send(number)
+    assert process.wait() == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[signal.Signals(number)]
+    return run
+
+
+def resumed(run: Path, cwd: Path) -> Process:
+    process = crl("resume", str(run), cwd=cwd, name="resume")
+    assert process.wait() == 0, process.errors()
+    return process
+
+
+def refused(run: Path, cwd: Path) -> str:
+    """The sentence that refuses to resume."""
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"} if run.exists() else {}
+    process = crl("resume", str(run), cwd=cwd, name="refused")
+    assert (process.wait(), process.printed()) == (2, "")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    (line,) = process.errors().splitlines()
+    return line.removeprefix("crl: ").replace(str(run), "RUN")
+
+
+# ---------------------------------------------------------------------- kills
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_kills_at_random_moments_leave_no_trace(kind: str, tmp_path: Path, uninterrupted: Any) -> None:
+    expected = uninterrupted(kind)
+    total = results_of(expected)["steps"]
+    draw = random.Random()
+    process, run = begun(tmp_path, kind)
+    kills = []
+    for number in range(KILLS):
+        # Within the next few checkpoints, be it while one is written, or before there is one.
+        steps = (checkpoints_of(run) or [0])[-1] + draw.uniform(0, 0.8 * total / KILLS)
+        process.until(lambda steps=steps: (checkpoints_of(run) or [0])[-1] >= steps)  # type: ignore[misc]
+        time.sleep(draw.uniform(0, 0.05))
+        assert not process.ended(), (number, process.errors())
+        process.kill()
+        kills.append(checkpoints_of(run))
+        process = Process("resume", str(run), cwd=tmp_path, name=f"resume {number}")
+    assert process.wait() == 0, process.errors()
+    assert process.errors() == ""
+    assert_equal(run, expected)
+    assert len((run / "command.txt").read_text().splitlines()) <= 1 + KILLS
+
+
+def test_a_kill_before_the_first_checkpoint_starts_again(tmp_path: Path, uninterrupted: Any) -> None:
+    process, run = begun(tmp_path)
+    process.until(lambda: (run / "progress.csv").exists())
+    process.kill()
+    assert checkpoints_of(run) == []
+    assert "starting again: there is no checkpoint yet" in resumed(run, tmp_path).printed().splitlines()
+    assert_equal(run, uninterrupted("ppo"))
+
+
+@pytest.mark.parametrize("kind", ["ppo", "dqn", "sac"])
+def test_a_kill_after_the_last_checkpoint(kind: str, tmp_path: Path, uninterrupted: Any) -> None:
+    expected = uninterrupted(kind)
+    run = Path(shutil.copytree(expected, tmp_path / "run"))
+    for name in ("results.json", "model.zip"):
+        (run / name).unlink()
+    resumed(run, tmp_path)
+    assert_equal(run, expected)
+    assert (run / "model.zip").exists()
+
+
+# ---------------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "manifest"])
+def test_a_damaged_checkpoint_is_passed_over(damage: str, tmp_path: Path, uninterrupted: Any) -> None:
+    run = stopped(tmp_path)
+    *_, before, last = checkpoints_of(run)
+    path = run / "checkpoints" / str(last) / ("manifest.json" if damage == "manifest" else "learner.safetensors")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content[:-1] if damage == "cut" else content)
+    process = resumed(run, tmp_path)
+    assert process.errors().startswith(f"crl: warning: checkpoint {last} is passed over: ")
+    assert f"going on from {run / 'checkpoints' / str(before)}" in process.printed().splitlines()
+    assert_equal(run, uninterrupted("ppo"))
+
+
+# ---------------------------------------------------------------------- refusals
+
+
+def test_refusals(tmp_path: Path, uninterrupted: Any) -> None:
+    expected = uninterrupted("ppo")
+    assert refused(expected, tmp_path) == ("the run in 'RUN' is finished; train a new one with another seed or config")
+    (tmp_path / "no run").mkdir()
+    for name in ("no run", "nowhere"):
+        assert refused(tmp_path / name, tmp_path) == (
+            "'RUN' is no run: it has no config.yaml that crl train has written; give the folder of a run"
+        )
+
+
+def test_a_changed_config_is_refused(tmp_path: Path) -> None:
+    run = stopped(tmp_path)
+    config = run / "config.yaml"
+    before = config.read_text()
+    config.write_text(before.replace("seed: 3", "seed: 4"))
+    assert refused(run, tmp_path) == (
+        "the run's config.yaml has been changed since "
+        f"'RUN/checkpoints/{checkpoints_of(run)[-1]}' was written; put it back (a copy is in there), or train the "
+        "changed config as a new run"
+    )
+    config.write_text("agent: [")
+    assert "config.yaml" in refused(run, tmp_path)
+    # Where and how fast it runs may change.
+    config.write_text(before.replace("threads: 1", "threads: 2"))
+    warning = "crl: warning: the run was trained with threads 1, and here it is 2: it goes on, but not bit-identically"
+    assert resumed(run, tmp_path).errors().splitlines() == [warning]
+
+
+def test_a_run_that_is_being_trained_is_refused(tmp_path: Path) -> None:
+    run = stopped(tmp_path)
+    with (run / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert refused(run, tmp_path) == "the run in 'RUN' is being trained; wait until that ends, or stop it"
+
+
+# ---------------------------------------------------------------------- asked to stop
+
+
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, "ppo"), (signal.SIGTERM, "dqn"), (signal.SIGINT, "sac")])
+def test_a_run_that_was_asked_to_stop_goes_on(number: int, kind: str, tmp_path: Path, uninterrupted: Any) -> None:
+    run = stopped(tmp_path, kind, number)
+    errors = (tmp_path / "crl.err").read_text()
+    assert errors == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
+    results = results_of(run)
+    assert (results["status"], results["steps"]) == ("interrupted", checkpoints_of(run)[-1])
+    assert (run / "model.zip").exists()
+    resumed(run, tmp_path)
+    # What was best is looked at when a checkpoint is written, of which there was one more.
+    assert_equal(run, uninterrupted(kind), but=("/run/best",))

@@ -1,0 +1,100 @@
+"""Runs of the command line in processes that are there at once: forks of one that has imported everything."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+SUPPORT = Path(__file__).parent
+ROOT = SUPPORT.parents[1]
+PRELOAD = ["crl.run", "agents.ppo", "agents.dqn", "agents.sac", "envs.control", "torch._dynamo"]  # the last by Adam
+PATIENCE = 60.0  # seconds that something may take on a busy machine
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(PRELOAD)
+
+
+def _crl(words: list[str], cwd: Path, name: str) -> None:
+    from crl import cli
+
+    os.chdir(cwd)
+    for number, kind in ((1, "out"), (2, "err")):
+        with (cwd / f"{name}.{kind}").open("w") as file:
+            os.dup2(file.fileno(), number)
+    sys.argv = ["crl", *words]
+    cli.main()
+
+
+class Process:
+    """A running ``crl``.
+
+    Args:
+        words: of the command line.
+        cwd: where it runs; what it prints goes to ``<name>.out`` and ``<name>.err`` there.
+        name: see there.
+    """
+
+    def __init__(self, *words: str, cwd: Path, name: str = "crl") -> None:
+        self._cwd, self._name = cwd, name
+        with _importable():
+            self._process: BaseProcess = _context.Process(target=_crl, args=([*words], cwd, name))  # type: ignore[assignment]
+            self._process.start()
+
+    def ended(self) -> bool:
+        return not self._process.is_alive()
+
+    def wait(self) -> int:
+        """Its exit code, the negative signal where one killed it."""
+        self._process.join(PATIENCE)
+        assert self._process.exitcode is not None, "it does not end"
+        return self._process.exitcode
+
+    def send(self, number: int) -> None:
+        assert self._process.pid is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def until(self, happened: Callable[[], object]) -> None:
+        """Wait until something has happened, or the process has ended."""
+        deadline = time.monotonic() + PATIENCE
+        while not happened() and not self.ended():
+            assert time.monotonic() < deadline, "it does not happen"
+            time.sleep(0.002)
+
+    def printed(self) -> str:
+        return (self._cwd / f"{self._name}.out").read_text()
+
+    def errors(self) -> str:
+        return (self._cwd / f"{self._name}.err").read_text()
+
+
+def crl(*words: str, cwd: Path, name: str = "crl") -> Process:
+    """Run ``crl`` to its end."""
+    process = Process(*words, cwd=cwd, name=name)
+    process.wait()
+    return process
+
+
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """The server imports what it preloads from the paths that the environment names."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, SUPPORT)))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
