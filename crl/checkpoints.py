@@ -21,7 +21,7 @@ from agents.learner import LearnerMixin
 from agents.training_state import rebuild_games, restore_training_state, training_state
 from crl import logs, storage
 from crl.config import RunConfig, config_hash, to_yaml
-from crl.ending import Interrupt, LossError, Stop
+from crl.ending import Interrupt, LossError, Stop, spoilt
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
 
 FOLDER = "checkpoints"
@@ -87,7 +87,6 @@ class CheckpointCallback(BaseCallback):
         self._learner.update_ended = self._after_update
         if self._resumed is not None:
             self._restore(self._resumed)
-            self._interrupt.saved = self._resumed
 
     def _on_step(self) -> bool:
         return True
@@ -120,9 +119,8 @@ class CheckpointCallback(BaseCallback):
         model = self._learner
         if not (self._folder / "config.yaml").exists():  # writing would make a folder that is no run
             raise FileNotFoundError(errno.ENOENT, "the run's folder is gone", str(self._folder))
-        for name, parameter in model.policy.named_parameters():
-            if not parameter.isfinite().all():
-                raise LossError(f"the parameter {name} is not finite after {model.num_timesteps:,} steps")
+        if (name := spoilt(model.policy)) is not None:
+            raise LossError(f"the parameter {name} is not finite after {model.num_timesteps:,} steps")
         rebuild_games(model, model.num_timesteps)
         state = training_state(model)
         checkpoints = self._folder / FOLDER
@@ -140,7 +138,10 @@ class CheckpointCallback(BaseCallback):
         self._best[task] = found
         parts = {part: state[part] for part in ("learner", "world")}
         storage.write(
-            self._folder / BEST / _folder_name(task), parts, {"return.txt": f"{found}\n"}, step=self.num_timesteps
+            self._folder / BEST / _folder_name(task),
+            parts,
+            {"return.txt": f"{found}\n"},
+            step=self._learner.num_timesteps,
         )
 
     def _state(self) -> State:
@@ -175,7 +176,6 @@ class CheckpointCallback(BaseCallback):
         _put_back(self.logger, run["pending"])
         restore_training_state(self._learner, state)
         self._learner.start_time = time.time_ns() - int(run["seconds"] * 1e9)
-        self.num_timesteps = self._learner.num_timesteps
 
 
 def _put_back(logger: Logger, pending: Mapping[str, Any]) -> None:

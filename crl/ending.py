@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 import torch
+from torch import nn
 
 from crl.config.messages import one_line
 from crl.exit_codes import INTERRUPTED, TERMINATED
@@ -61,6 +62,12 @@ class Interrupt:
         if self.saved is None:
             return "nothing was saved; crl resume starts this run again"
         return f"not saved any more; crl resume goes on from {self.saved}"
+
+
+def spoilt(policy: nn.Module) -> str | None:
+    """Name of a parameter that is no longer finite, None where all are."""
+    found = (name for name, parameter in policy.named_parameters() if not parameter.isfinite().all())
+    return next(found, None)
 
 
 def remedy(error: BaseException) -> str:

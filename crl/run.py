@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -24,7 +25,7 @@ from crl import results as reports
 from crl.checkpoints import CheckpointCallback, machine, needed
 from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
 from crl.config.messages import one_line
-from crl.ending import Interrupt, LossError, Stop, remedy, report
+from crl.ending import Interrupt, LossError, Stop, remedy, report, spoilt
 from crl.exit_codes import DONE, FAILED
 from crl.models import build, fixed_layers
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
@@ -202,9 +203,10 @@ def _failed(run: _Run, error: Exception) -> int:
     """Say what happened; the newest checkpoint is what was before it."""
     step = run.model.num_timesteps
     # What torch says of such parameters tells of logits, and not of learning rates.
-    spoilt = [name for name, parameter in run.model.policy.named_parameters() if not parameter.isfinite().all()]
-    if spoilt and not isinstance(error, LossError):
-        error = LossError(f"the parameter {spoilt[0]} is not finite").with_traceback(error.__traceback__)
+    with contextlib.suppress(RuntimeError):  # a device that is out of memory has none to look either
+        name = spoilt(run.model.policy)
+        if name is not None and not isinstance(error, LossError):
+            error = LossError(f"the parameter {name} is not finite").with_traceback(error.__traceback__)
     path = report(error, run.folder, step, to_yaml(run.config))
     where = "no report could be written" if path is None else f"the report is in {path}"
     problem = f"{type(error).__name__}: {one_line(error)}"
