@@ -1,0 +1,127 @@
+"""What a stream plays: batches of games of one task, each reset in the step that ends its episode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import concatenate, iterate
+from numpy.typing import NDArray
+
+from envs.state import can_save, get_env_state, set_env_state
+
+Step = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+
+
+class Games(VectorEnv[Any, Any, Any]):
+    """A batch of games of one task; what Gymnasium's ``VectorEnv`` leaves open is settled here.
+
+    - Episodes restart in the step that ends them (``AutoresetMode.SAME_STEP``): the step's observation is the new
+      episode's first, and ``info["final_obs"]`` holds the old one's last for the games that ``info["_final_obs"]``
+      marks (a numeric array of all games' observations or one of objects, whose other entries mean nothing),
+      ``info["final_info"]`` and ``info["_final_info"]`` what the last step said.
+    - Observations, rewards and flags of a step are arrays that later steps leave alone.
+    - ``reset(seed=s)`` seeds game i with s + i; a list gives each game its own seed. Whatever was played before, equal
+      seeds are followed by equal games.
+    """
+
+    saves: bool = False
+    """Whether ``get_state`` and ``set_state`` work."""
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin new episodes in all games."""
+        raise NotImplementedError
+
+    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
+        """Take one step in every game, or in those that ``active`` (n_envs,) marks.
+
+        The others stand still: their observation is the last one, their reward 0, no flag is set, and no info is
+        theirs.
+        """
+        raise NotImplementedError
+
+    def configure(self, **parameters: Any) -> None:
+        """Change arguments of the world in place, from the next step on, under the names that made it.
+
+        Raises:
+            ValueError: If a value is out of range, or the argument cannot be changed.
+        """
+        raise ValueError(f"{type(self).__name__} has no argument that can be changed, got {', '.join(parameters)}")
+
+    def get_state(self) -> dict[str, Any]:
+        """All that decides the future of the games: arrays, numbers, text, lists and dicts of these."""
+        raise NotImplementedError
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``get_state`` returned; no reset is needed.
+
+        Raises:
+            ValueError: If the state is of another world.
+        """
+        raise NotImplementedError
+
+
+class SyncGames(SyncVectorEnv[Any, Any], Games):  # type: ignore[misc]  # seeds may be any sequence
+    """Games of any Gymnasium environment, one after the other in this process.
+
+    Args:
+        factories: One for each game.
+        task: Name of the task, for messages.
+    """
+
+    def __init__(self, factories: Sequence[Callable[[], gymnasium.Env[Any, Any]]], task: str) -> None:
+        super().__init__(factories, copy=True, autoreset_mode=AutoresetMode.SAME_STEP)
+        self._task = task
+
+    @property
+    def saves(self) -> bool:  # type: ignore[override]
+        """Whether the environments and all wrappers around them have ``get_state`` and ``set_state``."""
+        return can_save(self.envs[0])
+
+    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
+        """As in `Games`."""
+        infos: dict[str, Any] = {}
+        playing = np.ones(self.num_envs, np.bool_) if active is None else active
+        rewards = np.zeros(self.num_envs)
+        terminations, truncations = np.zeros((2, self.num_envs), np.bool_)
+        for i, action in enumerate(iterate(self.action_space, actions)):
+            if not playing[i]:
+                continue
+            observation, rewards[i], terminations[i], truncations[i], info = self.envs[i].step(action)
+            if terminations[i] or truncations[i]:
+                infos = self._add_info(infos, {"final_obs": observation, "final_info": info}, i)
+                observation, info = self.envs[i].reset()
+            self._env_obs[i] = observation
+            infos = self._add_info(infos, info, i)
+        self._observations = concatenate(self.single_observation_space, self._env_obs, self._observations)
+        return deepcopy(self._observations), rewards, terminations, truncations, infos
+
+    def configure(self, **parameters: Any) -> None:
+        """Change arguments of every game by its own ``configure(**parameters)``.
+
+        Raises:
+            ValueError: If the environment has no such method, or refuses a value.
+        """
+        if not hasattr(self.envs[0].unwrapped, "configure"):
+            raise ValueError(
+                f"task {self._task!r} cannot change {', '.join(parameters)} while it is played: "
+                f"{type(self.envs[0].unwrapped).__name__} has no method configure; implement it there"
+            )
+        for env in self.envs:
+            env.get_wrapper_attr("configure")(**parameters)
+
+    def get_state(self) -> dict[str, Any]:
+        """The state of every game, see ``envs.state``."""
+        return {"games": [get_env_state(env, self._task) for env in self.envs]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """As in `Games`."""
+        self.reset()
+        for env, game in zip(self.envs, state["games"], strict=True):
+            set_env_state(env, game, self._task)
