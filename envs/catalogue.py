@@ -125,3 +125,58 @@ STREAMS: Mapping[str, NamedStream] = MappingProxyType(
     }
 )
 """The named streams."""
+
+
+@dataclass(frozen=True)
+class NamedShift:
+    """A shift known by name; ``envs.shifts`` has its classes.
+
+    Args:
+        description: One line for listings.
+        arguments: Names of its arguments.
+        drawn: The argument that a stream draws where it is left out, if there is one.
+    """
+
+    description: str
+    arguments: tuple[str, ...]
+    drawn: str | None = None
+
+
+SHIFTS: Mapping[str, NamedShift] = MappingProxyType(
+    {
+        "pixel_permutation": NamedShift("permutes the positions of observations", ("seed",), "seed"),
+        "action_permutation": NamedShift("permutes what actions mean", ("seed", "permutation"), "seed"),
+        "observation_offset": NamedShift("adds a constant to observations", ("offset",)),
+        "observation_noise": NamedShift("adds Gaussian noise to observations", ("std",)),
+        "reward_scale": NamedShift("scales rewards for learning; returns are reported unscaled", ("scale",)),
+        "reward_sign": NamedShift("flips rewards, so that the aim is the opposite", ("sign",)),
+        "sticky_actions": NamedShift("repeats the previous action with a probability", ("probability",)),
+        "frame_skip": NamedShift("repeats every action and adds up the rewards", ("skip",)),
+    }
+)
+"""The shifts, by the names that tasks give them."""
+
+
+@dataclass(frozen=True)
+class NamedDrift:
+    """A way in which a parameter changes over a segment; ``envs.drift`` has its class.
+
+    Args:
+        description: One line for listings.
+        arguments: Names of its arguments.
+    """
+
+    description: str
+    arguments: tuple[str, ...]
+
+
+DRIFTS: Mapping[str, NamedDrift] = MappingProxyType(
+    {
+        "linear": NamedDrift("from one value to another, where it stays", ("start", "end", "steps", "every")),
+        "sinusoidal": NamedDrift("up and down around a mean", ("mean", "amplitude", "period", "phase", "every")),
+        "random_walk": NamedDrift(
+            "Gaussian steps, reflected at two bounds", ("start", "std", "low", "high", "seed", "every")
+        ),
+    }
+)
+"""The kinds of drift."""

@@ -30,6 +30,19 @@ def check_number(key: str, value: object, remedy: str, *, above: float = -math.i
     return float(value)
 
 
+def check_within(key: str, value: object, remedy: str, *, low: float, high: float = math.inf) -> float:
+    """Return ``value`` as a float.
+
+    Raises:
+        ValueError: If it is not a finite number from ``low`` to ``high``; True and False are not numbers here.
+    """
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not math.isfinite(number) or not low <= number <= high:
+        bounds = f"a finite number of at least {low}" if high == math.inf else f"a number from {low} to {high}"
+        raise ValueError(f"{key} must be {bounds}, got {value!r}; {remedy}")
+    return number
+
+
 def check_choice(key: str, value: object, options: Iterable[str]) -> str:
     """Return ``value``.
 

@@ -10,7 +10,7 @@ from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, PendulumEnv
 from gymnasium.wrappers import TimeLimit
 
 from envs.checks import check_int, check_number
-from envs.shift import ObservationOffset, RewardScale
+from envs.shifts import ObservationOffset, RewardScale
 from envs.state import plain
 
 

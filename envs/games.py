@@ -108,7 +108,7 @@ class SyncGames(SyncVectorEnv[Any, Any], Games):  # type: ignore[misc]  # seeds 
         Raises:
             ValueError: If the environment has no such method, or refuses a value.
         """
-        if not hasattr(self.envs[0].unwrapped, "configure"):
+        if not self.envs[0].has_wrapper_attr("configure"):
             raise ValueError(
                 f"task {self._task!r} cannot change {', '.join(parameters)} while it is played: "
                 f"{type(self.envs[0].unwrapped).__name__} has no method configure; implement it there"

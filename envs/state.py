@@ -7,10 +7,20 @@ import gymnasium
 import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-from envs.shift import Shift
-
 # Wrappers of gymnasium.make that hold nothing but that reset was called, which restoring does anyway.
 _STATELESS = (OrderEnforcing, PassiveEnvChecker)
+
+
+class Layer(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """A wrapper with a state of its own, apart from that of the environment inside: each layer is saved by itself."""
+
+    def get_state(self) -> dict[str, Any]:
+        """What this one wrapper holds: arrays, numbers, text, lists and dicts of these."""
+        raise NotImplementedError
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``get_state`` returned."""
+        raise NotImplementedError
 
 
 def get_env_state(env: gymnasium.Env[Any, Any], task: str) -> dict[str, Any]:
@@ -27,7 +37,7 @@ def get_env_state(env: gymnasium.Env[Any, Any], task: str) -> dict[str, Any]:
     return {
         "env": owner.get_state(),
         "elapsed": [limit._elapsed_steps for limit in wrappers if isinstance(limit, TimeLimit)],
-        "shifts": [shift.get_state() for shift in wrappers if isinstance(shift, Shift)],
+        "shifts": [shift.get_state() for shift in wrappers if isinstance(shift, Layer)],
     }
 
 
@@ -70,8 +80,8 @@ def plain(value: Any) -> Any:
 
 def _layers(env: gymnasium.Env[Any, Any], task: str) -> Iterator[Any]:
     """The time limits and shifts around ``env``, from outside in, and last the layer that saves itself."""
-    while isinstance(env, Shift) or not (hasattr(env, "get_state") and hasattr(env, "set_state")):
-        if isinstance(env, TimeLimit | Shift):
+    while isinstance(env, Layer) or not (hasattr(env, "get_state") and hasattr(env, "set_state")):
+        if isinstance(env, TimeLimit | Layer):
             yield env
         elif not isinstance(env, _STATELESS):
             raise NotImplementedError(

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.wrappers import FrameStackObservation, OrderEnforcing, TimeLimit
 
 from envs.minatar import MinAtarEnv
-from envs.shift import ObservationOffset, RewardScale
+from envs.shifts import ObservationOffset, RewardScale
 from envs.state import can_save, get_env_state, plain, set_env_state
 from envs.task import Task
 
@@ -41,8 +41,10 @@ def test_every_shift_is_part_of_the_state(counting: Callable[..., Task]) -> None
         env.step(0)
     state = get_env_state(env, "a")
     assert (state["elapsed"], state["env"]["count"]) == ([5], 5)
-    assert [list(shift) for shift in state["shifts"]] == [["scale", "return"], ["offset"], ["scale", "return"]]
-    assert (state["shifts"][0], state["shifts"][2]) == ({"scale": 0.25, "return": 7.5}, {"scale": 0.5, "return": 15.0})
+    outer, offset, inner = state["shifts"]
+    assert (outer["arguments"], outer["return"]) == ({"scale": 0.25}, 7.5)
+    assert offset["arguments"]["offset"].tolist() == [1.0, 2.0, 3.0]
+    assert (inner["arguments"], inner["return"]) == ({"scale": 0.5}, 15.0)
     other = wrapped()
     other.reset()
     set_env_state(other, state, "a")

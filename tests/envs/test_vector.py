@@ -429,7 +429,7 @@ def test_a_state_of_other_offsets_is_refused() -> None:
     _trace(env, np.zeros((7, 1), np.int64))
     assert env.task == "level_1"
     make("cchain/cartpole", seed=4, stream_seed=3, steps_per_task=5).set_state(env.get_state())
-    with pytest.raises(ValueError, match=r"^a state with the offset .* cannot be set on observations with .*; make"):
+    with pytest.raises(ValueError, match=r"^a state with the offset .* cannot be set on one with .*; make the"):
         make("cchain/cartpole", seed=3, stream_seed=4, steps_per_task=5).set_state(env.get_state())
 
 

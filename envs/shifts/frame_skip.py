@@ -1,0 +1,121 @@
+"""Actions that last several steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.checks import check_int
+from envs.games import Games, Step
+from envs.shifts.base import Arguments, EnvStep, Shift, VectorShift
+
+
+class _Skipping(Arguments):
+    skip: int
+
+    def _checked(self, skip: Any) -> dict[str, Any]:
+        return {"skip": check_int("skip", skip, 1, "give the steps that an action lasts, such as 4")}
+
+
+class FrameSkip(_Skipping, Shift):
+    """Repeats every action for some steps and adds up their rewards; the end of an episode ends the repetition.
+
+    Observation, flags and info are those of the last step. What is around this shift (a time limit, a segment's
+    budget) counts a repetition as one step.
+
+    Args:
+        env: Any environment.
+        skip: Steps that an action lasts, at least 1.
+
+    Raises:
+        ValueError: If ``skip`` is not a whole number of at least 1.
+
+    >>> env = FrameSkip(gymnasium.make("CartPole-v1"), 4)
+    >>> _ = env.reset(seed=0)
+    >>> env.step(1)[1]
+    4.0
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], skip: int) -> None:
+        super().__init__(env, skip=skip)
+
+    def step(self, action: Any) -> EnvStep:
+        """Take up to ``skip`` steps with ``action``."""
+        total = 0.0
+        for _ in range(self.skip):
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return observation, total, terminated, truncated, info
+
+
+class VectorFrameSkip(_Skipping, VectorShift):
+    """The twin of `FrameSkip`; a game whose episode has ended stands still until the others are done, too.
+
+    Args:
+        games: Any batch of games.
+        skip: Steps that an action lasts, at least 1.
+
+    Raises:
+        ValueError: As for `FrameSkip`.
+    """
+
+    def __init__(self, games: Games, skip: int) -> None:
+        super().__init__(games, skip=skip)
+
+    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
+        """As in `Games`; the infos are those of each game's last step."""
+        observations, rewards, terminations, truncations, info = self.games.step(actions, active)
+        playing = np.ones(self.num_envs, np.bool_) if active is None else active
+        infos = [(info, playing)]
+        for _ in range(self.skip - 1):
+            ended = terminations | truncations
+            if ended.any():
+                playing = playing & ~ended
+                active = playing
+                if not playing.any():
+                    break
+            observations, more, terminated, truncated, info = self.games.step(actions, active)
+            rewards = rewards + more
+            terminations, truncations = terminations | terminated, truncations | truncated
+            infos.append((info, playing))
+        return observations, rewards, terminations, truncations, _last_infos(infos)
+
+
+def _last_infos(infos: Sequence[tuple[dict[str, Any], NDArray[np.bool_]]]) -> dict[str, Any]:
+    """Of several steps' vector infos, each with the games that took the step, what each game said last."""
+    merged: dict[str, Any] = {}
+    later = np.zeros_like(infos[0][1])
+    if np.array_equal(infos[0][1], infos[-1][1]):
+        return infos[-1][0]  # nobody stopped before
+    for info, played in reversed(infos):
+        last = played & ~later
+        if last.any():
+            _add_infos(merged, info, last)
+        later = played
+    return merged
+
+
+def _add_infos(merged: dict[str, Any], info: dict[str, Any], games: NDArray[np.bool_]) -> None:
+    """Add to a vector info what another one says of ``games``."""
+    for key, values in info.items():
+        said = info.get(f"_{key}")
+        if said is None or not (said & games).any():
+            continue  # a mask, or what only other games said
+        said = said & games
+        if isinstance(values, dict):
+            _add_infos(merged.setdefault(key, {}), values, said)
+        else:
+            kept = merged.get(key)
+            if kept is None:
+                kept = np.full(values.shape, None, object) if values.dtype == object else np.zeros_like(values)
+            elif kept.dtype != values.dtype:
+                kept = kept.astype(np.result_type(kept, values))
+            kept[said] = values[said]
+            merged[key] = kept
+        merged[f"_{key}"] = merged.get(f"_{key}", False) | said
