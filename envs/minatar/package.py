@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.catalogue import EPISODE_LIMIT, GAMES
-from envs.checks import check_choice, check_int
+from envs.checks import check_choice
+from envs.minatar.parameters import Parameters
+from envs.minatar.picture import METADATA, check_render_mode, picture
 from envs.state import plain
 
 N_CHANNELS = 10
@@ -22,15 +24,18 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
 
     Observations are boolean arrays of shape (10, 10, 10) in (height, width, channel); games with fewer channels leave
     the last ones empty. All six actions are offered in every game, so that "left" stays "left". Actions are sticky
-    with probability 0.1 and difficulty ramps up, as the package does by default. The sticky action outlives an episode,
-    as there, but ``reset(seed=...)`` forgets it, so that a seed alone decides what follows.
+    and difficulty ramps up, as the package does by default. The sticky action outlives an episode, as there, but
+    ``reset(seed=...)`` forgets it, so that a seed alone decides what follows.
 
     Args:
         game: One of ``envs.catalogue.GAMES``.
         episode_limit: Steps after which an unfinished episode is truncated (greedy Seaquest agents never die).
+        sticky_prob: Probability that the last action is played again in place of the one given.
+        ramping: Whether games become more difficult the longer they are survived.
+        render_mode: None or "rgb_array".
 
     Raises:
-        ValueError: If the game is unknown or the limit is not a whole number of at least 1.
+        ValueError: If the game is unknown or an argument is out of range.
 
     >>> env = MinAtarEnv("breakout")
     >>> observation, info = env.reset(seed=0)
@@ -38,11 +43,20 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
     ((10, 10, 10), 33)
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (declared so by gymnasium.Env)
+    metadata = METADATA
 
-    def __init__(self, game: str, episode_limit: int = EPISODE_LIMIT) -> None:
+    def __init__(
+        self,
+        game: str,
+        episode_limit: int = EPISODE_LIMIT,
+        *,
+        sticky_prob: float = 0.1,
+        ramping: bool = True,
+        render_mode: str | None = None,
+    ) -> None:
         check_choice("game", game, GAMES)
-        self.episode_limit = check_int("episode_limit", episode_limit, 1, "give a number of steps such as 2500")
+        self._parameters = Parameters(episode_limit, sticky_prob, ramping)
+        self.render_mode = check_render_mode(render_mode)
         # Imported here because the package loads matplotlib, which takes a second.
         import minatar
 
@@ -50,9 +64,15 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         self.observation_space = gymnasium.spaces.Box(0, 1, (10, 10, N_CHANNELS), np.bool_)
         self.action_space = gymnasium.spaces.Discrete(N_ACTIONS)
         self._minatar = minatar.Environment(game)
+        self._apply(self._parameters)
         # The package starts with two generators, one for the sticky actions and one for the game; seeding joins them.
         self._minatar.seed(int(self.np_random.integers(2**32)))
         self._elapsed = 0
+
+    @property
+    def episode_limit(self) -> int:
+        """Steps after which an unfinished episode is truncated."""
+        return self._parameters.episode_limit
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -82,11 +102,24 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         truncated = self._elapsed >= self.episode_limit and not terminated
         return self._observe(), float(reward), bool(terminated), truncated, {}
 
+    def render(self) -> NDArray[np.uint8] | None:
+        """A picture of the board, (320, 320, 3), or None without a ``render_mode``."""
+        return None if self.render_mode is None else picture(self._observe())
+
+    def configure(self, **parameters: Any) -> None:
+        """Change ``episode_limit``, ``sticky_prob`` or ``ramping``, from the next step on.
+
+        Raises:
+            ValueError: If a value is out of range, or another argument is named.
+        """
+        self._apply(self._parameters.changed(**parameters))
+
     def get_state(self) -> dict[str, Any]:
         """All that decides the future of this env, as copies: arrays, numbers, text, lists and dicts of these."""
         variables = vars(self._minatar.env).items()
         return {
             "game": self.game,
+            "parameters": self._parameters.as_dict(),
             "variables": {name: plain(value) for name, value in variables if name not in _CONSTANT},
             "random": plain(self._minatar.random.get_state(legacy=False)),
             "last_action": int(self._minatar.last_action),
@@ -103,6 +136,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         """
         if state["game"] != self.game:
             raise ValueError(f"a state of {state['game']!r} cannot be set on {self.game!r}; make an env of that game")
+        self._apply(Parameters(**state["parameters"]))
         for name, value in state["variables"].items():
             setattr(self._minatar.env, name, plain(value))
         self._minatar.random.set_state(state["random"])
@@ -110,6 +144,11 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         self._elapsed = state["elapsed"]
         self.np_random.bit_generator.state = state["np_random"]
         self._np_random_seed = state["np_random_seed"]
+
+    def _apply(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._minatar.sticky_action_prob = parameters.sticky_prob
+        self._minatar.env.ramping = parameters.ramping
 
     def _observe(self) -> NDArray[np.bool_]:
         board: NDArray[np.bool_] = self._minatar.state()

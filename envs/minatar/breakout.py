@@ -1,0 +1,144 @@
+"""Breakout: a paddle keeps a ball in play that breaks three rows of bricks; nothing ramps up."""
+
+from typing import Any
+
+import numpy as np
+
+from envs.minatar.compiling import helper, kernel
+from envs.minatar.random import draw_below, seed_generator, sticky_action
+
+WALL = 2**30 - 1  # all bricks of rows 1 to 3; the brick in column x of row y is bit 10 (y - 1) + x
+
+GAME = np.dtype(
+    [
+        ("paddle_x", np.int32),
+        ("ball_x", np.int32),
+        ("ball_y", np.int32),
+        ("last_x", np.int32),
+        ("last_y", np.int32),
+        ("direction_x", np.int32),  # 1 to the right, -1 to the left
+        ("direction_y", np.int32),  # 1 down, -1 up
+        ("inside", np.int32),  # whether the ball was in a brick's cell in the last step, and so breaks none in this one
+        ("bricks", np.int32),
+    ]
+)
+
+
+@helper
+def _begin(game: Any, player: Any) -> None:
+    side = draw_below(player, 2)
+    game.ball_x = game.last_x = 9 * side
+    game.ball_y = game.last_y = 3
+    game.direction_x = 1 - 2 * side
+    game.direction_y = 1
+    game.paddle_x = 4
+    game.bricks = WALL
+    game.inside = 0
+
+
+@helper
+def _brick(x: int, y: int) -> int:
+    """The bit of a cell's brick, 0 where none can be."""
+    return 1 << (10 * (y - 1) + x) if 1 <= y <= 3 else 0
+
+
+@helper
+def _meet_paddle(game: Any, x: int) -> bool:
+    """The ball reaches the bottom in column x: it goes back up, or else is lost. An empty wall is built again."""
+    if game.bricks == 0:
+        game.bricks = WALL
+    if game.paddle_x == game.ball_x:
+        game.direction_y = -1
+    elif game.paddle_x == x:
+        game.direction_x, game.direction_y = -game.direction_x, -1
+    else:
+        return False
+    return True
+
+
+@helper
+def _play(game: Any, action: int) -> tuple[int, bool]:
+    if action == 1:
+        game.paddle_x = max(0, game.paddle_x - 1)
+    elif action == 3:
+        game.paddle_x = min(9, game.paddle_x + 1)
+    game.last_x, game.last_y = game.ball_x, game.ball_y
+    x, y = game.ball_x + game.direction_x, game.ball_y + game.direction_y
+    if not 0 <= x <= 9:
+        x = max(0, min(9, x))
+        game.direction_x = -game.direction_x
+    reward, terminated, inside = 0, False, 0
+    if y < 0:
+        y = 0
+        game.direction_y = 1
+    elif game.bricks & _brick(x, y):
+        inside = 1
+        if not game.inside:
+            game.bricks ^= _brick(x, y)
+            reward = 1
+            y = game.last_y
+            game.direction_y = -game.direction_y
+    elif y == 9:
+        if _meet_paddle(game, x):
+            y = game.last_y
+        else:
+            terminated = True
+    game.inside = inside
+    game.ball_x, game.ball_y = x, y
+    return reward, terminated
+
+
+@helper
+def _show(game: Any, board: Any) -> None:
+    """Channels: paddle, ball, trail, brick."""
+    board[:] = 0
+    board[900 + 10 * game.paddle_x] = 1
+    board[100 * game.ball_y + 10 * game.ball_x + 1] = 1
+    board[100 * game.last_y + 10 * game.last_x + 2] = 1
+    for cell in range(30):
+        board[100 + 10 * cell + 3] = (game.bricks >> cell) & 1
+
+
+@kernel
+def reset(games: Any, players: Any, seeds: Any, boards: Any) -> None:
+    """As in ``envs.minatar.batch``."""
+    for i in range(len(games)):
+        if seeds[i] >= 0:
+            seed_generator(players[i], seeds[i])
+            players[i].last_action = 0
+        players[i].elapsed = 0
+        _begin(games[i], players[i])
+        _show(games[i], boards[i])
+
+
+@kernel
+def step(
+    games: Any,
+    players: Any,
+    actions: Any,
+    active: Any,
+    boards: Any,
+    last_boards: Any,
+    rewards: Any,
+    flags: Any,
+    sticky: float,
+    ramping: bool,
+    limit: int,
+) -> int:
+    """As in ``envs.minatar.batch``."""
+    n_ended = 0
+    for i in range(len(games)):
+        game, player = games[i], players[i]
+        if active[i]:
+            action = sticky_action(player, actions[i], sticky)
+            reward, terminated = _play(game, action)
+            player.elapsed += 1
+            truncated = player.elapsed >= limit and not terminated
+            rewards[i], flags[0, i], flags[1, i] = reward, terminated, truncated
+            if terminated or truncated:
+                _show(game, last_boards[i])
+                n_ended += 1
+                player.elapsed = 0
+                _begin(game, player)
+        _show(game, boards[i])
+    return n_ended

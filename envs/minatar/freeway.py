@@ -1,0 +1,140 @@
+"""Freeway: cross eight lanes of cars; an episode lasts 2,501 steps, and nothing ramps up."""
+
+from typing import Any
+
+import numpy as np
+
+from envs.minatar.compiling import helper, kernel
+from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
+
+PAUSE = 3  # steps between two moves of the chicken
+TIME_LIMIT = 2500
+
+GAME = np.dtype(
+    [
+        ("chicken_y", np.int32),
+        ("move_timer", np.int32),
+        ("time_left", np.int32),
+        ("x", np.int8, 8),  # of the car in row y, at y - 1
+        ("timer", np.int8, 8),
+        ("speed", np.int8, 8),  # steps between two moves, 1 to 5, negative to the left
+    ]
+)
+
+
+@helper
+def _draw_cars(game: Any, player: Any) -> None:
+    """New speeds, then new directions."""
+    for lane in range(8):
+        game.timer[lane] = 1 + draw_below(player, 5)
+    for lane in range(8):
+        game.speed[lane] = game.timer[lane] if draw_uniform(player) > 0.5 else -game.timer[lane]
+
+
+@helper
+def _begin(game: Any, player: Any) -> None:
+    _draw_cars(game, player)
+    for lane in range(8):
+        game.x[lane] = 0
+    game.chicken_y = 9
+    game.move_timer = PAUSE
+    game.time_left = TIME_LIMIT
+
+
+@helper
+def _wrapped(x: int) -> int:
+    """A car that leaves on one side comes back on the other."""
+    if x < 0:
+        return 9
+    return 0 if x > 9 else x
+
+
+@helper
+def _drive(game: Any) -> None:
+    """Cars move; one that stands on the chicken, before or after, sends it back to the start."""
+    for lane in range(8):
+        in_lane = game.chicken_y == lane + 1
+        hit = in_lane and game.x[lane] == 4
+        if game.timer[lane] == 0:
+            game.timer[lane] = abs(game.speed[lane])
+            game.x[lane] = _wrapped(game.x[lane] + (1 if game.speed[lane] > 0 else -1))
+            hit = hit or (in_lane and game.x[lane] == 4)
+        else:
+            game.timer[lane] -= 1
+        if hit:
+            game.chicken_y = 9
+
+
+@helper
+def _play(game: Any, player: Any, action: int) -> tuple[int, bool]:
+    reward = 0
+    if game.move_timer == 0 and action in (2, 4):
+        game.move_timer = PAUSE
+        game.chicken_y = max(0, game.chicken_y - 1) if action == 2 else min(9, game.chicken_y + 1)
+    if game.chicken_y == 0:
+        reward = 1
+        _draw_cars(game, player)
+        game.chicken_y = 9
+    _drive(game)
+    if game.move_timer > 0:
+        game.move_timer -= 1
+    game.time_left -= 1
+    return reward, game.time_left < 0
+
+
+@helper
+def _show(game: Any, board: Any) -> None:
+    """Channels: chicken, car, trail of a car that moves every 2nd, 3rd, ... 6th step."""
+    board[:] = 0
+    board[100 * game.chicken_y + 40] = 1
+    for lane in range(8):
+        cell = 100 * (lane + 1)
+        x, speed = game.x[lane], game.speed[lane]
+        board[cell + 10 * x + 1] = 1
+        behind = _wrapped(x - 1 if speed > 0 else x + 1)
+        board[cell + 10 * behind + 1 + abs(speed)] = 1
+
+
+@kernel
+def reset(games: Any, players: Any, seeds: Any, boards: Any) -> None:
+    """As in ``envs.minatar.batch``."""
+    for i in range(len(games)):
+        if seeds[i] >= 0:
+            seed_generator(players[i], seeds[i])
+            players[i].last_action = 0
+        players[i].elapsed = 0
+        _begin(games[i], players[i])
+        _show(games[i], boards[i])
+
+
+@kernel
+def step(
+    games: Any,
+    players: Any,
+    actions: Any,
+    active: Any,
+    boards: Any,
+    last_boards: Any,
+    rewards: Any,
+    flags: Any,
+    sticky: float,
+    ramping: bool,
+    limit: int,
+) -> int:
+    """As in ``envs.minatar.batch``."""
+    n_ended = 0
+    for i in range(len(games)):
+        game, player = games[i], players[i]
+        if active[i]:
+            action = sticky_action(player, actions[i], sticky)
+            reward, terminated = _play(game, player, action)
+            player.elapsed += 1
+            truncated = player.elapsed >= limit and not terminated
+            rewards[i], flags[0, i], flags[1, i] = reward, terminated, truncated
+            if terminated or truncated:
+                _show(game, last_boards[i])
+                n_ended += 1
+                player.elapsed = 0
+                _begin(game, player)
+        _show(game, boards[i])
+    return n_ended

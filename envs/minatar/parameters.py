@@ -1,0 +1,56 @@
+"""What can be chosen about a MinAtar game, and changed while it is played."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from envs.catalogue import EPISODE_LIMIT
+from envs.checks import check_int, check_number, did_you_mean
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Checked arguments.
+
+    Args:
+        episode_limit: Steps after which an unfinished episode is truncated (greedy Seaquest agents never die).
+        sticky_prob: Probability that the last action is played again in place of the one given.
+        ramping: Whether games become more difficult the longer they are survived.
+
+    Raises:
+        ValueError: If the limit is not a whole number of at least 1, the probability is not from 0 to 1, or ramping is
+            neither True nor False.
+    """
+
+    episode_limit: int = EPISODE_LIMIT
+    sticky_prob: float = 0.1
+    ramping: bool = True
+
+    def __post_init__(self) -> None:
+        limit = check_int("episode_limit", self.episode_limit, 1, "give a number of steps such as 2500")
+        remedy = "give a probability such as 0.1, or 0 to play every action as it is given"
+        sticky = check_number("sticky_prob", self.sticky_prob, remedy)
+        if not 0 <= sticky <= 1:
+            raise ValueError(f"sticky_prob must be from 0 to 1, got {self.sticky_prob!r}; {remedy}")
+        if not isinstance(self.ramping, bool):
+            raise ValueError(f"ramping must be True or False, got {self.ramping!r}; write ramping=True or False")
+        object.__setattr__(self, "episode_limit", limit)
+        object.__setattr__(self, "sticky_prob", sticky)
+
+    def changed(self, **parameters: Any) -> "Parameters":
+        """These with some replaced.
+
+        Raises:
+            ValueError: If there is no such parameter, or a value is out of range.
+        """
+        known = [field.name for field in fields(self)]
+        for key in parameters:
+            if key not in known:
+                raise ValueError(
+                    f"a MinAtar game cannot change {key!r} while it is played, only {', '.join(known)}"
+                    f"{did_you_mean(key, known) or '; leave it out'}"
+                )
+        return replace(self, **parameters)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Names and values."""
+        return asdict(self)
