@@ -18,14 +18,23 @@ def check_int(key: str, value: object, minimum: int, remedy: str) -> int:
     return operator.index(value)
 
 
-def check_number(key: str, value: object, remedy: str, *, above: float = -math.inf) -> float:
+def check_number(
+    key: str, value: object, remedy: str, *, above: float = -math.inf, minimum: float = -math.inf
+) -> float:
     """Return ``value`` as a float.
 
     Raises:
-        ValueError: If it is not a finite number larger than ``above``; True and False are not numbers here.
+        ValueError: If it is not a finite number larger than ``above`` and at least ``minimum``; True and False are not
+            numbers here.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= above:
-        bound = "" if above == -math.inf else f" above {above}"
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not math.isfinite(value)
+        or value <= above
+        or value < minimum
+    ):
+        bound = f" above {above}" if above > -math.inf else f" of at least {minimum}" if minimum > -math.inf else ""
         raise ValueError(f"{key} must be a finite number{bound}, got {value!r}; {remedy}")
     return float(value)
 

@@ -1,0 +1,231 @@
+"""CartPole as one batch: Gymnasium's vectorised physics, with every game reset in the step that ends its episode."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.classic_control import utils
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from envs.arguments import (
+    check_episode_limit,
+    check_render_mode,
+    check_reward_scale,
+    checked_physics,
+    refuse_change,
+)
+from envs.checks import check_int
+from envs.control.worlds import CartPole, apply_cartpole
+from envs.games import Games, Step
+from envs.shifts import checked_offset
+from envs.state import plain
+
+_START = (-0.05, 0.05)  # Gymnasium's bounds of every number of a start
+
+
+class CartPoleGames(Games):
+    """Games of CartPole-v1, played at once by Gymnasium's ``CartPoleVectorEnv``.
+
+    Gymnasium resets a game in the step after its end and returns that step, which nobody took, as one of the game's;
+    it draws the starts of all games from one generator. Here a game restarts in the step that ends its episode, from a
+    generator of its own: game i equals ``envs.control.cartpole`` with the same arguments and seed. They
+    are equal bit for bit wherever numpy takes the cosine of an array as it takes that of a number, which a test asks.
+
+    Args:
+        n_envs: Games played side by side.
+        gravity: As for ``envs.control.cartpole``, like all that follow.
+        length: Half of the pole's length.
+        masscart: Mass of the cart.
+        masspole: Mass of the pole.
+        force_mag: Force on the cart.
+        offset: Added to every observation.
+        episode_limit: Steps after which an unfinished episode is truncated.
+        reward_scale: Factor on rewards.
+        render_mode: None or "rgb_array"; then ``render`` returns one frame for each game.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    >>> games = CartPoleGames(3, gravity=3.7)
+    >>> observations, _ = games.reset(seed=0)
+    >>> ends = [games.step(np.array([0, 1, 1]))[2] for _ in range(12)]
+    >>> np.sum(ends, axis=0).tolist()
+    [1, 1, 1]
+    """
+
+    saves = True
+    configurable = (*CartPole.quantities, "offset")
+    """What ``configure`` can change."""
+
+    def __init__(
+        self,
+        n_envs: int,
+        *,
+        gravity: float = 9.8,
+        length: float = 0.5,
+        masscart: float = 1.0,
+        masspole: float = 0.1,
+        force_mag: float = 10.0,
+        offset: Sequence[float] | None = None,
+        episode_limit: int = 500,
+        reward_scale: float = 1.0,
+        render_mode: str | None = None,
+    ) -> None:
+        self.num_envs = check_int("n_envs", n_envs, 1, "give the number of games played side by side")
+        self.metadata = CartPoleVectorEnv.metadata | {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
+        self._episode_limit = check_episode_limit(episode_limit)
+        self._scale = check_reward_scale(reward_scale)
+        self._batch: Any = CartPoleVectorEnv(self.num_envs, self._episode_limit, self.render_mode)
+        self.single_action_space, self.action_space = self._batch.single_action_space, self._batch.action_space
+        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self._physics: dict[str, Any] = {}
+        self.configure(
+            gravity=gravity,
+            length=length,
+            masscart=masscart,
+            masspole=masspole,
+            force_mag=force_mag,
+            offset=np.zeros(4) if offset is None else offset,
+        )
+        drawn = [seeding.np_random() for _ in range(self.num_envs)]
+        self._generators: list[np.random.Generator] = [generator for generator, _ in drawn]
+        self._seeds: list[int] = [own for _, own in drawn]
+        self._returns = np.zeros(self.num_envs)  # of the episodes so far, before scaling
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """As in `Games`; ``options`` may hold ``low`` and ``high``, the bounds of every number of a game's start.
+
+        Raises:
+            ValueError: If there are more or fewer seeds than games, or an option is no number.
+        """
+        for game, own in enumerate(self._seeds_from(seed)):
+            if own is not None:
+                self._generators[game], self._seeds[game] = seeding.np_random(own)
+        self._batch.state = np.zeros((4, self.num_envs))
+        self._begin(range(self.num_envs), *utils.maybe_parse_reset_bounds(options, *_START))
+        return self._observe(), {}
+
+    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
+        """As in `Games`."""
+        batch = self._batch
+        playing = np.ones(self.num_envs, np.bool_) if active is None else active
+        state, steps = batch.state, batch.steps.copy()
+        batch.prev_done = np.zeros(self.num_envs, np.bool_)  # else it would reset what has been reset
+        _, ones, terminated, truncated, _ = batch.step(np.where(playing, actions, 0))
+        if not playing.all():
+            batch.state[:, ~playing], batch.steps[~playing] = state[:, ~playing], steps[~playing]
+        rewards = np.where(playing, ones, 0.0).astype(np.float64)
+        self._returns += rewards
+        terminated, truncated = terminated & playing, truncated & playing
+        observations, ended = self._observe(), terminated | truncated
+        info: dict[str, Any] = {}
+        if ended.any():
+            info = {"final_obs": observations, "_final_obs": ended}
+            info |= {"final_info": self._final_info(ended), "_final_info": ended.copy()}
+            self._begin(np.flatnonzero(ended).tolist(), *_START)
+            observations = self._observe()
+        return observations, rewards * self._scale, terminated, truncated, info
+
+    def configure(self, **parameters: Any) -> None:
+        """Change the physics or the ``offset`` of all games, from the next step on; what is not named stays.
+
+        Raises:
+            ValueError: If a name is unknown or a value is out of range; nothing has changed then.
+        """
+        for name in parameters:
+            if name not in self.configurable:
+                refuse_change(name, self.configurable, "CartPole")
+        physics = {name: value for name, value in parameters.items() if name != "offset"}
+        checked = checked_physics(CartPole.quantities, physics, "CartPole")
+        if "offset" in parameters:
+            self._offset = checked_offset(parameters["offset"], (4,))
+        self._physics |= checked
+        apply_cartpole(self._batch, self._physics)
+
+    def get_state(self) -> dict[str, Any]:
+        """All that decides the future of the games, as copies: arrays, numbers, text, lists and dicts of these."""
+        return {
+            "world": self._world(),
+            "physics": dict(self._physics),
+            "offset": self._offset.copy(),
+            "state": plain(self._batch.state),
+            "steps": self._batch.steps.copy(),
+            "returns": self._returns.copy(),
+            "np_random": [plain(generator.bit_generator.state) for generator in self._generators],
+            "np_random_seed": list(self._seeds),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``get_state`` returned, under the physics and the offset that it was saved with.
+
+        Raises:
+            ValueError: If the state is of another world, number of games, episode limit or reward scale.
+        """
+        if state["world"] != self._world():
+            raise ValueError(
+                f"a state of {state['world']} cannot be set on {self._world()}; make the games with the same arguments"
+            )
+        self.configure(**state["physics"], offset=state["offset"])
+        self._batch.state, self._batch.steps = plain(state["state"]), plain(state["steps"])
+        self._returns = plain(state["returns"])
+        for generator, own in zip(self._generators, state["np_random"], strict=True):
+            generator.bit_generator.state = own
+        self._seeds = list(state["np_random_seed"])
+
+    def render(self) -> Any:
+        """One frame for each game, uint8 of shape (400, 600, 3), with render_mode "rgb_array".
+
+        Raises:
+            ImportError: If pygame is missing.
+        """
+        return self._batch.render()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close what the games are drawn with."""
+        self._batch.close(**kwargs)
+
+    def _world(self) -> dict[str, Any]:
+        return {
+            "class": type(self).__name__,
+            "n_envs": self.num_envs,
+            "episode_limit": self._episode_limit,
+            "reward_scale": self._scale,
+        }
+
+    def _observe(self) -> NDArray[np.float32]:
+        observations: NDArray[np.float32] = self._batch.state.T.astype(np.float32, order="C")
+        return observations + self._offset
+
+    def _begin(self, games: Sequence[int], low: float, high: float) -> None:
+        """Begin new episodes in ``games``, with the draws that a single CartPole makes."""
+        for game in games:
+            self._batch.state[:, game] = self._generators[game].uniform(low, high, 4)
+            self._batch.steps[game] = 0
+            self._returns[game] = 0.0
+
+    def _final_info(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
+        if self._scale == 1:
+            return {}
+        return {"unscaled_return": np.where(ended, self._returns, 0.0), "_unscaled_return": ended.copy()}
+
+    def _seeds_from(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if not isinstance(seed, Sequence):
+            return [operator.index(seed) + game for game in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(
+                f"seed must have one entry for each of the {self.num_envs} games, got {len(seed)}; give one number or "
+                "as many as there are games"
+            )
+        return seed
