@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import gymnasium
+from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from envs.checks import check_int, check_number, did_you_mean
@@ -124,3 +125,13 @@ def check_render_mode(render_mode: str | None, modes: Sequence[str]) -> str | No
             f"{did_you_mean(render_mode, modes) or '; leave it out to draw nothing'}"
         )
     return render_mode
+
+
+def require_render_mode(env: gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> None:
+    """Refuse to draw an env that was made to draw nothing.
+
+    Raises:
+        ValueError: If its ``render_mode`` is None.
+    """
+    if env.render_mode is None:
+        raise ValueError(f"{type(env).__name__} was made without a render_mode; give render_mode='rgb_array'")

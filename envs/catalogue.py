@@ -9,17 +9,24 @@ from typing import Any
 GAMES: tuple[str, ...] = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 """The five MinAtar games, by the names that the ``minatar`` package gives them."""
 
-CONTROL: tuple[str, ...] = ("cartpole", "acrobot", "pendulum")
+CONTROL: tuple[str, ...] = ("cartpole", "acrobot", "mountain_car", "pendulum")
 """Gymnasium's control tasks with arguments for what a stream changes; ``envs.control`` has a function for each."""
+
+MUJOCO: tuple[str, ...] = ("ant", "halfcheetah", "hopper", "walker2d")
+"""Gymnasium's MuJoCo tasks with arguments for what a stream changes; ``envs.mujoco`` has a function for each."""
+
+_COMMON = ("offset", "episode_limit", "reward_scale")
 
 ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "cartpole": ("offset", "episode_limit", "reward_scale"),
-        "acrobot": ("offset", "episode_limit", "reward_scale"),
-        "pendulum": ("gravity", "length", "mass", "episode_limit", "reward_scale"),
+        "cartpole": ("gravity", "length", "masscart", "masspole", "force_mag", *_COMMON),
+        "acrobot": ("gravity", "length_1", "length_2", "mass_1", "mass_2", *_COMMON),
+        "mountain_car": ("gravity", "force", "goal_velocity", *_COMMON),
+        "pendulum": ("gravity", "length", "mass", *_COMMON),
     }
+    | dict.fromkeys(MUJOCO, ("friction", "gravity", "mass", "stiffness", "episode_limit", "reward_scale"))
 )
-"""The arguments that each of the control tasks takes."""
+"""The arguments that each of the control and MuJoCo tasks takes."""
 
 TASKS: tuple[str, ...] = GAMES + CONTROL
 """Every plain name that a task may have."""

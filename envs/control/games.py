@@ -19,9 +19,10 @@ from envs.arguments import (
     check_reward_scale,
     checked_physics,
     refuse_change,
+    require_render_mode,
 )
 from envs.checks import check_int
-from envs.control.worlds import CartPole, apply_cartpole
+from envs.control.worlds import CartPole, apply_cartpole, naming_pygame
 from envs.games import Games, Step
 from envs.shifts import checked_offset
 from envs.state import plain
@@ -186,9 +187,12 @@ class CartPoleGames(Games):
         """One frame for each game, uint8 of shape (400, 600, 3), with render_mode "rgb_array".
 
         Raises:
+            ValueError: If the games were made without a render_mode.
             ImportError: If pygame is missing.
         """
-        return self._batch.render()
+        require_render_mode(self)
+        with naming_pygame("CartPole"):
+            return self._batch.render()
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close what the games are drawn with."""

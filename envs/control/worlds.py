@@ -1,6 +1,7 @@
 """Gymnasium's classic control with its physics as arguments, which may change during play, and with its state."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -10,12 +11,23 @@ from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarE
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
-from envs.arguments import Configurable, Quantity, check_render_mode
+from envs.arguments import Configurable, Quantity, check_render_mode, require_render_mode
 from envs.state import plain
 
 _GRAVITY = Quantity("give m/s^2 such as 9.8")
 _LENGTH = Quantity("give metres such as 1.0", above=0)
 _MASS = Quantity("give kilograms such as 1.0", above=0)
+
+
+@contextmanager
+def naming_pygame(world: str) -> Iterator[None]:
+    """Say how to install what draws ``world`` where it is missing."""
+    try:
+        yield
+    except DependencyNotInstalled as error:
+        raise ImportError(
+            f"{world} is drawn with pygame, which is not installed; run pip install -e '.[video]'"
+        ) from error
 
 
 class _Saved(Configurable, gymnasium.Env[Any, Any]):
@@ -24,17 +36,15 @@ class _Saved(Configurable, gymnasium.Env[Any, Any]):
     _held: ClassVar[tuple[str, ...]]
 
     def render(self) -> Any:
-        """A frame, uint8 of shape (height, width, 3), with render_mode "rgb_array"; None without a mode.
+        """A frame, uint8 of shape (height, width, 3), with render_mode "rgb_array".
 
         Raises:
+            ValueError: If the env was made without a render_mode.
             ImportError: If pygame is missing.
         """
-        try:
+        require_render_mode(self)
+        with naming_pygame(type(self).__name__):
             return super().render()
-        except DependencyNotInstalled as error:
-            raise ImportError(
-                f"{type(self).__name__} is drawn with pygame, which is not installed; run pip install -e '.[video]'"
-            ) from error
 
     def get_state(self) -> dict[str, Any]:
         """All that decides the future of this env, as copies: arrays, numbers, text, lists and dicts of these."""
