@@ -135,7 +135,8 @@ def test_listed_streams_are_short_and_tell_arguments(crl: Command, tmp_path: Pat
     )
     assert lines["pendulum5"].endswith(": earth, moon, short, mars, long")
     assert lines["pendulum"] == (
-        "one control task (give stream.steps_per_task); arguments: gravity, length, mass, episode_limit, reward_scale"
+        "one control task (give stream.steps_per_task); arguments: gravity, length, mass, offset, "
+        "episode_limit, reward_scale"
     )
 
 

@@ -140,12 +140,13 @@ def test_tasks_are_values() -> None:
         ("cchain/acrobot", "'cchain/acrobot' is a stream and cannot be one task among others; give it alone"),
         (
             {"id": "pendulum", "gravty": 5.0},
-            "the control task 'pendulum' takes no argument 'gravty', only gravity, length, mass, episode_limit, "
-            "reward_scale; did you mean 'gravity'?",
+            "the control task 'pendulum' takes no argument 'gravty', only gravity, length, mass, offset, "
+            "episode_limit, reward_scale; did you mean 'gravity'?",
         ),
         (
-            {"id": "cartpole", "gravity": 5.0},
-            "the control task 'cartpole' takes no argument 'gravity', only offset, episode_limit, reward_scale; remove",
+            {"id": "cartpole", "torque": 5.0},
+            "the control task 'cartpole' takes no argument 'torque', only gravity, length, masscart, masspole, "
+            "force_mag, offset, episode_limit, reward_scale; remove",
         ),
         ({"id": "pendulum", "gravity": "5"}, "gravity must be a finite number, got '5'; give"),
         ({"id": "cartpole", "offset": [1.0]}, "offset must have the observations' shape (4,), got [1.0] of (1,); give"),
