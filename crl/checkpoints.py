@@ -132,7 +132,7 @@ class CheckpointCallback(BaseCallback):
 
     def _save_best(self, state: Mapping[str, State]) -> None:
         """The parameters with which the current task's mean return was highest, of all checkpoints in that task."""
-        found, task = self._tasks.mean_return(), self._tasks.segment.task.name
+        found, task = self._tasks.mean_return(), self._tasks.segment.task.family
         if found is None or found <= self._best.get(task, -math.inf):
             return
         self._best[task] = found

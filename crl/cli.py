@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crl.exit_codes import INTERRUPTED, REFUSED
+
+if TYPE_CHECKING:
+    from envs.catalogue import NamedStream
 
 SHOWN_TASKS = 6  # of a stream; the tasks of a longer one are numbered
 
@@ -29,6 +32,9 @@ class Kind(StrEnum):
     """What `crl list` lists."""
 
     streams = "streams"
+    tasks = "tasks"
+    shifts = "shifts"
+    drifts = "drifts"
     agents = "agents"
     criteria = "criteria"
     selections = "selections"
@@ -113,7 +119,7 @@ def list_names(
         typer.Option("--imports", metavar="MODULE", help="Also show what a module of yours registers; repeatable."),
     ] = None,
 ) -> None:
-    """Show the names that a config can give: streams, agents, criteria, selections, interventions."""
+    """Show the names that a config can give: streams, tasks, shifts, drifts, agents, criteria, interventions, ..."""
     from crl.config import ConfigError
     from crl.config.imports import import_modules, register_plugins
 
@@ -127,24 +133,29 @@ def list_names(
         print(f"{each}:")
         lines = _lines(each)
         width = max(map(len, lines))
-        for name, line in lines.items():
-            print(f"  {name:{width}}  {line}")
+        for name, text in lines.items():
+            for line in text.splitlines():
+                print(f"  {name:{width}}  {line}")
+                name = ""
 
 
 def _lines(kind: Kind) -> dict[str, str]:
-    """Name -> one line on what it is."""
+    """Name -> what it is, of streams in several lines."""
     from agents import AGENTS
     from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
-    from envs.catalogue import ARGUMENTS, CONTROL, GAMES, STREAMS
+    from envs.catalogue import ARGUMENTS, DRIFTS, SHIFTS, STREAMS, TASKS
 
     if kind is Kind.streams:
-        streams = {name: f"{s.description}: {_shortened(s.tasks)}" for name, s in STREAMS.items()}
-        games = dict.fromkeys(GAMES, "one MinAtar game (give stream.steps_per_task)")
-        control = {
-            name: f"one control task (give stream.steps_per_task); arguments: {', '.join(ARGUMENTS[name])}"
-            for name in CONTROL
+        return {name: _described(stream) for name, stream in STREAMS.items()}
+    if kind is Kind.tasks:
+        given = {name: f"{TASKS[name]}; arguments: {', '.join(ARGUMENTS[name])}; restored" for name in TASKS}
+        return given | {
+            "ID-v0": "a registered Gymnasium id, with its arguments; rebuilt, or restored where it has get_state"
         }
-        return streams | games | control
+    if kind is Kind.shifts:
+        return {name: f"{shift.description}; arguments: {', '.join(shift.arguments)}" for name, shift in SHIFTS.items()}
+    if kind is Kind.drifts:
+        return {name: f"{drift.description}; arguments: {', '.join(drift.arguments)}" for name, drift in DRIFTS.items()}
     entries = {
         Kind.agents: AGENTS,
         Kind.criteria: CRITERIA,
@@ -154,8 +165,19 @@ def _lines(kind: Kind) -> dict[str, str]:
     return {name: entry.summary for name, entry in entries.items()}
 
 
+def _described(stream: NamedStream) -> str:
+    """Tasks, steps and source of a stream, and what becomes of its games at a checkpoint."""
+    cycles = "" if stream.cycles == 1 else f", {stream.cycles} cycles"
+    return (
+        f"{stream.description}\n"
+        f"tasks: {_shortened(stream.tasks)}; {stream.steps_per_task:,} steps each{cycles}; "
+        f"games are {'restored' if stream.restores else 'rebuilt'} at a resume\n"
+        f"source: {stream.source}"
+    )
+
+
 def _shortened(tasks: Sequence[str]) -> str:
-    return ", ".join(tasks) if len(tasks) <= SHOWN_TASKS else f"{tasks[0]} to {tasks[-1]}"
+    return ", ".join(tasks) if len(tasks) <= SHOWN_TASKS else f"{len(tasks):,}, {tasks[0]} to {tasks[-1]}"
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -6,7 +6,9 @@ import json
 import shlex
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -27,7 +29,12 @@ def show(results: dict[str, Any]) -> None:
     """Print the summary: one screen, however long the stream was."""
     console = Console()
     print("mean return (episodes) in the last tenth of each visit; * of its last episodes, where none ended there")
-    console.print(_returns(results["visits"], console.width))
+    alone = [visit for visit in results["visits"] if visit["family"] == visit["task"]]
+    variants = [visit for visit in results["visits"] if visit["family"] != visit["task"]]
+    if alone:
+        console.print(_returns(alone, console.width))
+    if variants:
+        console.print(_trends(variants, console.width))
     resets = ", ".join(f"{network} {count}" for network, count in results["resets"].items())
     print(f"units reset: {resets or 'none'}")
     print(f"{results['status']}: {results['steps']:,} steps in {results['seconds']:.1f} s")
@@ -48,8 +55,7 @@ def _returns(visits: list[dict[str, Any]], width: int) -> Table:
     """Mean returns, a row per task and a column per visit; of many visits the last ones that fit."""
     tasks = list(dict.fromkeys(visit["task"] for visit in visits))
     last = max(visit["visit"] for visit in visits)
-    fitting = max(1, min(VISITS_SHOWN, (width - TASK_WIDTH) // VISIT_WIDTH))
-    columns = range(max(1, last - fitting + 1), last + 1)
+    columns = range(max(1, last - _fitting(width) + 1), last + 1)
     cells = {(visit["task"], visit["visit"]): visit for visit in visits}
     table = Table()
     table.add_column("task")
@@ -61,6 +67,36 @@ def _returns(visits: list[dict[str, Any]], width: int) -> Table:
     if len(tasks) > TASKS_SHOWN:
         table.add_row(f"{len(tasks) - TASKS_SHOWN} more in results.json")
     return table
+
+
+def _trends(visits: list[dict[str, Any]], width: int) -> Table:
+    """Mean returns of all variants of a task together, a row per task and a column per part of their visits."""
+    families = list(dict.fromkeys(visit["family"] for visit in visits))
+    parts = _fitting(width)
+    table = Table()
+    table.add_column("variants of")
+    for part in range(parts):
+        table.add_column(f"part {part + 1} of {parts}", justify="right")
+    for family in families[:TASKS_SHOWN]:
+        played = [visit for visit in visits if visit["family"] == family]
+        bounds = [len(played) * part // parts for part in range(parts + 1)]
+        cells = [_mean(played[low:high]) for low, high in pairwise(bounds)]
+        table.add_row(Text(f"{family} ({len(played):,} visits)"), *cells)
+    if len(families) > TASKS_SHOWN:
+        table.add_row(f"{len(families) - TASKS_SHOWN} more in results.json")
+    return table
+
+
+def _fitting(width: int) -> int:
+    """How many columns of visits a terminal has room for."""
+    return max(1, min(VISITS_SHOWN, (width - TASK_WIDTH) // VISIT_WIDTH))
+
+
+def _mean(visits: list[dict[str, Any]]) -> str:
+    found = [visit for visit in visits if visit["mean_return"] is not None]
+    if not found:
+        return "-"
+    return f"{fmean(visit['mean_return'] for visit in found):.2f} ({sum(visit['episodes'] for visit in found)})"
 
 
 def _cell(visit: dict[str, Any] | None) -> str:

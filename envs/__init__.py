@@ -7,11 +7,14 @@
 ((8, 10, 10, 10), 'space_invaders')
 >>> stream.close()
 
-Names are resolved on first use, so that ``import envs`` and ``envs.catalogue`` load neither Gymnasium nor a game.
+Importing it registers Gymnasium's ids, ``crl/minatar3-v0`` and others. Names are resolved on first use, so that no game
+is loaded before it is made.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from envs.registration import register
 
 if TYPE_CHECKING:
     from envs.making import make
@@ -38,3 +41,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+register()

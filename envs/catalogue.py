@@ -25,11 +25,38 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "pendulum": ("gravity", "length", "mass", *_COMMON),
     }
     | dict.fromkeys(MUJOCO, ("friction", "gravity", "mass", "stiffness", "episode_limit", "reward_scale"))
+    | dict.fromkeys(GAMES, ("sticky_prob", "ramping", "episode_limit"))
 )
-"""The arguments that each of the control and MuJoCo tasks takes."""
+"""The arguments that each task takes."""
 
-TASKS: tuple[str, ...] = GAMES + CONTROL
-"""Every plain name that a task may have."""
+TASKS: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(GAMES, "MinAtar game (arXiv 1903.03176)")
+    | {
+        "cartpole": "CartPole-v1 with other physics",
+        "acrobot": "Acrobot-v1 with other physics",
+        "mountain_car": "MountainCar-v0 with other physics",
+        "pendulum": "Pendulum-v1 with other physics",
+        "ant": "Ant-v5 with other physics (extra mujoco)",
+        "halfcheetah": "HalfCheetah-v5 with other physics (extra mujoco)",
+        "hopper": "Hopper-v5 with other physics (extra mujoco)",
+        "walker2d": "Walker2d-v5 with other physics (extra mujoco)",
+    }
+)
+"""Every plain name that a task may have, with one line on what it is."""
+
+ABOUT: tuple[str, ...] = ("name", "steps", "shifts", "drift", "variants")
+"""Keys of a task's entry that are no arguments of its world."""
+
+DRAWS: Mapping[str, str] = MappingProxyType(
+    {
+        "uniform": "such as [0.5, 2]: the smallest and the largest value",
+        "log_uniform": "such as [0.02, 2]: the smallest value, above 0, and the largest",
+        "normal": "such as [0, 2]: the mean and the standard deviation",
+        "integers": "such as [0, 9]: the smallest and the largest whole number",
+        "choice": "such as [1, 2, 5]: the values to choose from",
+    }
+)
+"""How an argument may be drawn, and what is given for that."""
 
 EPISODE_LIMIT = 2500
 """Steps after which an unfinished episode of a MinAtar game is truncated, where nothing else is asked for."""
@@ -50,8 +77,8 @@ class NamedStream:
         cycles: Default number of times that the list is gone through.
         description: One line for listings.
         source: Where this sequence comes from.
-        worlds: From the stream's seed, the entry of each task (see ``envs.task.task_from``); None where the names are
-            the entries.
+        worlds: From the stream's seed, the entries that the tasks are made from (see ``envs.entries.tasks_from``); None
+            where the names are the entries.
     """
 
     tasks: tuple[str, ...]
@@ -62,8 +89,13 @@ class NamedStream:
     worlds: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
 
     def entries(self, seed: int) -> tuple[str | Mapping[str, Any], ...]:
-        """The entry of each task, in the order of ``tasks``, in a stream with this seed."""
+        """What the tasks are made from, in their order, in a stream with this seed."""
         return self.tasks if self.worlds is None else self.worlds(seed)
+
+    @property
+    def restores(self) -> bool:
+        """Whether a resumed run finds the games as they were; others are rebuilt at every checkpoint."""
+        return all((entry if isinstance(entry, str) else entry["id"]) in TASKS for entry in self.entries(0))
 
 
 _LEVELS = 10
@@ -103,6 +135,20 @@ def _pendulums(seed: int) -> tuple[Mapping[str, Any], ...]:
     return tuple({"id": "pendulum", "gravity": gravity, "length": length} for gravity, length in _PENDULUMS.values())
 
 
+def _variants(label: str, count: int, entry: dict[str, Any], steps: int, description: str, source: str) -> NamedStream:
+    """A stream of one entry's variants, which are called ``label`` and their number."""
+    return NamedStream(
+        tasks=tuple(f"{label}#{variant}" for variant in range(count)),
+        steps_per_task=steps,
+        cycles=1,
+        description=description,
+        source=source,
+        worlds=lambda seed: ({"variants": count} | entry,),
+    )
+
+
+_SWINGING = {"kind": "sinusoidal", "mean": 10.0, "amplitude": 8.0, "period": 50_000}
+
 STREAMS: Mapping[str, NamedStream] = MappingProxyType(
     {
         "minatar3": NamedStream(
@@ -119,6 +165,21 @@ STREAMS: Mapping[str, NamedStream] = MappingProxyType(
             description="all five MinAtar games, one after the other",
             source="minatar3 followed by the two remaining games of MinAtar, arXiv 1903.03176",
         ),
+        "minatar_saf": NamedStream(
+            tasks=("space_invaders", "asterix", "freeway"),
+            steps_per_task=500_000,
+            cycles=1,
+            description="three MinAtar games, with freeway as the last",
+            source="C-CHAIN, arXiv 2506.00592 (its second list; the paper trains 2,000,000 steps a game)",
+        ),
+        "permuted_breakout": _variants(
+            "breakout+pixel_permutation",
+            5000,
+            {"id": "breakout", "shifts": ("pixel_permutation",)},
+            8192,
+            "Breakout with the positions of the board permuted anew in each task",
+            "this project; permuted inputs as in Nature 632:768 (2024), there of MNIST",
+        ),
         "cchain/cartpole": _cchain("cartpole", "CartPole-v1", 4),
         "cchain/acrobot": _cchain("acrobot", "Acrobot-v1", 6),
         "pendulum5": NamedStream(
@@ -128,6 +189,22 @@ STREAMS: Mapping[str, NamedStream] = MappingProxyType(
             description="Pendulum-v1 with a gravity and a length of its own in each task",
             source="this project; the first task is Gymnasium's own",
             worlds=_pendulums,
+        ),
+        "pendulum_drift": NamedStream(
+            tasks=("pendulum~gravity",),
+            steps_per_task=100_000,
+            cycles=1,
+            description="Pendulum-v1 whose gravity swings between 2 and 18 m/s^2 in 50,000 steps, without a boundary",
+            source="this project",
+            worlds=lambda seed: ({"id": "pendulum", "drift": {"gravity": _SWINGING}},),
+        ),
+        "slippery_ant": _variants(
+            "ant(friction=*)",
+            10,
+            {"id": "ant", "friction": {"log_uniform": [0.02, 2.0]}},
+            2_000_000,
+            "Ant-v5 with a friction of its own in each task, log-uniform from 0.02 to 2",
+            "SlipperyAnt, Nature 632:768 (2024), arXiv 2306.13812 (there Ant-v3, switched at the end of an episode)",
         ),
     }
 )

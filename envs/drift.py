@@ -44,6 +44,11 @@ class Drift:
         return self._at(check_int("step", step, 0, "give the steps since the segment began") // self.every)
 
     @property
+    def mapping(self) -> dict[str, Any]:
+        """What `drift_from` makes this drift of."""
+        return {"kind": self.kind} | {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+
+    @property
     def bounds(self) -> tuple[float, float]:
         """The smallest and the largest value that the parameter can take."""
         raise NotImplementedError

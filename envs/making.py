@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from envs.catalogue import EPISODE_LIMIT, STREAMS, is_game
 from envs.checks import check_int
+from envs.entries import Entry, tasks_from
 from envs.stream import TaskStream
-from envs.task import Entry, task_from
+from envs.task import Task
 from envs.vector import StreamVectorEnv
 
 
@@ -17,30 +18,35 @@ def make(
     steps_per_task: int | None = None,
     cycles: int | None = None,
     order: str | None = None,
+    lengths: str = "fixed",
     boundary: str = "hidden",
     seed: int | None = None,
     stream_seed: int | None = None,
     episode_limit: int | None = None,
     round_to: int | None = None,
+    render_mode: str | None = None,
 ) -> StreamVectorEnv:
     """A batch of environments that goes through a stream of tasks.
 
     Args:
-        what: A stream of ``envs.catalogue.STREAMS``, a MinAtar game, a control task, a Gymnasium id, a mapping with an
-            id and keyword arguments, or a list of such tasks.
+        what: A stream of ``envs.catalogue.STREAMS``, a MinAtar game, a control or MuJoCo task, a Gymnasium id, a
+            mapping with an id, arguments, shifts, drift, variants and steps (see ``envs.entries.tasks_from``), or a
+            list of such tasks.
         n_envs: Games played side by side.
-        steps_per_task: Steps of a segment, counted over all games; left out, a stream has its own default and a
-            single task one segment without end, while a list of several needs it.
+        steps_per_task: Steps of a segment, counted over all games, of tasks that have no ``steps`` of their own; left
+            out, a stream has its own default and a single task one segment without end, while several need it.
         cycles: How often the tasks are gone through; left out, the stream's default, or 1.
         order: "sequence" (the default), "shuffle" or "random", see ``TaskStream.build``.
+        lengths: "fixed", "poisson" or "geometric": whether segments last just their steps or draw them with that mean.
         boundary: "hidden" or "revealed": whether learners may be told of switches.
         seed: Seeds the games; left out, one is drawn at the first reset.
-        stream_seed: Decides the order of "shuffle" and "random" and, independently, what a stream draws for its tasks
-            (offsets of ``cchain/cartpole``); left out, ``seed``, or 0 where that is left out too.
+        stream_seed: Decides the order of "shuffle" and "random", the lengths and, independently, what is drawn for the
+            tasks (offsets of ``cchain/cartpole``, arguments of variants); left out, ``seed``, or 0 without one.
         episode_limit: Steps after which an unfinished episode of a MinAtar game is truncated; left out, 2,500. Refused
             where no such game is played: control tasks have an argument of that name, Gymnasium ids a limit of their
             own, which ``max_episode_steps`` changes.
         round_to: Segments are rounded up to a multiple of this many steps; left out, to whole batch steps.
+        render_mode: "rgb_array" for ``render`` to give a picture of each game.
 
     Raises:
         ValueError: If an argument is out of range, a name is unknown or the tasks do not share their spaces.
@@ -57,27 +63,31 @@ def make(
     check_int("stream_seed", stream_seed, 0, "give a number such as 0, or leave it out to use seed")
     limit = EPISODE_LIMIT if episode_limit is None else episode_limit
     check_int("episode_limit", limit, 1, "give a number of steps such as 2500")
-    entries: Sequence[Entry]
-    if isinstance(what, str) and what in STREAMS:
-        named = STREAMS[what]
-        entries = named.entries(stream_seed)
-        tasks = [replace(task_from(entry, limit), name=name) for name, entry in zip(named.tasks, entries, strict=True)]
-        steps_per_task = named.steps_per_task if steps_per_task is None else steps_per_task
-        cycles = named.cycles if cycles is None else cycles
-    else:
-        entries = what if isinstance(what, list | tuple) else [what]  # type: ignore[list-item]
-        tasks = [task_from(entry, limit) for entry in entries]
+    named = STREAMS.get(what) if isinstance(what, str) else None
+    listed = what if isinstance(what, list | tuple) else [what]
+    entries: Sequence[Entry] = listed if named is None else named.entries(stream_seed)  # type: ignore[assignment]
     if episode_limit is not None and not any(map(is_game, entries)):
         raise ValueError(
             f"episode_limit={episode_limit} is of MinAtar games, and none is played; leave it out, or give a task a "
             "limit of its own, such as {'id': 'cartpole', 'episode_limit': 200} or {'id': 'CartPole-v1', "
             "'max_episode_steps': 200}"
         )
+    tasks: list[Task] = []
+    steps: list[int | None] = []
+    for place, entry in enumerate(entries):
+        found, own = tasks_from(entry, episode_limit=limit, seed=stream_seed, place=place)
+        tasks += found
+        steps += [own] * len(found)
+    if named is not None:
+        tasks = [replace(task, name=name) for task, name in zip(tasks, named.tasks, strict=True)]
+        steps_per_task = named.steps_per_task if steps_per_task is None else steps_per_task
+        cycles = named.cycles if cycles is None else cycles
     stream = TaskStream.build(
         tasks,
-        steps_per_task=steps_per_task,
+        steps_per_task=[steps_per_task if own is None else own for own in steps],
         cycles=1 if cycles is None else cycles,
         order="sequence" if order is None else order,
+        lengths=lengths,
         seed=stream_seed,
     )
-    return StreamVectorEnv(stream, n_envs, boundary=boundary, seed=seed, round_to=round_to)
+    return StreamVectorEnv(stream, n_envs, boundary=boundary, seed=seed, round_to=round_to, render_mode=render_mode)

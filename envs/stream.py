@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from envs.task import Task
 
 ORDERS = ("sequence", "shuffle", "random")
+LENGTHS = ("fixed", "poisson", "geometric")
 
 _SHOWN = 6  # segments spelt out by repr
 
@@ -49,7 +50,7 @@ class TaskStream:
     Raises:
         ValueError: If there is no segment, a number of steps is out of range, or two different tasks share a name.
 
-    >>> from envs.task import task_from
+    >>> from envs.entries import task_from
     >>> TaskStream.build([task_from("breakout"), task_from("asterix")], steps_per_task=1000, cycles=2)
     TaskStream(breakout 1,000 -> asterix 1,000 -> breakout 1,000 -> asterix 1,000; 4 segments, 4,000 steps)
     """
@@ -67,20 +68,25 @@ class TaskStream:
         cls,
         tasks: Sequence[Task],
         *,
-        steps_per_task: int | None,
+        steps_per_task: int | Sequence[int | None] | None,
         cycles: int = 1,
         order: str = "sequence",
+        lengths: str = "fixed",
         seed: int = 0,
     ) -> TaskStream:
-        """Segments of equal length made from a list of tasks.
+        """Segments made from a list of tasks.
 
         Args:
             tasks: The tasks, each as often as it shall come in one cycle.
-            steps_per_task: Steps of every segment; None, without end, only where one segment is all there is.
+            steps_per_task: Steps of every segment, or of the segments of each of ``tasks``; None, without end, only
+                where one segment is all there is.
             cycles: How often the list is gone through.
             order: "sequence" visits the tasks as listed, "shuffle" in a new permutation each cycle, and "random"
                 draws each of the len(tasks) x cycles segments independently.
-            seed: Decides "shuffle" and "random", at least 0.
+            lengths: "fixed" gives every segment just these steps; "poisson" draws each segment's steps from a Poisson
+                distribution with that mean, and "geometric" from a geometric one, as where the task changes with the
+                same probability in every step. A segment has at least one step.
+            seed: Decides the order and, independently, the lengths; at least 0.
 
         Raises:
             ValueError: If an argument is out of range or two different tasks share a name.
@@ -88,6 +94,7 @@ class TaskStream:
         cycles = check_int("cycles", cycles, 1, "give the number of times that the tasks are gone through")
         seed = check_int("seed", seed, 0, "give a number such as 0")
         check_choice("order", order, ORDERS)
+        check_choice("lengths", lengths, LENGTHS)
         n_listed = len(tasks)
         picks = np.tile(np.arange(n_listed), (cycles, 1))
         if order == "shuffle":
@@ -95,11 +102,13 @@ class TaskStream:
         elif order == "random" and n_listed:
             picks = np.random.default_rng(seed).integers(n_listed, size=picks.shape)
         stream = cls.__new__(cls)
-        stream._place(tasks, picks.ravel(), [steps_per_task], "steps_per_task")
+        stream._place(tasks, picks.ravel(), _for_each(steps_per_task, n_listed), "steps_per_task")
+        if lengths != "fixed":
+            stream._draw_lengths(lengths, seed)
         return stream
 
     def _place(self, listed: Sequence[Task], picks: NDArray[np.int64], steps: Sequence[int | None], key: str) -> None:
-        """Store segments that visit ``listed[pick]`` for each pick; ``steps`` holds one length each, or one for all."""
+        """Store segments that visit ``listed[pick]`` for ``steps[pick]`` steps."""
         if not len(picks):
             raise ValueError("tasks must name at least one task, got none; add a game or a Gymnasium id")
         distinct = {task.name: task for task in reversed(listed)}
@@ -109,16 +118,23 @@ class TaskStream:
         self._tasks = tuple({task.name: task for task in listed}.values())
         places = {task.name: place for place, task in enumerate(self._tasks)}
         self._order = np.array([places[task.name] for task in listed])[picks]
-        self._visits = np.empty_like(self._order)
-        for place in range(len(self._tasks)):
-            visits = np.flatnonzero(self._order == place)
-            self._visits[visits] = np.arange(1, len(visits) + 1)
+        self._visits = _counted(self._order)
         if len(picks) == 1 and steps[0] is None:
             self._ends = None
             return
         remedy = "give the steps that each segment lasts (only a single segment may go on without end)"
-        lengths = [check_int(key, value, 1, remedy) for value in steps]
-        self._ends = np.cumsum(np.broadcast_to(np.array(lengths, np.int64), self._order.shape))
+        lengths = np.array([check_int(key, value, 1, remedy) for value in steps])
+        self._ends = np.cumsum(lengths[picks])
+
+    def _draw_lengths(self, lengths: str, seed: int) -> None:
+        """Replace the segments' steps by draws with these means."""
+        if self._ends is None:
+            raise ValueError(f"lengths={lengths!r} needs a mean number of steps; give steps_per_task")
+        # The key keeps these draws apart from those of the order.
+        generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
+        means = np.diff(self._ends, prepend=0)
+        drawn = generator.poisson(means) if lengths == "poisson" else generator.geometric(1 / means)
+        self._ends = np.cumsum(np.maximum(drawn, 1))
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -134,6 +150,11 @@ class TaskStream:
     def total_steps(self) -> int | None:
         """Steps of all segments together, None without end."""
         return None if self._ends is None else int(self._ends[-1])
+
+    @property
+    def shortest(self) -> int | None:
+        """Steps of the shortest segment, None without end."""
+        return None if self._ends is None else int(np.diff(self._ends, prepend=0).min())
 
     def segment(self, index: int) -> Segment:
         """Segment number ``index``, from 0.
@@ -182,3 +203,24 @@ class TaskStream:
         more = ["..."] if self.n_segments > _SHOWN else []
         plural = "s" if self.n_segments > 1 else ""
         return f"TaskStream({' -> '.join(names + more)}; {self.n_segments:,} segment{plural}, {total:,} steps)"
+
+
+def _for_each(steps: int | Sequence[int | None] | None, n_tasks: int) -> Sequence[int | None]:
+    """Steps for each of the tasks, from a number for all of them or a sequence of one for each."""
+    if not isinstance(steps, list | tuple):
+        return [steps] * n_tasks  # type: ignore[list-item]  # what is no number is refused with all others
+    if len(steps) != n_tasks:
+        raise ValueError(
+            f"steps_per_task has {len(steps)} numbers for {n_tasks} tasks; give one for all of them, or one for each"
+        )
+    return steps
+
+
+def _counted(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each entry has come by then, itself included."""
+    visits = np.empty_like(order)
+    by_task = np.argsort(order, kind="stable")
+    found = order[by_task]
+    first = np.flatnonzero(np.diff(found, prepend=-1))  # of each task's visits
+    visits[by_task] = np.arange(1, len(order) + 1) - np.repeat(first, np.diff(first, append=len(order)))
+    return visits

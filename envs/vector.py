@@ -1,24 +1,25 @@
 """A batch of environments that plays a stream: all games change task together."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
 from envs.checks import check_choice, check_int
+from envs.drift import Drift
+from envs.games import Games, Step
+from envs.shifts import VectorShift, layers_of
 from envs.spaces import common_spaces
-from envs.state import can_save, get_env_state, set_env_state
 from envs.stream import Segment, TaskStream
-from envs.task import making
+from envs.task import drifting, making
 
 BOUNDARIES = ("hidden", "revealed")
-
-Step = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
 
 class StreamVectorEnv(VectorEnv[Any, Any, Any]):
@@ -45,6 +46,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         seed: Seeds the games at the first reset; None draws one then.
         round_to: The steps of every segment are rounded up to a multiple of this number, itself a multiple of
             ``n_envs``; None rounds to whole batch steps.
+        render_mode: "rgb_array" for ``render`` to give a picture of each game.
 
     Attributes:
         stream: The rounded stream, which is played.
@@ -53,7 +55,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
     Raises:
         ValueError: If an argument is out of range, a game cannot be made or the tasks do not share their spaces.
 
-    >>> from envs.task import task_from
+    >>> from envs.entries import task_from
     >>> stream = TaskStream.build([task_from("breakout"), task_from("asterix")], steps_per_task=5)
     >>> env = StreamVectorEnv(stream, 4, seed=0)
     >>> env.rounding
@@ -65,7 +67,13 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
     ([True, True, True, True], 'asterix', 'breakout')
     """
 
-    _games: SyncVectorEnv[Any, Any]
+    metadata: dict[str, Any] = {  # noqa: RUF012 (declared so by gymnasium.vector.VectorEnv)
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+        "render_modes": ["rgb_array"],
+        "render_fps": 15,
+    }
+    _games: Games | None = None
+    _segment: Segment
 
     def __init__(
         self,
@@ -75,13 +83,16 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         boundary: str = "hidden",
         seed: int | None = None,
         round_to: int | None = None,
+        render_mode: str | None = None,
     ) -> None:
         self.num_envs = check_int("n_envs", n_envs, 1, "give the number of games played side by side")
         self._round_to = self.num_envs if round_to is None else self._checked_quantum(round_to)
         self.boundary = check_choice("boundary", boundary, BOUNDARIES)
         self.requested_stream = stream
         self.stream = stream.rounded(self._round_to)
-        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        if render_mode is not None:
+            check_choice("render_mode", render_mode, self.metadata["render_modes"])
+        self.render_mode = render_mode
         self.single_observation_space, self.single_action_space = common_spaces(stream.tasks)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -104,14 +115,21 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         return self._segment.task.name
 
     @property
-    def envs(self) -> list[gymnasium.Env[Any, Any]]:
-        """The games that are being played, replaced at every switch."""
-        return self._games.envs
+    def games(self) -> Games:
+        """The batch that is being played, shifts included; another one after most switches."""
+        assert self._games is not None  # made by __init__
+        return self._games
+
+    @property
+    def envs(self) -> Sequence[gymnasium.Env[Any, Any]]:
+        """The environments of the games where there is one for each, without shifts; none where a batch plays all."""
+        envs: Sequence[gymnasium.Env[Any, Any]] = getattr(self.games, "envs", ())
+        return envs
 
     @property
     def saves_games(self) -> bool:
         """Whether the current task's games can be saved; others can be rebuilt."""
-        return can_save(self._games.envs[0])
+        return self.games.saves
 
     @property
     def steps(self) -> int:
@@ -152,8 +170,9 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
             if self._steps or self._rebuilt is not None:
                 self._steps, self._rebuilt = 0, None
                 self._enter(0)
+        self._begin_drift()
         seeds = seed if self._rebuilt is None else self._seeds(self._rebuilt)
-        observations, info = self._games.reset(seed=seeds, options=options)
+        observations, info = self.games.reset(seed=seeds, options=options)
         info.update(self._standing)
         return observations, info
 
@@ -168,7 +187,9 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         """
         if self._seed is None:
             raise ResetNeeded("StreamVectorEnv.step was called before reset; call reset first")
-        observations, rewards, terminations, truncations, info = self._games.step(actions)
+        if self._drifts:
+            self._drift()
+        observations, rewards, terminations, truncations, info = self.games.step(actions)
         self._steps += self.num_envs
         self._rebuilt = None
         if self._steps >= self._switch_at:
@@ -192,7 +213,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         if self._seed is None:
             raise ResetNeeded("StreamVectorEnv.rebuild was called before reset; call reset first")
         number = check_int("number", number, 0, "give the steps so far")
-        self._enter(self._segment.index)
+        self._enter(self._segment.index, anew=True)
         self._rebuilt = number
 
     def get_state(self) -> dict[str, Any]:
@@ -210,9 +231,10 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
             "steps": self._steps,
             "segment": self._segment.index,
             "task": self.task,
+            "arguments": self._segment.task.arguments,
             "n_envs": self.num_envs,
             "rebuilt": self._rebuilt,
-            "games": None if self._rebuilt is not None else [get_env_state(e, self.task) for e in self._games.envs],
+            "games": None if self._rebuilt is not None else self.games.get_state(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -234,31 +256,50 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
                 f"stream that is then in segment {stands.index} (task {stands.task.name!r}); "
                 "make the stream with the arguments that it was saved with"
             )
-        self._enter(index)
+        if state["arguments"] != stands.task.arguments:
+            raise ValueError(
+                f"a state of task {state['task']!r} with {state['arguments']} cannot be set on one with "
+                f"{stands.task.arguments}; make the stream with the arguments that it was saved with"
+            )
+        self._enter(index, anew=state["rebuilt"] is not None)
         self._seed, self._steps, self._rebuilt = state["seed"], state["steps"], state["rebuilt"]
+        self._begin_drift()
         if self._rebuilt is not None:
-            self._games.reset(seed=self._seeds(self._rebuilt))
+            self.games.reset(seed=self._seeds(self._rebuilt))
             return
-        self._games.reset()
-        for env, game in zip(self._games.envs, state["games"], strict=True):
-            set_env_state(env, game, self.task)
+        self.games.set_state(state["games"])
+
+    def render(self) -> tuple[Any, ...] | None:
+        """A picture of each game, uint8 (height, width, 3); None without ``render_mode``."""
+        return None if self.render_mode is None else tuple(self.games.render() or ())
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the games."""
-        if hasattr(self, "_games"):
+        if self._games is not None:
             self._games.close(**kwargs)
 
     def __repr__(self) -> str:
         return f"StreamVectorEnv({self.stream!r}, n_envs={self.num_envs})"
 
-    def _enter(self, index: int) -> None:
-        """Replace the games by fresh ones of segment ``index``; they are not reset yet."""
-        self.close_extras()
+    def _enter(self, index: int, *, anew: bool = False) -> None:
+        """Go to segment ``index``, whose games are not reset yet.
+
+        The batch stays where only arguments of shifts differ, else, and where it is wanted ``anew``, a new one is made.
+        """
+        # What cannot be saved may hold more than a reset tells it to forget.
+        before = None if self._games is None or anew or not self._games.saves else self._segment.task
         self._segment = segment = self.stream.segment(index)
-        with making(segment.task):
-            self._games = segment.task.make_vec(self.num_envs)
+        if before is not None and segment.task.plays_as(before):
+            shifts = [layer for layer in layers_of(self.games) if isinstance(layer, VectorShift)]
+            for layer, (_, arguments) in zip(shifts, reversed(segment.task.shifts), strict=True):
+                layer.remake(**arguments)
+        else:
+            self.close_extras()
+            with making(segment.task):
+                self._games = segment.task.make_games(self.num_envs, self.render_mode)
         last = segment.steps is None or index == self.stream.n_segments - 1
         self._switch_at = math.inf if last else segment.start + (segment.steps or 0)
+        self._drifts: list[tuple[Games, str, Drift]] = []
         # Constant over the segment, so that a step adds references and builds nothing.
         self._place = {
             "task": _constant(self.task, self.num_envs),
@@ -267,6 +308,21 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
             "task_switched": self._nobody,
         }
         self._standing = self._place | {f"_{key}": self._everyone for key in self._place}
+
+    def _begin_drift(self) -> None:
+        """Set what drifts in this segment to where it stands now."""
+        task, self._drifts = self._segment.task, []
+        for place, (key, drift) in enumerate(task.drift.items()):
+            layer, argument = drifting(self.games, task, key)
+            (seed,) = np.random.SeedSequence((self._seed or 0, self._segment.index, place)).generate_state(1)
+            self._drifts.append((layer, argument, drift.begin(int(seed))))
+        self._drift()
+
+    def _drift(self) -> None:
+        """Move what drifts to where it is in the step to come."""
+        passed = self._steps - self._segment.start
+        for layer, argument, drift in self._drifts:
+            layer.configure(**{argument: drift.value(passed)})
 
     def _switch(
         self,
@@ -279,18 +335,30 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         """Turn the last step of a segment into the one that begins the next."""
         cut = ~(terminations | truncations)
         final_info = info.pop("final_info", {})
-        final_obs = info.pop("final_obs", np.full(self.num_envs, None, object))
-        last_observations = list(iterate(self.observation_space, observations))
+        final_obs = self._final(info.pop("final_obs", None), observations, cut)
         for game in np.flatnonzero(cut).tolist():
-            final_obs[game] = last_observations[game]
             # What a game said in its last step lies at the top as long as its episode goes on.
-            self._add_info(final_info, _info_of(info, game), game)
+            self._add_info(final_info, info_of(info, game), game)
         self._describe(final_info, self._everyone, self._place | {"task_switched": self._everyone}, cut)
         self._enter(self._segment.index + 1)
-        first, info = self._games.reset(seed=self._seeds())
+        self._begin_drift()
+        first, info = self.games.reset(seed=self._seeds())
         info.update(self._standing, task_switched=self._everyone)
         info.update(final_obs=final_obs, _final_obs=self._everyone, final_info=final_info, _final_info=self._everyone)
         return first, rewards, terminations, truncations | cut, info
+
+    def _final(self, final_obs: Any, observations: Any, cut: NDArray[np.bool_]) -> NDArray[Any]:
+        """Last observations of all games: of those that a switch cuts the present ones."""
+        if isinstance(observations, np.ndarray) and (final_obs is None or final_obs.dtype == observations.dtype):
+            last = observations.copy()  # an array that is handed out belongs to who got it
+            if final_obs is not None:
+                last[~cut] = final_obs[~cut]
+            return last
+        last = np.full(self.num_envs, None, object) if final_obs is None else final_obs
+        present = list(iterate(self.observation_space, observations))
+        for game in np.flatnonzero(cut).tolist():
+            last[game] = present[game]
+        return last
 
     def _seeds(self, *numbers: int) -> list[int | None]:
         """Seeds of the games of this segment, drawn from the stream's and `numbers`."""
@@ -337,13 +405,13 @@ def _constant(value: Any, size: int) -> NDArray[Any]:
     return array
 
 
-def _info_of(info: dict[str, Any], game: int) -> dict[str, Any]:
+def info_of(info: dict[str, Any], game: int) -> dict[str, Any]:
     """The part of a vector info that belongs to one game."""
     own = {}
     for key, values in info.items():
         if f"_{key}" not in info or not info[f"_{key}"][game]:
             continue  # a mask, or a key that other games gave
-        value = _info_of(values, game) if isinstance(values, dict) else values[game]
+        value = info_of(values, game) if isinstance(values, dict) else values[game]
         # numpy's bool would turn the array it is put into to one of objects
         own[key] = bool(value) if isinstance(value, np.bool_) else value
     return own

@@ -138,6 +138,41 @@ def test_what_is_forgotten_at_switches_can_be_used(tmp_path: Path) -> None:
     assert load(tmp_path / "config.yaml", []).at_switch.changes() == expected
 
 
+def test_the_shown_streams_can_be_played(tmp_path: Path) -> None:
+    import envs
+    from crl.config import load
+    from crl.models.environment import make_stream
+
+    config = yaml.safe_load((ROOT / "configs/minatar3_ppo.yaml").read_text(encoding="utf-8"))
+    streams = {}
+    for name in ("stream", "variants"):
+        config |= yaml.safe_load(block(f"<!-- {name} -->"))
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        env = make_stream(load(tmp_path / "config.yaml", ["agent.n_envs=2", "agent.n_steps=512", "stream.align=step"]))
+        observations, _ = env.reset()
+        assert observations.shape == (2, 10, 10, 10)
+        streams[name] = env.requested_stream
+    stream = streams["stream"]
+    assert stream.n_segments == 12
+    assert [task.name for task in stream.tasks] == [
+        "breakout", "breakout+reward_sign+frame_skip(skip=2)", "sticky", "breakout+action_permutation(seed=3)",
+    ]  # fmt: skip
+    assert abs((stream.total_steps or 0) / 1_050_000 - 1) < 0.01
+    assert (streams["variants"].n_segments, streams["variants"].total_steps) == (5000, 5000 * 8192)
+    friction = yaml.safe_load(re.search(r"`(\{id: ant, .*?\})` is SlipperyAnt", README, re.DOTALL)[1])  # type: ignore[index]
+    assert friction | {"variants": 10} == envs.catalogue.STREAMS["slippery_ant"].entries(0)[0]
+
+
+def test_the_shown_environments_can_be_made() -> None:
+    variables: dict = {}
+    exec(compile(block("<!-- gymnasium -->"), "README.md", "exec"), variables)
+    assert variables["info"]["task"] == "space_invaders"
+    assert variables["env"].render().shape == (320, 320, 3)
+    assert variables["games"].num_envs == 16
+    for made in ("env", "games"):
+        variables[made].close()
+
+
 NAMED = sorted(set(re.findall(r"crl train (configs/\w+\.yaml)", README)))
 REPLAYED = ["agent.n_envs=2", "agent.buffer_size=64", "agent.batch_size=4", "agent.learning_starts=8"]
 SMALL = {
@@ -160,7 +195,8 @@ def test_every_config_that_is_named_trains(path: str, tmp_path: Path) -> None:
 
     agent = load(ROOT / path).agent.name
     small = ["stream.steps_per_task=16", "stream.cycles=1", "threads=1", "device=cpu", f"runs={tmp_path}"]
-    config = check_interventions(load(ROOT / path, [*small, *SMALL[agent]]))
+    few = ["stream.tasks.0.variants=3"] if "permuted" in path else []
+    config = check_interventions(load(ROOT / path, [*small, *SMALL[agent], *few]))
     assert run.train(config, ["crl"]) == 0
     (folder,) = tmp_path.iterdir()
     results = json.loads((folder / "results.json").read_text())

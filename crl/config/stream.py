@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from crl.config.fields import Count, CountOrZero, Model, Repetitions, number
 from crl.config.messages import nearest, refusal, refused_sentence, shown
-from envs.catalogue import CONTROL, EPISODE_LIMIT, STREAMS, TASKS, is_game
+from envs.catalogue import ABOUT, ARGUMENTS, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_game
 from envs.checks import closest
 
 OR_ID = ", or give a Gymnasium id with its version, such as CartPole-v1"
@@ -35,11 +36,22 @@ def _check_task(entry: Any) -> Any:
             "has an argument that config.yaml cannot keep; give text (in quotes), finite numbers, true, false, null, "
             "and lists and mappings of them"
         )
-    return _with_numbers(entry) if name in CONTROL and isinstance(entry, dict) else entry
+    if not isinstance(entry, dict):
+        return entry
+    for key in ("variants", "steps"):
+        count = entry.get(key)
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise refusal(f"has {key}={shown(count)}; give a whole number of at least 1, or leave it out")
+    for shift in entry["shifts"] if isinstance(entry.get("shifts"), list) else ():
+        called = shift.get("name") if isinstance(shift, dict) else shift
+        if isinstance(called, str) and called not in SHIFTS:
+            raise refusal(f"has a shift {called!r} that is not known; {nearest(called, SHIFTS)}")
+    # Arguments of other worlds may be text that looks like a number.
+    return {key: _with_numbers(value) if name in ARGUMENTS or key in ABOUT else value for key, value in entry.items()}
 
 
 def _with_numbers(value: Any) -> Any:
-    """An entry of a control task with its numbers, some of which YAML reads as text."""
+    """An argument with its numbers, some of which YAML reads as text."""
     if isinstance(value, dict):
         return {key: _with_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -76,6 +88,7 @@ class StreamConfig(Model):
     steps_per_task: Count | None = None
     cycles: Repetitions | None = None
     order: Literal["sequence", "shuffle", "random"] = "sequence"
+    lengths: Literal["fixed", "poisson", "geometric"] = "fixed"
     boundary: Literal["hidden", "revealed"] = "hidden"
     align: Literal["rollout", "step"] = "rollout"
     seed: CountOrZero | None = None
@@ -89,7 +102,7 @@ class StreamConfig(Model):
                 f"stream.name={shown(self.name)} and stream.tasks={shown(self.tasks)}: {given}; "
                 "give exactly one of them and leave the other out (or set it to null)"
             )
-        if self.steps_per_task is None and self.name not in STREAMS:
+        if self.steps_per_task is None and any(steps is None for _, steps in self._visits()):
             raise refused_sentence(
                 f"stream.steps_per_task is missing and {shown(self.name or self.tasks)} has no length of its own; "
                 "give the steps of each visit, such as stream.steps_per_task=500000"
@@ -103,10 +116,21 @@ class StreamConfig(Model):
             )
         return self
 
+    def _entries(self) -> tuple[Any, ...]:
+        """The tasks as users write them, of a named stream as for seed 0."""
+        named = STREAMS.get(self.name or "")
+        return named.entries(0) if named else self.tasks or (self.name,)
+
     def _has_games(self) -> bool:
         """Whether a MinAtar game is played."""
+        return any(map(is_game, self._entries()))
+
+    def _visits(self) -> list[tuple[int, int | None]]:
+        """How many tasks each entry stands for, and the mean steps of a visit, None where they are not given."""
         named = STREAMS.get(self.name or "")
-        return any(map(is_game, named.entries(0) if named else self.tasks or (self.name,)))
+        steps = self.steps_per_task or (named.steps_per_task if named else None)
+        entries = [entry if isinstance(entry, Mapping) else {} for entry in self._entries()]
+        return [(entry.get("variants") or 1, entry.get("steps") or steps) for entry in entries]
 
     def resolved(self, seed: int) -> StreamConfig:
         """This section with the defaults filled in: the stream's own, and the run's `seed`."""
@@ -124,15 +148,12 @@ class StreamConfig(Model):
 
     @property
     def task_steps(self) -> int:
-        """Steps of one visit, before they are rounded."""
-        steps = self.resolved(0).steps_per_task
-        assert steps is not None
-        return steps
+        """Steps of the shortest visit, before they are rounded; of drawn lengths the mean."""
+        return min(steps or 0 for _, steps in self._visits())
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole stream, before segments are rounded."""
+        """Steps of the whole stream, before segments are rounded; of drawn lengths and orders the mean."""
         cycles = self.resolved(0).cycles
         assert cycles is not None
-        named = STREAMS.get(self.name or "")
-        return self.task_steps * cycles * len(named.tasks if named else self.tasks or (self.name,))
+        return cycles * sum(count * (steps or 0) for count, steps in self._visits())

@@ -17,7 +17,7 @@ from agents.plasticity.registry import INTERVENTIONS
 from agents.plasticity.resets import UnitReset
 from agents.policies import LayerNormPolicy
 from crl.config import AgentConfig, ConfigError, Linear, OffPolicyConfig, PPOConfig, RunConfig
-from crl.models.environment import check_spaces, given, make_stream, played
+from crl.models.environment import check_spaces, given, make_stream, played, warn_of_short_visits
 from crl.models.features import policy_arguments, resolved
 from crl.models.memory import check_replay
 
@@ -42,6 +42,7 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
     env = make_stream(config)
     try:
         check_spaces(config, env)
+        warn_of_short_visits(config, env)
         config = config.model_copy(update={"agent": resolved(config.agent, env.single_observation_space)})
         problem = config.networks_problem()
         if problem is not None:

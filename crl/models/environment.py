@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def make_stream(config: RunConfig) -> envs.StreamVectorEnv:
             steps_per_task=stream.steps_per_task,
             cycles=stream.cycles,
             order=stream.order,
+            lengths=stream.lengths,
             boundary=stream.boundary,
             seed=config.seed,
             stream_seed=stream.seed,
@@ -48,6 +50,20 @@ def make_stream(config: RunConfig) -> envs.StreamVectorEnv:
 def given(stream: StreamConfig) -> str:
     """Which stream a config gives, for messages."""
     return f"stream.tasks={shown(stream.tasks)}" if stream.name is None else f"stream.name={shown(stream.name)}"
+
+
+def warn_of_short_visits(config: RunConfig, env: envs.StreamVectorEnv) -> None:
+    """Warn of visits that are shorter than a rollout, and say what becomes of them."""
+    shortest, rollout = env.requested_stream.shortest, config.agent.rollout
+    if shortest is None or shortest >= rollout:
+        return
+    below = f"{given(config.stream)} has visits of {shortest:,} steps, below one rollout of {rollout:,}"
+    lower = "lower agent.n_envs" + (" or agent.n_steps" if config.agent.name == "ppo" else "")
+    if config.stream.align == "rollout":
+        becomes = f"they are lengthened to {env.stream.shortest:,} steps; {lower}, or give stream.align=step"
+    else:
+        becomes = f"an update learns from several tasks at once; {lower}, or raise stream.steps_per_task"
+    warnings.warn(f"{below}: {becomes}", stacklevel=2)
 
 
 def check_spaces(config: RunConfig, env: envs.StreamVectorEnv) -> None:

@@ -107,7 +107,7 @@ class PlasticityRecorder:
         return waited or segment != self._segment
 
     def _write_layout(self) -> None:
-        names = [task.name for task in self._tasks.stream.tasks]
+        names = list(dict.fromkeys(task.family for task in self._tasks.stream.tasks))
         for output in self._learner.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer.add_custom_scalars(layout(self._learner, names, self.tags))

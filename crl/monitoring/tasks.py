@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
@@ -15,6 +15,7 @@ from envs import TaskStream
 
 WINDOW = 100  # episodes that the running means are over
 LATE = 0.1  # share of a visit, at its end, whose episodes are its result
+NOTHING = {"mean_return": None, "episodes": 0, "over": "last episodes"}  # the result where no episode has ended
 
 
 def tag_of(task: str) -> str:
@@ -37,16 +38,17 @@ class TaskCallback(BaseCallback):
         self.segment = stream.segment(0)
         self.returns: deque[float] = deque(maxlen=WINDOW)
         self.lengths: deque[int] = deque(maxlen=WINDOW)
-        self.late_returns: dict[int, list[float]] = defaultdict(list)
-        """Segment's index -> returns of the episodes that ended in its last tenth."""
-        self.last_returns: dict[int, list[float]] = {}
-        """Segment's index -> returns of its last episodes, at most `WINDOW`; of segments that have ended."""
+        self.late_returns: list[float] = []
+        """Returns of the episodes that ended in the last tenth of the segment."""
+        self.ended: dict[int, dict[str, Any]] = {}
+        """Index of each segment that has ended -> its result."""
 
     def _on_step(self) -> bool:
         infos: list[dict[str, Any]] = self.locals["infos"]
         if infos[0]["segment"] != self.segment.index:
-            self.last_returns[self.segment.index] = list(self.returns)
+            self.ended[self.segment.index] = self._result()
             self.segment = self.stream.segment(infos[0]["segment"])
+            self.late_returns.clear()
             self.returns.clear()
             self.lengths.clear()
         if self.num_timesteps <= self.total_steps:
@@ -60,14 +62,14 @@ class TaskCallback(BaseCallback):
         self.lengths.append(int(episode["l"]))
         assert self.segment.steps is not None
         if self.num_timesteps - self.segment.start > (1 - LATE) * self.segment.steps:
-            self.late_returns[self.segment.index].append(float(episode["r"]))
+            self.late_returns.append(float(episode["r"]))
 
     def record(self) -> None:
         """Put the current task and the returns in it into the row of logs."""
         self.logger.record("task/index", self.segment.task_index)
         self.logger.record("task/segment", self.segment.index)
         if self.returns:
-            prefix = f"task/{tag_of(self.segment.task.name)}"
+            prefix = f"task/{tag_of(self.segment.task.family)}"
             self.logger.record(f"{prefix}/ep_rew_mean", fmean(self.returns), exclude="stdout")
             self.logger.record(f"{prefix}/ep_len_mean", fmean(self.lengths), exclude="stdout")
 
@@ -77,8 +79,8 @@ class TaskCallback(BaseCallback):
             "segment": self.segment.index,
             "returns": list(self.returns),
             "lengths": list(self.lengths),
-            "late_returns": {str(index): list(found) for index, found in self.late_returns.items()},
-            "last_returns": {str(index): list(found) for index, found in self.last_returns.items()},
+            "late_returns": list(self.late_returns),
+            "ended": {str(index): result for index, result in self.ended.items()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -86,9 +88,8 @@ class TaskCallback(BaseCallback):
         self.segment = self.stream.segment(state["segment"])
         self.returns = deque(state["returns"], maxlen=WINDOW)
         self.lengths = deque(state["lengths"], maxlen=WINDOW)
-        late = {int(index): list(found) for index, found in state["late_returns"].items()}
-        self.late_returns = defaultdict(list, late)
-        self.last_returns = {int(index): list(found) for index, found in state["last_returns"].items()}
+        self.late_returns = list(state["late_returns"])
+        self.ended = {int(index): dict(result) for index, result in state["ended"].items()}
 
     def mean_return(self) -> float | None:
         """Over the window; None before the first episode of the visit has ended."""
@@ -99,21 +100,25 @@ class TaskCallback(BaseCallback):
 
         The mean is over the episodes that ended in its last tenth or, where none did, over its last ones.
         """
+        results = {**self.ended, self.segment.index: self._result()}
         entries = []
-        ended = {**self.last_returns, self.segment.index: list(self.returns)}
         for index in range(self.stream.n_segments):
-            segment, late = self.stream.segment(index), self.late_returns.get(index, [])
-            returns = late or ended.get(index, [])
-            entries.append(
-                {
-                    "task": segment.task.name,
-                    "visit": segment.visit,
-                    "segment": index,
-                    "start": segment.start,
-                    "steps": segment.steps,
-                    "mean_return": fmean(returns) if returns else None,
-                    "episodes": len(returns),
-                    "over": "last tenth" if late else "last episodes",
-                }
-            )
+            segment = self.stream.segment(index)
+            place = {
+                "task": segment.task.name,
+                "family": segment.task.family,
+                "visit": segment.visit,
+                "segment": index,
+                "start": segment.start,
+                "steps": segment.steps,
+            }
+            entries.append(place | results.get(index, NOTHING))
         return entries
+
+    def _result(self) -> dict[str, Any]:
+        """What this visit has come to."""
+        returns = self.late_returns or self.returns
+        if not returns:
+            return NOTHING
+        over = "last tenth" if self.late_returns else "last episodes"
+        return {"mean_return": fmean(returns), "episodes": len(returns), "over": over}

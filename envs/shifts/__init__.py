@@ -19,7 +19,7 @@ from envs import catalogue
 from envs.checks import check_choice, did_you_mean
 from envs.games import Games
 from envs.shifts.action_permutation import ActionPermutation, VectorActionPermutation
-from envs.shifts.base import Shift, VectorShift
+from envs.shifts.base import Shift, VectorShift, layers_of
 from envs.shifts.frame_skip import FrameSkip, VectorFrameSkip
 from envs.shifts.observation_noise import ObservationNoise, VectorObservationNoise
 from envs.shifts.observation_offset import ObservationOffset, VectorObservationOffset, checked_offset
@@ -51,6 +51,7 @@ __all__ = [
     "apply",
     "apply_games",
     "checked_offset",
+    "layers_of",
 ]
 
 SHIFTS: Mapping[str, tuple[type[Shift], type[VectorShift]]] = MappingProxyType(

@@ -166,6 +166,14 @@ class VectorShift(Arguments, Games):
             self.games.configure(**rest)
         self._change(own)
 
+    def remake(self, **arguments: Any) -> None:
+        """Become the shift that these arguments make, around the same games, which are to be reset next.
+
+        Raises:
+            ValueError: As when the shift is made.
+        """
+        self._begin(*self._inside, arguments)
+
     def get_state(self) -> dict[str, Any]:
         """The state of the games inside, the arguments, and what the shift holds for each game besides."""
         return {"games": self.games.get_state()} | self._arguments_state()
@@ -190,6 +198,14 @@ class VectorShift(Arguments, Games):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={_text(value)}" for name, value in self._arguments.items())
         return f"{type(self).__name__}({self.games!r}, {arguments})"
+
+
+def layers_of(games: Games) -> list[Games]:
+    """The twins of shifts around a batch from outside in, and last the batch of the world itself."""
+    layers = [games]
+    while isinstance(layers[-1], VectorShift):
+        layers.append(layers[-1].games)
+    return layers
 
 
 class Observing(Arguments):

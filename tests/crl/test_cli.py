@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,7 @@ for line in {lines!r}:
         crl.cli.main()
     except SystemExit as stop:
         codes.append(stop.code)
-heavy = [name for name in ("torch", "stable_baselines3", "minatar", "gymnasium") if name in sys.modules]
+heavy = [name for name in ("torch", "stable_baselines3", "minatar", "numba", "mujoco") if name in sys.modules]
 print(json.dumps([codes, heavy]))
 """
     result = python("-c", program, cwd=tiny)
@@ -105,7 +106,7 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     everything = crl("list", cwd=tmp_path)
     assert everything.returncode == 0
     assert [line for line in everything.stdout.splitlines() if not line.startswith(" ")] == [
-        "streams:", "agents:", "criteria:", "selections:", "interventions:",
+        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "criteria:", "selections:", "interventions:",
     ]  # fmt: skip
     names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]
     assert {
@@ -128,16 +129,28 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     assert all(len(line.split()) > 3 for line in interventions[1:])
 
 
-def test_listed_streams_are_short_and_tell_arguments(crl: Command, tmp_path: Path) -> None:
-    lines = dict(line.split(maxsplit=1) for line in crl("list", "streams", cwd=tmp_path).stdout.splitlines()[1:])
-    assert lines["cchain/acrobot"] == (
-        "ten levels of Acrobot-v1, each after the first with an offset of its own on observations: level_0 to level_9"
+def test_listed_streams_tell_tasks_steps_source_and_what_a_resume_finds(crl: Command, tmp_path: Path) -> None:
+    text = "\n" + crl("list", "streams", cwd=tmp_path).stdout
+    blocks = {block.split()[0]: block.splitlines() for block in re.split(r"\n  (?=\S)", text)[1:]}
+    assert [line.strip() for line in blocks["cchain/acrobot"][1:]] == [
+        "tasks: 10, level_0 to level_9; 160,000 steps each; games are restored at a resume",
+        "source: C-CHAIN, arXiv 2506.00592 (there the end of the 400 steps is no truncation), after TRAC, 2405.16642",
+    ]
+    assert "tasks: earth, moon, short, mars, long; 20,000 steps each" in blocks["pendulum5"][1]
+    assert "tasks: 5,000, breakout+pixel_permutation#0 to" in blocks["permuted_breakout"][1]
+    assert all(len(block) == 3 and "source: " in block[2] for block in blocks.values())
+
+
+def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: Path) -> None:
+    tasks = dict(line.split(maxsplit=1) for line in crl("list", "tasks", cwd=tmp_path).stdout.splitlines()[1:])
+    assert tasks["pendulum"] == (
+        "Pendulum-v1 with other physics; arguments: gravity, length, mass, offset, episode_limit, reward_scale; restored"
     )
-    assert lines["pendulum5"].endswith(": earth, moon, short, mars, long")
-    assert lines["pendulum"] == (
-        "one control task (give stream.steps_per_task); arguments: gravity, length, mass, offset, "
-        "episode_limit, reward_scale"
-    )
+    assert "rebuilt" in tasks["ID-v0"]
+    shifts = dict(line.split(maxsplit=1) for line in crl("list", "shifts", cwd=tmp_path).stdout.splitlines()[1:])
+    assert shifts["frame_skip"] == "repeats every action and adds up the rewards; arguments: skip"
+    drifts = dict(line.split(maxsplit=1) for line in crl("list", "drifts", cwd=tmp_path).stdout.splitlines()[1:])
+    assert set(drifts) == {"linear", "sinusoidal", "random_walk"}
 
 
 def test_usage_errors_exit_with_2(crl: Command, tmp_path: Path) -> None:

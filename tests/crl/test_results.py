@@ -17,7 +17,7 @@ def results(tasks: list[str], visits: int) -> dict[str, Any]:
         "folder": "runs/x", "tensorboard": "tensorboard --logdir runs",
         "visits": [
             {
-                "task": task, "visit": visit, "mean_return": None if task == "silent" else 10.0 * visit,
+                "task": task, "family": task, "visit": visit, "mean_return": None if task == "silent" else 10.0 * visit,
                 "episodes": 0 if task == "silent" else 7, "over": "last tenth" if visit % 2 else "last episodes",
             }
             for visit in range(1, visits + 1)

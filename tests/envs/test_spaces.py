@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from envs.catalogue import GAMES
+from envs.entries import task_from
 from envs.spaces import common_spaces
-from envs.task import Task, task_from
+from envs.task import Task
 
 
 def test_games_share_their_spaces() -> None:
@@ -21,7 +22,7 @@ def test_one_env_of_each_task_is_made_and_closed(counting: Callable[..., Task]) 
     tasks = [counting("a", 1), counting("b", 2)]
     common_spaces(tasks)
     for task in tasks:
-        assert [env.closed for env in task.factory.made] == [True]  # type: ignore[attr-defined]
+        assert [env.closed for env in task.world.made] == [True]  # type: ignore[attr-defined]
 
 
 def test_different_observation_spaces_are_refused() -> None:
@@ -48,5 +49,5 @@ def test_a_task_without_spaces_is_named() -> None:
     class Bare(gymnasium.Env):
         pass
 
-    with pytest.raises(ValueError, match=r"task 'bare' cannot be made \(AttributeError: .*'observation_space'"):
+    with pytest.raises(ValueError, match=r"task 'bare' cannot be made \(AttributeError: .*'action_space'"):
         common_spaces([Task("bare", Bare)])

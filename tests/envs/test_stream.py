@@ -3,10 +3,12 @@
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 
+from envs.entries import task_from
 from envs.stream import Segment, TaskStream
-from envs.task import Task, task_from
+from envs.task import Task
 
 A, B, C = (Task(name, object) for name in "abc")  # type: ignore[arg-type]
 
@@ -111,6 +113,52 @@ def test_thousands_of_segments_cost_nothing() -> None:
     assert time.process_time() - began < 2
 
 
+def test_visits_are_counted_in_any_order() -> None:
+    stream = TaskStream.build([A, B, C], steps_per_task=1, cycles=20, order="random", seed=4)
+    seen: Counter[str] = Counter()
+    for index in range(stream.n_segments):
+        segment = stream.segment(index)
+        seen[segment.task.name] += 1
+        assert segment.visit == seen[segment.task.name]
+    assert len(seen) == 3
+
+
+def test_steps_of_each_task_follow_it_through_the_order() -> None:
+    stream = TaskStream.build([A, B, C], steps_per_task=[5, 7, 11], cycles=6, order="shuffle", seed=2)
+    segments = [stream.segment(index) for index in range(18)]
+    assert {(segment.task.name, segment.steps) for segment in segments} == {("a", 5), ("b", 7), ("c", 11)}
+    assert [segment.start for segment in segments] == [sum(s.steps or 0 for s in segments[:i]) for i in range(18)]
+    assert (stream.total_steps, stream.shortest, stream.rounded(4).shortest) == (6 * 23, 5, 8)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "variance"),
+    [("poisson", 400), ("geometric", 400 * 399)],  # of a geometric distribution: mean x (mean - 1)
+)
+def test_drawn_lengths_have_the_distribution(lengths: str, variance: float) -> None:
+    stream = TaskStream.build([A, B], steps_per_task=400, cycles=20_000, lengths=lengths, seed=3)
+    steps = np.array([stream.segment(index).steps for index in range(0, 40_000, 2)])
+    assert abs(steps.mean() / 400 - 1) < 0.03
+    assert abs(steps.var() / variance - 1) < 0.06
+    assert steps.min() >= 1
+    again = TaskStream.build([A, B], steps_per_task=400, cycles=20_000, lengths=lengths, seed=3)
+    assert again.total_steps == stream.total_steps
+    other = TaskStream.build([A, B], steps_per_task=400, cycles=20_000, lengths=lengths, seed=4)
+    assert other.total_steps != stream.total_steps
+
+
+def test_drawn_lengths_leave_the_order_as_it_is() -> None:
+    drawn, fixed = (
+        TaskStream.build([A, B, C], steps_per_task=50, cycles=9, order="shuffle", lengths=lengths, seed=8)
+        for lengths in ("geometric", "fixed")
+    )
+    assert _names(drawn) == _names(fixed)
+
+
+def test_a_segment_has_at_least_one_step() -> None:
+    assert TaskStream.build([A, B], steps_per_task=1, cycles=100, lengths="poisson").shortest == 1
+
+
 def test_repr() -> None:
     assert repr(TaskStream([(A, 5000)])) == "TaskStream(a 5,000; 1 segment, 5,000 steps)"
     assert repr(TaskStream.build([A, B], steps_per_task=1000, cycles=4)) == (
@@ -138,6 +186,10 @@ def test_segments_are_indexed_from_0() -> None:
         ({"cycles": None}, "cycles must be a whole number of at least 1, got None"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"order": "shufle"}, "order must be one of sequence, shuffle, random, got 'shufle'; did you mean 'shuffle'?"),
+        ({"lengths": "fix"}, "lengths must be one of fixed, poisson, geometric, got 'fix'; did you mean 'fixed'?"),
+        ({"steps_per_task": [5]}, "steps_per_task has 1 numbers for 2 tasks; give one for all of them, or one for"),
+        ({"steps_per_task": [5, 0]}, "steps_per_task must be a whole number of at least 1, got 0; give the steps"),
+        ({"tasks": [A], "steps_per_task": None, "lengths": "poisson"}, "lengths='poisson' needs a mean number of"),
         ({"tasks": [A, Task("a", int)]}, "two different tasks are named 'a'; give each its own name"),
     ],
 )

@@ -4,11 +4,14 @@ import sys
 from pathlib import Path
 
 import gymnasium
+import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode
 
-from envs.minatar import MinAtarEnv
-from envs.task import Task, task_from
+from envs.entries import task_from
+from envs.games import SyncGames
+from envs.minatar import MinAtarEnv, MinAtarGames
+from envs.task import Task
 
 
 def test_game() -> None:
@@ -99,16 +102,19 @@ def test_a_module_that_cannot_be_imported_is_named(
     assert str(refusal.value).endswith("; install it, or correct it or its name")
 
 
-def test_make_vec() -> None:
-    vector = task_from("breakout", 50).make_vec(3)
-    assert isinstance(vector, SyncVectorEnv)
-    assert vector.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
-    assert vector.num_envs == 3
-    assert len({id(env) for env in vector.envs}) == 3
-    first, _ = vector.reset(seed=0)
+def test_make_games() -> None:
+    games = task_from("breakout", 50).make_games(3)
+    assert isinstance(games, MinAtarGames)
+    assert games.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert games.num_envs == 3
+    first, _ = games.reset(seed=0)
     kept = first.copy()
-    vector.step([1, 2, 3])
+    games.step(np.array([1, 2, 3]))
     assert (first == kept).all()  # SB3 stores the previous observations after the next step
+    others = Task("mine", lambda: MinAtarEnv("breakout")).make_games(3)
+    assert isinstance(others, SyncGames)
+    assert len({id(env) for env in others.envs}) == 3
+    np.testing.assert_array_equal(others.reset(seed=0)[0], kept)
 
 
 def test_tasks_are_values() -> None:
@@ -140,17 +146,20 @@ def test_tasks_are_values() -> None:
         ("cchain/acrobot", "'cchain/acrobot' is a stream and cannot be one task among others; give it alone"),
         (
             {"id": "pendulum", "gravty": 5.0},
-            "the control task 'pendulum' takes no argument 'gravty', only gravity, length, mass, offset, "
+            "the task 'pendulum' takes no argument 'gravty', only gravity, length, mass, offset, "
             "episode_limit, reward_scale; did you mean 'gravity'?",
         ),
         (
             {"id": "cartpole", "torque": 5.0},
-            "the control task 'cartpole' takes no argument 'torque', only gravity, length, masscart, masspole, "
+            "the task 'cartpole' takes no argument 'torque', only gravity, length, masscart, masspole, "
             "force_mag, offset, episode_limit, reward_scale; remove",
         ),
         ({"id": "pendulum", "gravity": "5"}, "gravity must be a finite number, got '5'; give"),
         ({"id": "cartpole", "offset": [1.0]}, "offset must have the observations' shape (4,), got [1.0] of (1,); give"),
-        ({"id": "breakout", "g": 5.0}, "the game 'breakout' takes no argument 'g'; remove it"),
+        (
+            {"id": "breakout", "g": 5.0},
+            "the task 'breakout' takes no argument 'g', only sticky_prob, ramping, ",
+        ),
         ({"id": "breakout", "episode_limit": 0}, "episode_limit must be a whole number of at least 1, got 0"),
     ],
 )

@@ -14,10 +14,11 @@ from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from envs.catalogue import GAMES
+from envs.entries import task_from
 from envs.making import make
 from envs.state import plain
 from envs.stream import TaskStream
-from envs.task import Task, task_from
+from envs.task import Task
 from envs.vector import StreamVectorEnv
 
 KEYS = ("task", "task_index", "segment", "task_switched")
@@ -222,12 +223,12 @@ def test_old_games_are_closed(counting: Callable[..., Task]) -> None:
     env = StreamVectorEnv(TaskStream([(a, 4), (b, 4)]), 2)
     env.reset(seed=0)
     env.step(_stay(env))
-    assert [game.closed for game in a.factory.made] == [True, False, False]  # type: ignore[attr-defined]
+    assert [game.closed for game in a.world.made] == [True, False, False]  # type: ignore[attr-defined]
     env.step(_stay(env))
-    assert [game.closed for game in a.factory.made] == [True, True, True]  # type: ignore[attr-defined]
-    assert [game.closed for game in b.factory.made] == [True, False, False]  # type: ignore[attr-defined]
+    assert [game.closed for game in a.world.made] == [True, True, True]  # type: ignore[attr-defined]
+    assert [game.closed for game in b.world.made] == [True, False, False]  # type: ignore[attr-defined]
     env.close()
-    assert [game.closed for game in b.factory.made] == [True, True, True]  # type: ignore[attr-defined]
+    assert [game.closed for game in b.world.made] == [True, True, True]  # type: ignore[attr-defined]
 
 
 def test_first_reset_uses_the_constructor_s_seed(counting: Callable[..., Task]) -> None:
@@ -429,7 +430,7 @@ def test_a_state_of_other_offsets_is_refused() -> None:
     _trace(env, np.zeros((7, 1), np.int64))
     assert env.task == "level_1"
     make("cchain/cartpole", seed=4, stream_seed=3, steps_per_task=5).set_state(env.get_state())
-    with pytest.raises(ValueError, match=r"^a state with the offset .* cannot be set on one with .*; make the"):
+    with pytest.raises(ValueError, match=r"^a state of task 'level_1' with .*offset.* cannot be set on one with"):
         make("cchain/cartpole", seed=3, stream_seed=4, steps_per_task=5).set_state(env.get_state())
 
 

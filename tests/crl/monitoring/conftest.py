@@ -11,7 +11,7 @@ from stable_baselines3.common.logger import Logger
 
 from crl.monitoring import TaskCallback
 from envs import TaskStream
-from envs.task import task_from
+from envs.entries import task_from
 
 
 class Played:

@@ -2,10 +2,10 @@
 
 import gymnasium
 import pytest
+from shifted import Rewarding
 
 from envs.shifts.base import Arguments, Observing
 from envs.state import Layer
-from shifted import Rewarding
 
 
 def test_a_layer_says_what_it_holds() -> None:

@@ -12,12 +12,6 @@ import pytest
 import stable_baselines3.common.env_checker as sb3
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import TimeLimit
-
-import envs.shifts
-from envs import catalogue
-from envs.games import SyncGames
-from envs.shifts import SHIFTS, RewardScale, apply, apply_games
-from envs.state import get_env_state, plain, set_env_state
 from shifted import (
     WORLDS,
     DenseGames,
@@ -30,6 +24,12 @@ from shifted import (
     trace,
     twin,
 )
+
+import envs.shifts
+from envs import catalogue
+from envs.games import SyncGames
+from envs.shifts import SHIFTS, RewardScale, apply, apply_games
+from envs.state import get_env_state, plain, set_env_state
 
 N_GAMES = 3
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -210,7 +210,10 @@ def test_order_matters() -> None:
     ("specs", "message"),
     [
         ([("frame_skips", {"skip": 2})], "a shift must be one of .*, got 'frame_skips'; did you mean 'frame_skip'[?]"),
-        ([("frame_skip", {"skp": 2})], "the shift 'frame_skip' takes no argument 'skp', only skip; did you mean 'skip'"),
+        (
+            [("frame_skip", {"skp": 2})],
+            "the shift 'frame_skip' takes no argument 'skp', only skip; did you mean 'skip'",
+        ),
         ([("frame_skip", {"skip": 2, "x": 1})], "the shift 'frame_skip' takes no argument 'x', only skip; remove it"),
         ([("frame_skip", {})], "the shift 'frame_skip' needs the argument 'skip', got {}; give it"),
         ([("frame_skip", {"skip": 0})], "skip must be a whole number of at least 1, got 0; give the steps that"),
@@ -249,7 +252,9 @@ def test_changes_go_through_single_wrappers() -> None:
     env.reset()
     env.configure(scale=2.0)  # type: ignore[attr-defined]
     assert env.step(0)[1] == 6.0
-    with pytest.raises(ValueError, match=r"^RewardScale takes no argument 'scal', only scale, and Rewarding has no arg"):
+    with pytest.raises(
+        ValueError, match=r"^RewardScale takes no argument 'scal', only scale, and Rewarding has no arg"
+    ):
         env.configure(scal=1.0)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="^scale must be a finite number above 0, got 0; give a factor"):
         env.configure(scale=0, skip=3)  # type: ignore[attr-defined]
@@ -284,5 +289,7 @@ def test_changed_arguments_are_part_of_the_state(name: str) -> None:
     assert_same(trace(other, actions[5:]), expected)
     made_so = twin(Rewarding, 2, [(name, EXAMPLES[name] | changes[name])])
     key = "permutation" if name == "action_permutation" else next(iter(changes[name]))
-    with pytest.raises(ValueError, match=rf"^a state with the (seed|{key}) .* of Vector.* cannot be set on one with .*; "):
+    with pytest.raises(
+        ValueError, match=rf"^a state with the (seed|{key}) .* of Vector.* cannot be set on one with .*; "
+    ):
         made_so.set_state(games.get_state())
