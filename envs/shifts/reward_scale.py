@@ -115,7 +115,7 @@ class VectorRewardScale(_Scaling, VectorShift):
         returns = np.where(ended, self._returns, 0.0)
         if UNSCALED in final_info:
             returns = np.where(final_info[f"_{UNSCALED}"], final_info[UNSCALED], returns)
-        return final_info | {UNSCALED: returns, f"_{UNSCALED}": ended}
+        return final_info | {UNSCALED: returns, f"_{UNSCALED}": ended.copy()}
 
     def get_state(self) -> dict[str, Any]:
         """The state of the games, the factor, and the returns of the episodes so far."""
