@@ -1,4 +1,12 @@
-"""Drift: how a parameter of a world changes over the steps of a segment."""
+"""Drift: how a parameter of a world changes over the steps of a segment.
+
+>>> drift = drift_from({"kind": "linear", "start": 0.0, "end": 0.5, "steps": 1000, "every": 100})
+>>> [drift.value(step) for step in (0, 99, 100, 1000)]
+[0.0, 0.0, 0.05, 0.5]
+
+The value is put into force by ``configure`` of the games, a shift or an environment, which take one parameter by name;
+``bounds`` tells before a run whether it can become one that they would refuse.
+"""
 
 from __future__ import annotations
 
@@ -175,6 +183,7 @@ class RandomWalk(Drift):
     low: float
     high: float
     seed: int | None = None
+    # One entry, how far the walk was drawn last; nothing that decides a value, and no part of what the drift is.
     _paths: list[_Path] = field(default_factory=list, init=False, repr=False, compare=False)
 
     kind = "random_walk"

@@ -72,8 +72,8 @@ def _text(value: Any) -> str:
 class Shift(Layer, RecordConstructorArgs, Arguments):
     """A wrapper that makes a new task of an old one, for any Gymnasium environment.
 
-    Shifts of one environment are independent of each other; the order in which they are applied is theirs alone. What
-    is drawn comes from generators of their own, see ``envs.shifts.draws``.
+    What a shift draws comes from a generator of its own, see ``envs.shifts.draws``, so that the environment's draws are
+    what they would be without it.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], **arguments: Any) -> None:

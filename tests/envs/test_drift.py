@@ -24,7 +24,7 @@ def test_tables_agree() -> None:
 
 
 def test_examples_in_the_documentation() -> None:
-    assert doctest.testmod(envs.drift) == (0, 7)
+    assert doctest.testmod(envs.drift) == (0, 9)
 
 
 def test_linear() -> None:
