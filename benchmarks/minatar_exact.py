@@ -4,7 +4,7 @@ Drawn and scripted actions, several stickinesses and ramp levels, and states tha
 prints what was seen, and which lines of the package's rules never ran in a traced part of it (those that are left
 answer a step after the end, or a search among no aliens, which nobody asks for).
 
-    python benchmarks/minatar_exact.py               # about ten minutes
+    python benchmarks/minatar_exact.py               # about two minutes
 """
 
 from __future__ import annotations
