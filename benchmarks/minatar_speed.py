@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-ROOT = str(Path(__file__).resolve().parents[1])
-sys.path.insert(0, ROOT)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from envs.catalogue import GAMES
 
 CHUNK = (300_000, 4_000)  # steps of the batch and of the package
@@ -98,7 +97,7 @@ def first_batch(game: str) -> tuple[float, float]:
     """Seconds of a first batch in a process, when it has to be compiled and when it lies on disk."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", FIRST_BATCH, game]
-        environment = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": ROOT}
+        environment = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": sys.path[0]}
         runs = [subprocess.run(command, env=environment, capture_output=True, check=True) for _ in range(2)]
     return float(runs[0].stdout), float(runs[1].stdout)
 

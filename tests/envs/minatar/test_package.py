@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 
 from envs.catalogue import GAMES
 from envs.minatar import MinAtarEnv
+from envs.minatar.picture import picture
 
 CHANNELS = {"asterix": 4, "breakout": 4, "freeway": 7, "seaquest": 10, "space_invaders": 6}
 
@@ -53,7 +54,48 @@ def test_same_as_minatar(game: str) -> None:
 
 @pytest.mark.parametrize("game", GAMES)
 def test_check_env(game: str) -> None:
-    check_env(MinAtarEnv(game), skip_render_check=True)
+    check_env(MinAtarEnv(game), skip_render_check=True)  # which would make the env again by its id
+
+
+def test_render() -> None:
+    env = MinAtarEnv("asterix", render_mode="rgb_array")
+    observation, _ = env.reset(seed=0)
+    for action in (1, 2, 3):
+        np.testing.assert_array_equal(env.render(), picture(observation))
+        observation, *_ = env.step(action)
+    assert MinAtarEnv("asterix").render() is None
+
+
+def test_stickiness_and_ramping_are_the_packages() -> None:
+    ours = MinAtarEnv("asterix", sticky_prob=0.7, ramping=False)
+    theirs = minatar.Environment("asterix", sticky_action_prob=0.7, difficulty_ramping=False)
+    theirs.seed(2)
+    theirs.reset()
+    ours.reset(seed=2)
+    for action in np.random.default_rng(0).integers(1, 5, size=400):
+        observation, reward, terminated, *_ = ours.step(action)
+        assert (reward, terminated) == theirs.act(action)
+        np.testing.assert_array_equal(observation[:, :, :4], theirs.state())
+        if terminated:
+            theirs.reset()
+            ours.reset()
+        assert ours.get_state()["variables"]["ramp_index"] == 0
+
+
+def test_configure() -> None:
+    env = MinAtarEnv("freeway", sticky_prob=0)
+    env.reset(seed=0)
+    env.configure(episode_limit=2)
+    assert [env.step(3)[3] for _ in range(2)] == [False, True]
+    env.configure(sticky_prob=1.0)
+    env.step(2)
+    assert env.get_state()["last_action"] == 3
+    assert env.get_state()["parameters"] == {"episode_limit": 2, "sticky_prob": 1.0, "ramping": True}
+    other = MinAtarEnv("freeway")
+    other.set_state(env.get_state())
+    assert other.episode_limit == 2
+    with pytest.raises(ValueError, match="a MinAtar game cannot change 'limit' while it is played, only episode_limit"):
+        env.configure(limit=3)
 
 
 def test_spaces_are_the_same_for_all_games() -> None:
@@ -162,6 +204,8 @@ def test_state_of_another_game_is_refused() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"game must be one of .*, got 'brekout'; did you mean 'breakout'"):
         MinAtarEnv("brekout")
+    with pytest.raises(ValueError, match="render_mode must be one of rgb_array, got 'human'"):
+        MinAtarEnv("breakout", render_mode="human")
     for limit in (0, True, 2.5):
         with pytest.raises(ValueError, match="episode_limit must be a whole number of at least 1, got"):
             MinAtarEnv("breakout", episode_limit=limit)  # type: ignore[arg-type]
