@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import gymnasium
 from gymnasium.vector import VectorEnv
@@ -51,7 +51,7 @@ def checked_physics(quantities: Quantities, parameters: Mapping[str, Any], world
     return values
 
 
-def refuse_change(name: str, known: Iterable[str], world: str) -> None:
+def refuse_change(name: str, known: Iterable[str], world: str) -> NoReturn:
     """Refuse to change what is not among ``known``.
 
     Raises:

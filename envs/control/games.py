@@ -196,7 +196,8 @@ class CartPoleGames(Games):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close what the games are drawn with."""
-        self._batch.close(**kwargs)
+        if hasattr(self, "_batch"):  # the arguments were not refused
+            self._batch.close(**kwargs)
 
     def _world(self) -> dict[str, Any]:
         return {

@@ -1,5 +1,8 @@
 """Gymnasium's walking robots with their physics as arguments, which may change during play, and with their state."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -17,6 +20,21 @@ from envs.arguments import Configurable, Quantity, check_render_mode, require_re
 from envs.state import plain
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+
+
+@contextmanager
+def _without_deprecations() -> Iterator[None]:
+    """Keep MuJoCo from printing, and logging into the working directory, that Gymnasium's models are of an old form."""
+    said: list[str] = []
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(said.append)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)
+    for text in said:
+        if "is deprecated" not in text:
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
 class Robot(Configurable, MujocoEnv, EzPickle):
@@ -54,7 +72,8 @@ class Robot(Configurable, MujocoEnv, EzPickle):
         render_mode: str | None = None,
     ) -> None:
         make: Any = super().__init__  # the robot's own, which has no further argument that is needed
-        make(render_mode=check_render_mode(render_mode, self.metadata["render_modes"]))
+        with _without_deprecations():
+            make(render_mode=check_render_mode(render_mode, self.metadata["render_modes"]))
         # Copies are made with these arguments, not with those of Gymnasium's classes.
         EzPickle.__init__(self, friction, gravity, mass, stiffness, render_mode)
         self._own = {name: getattr(self.model, name).copy() for name in self._arrays}
@@ -131,10 +150,8 @@ class Robot(Configurable, MujocoEnv, EzPickle):
         self.configure(**state["physics"])
         saved = np.asarray(state["mujoco"])
         mujoco.mj_setState(self.model, self.data, saved, _STATE)
-        mujoco.mj_forward(self.model, self.data)  # what is drawn and observed
-        mujoco.mj_setState(
-            self.model, self.data, saved, _STATE
-        )  # where the next solution starts from, which that moved
+        mujoco.mj_forward(self.model, self.data)  # what is drawn; it moves where the solver starts from
+        mujoco.mj_setState(self.model, self.data, saved, _STATE)
         self.data.xpos[:] = state["xpos"]
         self.np_random.bit_generator.state = state["np_random"]
         self._np_random_seed = state["np_random_seed"]

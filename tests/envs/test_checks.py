@@ -30,6 +30,7 @@ def test_other_numbers_are_refused(value: object) -> None:
         check_number("g", value, "give more", above=1)
 
 
+<<<<<<< ours
 def test_numbers_within_bounds_that_belong_to_them() -> None:
     assert [check_within("p", value, "x", low=0, high=1) for value in (0, 0.5, np.float32(1))] == [0.0, 0.5, 1.0]
     assert type(check_within("p", 1, "x", low=0)) is float
@@ -39,6 +40,12 @@ def test_numbers_within_bounds_that_belong_to_them() -> None:
     for value in (-1, float("inf")):
         with pytest.raises(ValueError, match=r"^p must be a finite number of at least 0, got .*; give another$"):
             check_within("p", value, "give another", low=0)
+=======
+def test_a_number_that_may_be_its_bound() -> None:
+    assert check_number("g", 0, "x", minimum=0) == 0.0
+    with pytest.raises(ValueError, match=r"^g must be a finite number of at least 0, got -0.1; give more$"):
+        check_number("g", -0.1, "give more", minimum=0)
+>>>>>>> theirs
 
 
 def test_a_number_without_a_bound() -> None:
