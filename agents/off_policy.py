@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -54,10 +55,8 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
             raise NoDataError("the replay buffer is empty; let the agent take some steps first")
         if _lacks_episodes(buffer):
             raise NoDataError("the replay buffer holds no finished episode yet; let the agent take some steps first")
-        seed = int(torch.randint(2**32, (), generator=generator))
-        with _drawing_for_itself(buffer, seed):
-            batch = buffer.sample(min(n, buffer.size() * buffer.n_envs), env=self._vec_normalize_env)
-        return type(batch)(*map(self._to_device, batch))
+        draw = partial(buffer.sample, min(n, buffer.size() * buffer.n_envs))
+        return self._drawn(draw, generator)
 
     def sample_newest(self, n: int, span: int, generator: torch.Generator) -> Batch:
         """As `sample`, of the last `span` steps alone; hindsight replay gives them from all of its episodes.
@@ -70,9 +69,15 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
             return self.sample(n, generator)
         rows = min(max(span // buffer.n_envs, 1), buffer.size())
         ages = torch.randint(rows, (min(n, rows * buffer.n_envs),), generator=generator).numpy()
+        draw = partial(buffer._get_samples, (buffer.pos - 1 - ages) % buffer.buffer_size)
+        return self._drawn(draw, generator)
+
+    def _drawn(self, draw: Callable[..., Batch], generator: torch.Generator) -> Batch:
+        """What `draw` takes from the replay buffer, on the learner's device; training's generators do not notice."""
+        assert self.replay_buffer is not None
         seed = int(torch.randint(2**32, (), generator=generator))
-        with _drawing_for_itself(buffer, seed):
-            batch = buffer._get_samples((buffer.pos - 1 - ages) % buffer.buffer_size, env=self._vec_normalize_env)
+        with _drawing_for_itself(self.replay_buffer, seed):
+            batch = draw(env=self._vec_normalize_env)
         return type(batch)(*map(self._to_device, batch))
 
     def _to_device(self, field: Any) -> Any:

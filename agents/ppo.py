@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
+from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, MaybeCallback, RolloutBufferSamples
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 from torch.distributions import Distribution
@@ -79,6 +79,37 @@ class PPO(LearnerMixin, StockPPO):
     def paper_networks(self) -> tuple[str, ...]:
         """Published resets act on actor and critic; features that they share are left alone."""
         return ("actor", "critic")
+
+    def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
+        self._iterations = 0  # rollouts since `learn` began
+        super().__init__(policy, env, *args, **kwargs)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "PPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """SB3's loop; it counts its rollouts where a callback can put the count back with which training goes on."""
+        self._iterations = 0
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        assert self.env is not None
+        while self.num_timesteps < total_timesteps:
+            if not self.collect_rollouts(self.env, callback, self.rollout_buffer, n_rollout_steps=self.n_steps):
+                break
+            self._iterations += 1
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            if log_interval is not None and self._iterations % log_interval == 0:
+                self.dump_logs(self._iterations)
+            self.train()
+        callback.on_training_end()
+        return self
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""

@@ -23,6 +23,7 @@ from agents.learner import LearnerMixin
 from agents.training_state.generators import random_state, restore_random
 from agents.training_state.learner import learner_state, restore_learner
 from agents.training_state.replay import replay_state, restore_replay
+from agents.training_state.state import State
 from agents.training_state.world import rebuild_games, restore_normalizer, restore_world, world_state
 
 __all__ = [
@@ -38,8 +39,6 @@ BATCHES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (DictReplayBufferSamples, DictRolloutBufferSamples, ReplayBufferSamples, RolloutBufferSamples)
 }
-
-State = dict[str, Any]
 
 
 def training_state(model: LearnerMixin) -> dict[str, State]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import torch
 
 from agents.learner import LearnerMixin
-
-State = dict[str, Any]
+from agents.training_state.state import State
 
 
 def random_state(model: LearnerMixin) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from agents.learner import LearnerMixin
 from agents.plasticity.protocols import Switch
+from agents.training_state.state import State
 
-State = dict[str, Any]
 COUNTERS = (
     "num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_episode_num", "_n_updates", "_n_calls",
     "_current_progress_remaining", "exploration_rate", "optimizer_steps", "switches_seen", "gradient_steps", "n_epochs",
     "_units_logged", "_random_until", "_exploration_began", "_refilling", "_row_written_at", "_begins_anew", "_segment",
+    "_iterations",
 )  # fmt: skip
 """Attributes of a learner that hold numbers; not every learner has all of them."""
 OBSERVED = ("_last_obs", "_last_original_obs", "_last_episode_starts")
@@ -40,9 +42,12 @@ def learner_state(model: LearnerMixin) -> State:
 
 
 def restore_learner(model: LearnerMixin, state: State) -> None:
-    """Put back what `learner_state` gave."""
-    for name, value in state["counters"].items():
-        setattr(model, name, value)
+    """Put back what `learner_state` gave.
+
+    Raises:
+        ValueError: the state is of another kind of learner.
+    """
+    _set(model, [name for name in COUNTERS if hasattr(model, name)], state["counters"])
     for name, saved in state["modules"].items():
         target = recursive_getattr(model, name)
         if isinstance(target, torch.optim.Optimizer):
@@ -60,9 +65,16 @@ def restore_learner(model: LearnerMixin, state: State) -> None:
     model.ep_info_buffer.extend(state["episodes"])
     model.ep_success_buffer.clear()
     model.ep_success_buffer.extend(state["successes"])
-    for name, value in state["observed"].items():
-        setattr(model, name, value)
+    _set(model, OBSERVED, state["observed"])
     _restore_noise(getattr(model, "action_noise", None), state["noise"])
+
+
+def _set(model: LearnerMixin, names: Sequence[str], values: State) -> None:
+    """Set these attributes, and no others whatever a file may name."""
+    if other := values.keys() ^ set(names):
+        raise ValueError(f"the saved state is of another kind of learner: {', '.join(sorted(other))}")
+    for name in names:
+        setattr(model, name, values[name])
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer, saved: State) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
 
-State = dict[str, Any]
+from agents.training_state.state import State
 
 
 def replay_state(buffer: ReplayBuffer) -> State:

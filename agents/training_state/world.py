@@ -11,9 +11,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from agents.learner import LearnerMixin
+from agents.training_state.state import State
 from agents.vec_env import VectorEnvAdapter
 
-State = dict[str, Any]
+MONITORED = ("episode_returns", "episode_lengths", "episode_count")
+"""What `VecMonitor` counts."""
 
 
 def rebuild_games(model: LearnerMixin, number: int) -> bool:
@@ -63,8 +65,7 @@ def world_state(env: VecEnv) -> State:
         if isinstance(layer, VecNormalize):
             layers.append(_normalizer_state(layer))
         elif isinstance(layer, VecMonitor):
-            kept = ("episode_returns", "episode_lengths", "episode_count")
-            layers.append({key: getattr(layer, key) for key in kept})
+            layers.append({key: getattr(layer, key) for key in MONITORED})
     return {"wrappers": layers, "stream": _stream(env).get_state()}
 
 
@@ -77,8 +78,8 @@ def restore_world(env: VecEnv, state: State) -> None:
         if isinstance(layer, VecNormalize):
             restore_normalizer(layer, saved)
         else:
-            for key, value in saved.items():
-                setattr(layer, key, value)
+            for key in MONITORED:
+                setattr(layer, key, saved[key])
 
 
 def _wrappers(env: VecEnv) -> list[VecEnvWrapper]:

@@ -158,7 +158,10 @@ class UnitReset(NetworkReset):
     def state_dict(self) -> dict[str, Tensor]:
         state = {key: tensor.clone() for key, tensor in self._tensors().items()}
         state["seed"] = torch.tensor(self._seed)
+        state["begun"] = torch.tensor(self._begun)
         state["measured"] = torch.tensor(-1 if self._measured is None else self._measured)
+        for layer in self._layers:
+            state[f"unscored/{layer.name}"] = torch.tensor(layer.name in self._scorer.unscored)
         for name in self._steps:
             state[f"steps/{name}"] = torch.tensor([self._steps[name], self._selected[name]])
         return state
@@ -172,7 +175,8 @@ class UnitReset(NetworkReset):
         self._measured = None if int(state["measured"]) < 0 else int(state["measured"])
         for name in self._steps:
             self._steps[name], self._selected[name] = (int(number) for number in state[f"steps/{name}"])
-        self._begun = max(self._steps.values())
+        self._begun = int(state["begun"])
+        self._scorer.unscored = {layer.name for layer in self._layers if state[f"unscored/{layer.name}"]}
 
     def _tensors(self) -> dict[str, Tensor]:
         kinds: dict[str, Mapping[str, Tensor]] = {
