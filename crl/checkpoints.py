@@ -7,9 +7,10 @@ import errno
 import math
 import platform
 import re
+import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,24 @@ from stable_baselines3.common.logger import Logger
 from agents.learner import LearnerMixin
 from agents.training_state import rebuild_games, restore_training_state, training_state
 from crl import logs, storage
-from crl.config import RunConfig, config_hash, to_yaml
+from crl.config import ConfigError, RunConfig, config_hash, to_yaml
+from crl.config.messages import one_line
 from crl.ending import Interrupt, LossError, Stop, spoilt
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
 
 FOLDER = "checkpoints"
 BEST = "best"
 LONGEST_NAME = 100
+UNFIT = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What raises where a state is put back that does not fit."""
 State = dict[str, Any]
 
 
@@ -36,6 +48,17 @@ def needed(config: RunConfig) -> tuple[str, ...]:
     return ("learner", "world", "random", "run", *replay)
 
 
+def refusal(checkpoint: Path, error: Exception) -> ConfigError:
+    """Says that a run cannot go on from a checkpoint whose files have the right checksums."""
+    problem = (
+        one_line(error) if isinstance(error, storage.DamagedError) else f"{type(error).__name__}: {one_line(error)}"
+    )
+    return ConfigError(
+        f"the run cannot go on from {str(checkpoint)!r} ({problem}): it was changed, or written by another version of "
+        "crl or of the environment; remove it to go on from the one before"
+    )
+
+
 class CheckpointCallback(BaseCallback):
     """Writes checkpoints at the ends of updates, puts one back at the beginning, and grants the wish to stop.
 
@@ -43,6 +66,8 @@ class CheckpointCallback(BaseCallback):
         folder: of the run.
         config: of the run.
         interrupt: the wish.
+        begin: is told the lengths that the run's logs shall have, and opens them; called when training begins and what
+            a checkpoint holds is in place.
         tasks: counts returns.
         rows: writes rows of logs.
         plasticity: measures.
@@ -55,6 +80,7 @@ class CheckpointCallback(BaseCallback):
         folder: Path,
         config: RunConfig,
         interrupt: Interrupt,
+        begin: Callable[[Mapping[str, int]], None],
         *,
         tasks: TaskCallback,
         rows: RowCallback,
@@ -63,7 +89,7 @@ class CheckpointCallback(BaseCallback):
         resumed: Path | None = None,
     ) -> None:
         super().__init__()
-        self._folder, self._config, self._interrupt = folder, config, interrupt
+        self._folder, self._config, self._interrupt, self._begin = folder, config, interrupt, begin
         self._tasks, self._rows, self._plasticity, self._progress = tasks, rows, plasticity, progress
         self._resumed = resumed
         self._best: dict[str, float] = {}
@@ -85,8 +111,10 @@ class CheckpointCallback(BaseCallback):
     def _on_training_start(self) -> None:
         self._started = time.perf_counter()
         self._learner.update_ended = self._after_update
-        if self._resumed is not None:
-            self._restore(self._resumed)
+        if self._resumed is None:
+            self._begin({})
+        else:
+            self._go_on(self._resumed)
 
     def _on_step(self) -> bool:
         return True
@@ -103,7 +131,7 @@ class CheckpointCallback(BaseCallback):
     def _grant(self, saved: bool = False) -> None:
         if self._interrupt.code:
             if not saved:
-                self.save()
+                self.save(planned=False)
             self.stopped = True
             raise Stop
 
@@ -114,18 +142,29 @@ class CheckpointCallback(BaseCallback):
 
     # ------------------------------------------------------------------ what
 
-    def save(self) -> None:
-        """Write a checkpoint of this moment, between two updates."""
+    def save(self, *, planned: bool = True) -> None:
+        """Write a checkpoint of this moment, between two updates.
+
+        Args:
+            planned: a run that nobody stops writes it too. Others leave no trace in how the run ends, as far as its
+                games can be saved.
+        """
         model = self._learner
         if not (self._folder / "config.yaml").exists():  # writing would make a folder that is no run
             raise FileNotFoundError(errno.ENOENT, "the run's folder is gone", str(self._folder))
         if (name := spoilt(model.policy)) is not None:
             raise LossError(f"the parameter {name} is not finite after {model.num_timesteps:,} steps")
-        rebuild_games(model, model.num_timesteps)
+        if rebuild_games(model, model.num_timesteps) and not planned:
+            print(
+                "crl: warning: the games cannot be saved and begin anew where the run was stopped, so that it will not "
+                "end as one that was never stopped",
+                file=sys.stderr,
+            )
         state = training_state(model)
         checkpoints = self._folder / FOLDER
         path = checkpoints / str(model.num_timesteps)
-        self._save_best(state)
+        if planned:
+            self._save_best(state)
         storage.write(path, {**state, "run": self._state()}, {"config.yaml": to_yaml(self._config)})
         storage.prune(checkpoints, self._config.checkpoint.keep)
         self._interrupt.saved = path
@@ -165,13 +204,32 @@ class CheckpointCallback(BaseCallback):
             },
         }
 
-    def _restore(self, path: Path) -> None:
-        state = storage.read(path)
+    def _go_on(self, path: Path) -> None:
+        """Put back a checkpoint, and only then touch the run's folder.
+
+        Raises:
+            ConfigError: it, or the logs, do not fit.
+        """
+        try:
+            state = storage.read(path)
+            lengths = {name: int(length) for name, length in state["run"]["logs"].items()}
+            self._restore(state)
+        except torch.OutOfMemoryError:
+            raise
+        except (storage.DamagedError, *UNFIT) as error:
+            raise refusal(path, error) from error
+        try:
+            self._begin(lengths)
+        except storage.DamagedError as error:
+            raise ConfigError(f"{str(self._folder)!r} cannot be resumed: {error}; train it anew") from error
+
+    def _restore(self, state: Mapping[str, State]) -> None:
         run = state["run"]
-        self._passed, self._best = run["passed"], dict(run["best"])
+        self._passed = int(run["passed"])
+        self._best = {task: float(found) for task, found in run["best"].items()}
         self._started -= run["seconds"]
         self._tasks.restore(run["tasks"])
-        self._rows.written, self._progress.ended = run["rows"], run["progress"]
+        self._rows.written, self._progress.ended = int(run["rows"]), int(run["progress"])
         self._plasticity.restore(run["plasticity"])
         _put_back(self.logger, run["pending"])
         restore_training_state(self._learner, state)
@@ -183,16 +241,6 @@ def _put_back(logger: Logger, pending: Mapping[str, Any]) -> None:
     logger.name_to_value.update(pending["values"])
     logger.name_to_count.update(pending["counts"])
     logger.name_to_excluded.update({tag: tuple(names) for tag, names in pending["excluded"].items()})
-
-
-def set_aside(folder: Path, newest: Path | None) -> None:
-    """Rename the checkpoints that are newer than the one that a run goes on from: they are damaged.
-
-    Left where they are, they would count among those that are kept.
-    """
-    for path in folder.glob("*"):
-        if path.name.isdecimal() and (newest is None or int(path.name) > int(newest.name)):
-            path.rename(path.with_name(f"damaged-{path.name}-{time.time_ns()}"))
 
 
 def _folder_name(task: str) -> str:

@@ -7,13 +7,16 @@ import fcntl
 import itertools
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from crl.config import ConfigError, RunConfig
+from crl.config import ConfigError, RunConfig, config_hash, to_yaml
+from crl.storage import replace_file
 
+CONFIG = "config.yaml"
+HASH = ".config_hash"  # of the config with which the run was begun
 LOCK = ".lock"
 PACKAGES = ("torch", "stable-baselines3", "gymnasium", "minatar", "numpy", "crl")
 
@@ -63,6 +66,40 @@ def create(config: RunConfig) -> Path:
                 made.rmdir()
         raise ConfigError(f"runs={str(runs)!r} cannot be written ({error.strerror}); give another folder") from None
     raise AssertionError("unreachable: the suffixes have no end")
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write down what a run trains. A kill leaves it whole, or a folder that `check_config` takes for no run."""
+    replace_file(folder / HASH, config_hash(config).encode())
+    replace_file(folder / CONFIG, to_yaml(config).encode())
+
+
+def check_config(folder: Path, load: Callable[[Path], RunConfig]) -> RunConfig:
+    """The config of a run.
+
+    Args:
+        folder: of the run.
+        load: reads a config.
+
+    Raises:
+        ConfigError: this is no run, or its config has been changed since it began.
+    """
+    path = folder / CONFIG
+    try:
+        begun_with = (folder / HASH).read_bytes()
+    except OSError:
+        begun_with = None
+    if begun_with is None or not path.is_file():  # configs lie elsewhere, too
+        raise ConfigError(
+            f"{str(folder)!r} is no run: it has no config.yaml that crl train has written; give the folder of a run"
+        )
+    config = load(path)
+    if config_hash(config).encode() != begun_with:
+        raise ConfigError(
+            f"{str(path)!r} has been changed since the run began; put it back (every checkpoint holds a copy), or "
+            "train the changed config as a new run"
+        )
+    return config
 
 
 @contextlib.contextmanager

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -68,9 +70,41 @@ class CsvWriter(KVWriter):
         self._file.close()
 
 
-def open_logs(folder: Path) -> Logger:
-    """A logger that goes on with the CSV file of a folder, and begins an event file beside those that are there."""
-    return Logger(str(folder), [CsvWriter(folder / CSV), TensorBoardOutputFormat(str(folder))])
+class EventWriter(TensorBoardOutputFormat):
+    """Writes TensorBoard's events, to a new file beside those that are there.
+
+    A thread of its own writes them. What goes wrong there is raised by the next row, and is not also printed.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self._hook = threading.excepthook
+        threading.excepthook = self._pass_over
+
+    def _pass_over(self, failed: threading.ExceptHookArgs) -> None:
+        if getattr(failed.thread, "exception", None) is not failed.exc_value:  # TensorBoard's thread has it kept
+            self._hook(failed)
+
+    def close(self) -> None:
+        """Close the file."""
+        threading.excepthook = self._hook
+        super().close()
+
+
+def open_logs(folder: Path, logger: Logger) -> None:
+    """Have a logger go on with the CSV file of a folder, and begin an event file beside those that are there."""
+    logger.output_formats.append(CsvWriter(folder / CSV))
+    logger.output_formats.append(EventWriter(folder))
+
+
+def close_logs(logger: Logger) -> None:
+    """Close all writers of a logger, also where one of them fails."""
+    with ExitStack() as stack:
+        for output in logger.output_formats:
+            stack.callback(output.close)
 
 
 def lengths(folder: Path, logger: Logger | None = None) -> dict[str, int]:

@@ -8,13 +8,14 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import Logger
 
 import envs
 from agents.learner import LearnerMixin
@@ -69,7 +70,7 @@ def train(config: RunConfig, command: Sequence[str]) -> int:
     with Interrupt() as interrupt:
         run = _Run(config, model, env, folders.create(config), started)
         with folders.locked(run.folder):
-            return _go(run, command, interrupt, None)
+            return _go(run, command, interrupt, [env.rounding, *fixed_layers(model)])
 
 
 def resume(folder: Path, command: Sequence[str]) -> int:
@@ -83,12 +84,15 @@ def resume(folder: Path, command: Sequence[str]) -> int:
         As `train`.
 
     Raises:
-        ConfigError: the folder is of no run, or of one that is finished or being trained; or its config was changed.
+        ConfigError: the folder is of no run, or of one that is finished or being trained; or its config was changed; or
+            its newest checkpoint or its logs do not fit. Nothing has been changed.
     """
     started = time.perf_counter()
-    config = _config_of(folder)
+    config = folders.check_config(folder, lambda path: check_interventions(load(path, [])))
     with folders.locked(folder):
         _refuse_finished(folder)
+        for parent in (folder / checkpoints.FOLDER, folder / checkpoints.BEST):
+            storage.recover(parent)
         found, passed_over = storage.newest(folder / checkpoints.FOLDER, needed(config))
         saved = _saved(found, config)
         threads = saved["threads"] if saved and config.threads == "auto" else _threads(config)
@@ -98,15 +102,10 @@ def resume(folder: Path, command: Sequence[str]) -> int:
         config, model, env = _built(config)
         with Interrupt() as interrupt:
             interrupt.saved = found
-            try:
-                logs.truncate(folder, saved["logs"] if saved else {})
-            except storage.DamagedError as error:
-                raise ConfigError(f"{str(folder)!r} cannot be resumed: {error}; train it anew") from error
-            checkpoints.set_aside(folder / checkpoints.FOLDER, found)
             nothing = "no checkpoint is whole" if passed_over else "there is no checkpoint yet"
-            say(f"starting again: {nothing}" if found is None else f"going on from {found}")
+            how = f"starting again: {nothing}" if found is None else f"going on from {found}"
             started -= saved["seconds"] if saved else 0.0
-            return _go(_Run(config, model, env, folder, started), command, interrupt, found)
+            return _go(_Run(config, model, env, folder, started), command, interrupt, [how], found)
 
 
 def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
@@ -122,15 +121,6 @@ def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
 
 def _threads(config: RunConfig) -> int:
     return folders.available_threads() if config.threads == "auto" else config.threads
-
-
-def _config_of(folder: Path) -> RunConfig:
-    path = folder / "config.yaml"
-    if not path.is_file() or not (folder / folders.LOCK).exists():  # configs lie elsewhere, too
-        raise ConfigError(
-            f"{str(folder)!r} is no run: it has no config.yaml that crl train has written; give the folder of a run"
-        )
-    return check_interventions(load(path, []))
 
 
 def _refuse_finished(folder: Path) -> None:
@@ -149,15 +139,14 @@ def _saved(checkpoint: Path | None, config: RunConfig) -> dict[str, Any] | None:
         return None
     try:
         saved: dict[str, Any] = storage.read(checkpoint, ["run"])["run"]
-    except storage.DamagedError as error:  # with checksums that say otherwise
-        raise ConfigError(
-            f"{str(checkpoint)!r} cannot be read ({error}); remove it to go on from the one before"
-        ) from error
-    if saved["hash"] != config_hash(config):
-        raise ConfigError(
-            f"the run's config.yaml has been changed since {str(checkpoint)!r} was written; put it back (a copy is in "
-            "there), or train the changed config as a new run"
-        )
+        known = {key: saved[key] for key in ("hash", "seconds", "threads")}
+        if known["hash"] != config_hash(config):
+            raise ValueError("it is of another config")
+        if not all(isinstance(known[key], int | float) for key in ("seconds", "threads")):
+            raise ValueError(f"it is of {known['seconds']!r} seconds and {known['threads']!r} threads")
+        dict(saved["machine"])
+    except (storage.DamagedError, *checkpoints.UNFIT) as error:  # with checksums that say otherwise
+        raise checkpoints.refusal(checkpoint, error) from error
     return saved
 
 
@@ -177,19 +166,30 @@ def _differences(saved: dict[str, Any] | None, threads: int) -> list[str]:
 # ------------------------------------------------------------------ training
 
 
-def _go(run: _Run, command: Sequence[str], interrupt: Interrupt, resumed: Path | None) -> int:
+def _go(
+    run: _Run, command: Sequence[str], interrupt: Interrupt, news: Sequence[str | None], resumed: Path | None = None
+) -> int:
     """Train, save and show; a failure leaves a report of it."""
+
+    def begin(lengths: Mapping[str, int]) -> None:
+        """The first change to a folder that is resumed: all that could be refused has been read and put back."""
+        logs.truncate(run.folder, lengths)
+        storage.set_aside(run.folder / checkpoints.FOLDER, resumed)
+        for sentence in [*news, f"run folder: {run.folder}"]:
+            if sentence is not None:
+                say(sentence)
+        _describe(run, command)
+        logs.open_logs(run.folder, run.model.logger)
+
     try:
-        if resumed is None:
-            for sentence in [run.env.rounding, *fixed_layers(run.model)]:
-                if sentence is not None:
-                    say(sentence)
-        say(f"run folder: {run.folder}")
-        _describe(run, command, resumed=resumed is not None)
-        results = _learn(run, interrupt, resumed)
+        if resumed is None:  # its config must not be lost, whenever this process is killed
+            folders.write_config(run.folder, run.config)
+        results = _learn(run, interrupt, begin, resumed)
         _save(run)
         results["seconds"] = time.perf_counter() - run.started
         reports.write(results, run.folder)
+    except ConfigError:
+        raise
     except Exception as error:
         return _failed(run, error)
     finally:
@@ -214,10 +214,8 @@ def _failed(run: _Run, error: Exception) -> int:
     return FAILED
 
 
-def _describe(run: _Run, command: Sequence[str], *, resumed: bool) -> None:
-    """The files that say what was run, and how."""
-    if not resumed:  # its config must not be lost, whenever this process is killed
-        storage.replace_file(run.folder / "config.yaml", to_yaml(run.config).encode())
+def _describe(run: _Run, command: Sequence[str]) -> None:
+    """The files that say how it was run."""
     # A path need not be valid text.
     with (run.folder / "command.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
         file.write(shlex.join(command) + "\n")
@@ -225,7 +223,9 @@ def _describe(run: _Run, command: Sequence[str], *, resumed: bool) -> None:
     (run.folder / "versions.txt").write_text(versions, encoding="utf-8")
 
 
-def _learn(run: _Run, interrupt: Interrupt, resumed: Path | None) -> dict[str, Any]:
+def _learn(
+    run: _Run, interrupt: Interrupt, begin: Callable[[Mapping[str, int]], None], resumed: Path | None
+) -> dict[str, Any]:
     """Train through the whole stream; what ``results.json`` says of it."""
     config, model, stream = run.config, run.model, run.env.stream
     tasks = TaskCallback(stream)
@@ -233,13 +233,12 @@ def _learn(run: _Run, interrupt: Interrupt, resumed: Path | None) -> dict[str, A
     plasticity = PlasticityRecorder(model, tasks, config.seed, every)
     rows, progress = RowCallback([tasks, plasticity]), ProgressCallback(tasks)
     saver = CheckpointCallback(
-        run.folder, config, interrupt,
+        run.folder, config, interrupt, begin,
         tasks=tasks, rows=rows, plasticity=plasticity, progress=progress, resumed=resumed,
     )  # fmt: skip
     # Their rows are written by `rows`, and not one for each finished episode.
     options: dict[str, Any] = {"log_interval": None} if isinstance(model, OffPolicyMixin) else {}
-    logger = logs.open_logs(run.folder)
-    model.set_logger(logger)
+    model.set_logger(Logger(str(run.folder), []))
     try:
         try:
             model.learn(tasks.total_steps, callback=CallbackList([tasks, rows, progress, saver]), **options)
@@ -249,7 +248,7 @@ def _learn(run: _Run, interrupt: Interrupt, resumed: Path | None) -> dict[str, A
             train_seconds = saver.seconds()
     finally:
         progress.close()
-        logger.close()
+        logs.close_logs(model.logger)
     return {
         "status": "interrupted" if saver.stopped else "done",
         "steps": min(model.num_timesteps, tasks.total_steps),

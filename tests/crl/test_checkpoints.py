@@ -252,16 +252,6 @@ def test_machine_names_what_bits_depend_on() -> None:
     assert all(checkpoints.machine().values())
 
 
-def test_checkpoints_newer_than_the_one_that_is_whole_are_set_aside(tmp_path: Path) -> None:
-    for name in ("100", "200", "300", "notes"):
-        (tmp_path / name).mkdir()
-    checkpoints.set_aside(tmp_path, tmp_path / "100")
-    names = sorted(path.name.rpartition("-")[0] or path.name for path in tmp_path.iterdir())
-    assert names == ["100", "damaged-200", "damaged-300", "notes"]
-    checkpoints.set_aside(tmp_path, None)
-    assert not (tmp_path / "100").exists()
-
-
 def test_tasks_that_are_spelt_alike_have_folders_of_their_own() -> None:
     names = [checkpoints._folder_name(task) for task in ("a/b", "a b", "a-b", "é" * 300)]
     assert len(set(names)) == len(names)

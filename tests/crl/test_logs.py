@@ -11,7 +11,8 @@ import pytest
 from stable_baselines3.common.logger import Figure, FormatUnsupportedError, Logger, TensorBoardOutputFormat
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crl.logs import lengths, open_logs, truncate
+from crl import logs
+from crl.logs import lengths, truncate
 from crl.storage import DamagedError
 
 Row = dict[str, Any]
@@ -22,6 +23,12 @@ LATER: list[Row] = [
     {"b": 5, "text": 'two\nlines, "quoted"', "ä": "ö"},
     {"a": 6},
 ]
+
+
+def open_logs(folder: Path) -> Logger:
+    logger = Logger(str(folder), [])
+    logs.open_logs(folder, logger)
+    return logger
 
 
 def record(logger: Logger, rows: Sequence[Row], first: int = 0) -> None:

@@ -59,8 +59,8 @@ def test_folder(replaying: Replaying) -> None:
     assert re.fullmatch(method + r"__\d{8}T\d{6}Z", run.name)
     names = {path.name for path in run.iterdir() if not path.name.startswith("events.out.tfevents.")}
     assert names - {"vecnormalize.pkl"} == {
-        ".lock", "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "best", "model.zip",
-        "results.json",
+        ".lock", ".config_hash", "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "best",
+        "model.zip", "results.json",
     }  # fmt: skip
     assert ("vecnormalize.pkl" in names) == (agent == "sac")
     assert [path.name for path in (run / "checkpoints").iterdir()] == [str(STEPS[agent])]
