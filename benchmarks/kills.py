@@ -1,8 +1,8 @@
 """Does a killed run end as if it had never been killed, and what do its checkpoints cost?
 
 For PPO, DQN and SAC on a small stream with resets and normalisation: one run to its end, and runs that are killed
-(SIGKILL) at random moments and resumed until they end. Parameters must agree bit for bit, logs line by line except for
-``time/*``. Then the time of a checkpoint is measured, of the shipped configs at their default interval.
+(SIGKILL) at random moments and resumed until they end. Parameters must agree bit for bit, logs value by value except
+for the clock's. Then the time of a checkpoint is measured, of the shipped configs at their default interval.
 
     python benchmarks/kills.py --kills 100            # about a quarter of an hour
 """
@@ -24,9 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 ROOT = Path(__file__).resolve().parent.parent
 
+CLOCK = ("time/fps", "time/time_elapsed")  # of what a run logs
 SMALL = ["normalize.obs=true", "normalize.reward=true", "interventions.0.period=50", "interventions.0.maturity=50"]
 PENDULUM = [
     "configs/pendulum_sac_regrama.yaml", "stream.steps_per_task=300", "agent.learning_starts=100",
@@ -98,9 +100,9 @@ def differences(one: Path, other: Path) -> list[str]:
         newest = max((run / "checkpoints").iterdir(), key=lambda path: int(path.name))
         states.append(storage.read(newest, ["learner", "random", "world"]))
     found += [part for part in states[0] if not _same(states[0][part], states[1][part])]
-    rows = [_rows(run / "progress.csv") for run in (one, other)]
-    if rows[0] != rows[1]:
-        found.append("progress.csv")
+    for log, read in (("progress.csv", _rows), ("TensorBoard", _scalars)):
+        if read(one) != read(other):
+            found.append(log)
     results = [json.loads((run / "results.json").read_text(encoding="utf-8")) for run in (one, other)]
     return found + [key for key in ("visits", "resets", "steps") if results[0][key] != results[1][key]]
 
@@ -117,9 +119,15 @@ def _same(one: Any, other: Any) -> bool:
     return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{key: row[key] for key in row if not key.startswith("time/")} for row in csv.DictReader(file)]
+def _rows(run: Path) -> list[dict[str, str]]:
+    with (run / "progress.csv").open(encoding="utf-8", newline="") as file:
+        return [{key: row[key] for key in row if key not in CLOCK} for row in csv.DictReader(file)]
+
+
+def _scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}, purge_orphaned_data=False).Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if tag not in CLOCK]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 
 def checkpoint_share(config: str, overrides: list[str], interval: int) -> dict[str, Any]:
@@ -166,8 +174,9 @@ def main() -> None:
     parser.add_argument("--no-shares", action="store_true", help="leave out the time of checkpoints")
     args = parser.parse_args()
     dice = random.Random(args.seed)
-    for job in args.jobs:
-        left, runs, different = args.kills // len(args.jobs), 0, []
+    for number, job in enumerate(args.jobs):
+        share = args.kills // len(args.jobs) + (number < args.kills % len(args.jobs))
+        left, runs, different = share, 0, []
         with tempfile.TemporaryDirectory() as name:
             expected, seconds = whole(job, Path(name) / "whole")
             while left > 0:
@@ -175,7 +184,7 @@ def main() -> None:
                 different += differences(expected, found)
                 left, runs = left - kills, runs + 1
         say = f"differ in {', '.join(sorted(set(different)))}" if different else "all equal"
-        print(f"{job}: {args.kills // len(args.jobs) - left} kills in {runs} runs, {say}", flush=True)
+        print(f"{job}: {share - left} kills in {runs} runs, {say}", flush=True)
     for config, overrides in SHARES.items() if not args.no_shares else ():
         print(config, checkpoint_share(config, overrides, 100_000), flush=True)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import json
 import random
 import shutil
 import signal
@@ -13,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from compared import assert_equal, checkpoints_of, results_of
 from processes import Process, crl
-from saved import state_of
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 CONFIGS = {
     "ppo": """
@@ -64,51 +61,11 @@ checkpoint: {every: 100, keep: 3}
 """All of them end within two seconds or so, and write about ten checkpoints."""
 KILLS = 3
 COMMON = "seed: 3\ndevice: cpu\nthreads: 1\n"
-CLOCK = ("time/fps", "time/time_elapsed")  # of what a run logs
-RESULTS = ("status", "steps", "gradient_steps", "visits", "resets", "config_hash")
 
 
 def run_in(folder: Path) -> Path:
     (run,) = (folder / "runs").iterdir()
     return run
-
-
-def checkpoints_of(run: Path) -> list[int]:
-    folder = run / "checkpoints"
-    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal()) if folder.is_dir() else []
-
-
-def results_of(run: Path) -> dict[str, Any]:
-    found = json.loads((run / "results.json").read_text())
-    return {key: found[key] for key in RESULTS}
-
-
-def rows_of(run: Path) -> list[dict[str, str]]:
-    with (run / "progress.csv").open(newline="") as file:
-        return [{tag: text for tag, text in row.items() if tag not in CLOCK} for row in csv.DictReader(file)]
-
-
-def scalars_of(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Tag -> (step, value) as all event files together hold them."""
-    events = EventAccumulator(str(run), size_guidance={"scalars": 0}, purge_orphaned_data=False)
-    events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag not in CLOCK]
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
-
-
-def assert_equal(run: Path, expected: Path) -> None:
-    """Two runs have ended alike: parameters and all other state, logs, results."""
-    assert results_of(run) == results_of(expected)
-    last = checkpoints_of(expected)[-1]
-    assert checkpoints_of(run)[-1] == last
-    found, wanted = (state_of(each / "checkpoints" / str(last)) for each in (run, expected))
-    assert found.keys() == wanted.keys()
-    assert [key for key in wanted if found[key] != wanted[key]] == []
-    assert len(wanted) > 50
-    assert rows_of(run) == rows_of(expected)
-    scalars = scalars_of(expected)
-    assert scalars_of(run) == scalars
-    assert len(scalars) > 20
 
 
 def configured(folder: Path, kind: str) -> Path:
