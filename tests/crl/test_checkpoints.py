@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import signal
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from saved import learner_of, state_of
+from compared import assert_equal
+from saved import learner_of, leaves, state_of
 
 from agents import PPO
 from crl import checkpoints, folder, run, storage
@@ -31,10 +35,10 @@ threads: 1
 """Ten visits of two rollouts of 40 steps."""
 
 
-def train(parent: Path, *overrides: str, code: int = 0) -> Path:
-    (parent / "tiny.yaml").write_text(TINY)
-    config = check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}", *overrides]))
-    assert run.train(config, ["crl"]) == code
+def train(parent: Path, *overrides: str, code: int = 0, config: str = TINY) -> Path:
+    (parent / "tiny.yaml").write_text(config)
+    checked = check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}", *overrides]))
+    assert run.train(checked, ["crl"]) == code
     (found,) = (parent / "runs").iterdir()
     return found
 
@@ -166,6 +170,64 @@ def test_a_vanished_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "put it back, then resume the run" in errors[-1]
 
 
+# ---------------------------------------------------------------------- asked to stop
+
+WALK = """
+imports: [walk_world]
+stream: {tasks: [Walk-v0], steps_per_task: 400}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 1, net_arch: {pi: [8], vf: [8]}}
+checkpoint: {every: 100, keep: 4}
+seed: 3
+device: cpu
+threads: 1
+"""
+ANEW = (
+    "crl: warning: the games cannot be saved and begin anew where the run was stopped, so that it will not end as one "
+    "that was never stopped"
+)
+
+
+def interrupted(parent: Path, step: int, config: str) -> Path:
+    """A run that gets Ctrl-C as the update after so many steps begins."""
+    real = PPO.train
+
+    def update(model: Any) -> None:
+        if model.num_timesteps == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PPO, "train", update)
+        return train(parent, code=130, config=config)
+
+
+@pytest.mark.parametrize("step", [160, 200])
+def test_stopping_does_not_change_what_is_best(step: int, trained: Path, tmp_path: Path) -> None:
+    """At step 200 a checkpoint is due, at 160 it is written for the sake of stopping alone."""
+    found = interrupted(tmp_path, step, TINY)
+    assert steps_of(found)[-1] == step
+    tasks = {160: {"level_0", "level_1"}, 200: {"level_0", "level_1", "level_2"}}[step]
+    best = {path.name: storage.Manifest.load(path).step for path in (found / "best").iterdir()}
+    assert set(best) <= tasks
+    assert 160 not in best.values()
+    assert run.resume(found, ["crl"]) == 0
+    assert_equal(found, trained)
+    for path in (trained / "best").iterdir():
+        assert dict(leaves(storage.read(found / "best" / path.name))) == dict(leaves(storage.read(path)))
+
+
+@pytest.mark.parametrize("step", [160, 200])
+def test_games_that_cannot_be_saved_say_that_stopping_changes_the_run(
+    step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = interrupted(tmp_path, step, WALK)
+    said = capsys.readouterr().err
+    assert said.splitlines() == ([ANEW] if step == 160 else [])
+    assert steps_of(found)[-1] == step
+    assert run.resume(found, ["crl"]) == 0
+    assert steps_of(found)[-1] == 400
+
+
 def test_a_locked_folder_refuses_others(tmp_path: Path) -> None:
     with folder.locked(tmp_path):
         refusal = pytest.raises(ConfigError, match=r"is being trained; wait until that ends, or stop it")
@@ -190,7 +252,11 @@ class Bomb:
         return (Path.touch, (self.path,))
 
 
-PLANTED = ("model.zip", "vecnormalize.pkl", "checkpoints/*/*.safetensors", "checkpoints/*/*.json", "results.json")
+PLANTED = (
+    "model.zip", "vecnormalize.pkl", "checkpoints/*/*.safetensors", "checkpoints/*/*.json", "checkpoints/*/config.yaml",
+    "best/*/*", "results.json", "versions.txt", "events.out.tfevents.*",
+)  # fmt: skip
+"""What a run goes on without, as it is or from its start."""
 
 
 @pytest.mark.parametrize("checksums", ["old", "forged"])
@@ -206,13 +272,13 @@ def test_a_planted_pickle_is_never_executed(pattern: str, checksums: str, traine
     assert exploded.exists()  # it works
     exploded.unlink()
     planted = list(found.glob(pattern))
-    assert planted or pattern == "vecnormalize.pkl"
-    for path in planted or [found / pattern]:
+    assert planted
+    for path in planted:
         path.write_bytes(bomb)
     if checksums == "forged":
         for checkpoint in (found / "checkpoints").iterdir():
             _forge(checkpoint)
-    damaged = "checkpoints" in pattern
+    damaged = pattern.startswith("checkpoints") and (checksums == "old" or pattern.endswith((".safetensors", ".json")))
     if damaged:
         with pytest.raises(ConfigError, match=r"no checkpoint that is whole|cannot be read"):
             audit(found)
@@ -222,9 +288,116 @@ def test_a_planted_pickle_is_never_executed(pattern: str, checksums: str, traine
         code = run.resume(found, ["crl"])
     except ConfigError:
         code = 2
-    # Without a checkpoint that is whole the run starts again.
-    assert code == (2 if damaged and checksums == "forged" and pattern.endswith("safetensors") else 0)
+    # Without a checkpoint that is whole the run starts again; events are shorter than the checkpoint saw them.
+    refused = (damaged and checksums == "forged" and pattern.endswith("safetensors")) or "events" in pattern
+    assert code == (2 if refused else 0)
     assert not exploded.exists()
+
+
+BOMBS = {
+    "pickle": lambda path: pickle.dumps(Bomb(path)),
+    "yaml": lambda path: (
+        f"seed: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{path}]]".encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+@pytest.mark.parametrize("name", ["config.yaml", ".config_hash", "progress.csv"])
+def test_what_every_verb_reads_is_refused(kind: str, name: str, trained: Path, tmp_path: Path) -> None:
+    found = Path(shutil.copytree(trained, tmp_path / "run"))
+    (found / "results.json").unlink()
+    exploded = tmp_path / "exploded"
+    (found / name).write_bytes(BOMBS[kind](exploded))
+    before = contents(found)
+    with pytest.raises(ConfigError, match=r"^[^\n]*$"):
+        run.resume(found, ["crl"])
+    assert contents(found) == before
+    if name == "config.yaml":
+        for act in (audit, lambda folder: load(folder / name, [])):
+            with pytest.raises(ConfigError, match=r"^[^\n]*$"):
+                act(found)
+    assert not exploded.exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder but the lock, which is free."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def _rewritten(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Give a checkpoint other content, with the checksums of that."""
+    state = storage.read(checkpoint)
+    change(state)
+    storage.write(checkpoint, state, {"config.yaml": (checkpoint / "config.yaml").read_text()})
+
+
+FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "another attribute": (
+        lambda state: state["learner"]["counters"].update(train="x"),
+        "ValueError: the saved state is of another kind of learner: train",
+    ),
+    "no counter": (
+        lambda state: state["learner"]["counters"].pop("num_timesteps"),
+        "ValueError: the saved state is of another kind of learner: num_timesteps",
+    ),
+    "another observation": (
+        lambda state: state["learner"]["observed"].update(env=1),
+        "ValueError: the saved state is of another kind of learner: env",
+    ),
+    "another policy": (
+        lambda state: state["learner"]["modules"]["policy"].popitem(),
+        "RuntimeError: Error(s) in loading",
+    ),
+    "no optimizer": (lambda state: state["learner"]["modules"].update({"policy.optimizer": 3}), "TypeError: "),
+    "no wrappers": (lambda state: state["world"].update(wrappers=[]), "ValueError: zip() argument 2 is shorter"),
+    "no monitor": (lambda state: state["world"]["wrappers"][1].pop("episode_count"), "KeyError: 'episode_count'"),
+    "no generator": (lambda state: state["random"].update(torch=1), "TypeError: "),
+    "no pending rows": (lambda state: state["run"].update(pending=None), "TypeError: "),
+    "no lengths": (lambda state: state["run"].update(logs={"progress.csv": "x"}), "ValueError: invalid literal"),
+    "another config": (lambda state: state["run"].update(hash="x"), "ValueError: it is of another config"),
+    "no threads": (lambda state: state["run"].update(threads="x"), "ValueError: it is of "),
+    "no run": (lambda state: state.update(run={}), "KeyError: 'hash'"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+def test_what_does_not_fit_is_refused_and_nothing_is_lost(kind: str, trained: Path, tmp_path: Path) -> None:
+    found = Path(shutil.copytree(trained, tmp_path / "run"))
+    (found / "results.json").unlink()
+    with (found / "progress.csv").open("a") as file:
+        file.write("written after the checkpoint\n")
+    newest = found / "checkpoints" / "800"
+    change, problem = FORGERIES[kind]
+    _rewritten(newest, change)
+    before = contents(found)
+    with pytest.raises(ConfigError) as caught:
+        run.resume(found, ["crl"])
+    sentence = str(caught.value)
+    assert sentence.startswith(f"the run cannot go on from {str(newest)!r} ({problem}")
+    assert sentence.endswith("of crl or of the environment; remove it to go on from the one before")
+    assert "\n" not in sentence
+    assert contents(found) == before
+    shutil.rmtree(newest)
+    assert run.resume(found, ["crl"]) == 0
+    assert_equal(found, trained)
+
+
+def test_another_machine_is_no_obstacle(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = Path(shutil.copytree(trained, tmp_path / "run"))
+    (found / "results.json").unlink()
+    shutil.rmtree(found / "checkpoints" / "800")
+    here = checkpoints.machine()
+    elsewhere = {"machine": {"torch": "2.0.1", "cpu": "an abacus"}, "threads": 7}
+    _rewritten(found / "checkpoints" / "720", lambda state: state["run"].update(elsewhere))
+    assert run.resume(found, ["crl"]) == 0
+    end = "it goes on, but not bit-identically"
+    assert capsys.readouterr().err.splitlines() == [
+        f"crl: warning: the run was trained with torch 2.0.1, and here it is {here['torch']}: {end}",
+        f"crl: warning: the run was trained with cpu an abacus, and here it is {here['cpu']}: {end}",
+        f"crl: warning: the run was trained with threads 7, and here it is 1: {end}",
+    ]
+    assert_equal(found, trained)  # in truth it is the same machine
 
 
 def _forge(checkpoint: Path) -> None:

@@ -501,6 +501,25 @@ def test_a_kill_while_pruning_leaves_every_checkpoint_whole_or_gone(
     assert names(folder / "2") == names(folder / "3") == FILES[:4]
 
 
+@pytest.mark.parametrize("name", ["64", "a task, (é)"])
+@pytest.mark.parametrize("count", range(14))
+def test_a_kill_while_replacing_leaves_the_old_one_or_the_new_one(
+    count: int, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write(tmp_path / name, {"learner": 1})
+    with monkeypatch.context() as patch:
+        kill_at(patch, count)
+        with contextlib.suppress(KilledError):
+            storage.write(tmp_path / name, {"learner": 2})
+    storage.recover(tmp_path)
+    assert storage.read(tmp_path / name)["learner"] in (1, 2)
+    storage.recover(tmp_path)
+    assert set(names(tmp_path)) <= {name, f".{name}.tmp"}
+    storage.write(tmp_path / name, {"learner": 3})
+    assert names(tmp_path) == [name]
+    storage.recover(tmp_path / "nowhere")
+
+
 @pytest.mark.parametrize("count", range(12))
 def test_a_kill_while_writing_leaves_the_checkpoints_before(
     count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
