@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import random
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -159,12 +163,81 @@ def test_a_kill_before_the_first_checkpoint_starts_again(tmp_path: Path, uninter
 @pytest.mark.parametrize("kind", ["ppo", "dqn", "sac"])
 def test_a_kill_after_the_last_checkpoint(kind: str, tmp_path: Path, uninterrupted: Any) -> None:
     expected = uninterrupted(kind)
-    run = Path(shutil.copytree(expected, tmp_path / "run"))
-    for name in ("results.json", "model.zip"):
-        (run / name).unlink()
+    run = unended(expected, tmp_path / "run")
     resumed(run, tmp_path)
     assert_equal(run, expected)
     assert (run / "model.zip").exists()
+
+
+def unended(expected: Path, folder: Path) -> Path:
+    """A copy of a run that was killed after its last checkpoint."""
+    run = Path(shutil.copytree(expected, folder))
+    for name in ("results.json", "model.zip", "vecnormalize.pkl"):
+        (run / name).unlink(missing_ok=True)
+    return run
+
+
+def test_a_kill_while_the_only_checkpoint_was_replaced(tmp_path: Path, uninterrupted: Any) -> None:
+    """At its end a run replaces a checkpoint of the same step: in between it has no name."""
+    expected = uninterrupted("ppo")
+    run = unended(expected, tmp_path / "run")
+    *older, last = checkpoints_of(run)
+    for step in older:
+        shutil.rmtree(run / "checkpoints" / str(step))
+    best = next((run / "best").iterdir())
+    for path in (run / "checkpoints" / str(last), best):
+        path.rename(path.with_name(f".{path.name}.old.tmp"))
+        path.with_name(f".{path.name}.tmp").mkdir()
+        (path.with_name(f".{path.name}.tmp") / "learner.json").write_text("{")
+    assert checkpoints_of(run) == []
+    process = resumed(run, tmp_path)
+    assert f"going on from {run / 'checkpoints' / str(last)}" in process.printed().splitlines()
+    assert_equal(run, expected)
+    assert {path.name for path in (run / "best").iterdir() if path.name[0] != "."} == {
+        path.name for path in (expected / "best").iterdir()
+    }
+    assert [path.name for path in (run / "checkpoints").iterdir()] == [str(last)]
+
+
+def test_a_kill_while_a_checkpoint_was_written(tmp_path: Path, uninterrupted: Any) -> None:
+    expected = uninterrupted("dqn")
+    run = unended(expected, tmp_path / "run")
+    *_, before, last = checkpoints_of(run)
+    unfinished = (run / "checkpoints" / str(last)).rename(run / "checkpoints" / f".{last}.tmp")
+    for path in unfinished.iterdir():
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    process = resumed(run, tmp_path)
+    assert f"going on from {run / 'checkpoints' / str(before)}" in process.printed().splitlines()
+    assert not unfinished.exists()
+    assert_equal(run, expected)
+
+
+def test_a_folder_with_an_odd_name_that_was_moved(tmp_path: Path, uninterrupted: Any) -> None:
+    run = stopped(tmp_path)
+    moved = run.rename(tmp_path / ' läuf [ß] \'n "q" 走る')
+    process = crl("resume", f"./{moved.name}/", cwd=tmp_path, name="resume")
+    assert (process.wait(), process.errors()) == (0, "")
+    assert_equal(moved, uninterrupted("ppo"))
+    assert shlex.split((moved / "command.txt").read_text().splitlines()[-1]) == ["crl", "resume", moved.name]
+
+
+def test_a_run_that_nobody_reads_goes_on(tmp_path: Path, uninterrupted: Any) -> None:
+    run = stopped(tmp_path)
+    shell = f"{shlex.quote(sys.executable)} -m crl.cli resume {shlex.quote(str(run))} >&-"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert_equal(run, uninterrupted("ppo"))
+
+
+def test_of_two_at_once_one_goes_on(tmp_path: Path, uninterrupted: Any) -> None:
+    run = stopped(tmp_path)
+    processes = [Process("resume", str(run), cwd=tmp_path, name=f"resume {number}") for number in range(2)]
+    codes = [process.wait() for process in processes]
+    assert sorted(codes) == [0, 2]
+    loser = processes[codes.index(2)]
+    assert loser.errors() == f"crl: the run in {str(run)!r} is being trained; wait until that ends, or stop it\n"
+    assert_equal(run, uninterrupted("ppo"))
 
 
 # ---------------------------------------------------------------------- damage
@@ -226,6 +299,27 @@ def test_a_run_that_is_being_trained_is_refused(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- asked to stop
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(second: int, tmp_path: Path, uninterrupted: Any) -> None:
+    process, run = begun(tmp_path)
+    process.until(lambda: len(checkpoints_of(run)) >= 2)
+    saved = checkpoints_of(run)[-1]
+    process.send(signal.SIGINT)
+    process.until(lambda: "finishing" in process.errors())
+    process.send(second)
+    code = process.wait()
+    # It may have been quicker with its last checkpoint than the second signal.
+    if (
+        code == {signal.SIGINT: 130, signal.SIGTERM: 143}[signal.Signals(second)]
+        and not (run / "results.json").exists()
+    ):
+        last = process.errors().splitlines()[-1]
+        assert last.startswith(f"not saved any more; crl resume goes on from {run.relative_to(tmp_path)}/checkpoints/")
+        assert int(last.rpartition("/")[2]) >= saved
+    resumed(run, tmp_path)
+    assert_equal(run, uninterrupted("ppo"))
 
 
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, "ppo"), (signal.SIGTERM, "dqn"), (signal.SIGINT, "sac")])

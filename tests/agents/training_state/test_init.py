@@ -12,7 +12,7 @@ import saved_worlds  # noqa: F401  (registers them)
 import torch
 from saved import leaves
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
 from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage, is_vecenv_wrapped
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
@@ -193,3 +193,49 @@ def test_an_environment_without_a_state_is_refused() -> None:
     for act in (training_state, lambda model: rebuild_games(model, 1)):
         with pytest.raises(NotImplementedError, match=r"has no get_state and set_state; play a stream of envs\.make"):
             act(model)
+
+
+class Rows(KVWriter):
+    """Keeps which iteration each row was of."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, int]] = []
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, Any], step: int = 0) -> None:
+        self.found.append((step, key_values["time/iterations"]))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("log_interval", [1, 4])
+def test_the_count_of_iterations_goes_on(log_interval: int, saving: Any, tmp_path: Path) -> None:
+    """Six rollouts of 32 steps, of which two are before the checkpoint."""
+    whole, again = build("ppo"), build("ppo", seed=11)
+    rows = []
+    for model, act in ((whole, saving), (again, None)):
+        writer = Rows()
+        model.set_logger(Logger(None, [writer]))
+        restore = act or (lambda model: restore_training_state(model, storage.read(tmp_path / str(STOP))))
+        model.learn(STEPS, callback=Begin(restore), log_interval=log_interval)
+        rows.append(writer.found)
+        model.env.close()
+    assert rows[0] == [(32 * number, number) for number in range(1, 7) if number % log_interval == 0]
+    assert rows[1] == [(step, number) for step, number in rows[0] if step > STOP]
+    assert rows[1]
+
+
+@pytest.mark.parametrize("place", ["counters", "observed"])
+def test_only_known_names_are_put_back(place: str) -> None:
+    model = build("ppo")
+    model._setup_learn(STEPS)
+    state = training_state(model)
+    with pytest.raises(ValueError, match="the saved state is of another kind of learner: train"):
+        restore_training_state(
+            model, {**state, "learner": {**state["learner"], place: {**state["learner"][place], "train": 1}}}
+        )
+    assert "train" not in vars(model)
+    monitor = dict(state["world"]["wrappers"][0], step_wait=None)
+    restore_training_state(model, {**state, "world": {**state["world"], "wrappers": [monitor]}})
+    assert all("step_wait" not in vars(layer) for layer in (model.env, model.env.unwrapped))
+    model.env.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -807,3 +807,32 @@ def test_a_saved_state_is_a_copy() -> None:
     learner.train(6)
     assert all(torch.equal(state[key], tensor) for key, tensor in kept.items())
     assert any(not torch.equal(reset.state_dict()[key], tensor) for key, tensor in kept.items())
+
+
+@pytest.mark.parametrize("begins_at", [3, 5])
+def test_what_is_refused_does_not_depend_on_when_the_state_was_put_back(begins_at: int) -> None:
+    """A layer that the loss once reached is not refused, one that it never reached is, and at the same step."""
+
+    def trained(steps: range, used: range, state: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+        torch.manual_seed(0)
+        modules = {name: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)) for name in ("one", "two")}
+        networks = {name: sequential(module, name) for name, module in modules.items()}
+        adam = torch.optim.Adam([parameter for module in modules.values() for parameter in module.parameters()])
+        reset = GXD(period=8, score_every=2)
+        optimizer = PlasticOptimizer(adam, networks, [reset])
+        if state is not None:
+            reset.load_state_dict(state)
+            optimizer.optimizer_steps = steps.start - 1
+        for step in steps:
+            with optimizer.forward():
+                outputs = {name: module(torch.randn(8, 4)) for name, module in modules.items()}
+                loss = sum(outputs[name].square().mean() for name in ("one", "two") if name == "one" or step in used)
+            optimizer.step(loss)
+        return reset.state_dict()
+
+    assert trained(range(1, 9), range(3))["begun"] == 0
+    trained(range(begins_at, 9), range(0), trained(range(1, begins_at), range(3)))
+    refusal = r"no gradient has reached two\.0 in 8 gradient steps"
+    for state in (None, trained(range(1, begins_at), range(0))):
+        with pytest.raises(ValueError, match=refusal):
+            trained(range(1 if state is None else begins_at, 9), range(0), state)
