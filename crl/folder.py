@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from crl.config import ConfigError, RunConfig, config_hash, to_yaml
-from crl.storage import replace_file
 
 CONFIG = "config.yaml"
 HASH = ".config_hash"  # of the config with which the run was begun
@@ -70,6 +69,8 @@ def create(config: RunConfig) -> Path:
 
 def write_config(folder: Path, config: RunConfig) -> None:
     """Write down what a run trains. A kill leaves it whole, or a folder that `check_config` takes for no run."""
+    from crl.storage import replace_file  # with torch, which refusals do without
+
     replace_file(folder / HASH, config_hash(config).encode())
     replace_file(folder / CONFIG, to_yaml(config).encode())
 

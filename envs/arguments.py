@@ -47,7 +47,7 @@ def checked_physics(quantities: Quantities, parameters: Mapping[str, Any], world
         if quantity.optional and value is None:
             values[name] = None
         else:
-            values[name] = check_number(name, value, quantity.remedy, above=quantity.above, minimum=quantity.minimum)
+            values[name] = check_number(name, value, quantity.remedy, above=quantity.above, low=quantity.minimum)
     return values
 
 

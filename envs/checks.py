@@ -19,36 +19,20 @@ def check_int(key: str, value: object, minimum: int, remedy: str) -> int:
 
 
 def check_number(
-    key: str, value: object, remedy: str, *, above: float = -math.inf, minimum: float = -math.inf
+    key: str, value: object, remedy: str, *, above: float = -math.inf, low: float = -math.inf, high: float = math.inf
 ) -> float:
     """Return ``value`` as a float.
 
     Raises:
-        ValueError: If it is not a finite number larger than ``above`` and at least ``minimum``; True and False are not
-            numbers here.
-    """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Real)
-        or not math.isfinite(value)
-        or value <= above
-        or value < minimum
-    ):
-        bound = f" above {above}" if above > -math.inf else f" of at least {minimum}" if minimum > -math.inf else ""
-        raise ValueError(f"{key} must be a finite number{bound}, got {value!r}; {remedy}")
-    return float(value)
-
-
-def check_within(key: str, value: object, remedy: str, *, low: float, high: float = math.inf) -> float:
-    """Return ``value`` as a float.
-
-    Raises:
-        ValueError: If it is not a finite number from ``low`` to ``high``; True and False are not numbers here.
+        ValueError: If it is not a finite number from ``low`` to ``high`` and larger than ``above``; True and False are
+            not numbers here.
     """
     number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
-    if not math.isfinite(number) or not low <= number <= high:
-        bounds = f"a finite number of at least {low}" if high == math.inf else f"a number from {low} to {high}"
-        raise ValueError(f"{key} must be {bounds}, got {value!r}; {remedy}")
+    if not math.isfinite(number) or number <= above or not low <= number <= high:
+        bound = f" above {above}" if above > -math.inf else ""
+        if low > -math.inf:
+            bound = f" of at least {low}" if high == math.inf else f" from {low} to {high}"
+        raise ValueError(f"{key} must be a finite number{bound}, got {value!r}; {remedy}")
     return number
 
 

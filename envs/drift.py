@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from envs import catalogue
-from envs.checks import check_choice, check_int, check_number, check_within, did_you_mean
+from envs.checks import check_choice, check_int, check_number, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Sinusoidal(Drift):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("mean", self.mean, "give the value in the middle")
-        check_within("amplitude", self.amplitude, "give the largest distance from the mean", low=0)
+        check_number("amplitude", self.amplitude, "give the largest distance from the mean", low=0)
         check_number("period", self.period, "give a number of steps such as 100000", above=0)
         check_number("phase", self.phase, "give radians, 0 begins at the mean")
 
@@ -190,10 +190,10 @@ class RandomWalk(Drift):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_within("std", self.std, "give the standard deviation of a step, such as 0.1", low=0)
+        check_number("std", self.std, "give the standard deviation of a step, such as 0.1", low=0)
         low = check_number("low", self.low, "give the smallest value")
         high = check_number("high", self.high, f"give the largest value, above low={self.low}", above=low)
-        check_within("start", self.start, "give a value between the bounds", low=low, high=high)
+        check_number("start", self.start, "give a value between the bounds", low=low, high=high)
         if self.seed is not None:
             check_int("seed", self.seed, 0, "give a number such as 0, or leave it out")
 

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.checks import check_within
+from envs.checks import check_number
 from envs.games import Games
 from envs.shifts.base import ObservationShift, Observing, VectorObservationShift
 from envs.shifts.draws import Draws
@@ -20,7 +20,7 @@ class _Noisy(Observing):
     _draws: Draws
 
     def _checked(self, std: Any) -> dict[str, Any]:
-        return {"std": check_within("std", std, "give a standard deviation such as 0.1", low=0)}
+        return {"std": check_number("std", std, "give a standard deviation such as 0.1", low=0)}
 
     def _space(self) -> gymnasium.spaces.Box:
         return gymnasium.spaces.Box(-np.inf, np.inf, self._box().shape, np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.checks import check_within
+from envs.checks import check_number
 from envs.games import Games, Step
 from envs.shifts.base import Arguments, EnvStep, Shift, VectorShift
 from envs.shifts.draws import Draws
@@ -27,7 +27,7 @@ class _Sticking(Arguments):
         if not isinstance(space, _ARRAYS):
             raise ValueError(f"{type(self).__name__} needs actions that are arrays, got {space}; flatten them")
         remedy = "give the probability that an action is repeated, such as 0.25"
-        return {"probability": check_within("probability", probability, remedy, low=0, high=1)}
+        return {"probability": check_number("probability", probability, remedy, low=0, high=1)}
 
 
 class StickyActions(_Sticking, Shift):

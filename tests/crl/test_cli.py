@@ -144,7 +144,8 @@ def test_listed_streams_tell_tasks_steps_source_and_what_a_resume_finds(crl: Com
 def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: Path) -> None:
     tasks = dict(line.split(maxsplit=1) for line in crl("list", "tasks", cwd=tmp_path).stdout.splitlines()[1:])
     assert tasks["pendulum"] == (
-        "Pendulum-v1 with other physics; arguments: gravity, length, mass, offset, episode_limit, reward_scale; restored"
+        "Pendulum-v1 with other physics; arguments: gravity, length, mass, offset, episode_limit, reward_scale; "
+        "restored"
     )
     assert "rebuilt" in tasks["ID-v0"]
     shifts = dict(line.split(maxsplit=1) for line in crl("list", "shifts", cwd=tmp_path).stdout.splitlines()[1:])

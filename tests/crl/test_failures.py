@@ -233,9 +233,7 @@ def test_a_disk_that_is_full_at_the_end(tmp_path: Path, undisturbed: Any, capsys
 
 
 def test_a_disk_that_is_full_at_the_beginning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found, sentence = failed(
-        tmp_path, "ppo", lambda patch: patch.setattr(run.folders, "replace_file", no_space), capsys
-    )
+    found, sentence = failed(tmp_path, "ppo", lambda patch: patch.setattr(storage, "replace_file", no_space), capsys)
     report = found / "crash-0.txt"
     assert sentence == f"crl: the run failed at step 0 with {FULL} (the report is in {report})"
     assert {path.name for path in found.iterdir()} == {".lock", report.name}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envs.checks import check_choice, check_int, check_number, check_within, closest, did_you_mean
+from envs.checks import check_choice, check_int, check_number, closest, did_you_mean
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -30,22 +30,15 @@ def test_other_numbers_are_refused(value: object) -> None:
         check_number("g", value, "give more", above=1)
 
 
-<<<<<<< ours
 def test_numbers_within_bounds_that_belong_to_them() -> None:
-    assert [check_within("p", value, "x", low=0, high=1) for value in (0, 0.5, np.float32(1))] == [0.0, 0.5, 1.0]
-    assert type(check_within("p", 1, "x", low=0)) is float
+    assert [check_number("p", value, "x", low=0, high=1) for value in (0, 0.5, np.float32(1))] == [0.0, 0.5, 1.0]
+    assert type(check_number("p", 1, "x", low=0)) is float
     for value in (-0.1, 1.1, float("nan"), True, "0.5", None):
-        with pytest.raises(ValueError, match=r"^p must be a number from 0 to 1, got .*; give another$"):
-            check_within("p", value, "give another", low=0, high=1)
+        with pytest.raises(ValueError, match=r"^p must be a finite number from 0 to 1, got .*; give another$"):
+            check_number("p", value, "give another", low=0, high=1)
     for value in (-1, float("inf")):
         with pytest.raises(ValueError, match=r"^p must be a finite number of at least 0, got .*; give another$"):
-            check_within("p", value, "give another", low=0)
-=======
-def test_a_number_that_may_be_its_bound() -> None:
-    assert check_number("g", 0, "x", minimum=0) == 0.0
-    with pytest.raises(ValueError, match=r"^g must be a finite number of at least 0, got -0.1; give more$"):
-        check_number("g", -0.1, "give more", minimum=0)
->>>>>>> theirs
+            check_number("p", value, "give another", low=0)
 
 
 def test_a_number_without_a_bound() -> None:
