@@ -295,7 +295,10 @@ def _check(tasks: Sequence[Task]) -> None:
     for task in tasks:
         if isinstance(task.world, _Known) and task.world != seen:
             seen = task.world
-            task.world.make_games(1).close()
+            try:
+                task.world.make_games(1).close()
+            except ImportError as error:
+                raise ValueError(f"task {task.name!r} cannot be made: {error}") from error
     check_drift(tasks[0])  # its schedules are the same in all variants
 
 

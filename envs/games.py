@@ -67,7 +67,7 @@ class Games(VectorEnv[Any, Any, Any]):
         raise NotImplementedError
 
 
-class SyncGames(SyncVectorEnv[Any, Any], Games):  # type: ignore[misc]  # seeds may be any sequence
+class SyncGames(SyncVectorEnv, Games):  # type: ignore[misc]  # generic only since Gymnasium 1.4; takes any seeds
     """Games of any Gymnasium environment, one after the other in this process.
 
     Args:

@@ -100,7 +100,9 @@ def test_actions_of_arrays_stick_whole() -> None:
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1, np.nan, "0.5", True, None])
 def test_probability_must_be_one(probability: Any) -> None:
-    with pytest.raises(ValueError, match=r"^probability must be a number from 0 to 1, got .*; give the probability"):
+    with pytest.raises(
+        ValueError, match=r"^probability must be a finite number from 0 to 1, got .*; give the probability"
+    ):
         StickyActions(Rewarding(), probability)
 
 
