@@ -35,7 +35,7 @@ from envs.minatar.recycling import Boards
 
 
 class MinAtarGames(Games):
-    """``n_envs`` games of one kind, each step for step ``MinAtarEnv`` with the same seed, a hundred times faster.
+    """``n_envs`` games of one kind, each step for step ``MinAtarEnv`` with its seed, tens of times as fast or more.
 
     Observations, actions and what seeds and episode ends do are those of ``MinAtarEnv``; the sticky action outlives an
     episode, and ``reset(seed=...)`` forgets it. The first batch of a game on a machine compiles it, which takes some

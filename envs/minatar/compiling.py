@@ -1,19 +1,23 @@
 """How the kernels are compiled. Only this module and the kernels import numba."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
+from zlib import crc32
 
 import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_SHARED = b"".join((Path(__file__).parent / name).read_bytes() for name in ("compiling.py", "entries.py", "random.py"))
+SHARED_VERSION = f"{crc32(_SHARED):08x}"
+"""Changes with what kernels take from other files than their own."""
+
 
 def kernel(function: F) -> F:
-    """Compile a function that Python calls: on its first call, to run without the interpreter lock, kept on disk.
-
-    The copy on disk is renewed when the function's own file changes, not when a file does whose helpers it calls: a
-    game's rules therefore stand in one file with the kernels that play it.
-    """
+    """Compile a function that Python calls: on its first call, to run without the interpreter lock, kept on disk."""
+    # numba renews the copy on disk when the function's own file changes, and looks for it under this name.
+    function.__qualname__ += f"_{SHARED_VERSION}"
     try:
         return cast(F, numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # neither this folder nor the user's cache folder can be written
