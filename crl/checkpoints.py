@@ -19,7 +19,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from agents.learner import LearnerMixin
-from agents.training_state import rebuild_games, restore_training_state, training_state
+from agents.training_state import State, rebuild_games, restore_training_state, training_state
 from crl import logs, storage
 from crl.config import ConfigError, RunConfig, config_hash, to_yaml
 from crl.config.messages import one_line
@@ -29,17 +29,8 @@ from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, Ta
 FOLDER = "checkpoints"
 BEST = "best"
 LONGEST_NAME = 100
-UNFIT = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What raises where a state is put back that does not fit."""
-State = dict[str, Any]
 
 
 def needed(config: RunConfig) -> tuple[str, ...]:
@@ -50,12 +41,10 @@ def needed(config: RunConfig) -> tuple[str, ...]:
 
 def refusal(checkpoint: Path, error: Exception) -> ConfigError:
     """Says that a run cannot go on from a checkpoint whose files have the right checksums."""
-    problem = (
-        one_line(error) if isinstance(error, storage.DamagedError) else f"{type(error).__name__}: {one_line(error)}"
-    )
+    kind = "" if isinstance(error, storage.DamagedError) else f"{type(error).__name__}: "
     return ConfigError(
-        f"the run cannot go on from {str(checkpoint)!r} ({problem}): it was changed, or written by another version of "
-        "crl or of the environment; remove it to go on from the one before"
+        f"the run cannot go on from {str(checkpoint)!r} ({kind}{one_line(error)}): it was changed, or written "
+        "by another version of crl or of the environment; remove it to go on from the one before"
     )
 
 

@@ -27,6 +27,7 @@ from agents.training_state.state import State
 from agents.training_state.world import rebuild_games, restore_normalizer, restore_world, world_state
 
 __all__ = [
+    "State",
     "packed_batch",
     "rebuild_games",
     "restore_learnt",
