@@ -35,13 +35,15 @@ class VectorEnvAdapter(VecEnv):
             )
         self.venv = venv
         self._actions: np.ndarray | None = None
+        self._constant: dict[str, Any] = {}  # what the last infos had that cannot change
+        self._constant_infos: list[dict[str, Any]] = [{} for _ in range(venv.num_envs)]  # for each environment
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
 
     def reset(self) -> VecEnvObs:
         options = {"options": self._options[0]} if self._options[0] else {}
         # SB3 counts its seeds up from the first one, and so does Gymnasium from the one it is given.
         observations, infos = self.venv.reset(seed=self._seeds[0], **options)
-        self.reset_infos = self._per_env(infos)
+        self.reset_infos = _per_env(infos, self.num_envs)
         self._reset_seeds()
         self._reset_options()
         copied: VecEnvObs = _copy(observations)
@@ -57,34 +59,30 @@ class VectorEnvAdapter(VecEnv):
         vector_infos.pop("_final_obs", None)
         final_infos = vector_infos.pop("final_info", {})
         vector_infos.pop("_final_info", None)
-        infos = self._per_env(vector_infos)
+        infos = self._infos(vector_infos)
         for info in infos:
             info["TimeLimit.truncated"] = False
         if dones.any():
-            ended = self._per_env(final_infos)
+            ended = _per_env(final_infos, self.num_envs)
             for i in np.flatnonzero(dones):
                 self.reset_infos[i], infos[i] = infos[i], ended[i]
                 infos[i]["terminal_observation"] = final_observations[i]
                 infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
         return _copy(observations), rewards.astype(np.float32), dones, infos
 
-    def _per_env(self, vector_infos: dict[str, Any]) -> list[dict[str, Any]]:
-        """Gymnasium's dict of arrays (``key`` with its mask ``_key``) as one dict for each environment."""
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for key, values in vector_infos.items():
-            mask = vector_infos.get(f"_{key}")
-            if mask is None:
-                continue
-            rows: Sequence[Any]
-            if isinstance(values, dict):
-                rows = self._per_env(values)
-            elif values.dtype.kind in "biufSU" and values.ndim == 1:
-                rows = values.tolist()
-            else:
-                rows = values
-            for info, present, value in zip(infos, mask.tolist(), rows, strict=True):
-                if present:
-                    info[key] = value
+    def _infos(self, vector_infos: dict[str, Any]) -> list[dict[str, Any]]:
+        """One info for each environment; what a stream says in every step, by the same read-only arrays, is kept."""
+        constant = {
+            key: vector_infos[key]
+            for name, values in vector_infos.items()
+            if _is_constant(values) and _is_constant(vector_infos.get(f"_{name}"))
+            for key in (name, f"_{name}")
+        }
+        held = self._constant
+        if len(constant) != len(held) or any(held.get(key) is not values for key, values in constant.items()):
+            self._constant, self._constant_infos = constant, _per_env(constant, self.num_envs)
+        infos = [info.copy() for info in self._constant_infos]
+        _add({key: values for key, values in vector_infos.items() if key not in constant}, infos)
         return infos
 
     def close(self) -> None:
@@ -99,9 +97,11 @@ class VectorEnvAdapter(VecEnv):
         games = self._games()
         if games and games[0].has_wrapper_attr(attr_name):
             values = [game.get_wrapper_attr(attr_name) for game in games]
+        elif attr_name in ("observation_space", "action_space"):  # the vector environment's are the batch's
+            values = [getattr(self.venv, f"single_{attr_name}")] * self.num_envs
         elif hasattr(self.venv, attr_name):
             values = [getattr(self.venv, attr_name)] * self.num_envs
-        elif not games and hasattr(self.venv, "get_attr"):
+        elif hasattr(self.venv, "get_attr"):
             values = list(self.venv.get_attr(attr_name))
         else:
             raise AttributeError(f"{self.venv} has no attribute {attr_name!r}")
@@ -128,7 +128,7 @@ class VectorEnvAdapter(VecEnv):
         games = self._games()
         if not games:
             raise AttributeError(
-                f"{self.venv} does not hold its games in this process, {name!r} cannot be reached there"
+                f"{self.venv} plays its games in another process or all at once, {name!r} cannot be reached in one"
             )
         return [games[i] for i in self._get_indices(indices)]
 
@@ -152,6 +152,36 @@ class StreamMonitor(VecMonitor):
             elif "unscaled_return" in infos[i]:
                 infos[i]["episode"]["r"] = float(infos[i]["unscaled_return"])
         return observations, rewards, dones, infos
+
+
+def _per_env(vector_infos: dict[str, Any], n_envs: int) -> list[dict[str, Any]]:
+    """Gymnasium's dict of arrays (``key`` with its mask ``_key``) as one dict for each environment."""
+    infos: list[dict[str, Any]] = [{} for _ in range(n_envs)]
+    _add(vector_infos, infos)
+    return infos
+
+
+def _add(vector_infos: dict[str, Any], infos: list[dict[str, Any]]) -> None:
+    """Put the values that are marked into the environments' own infos."""
+    for key, values in vector_infos.items():
+        mask = vector_infos.get(f"_{key}")
+        if mask is None:
+            continue
+        marked = np.flatnonzero(mask)
+        rows: Sequence[Any]
+        if isinstance(values, dict):
+            nested = _per_env(values, len(infos))
+            rows = [nested[i] for i in marked.tolist()]
+        elif values.dtype.kind in "biufSU" and values.ndim == 1:
+            rows = values[marked].tolist()
+        else:
+            rows = values[marked]
+        for i, value in zip(marked.tolist(), rows, strict=True):
+            infos[i][key] = value
+
+
+def _is_constant(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and not values.flags.writeable
 
 
 def _copy(observations: Any) -> Any:

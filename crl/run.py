@@ -254,6 +254,7 @@ def _learn(
         "steps": min(model.num_timesteps, tasks.total_steps),
         "train_seconds": train_seconds,
         "gradient_steps": model.optimizer_steps,
+        "tasks": {task.name: task.arguments for task in stream.tasks},
         "visits": tasks.visits(),
         "resets": model.units_reset(),
         "config_hash": config_hash(config),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from envs.checks import check_choice, check_int
 from envs.drift import Drift
-from envs.games import Games, Step
+from envs.games import Games, Step, SyncGames
 from envs.shifts import VectorShift, layers_of
 from envs.spaces import common_spaces
 from envs.stream import Segment, TaskStream
@@ -125,6 +125,19 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         """The environments of the games where there is one for each, without shifts; none where a batch plays all."""
         envs: Sequence[gymnasium.Env[Any, Any]] = getattr(self.games, "envs", ())
         return envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute of every game, or of the outermost shift or the batch that has it, the same for all games.
+
+        Raises:
+            AttributeError: If there is none.
+        """
+        for layer in layers_of(self.games):
+            if hasattr(layer, name):
+                return (getattr(layer, name),) * self.num_envs
+            if isinstance(layer, SyncGames):
+                return layer.get_attr(name)
+        raise AttributeError(f"{self} has no attribute {name!r}")
 
     @property
     def saves_games(self) -> bool:

@@ -66,7 +66,12 @@ def test_attributes_of_the_stream_and_of_its_games() -> None:
     assert stream.get_attr("boundary", indices=[1]) == ["revealed"]
     assert stream.get_attr("episode_limit") == [2500] * 3
     assert [space.shape for space in stream.get_attr("observation_space")] == [(10, 10, 10)] * 3
-    assert stream.env_method("get_state", indices=1)[0]["game"] == "breakout"
+    assert [space.shape for space in stream.get_attr("action_space")] == [()] * 3
+    with pytest.raises(AttributeError, match="all at once, 'get_state' cannot be reached in one"):
+        stream.env_method("get_state", indices=1)
+    one_by_one = VectorEnvAdapter(envs.make("pendulum", n_envs=3))
+    one_by_one.reset()
+    assert one_by_one.env_method("get_state", indices=1)[0]["world"] == "Pendulum"
     assert stream.render_mode is None
     assert not stream.has_attr("nonsense")
     assert stream.env_is_wrapped(TimeLimit) == [False] * 3
@@ -123,6 +128,15 @@ def test_episodes_cut_by_a_switch_enter_no_statistics() -> None:
     assert all(length <= 30 for length in told)
     assert isinstance(env, VecMonitor)
     assert env.unwrapped.reset_infos[0]["task"] == "breakout"
+
+
+def test_every_info_is_a_dict_of_its_own() -> None:
+    env = VectorEnvAdapter(envs.make("freeway", n_envs=2, seed=0))
+    env.reset()
+    infos = [env.step(np.zeros(2, int))[3] for _ in range(2)]
+    infos[0][0]["mine"] = infos[0][0].pop("task")
+    assert "mine" not in infos[0][1]
+    assert [info["task"] for info in (infos[0][1], *infos[1], *env.step(np.zeros(2, int))[3])] == ["freeway"] * 5
 
 
 class Scaled(gymnasium.Env):
