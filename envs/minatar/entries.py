@@ -1,7 +1,8 @@
 """Lists of what swims and flies in Seaquest: an array of entries, of which the first n count.
 
 The reference walks such lists from the back and removes entries by value: of two equal ones the first goes, wherever
-the walk stands. That decides who is met when, so it is kept here.
+the walk stands. That decides which bullet and which diver is next, so it is kept here for these. An enemy that goes has
+no equal before it: it would have met the bullet first, or be outside.
 """
 
 from typing import Any
@@ -36,13 +37,12 @@ def delete(entries: Any, n: int, index: int) -> None:
 
 
 @helper
-def remove(entries: Any, n: int, index: int) -> int:
-    """Remove the first entry that equals the one at ``index``, and return where it stood."""
+def remove(entries: Any, n: int, index: int) -> None:
+    """Remove the first entry that equals the one at ``index``."""
     first = 0
     while not _equal(entries[first], entries[index]):
         first += 1
     delete(entries, n, first)
-    return first
 
 
 @helper

@@ -187,16 +187,13 @@ def _move_subs(game: Any) -> tuple[int, bool]:
         gone, hit, rams = _move_enemy(game, game.subs[i])
         n_hit, terminated = n_hit + hit, terminated or rams
         x, y, direction, _, shot_timer = game.subs[i]
-        place = i
-        if gone:
-            # Where an equal one went in its stead, this one has moved up.
-            place = i - 1 if lists.remove(game.subs, game.n_subs, i) < i else -1
-            game.n_subs -= 1
+        game.subs[i, SHOT_TIMER] = ENEMY_COOL_DOWN if shot_timer == 0 else shot_timer - 1
         if shot_timer == 0:
             lists.write(game.enemy_bullets[game.n_enemy_bullets], x, y, direction, 0, 0)
             game.n_enemy_bullets += 1
-        if place >= 0:
-            game.subs[place, SHOT_TIMER] = ENEMY_COOL_DOWN if shot_timer == 0 else shot_timer - 1
+        if gone:
+            lists.delete(game.subs, game.n_subs, i)
+            game.n_subs -= 1
     return n_hit, terminated
 
 
@@ -210,7 +207,7 @@ def _fly_enemy(game: Any) -> bool:
         if _advance(bullet):
             hit = hit or _on_sub(game, bullet)
         else:
-            lists.remove(game.enemy_bullets, game.n_enemy_bullets, i)
+            lists.delete(game.enemy_bullets, game.n_enemy_bullets, i)
             game.n_enemy_bullets -= 1
     return hit
 
@@ -222,7 +219,7 @@ def _move_fish(game: Any) -> tuple[int, bool]:
         gone, hit, rams = _move_enemy(game, game.fish[i])
         n_hit, terminated = n_hit + hit, terminated or rams
         if gone:
-            lists.remove(game.fish, game.n_fish, i)
+            lists.delete(game.fish, game.n_fish, i)
             game.n_fish -= 1
     return n_hit, terminated
 

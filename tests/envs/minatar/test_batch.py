@@ -48,6 +48,22 @@ def test_same_as_minatar(game: str) -> None:
     assert top_ramp >= {"asterix": 9, "seaquest": 19, "space_invaders": 6}.get(game, 0)
 
 
+def test_of_two_equal_bullets_the_first_goes() -> None:
+    """The bullet from behind hits the fish beside the one ahead, which goes in its stead, and meets the next fish."""
+
+    def three_bullets(env: Any, _: np.random.Generator) -> None:
+        env.sub_x, env.sub_y, env.surface, env.shot_timer = 5, 8, False, 9
+        env.f_bullets = [[3, 1, True], [5, 1, False], [2, 1, True]]
+        env.e_fish = [[3, 1, True, 5], [4, 1, True, 5]]
+
+    pair = Pair(MinAtarGames, "seaquest", [0.0], seed=0, sticky_prob=0.0, start=three_bullets)
+    assert pair.play(1).events["reward 2"] == 1
+    state = pair.batch.get_state()["games"]
+    assert state["n_bullets"] == 1
+    assert state["bullets"][0, 0, :3].tolist() == [4, 1, -1]
+    pair.play(3)
+
+
 @pytest.mark.parametrize("game", GAMES)
 def test_each_game_is_the_single_one(game: str) -> None:
     """Seeds, episode limit and flags, over the whole life of a batch."""
