@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.minatar.compiling import helper, kernel
+from envs.minatar.compiling import helper, kernel, subroutine
 from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
 
 EMPTY, ENEMY, GOLD = 0, 1, 2  # what a row holds, at most one thing each
@@ -38,7 +38,7 @@ def _begin(game: Any) -> None:
         game.kind[row] = EMPTY
 
 
-@helper
+@subroutine
 def _spawn(game: Any, player: Any) -> None:
     """Something enters a random empty row; without one the two draws are made all the same."""
     direction = 1 if draw_uniform(player) < 1 / 2 else -1

@@ -25,5 +25,10 @@ def kernel(function: F) -> F:
 
 
 def helper(function: F) -> F:
-    """Compile a function that kernels call, as part of them."""
+    """Compile a function into the kernels that use it, at every place: half of Seaquest's time would be calls."""
+    return cast(F, numba.njit(forceinline=True)(function))
+
+
+def subroutine(function: F) -> F:
+    """Compile a function that kernels call: for what is rare, or would be unrolled and take seconds to compile."""
     return cast(F, numba.njit(function))

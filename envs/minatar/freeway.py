@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.minatar.compiling import helper, kernel
+from envs.minatar.compiling import kernel, subroutine
 from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
 
 PAUSE = 3  # steps between two moves of the chicken
@@ -22,7 +22,7 @@ GAME = np.dtype(
 )
 
 
-@helper
+@subroutine
 def _draw_cars(game: Any, player: Any) -> None:
     """New speeds, then new directions."""
     for lane in range(8):
@@ -31,7 +31,7 @@ def _draw_cars(game: Any, player: Any) -> None:
         game.speed[lane] = game.timer[lane] if draw_uniform(player) > 0.5 else -game.timer[lane]
 
 
-@helper
+@subroutine
 def _begin(game: Any, player: Any) -> None:
     _draw_cars(game, player)
     for lane in range(8):
@@ -41,7 +41,7 @@ def _begin(game: Any, player: Any) -> None:
     game.time_left = TIME_LIMIT
 
 
-@helper
+@subroutine
 def _wrapped(x: int) -> int:
     """A car that leaves on one side comes back on the other."""
     if x < 0:
@@ -49,7 +49,7 @@ def _wrapped(x: int) -> int:
     return 0 if x > 9 else x
 
 
-@helper
+@subroutine
 def _drive(game: Any) -> None:
     """Cars move; one that stands on the chicken, before or after, sends it back to the start."""
     for lane in range(8):
@@ -65,7 +65,7 @@ def _drive(game: Any) -> None:
             game.chicken_y = 9
 
 
-@helper
+@subroutine
 def _play(game: Any, player: Any, action: int) -> tuple[int, bool]:
     reward = 0
     if game.move_timer == 0 and action in (2, 4):
@@ -82,7 +82,7 @@ def _play(game: Any, player: Any, action: int) -> tuple[int, bool]:
     return reward, game.time_left < 0
 
 
-@helper
+@subroutine
 def _show(game: Any, board: Any) -> None:
     """Channels: chicken, car, trail of a car that moves every 2nd, 3rd, ... 6th step."""
     board[:] = 0

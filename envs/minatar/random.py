@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.minatar.compiling import helper
+from envs.minatar.compiling import helper, subroutine
 
 WORDS = 624
 _SHIFT = 397  # distance of the words that are combined
@@ -16,7 +16,7 @@ PLAYER = np.dtype([("key", np.uint32, WORDS), ("position", np.int32), ("last_act
 """What a game of any kind holds beside its board: its generator, its sticky action, and the steps of its episode."""
 
 
-@helper
+@subroutine
 def seed_generator(player: Any, seed: int) -> None:
     """Start as ``RandomState(seed)``; 0 <= seed < 2**32. The words are mixed when the first of them is drawn."""
     key = player.key
@@ -33,7 +33,7 @@ def _mixed(word: int, following: int, distant: int) -> int:
     return distant ^ (joined >> 1) ^ ((joined & 1) * 0x9908B0DF)
 
 
-@helper
+@subroutine
 def _mix(key: Any) -> None:
     """Replace all words by the next ones. Two loops, so that each can be vectorised."""
     for i in range(WORDS - _SHIFT):
@@ -43,7 +43,7 @@ def _mix(key: Any) -> None:
     key[WORDS - 1] = _mixed(key[WORDS - 1], key[0], key[_SHIFT - 1])
 
 
-@helper
+@subroutine
 def draw_word(player: Any) -> int:
     """32 random bits."""
     if player.position >= WORDS:
@@ -57,14 +57,14 @@ def draw_word(player: Any) -> int:
     return word ^ (word >> 18)
 
 
-@helper
+@subroutine
 def draw_uniform(player: Any) -> float:
     """``RandomState.rand()``: a number of [0, 1) with 53 random bits."""
     high, low = draw_word(player) >> 5, draw_word(player) >> 6
     return (high * 67108864.0 + low) / 9007199254740992.0
 
 
-@helper
+@subroutine
 def draw_below(player: Any, n: int) -> int:
     """``RandomState.randint(n)``: draws until a word's last bits are below n, and nothing where n is 1."""
     if n == 1:

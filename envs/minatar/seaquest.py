@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from envs.minatar import entries as lists
-from envs.minatar.compiling import helper, kernel
+from envs.minatar.compiling import helper, kernel, subroutine
 from envs.minatar.entries import COLUMNS, DIRECTION, MOVE_TIMER, SHOT_TIMER, X, Y
 from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
 
@@ -50,7 +50,7 @@ GAME = np.dtype(
 )
 
 
-@helper
+@subroutine
 def _begin(game: Any) -> None:
     game.sub_x, game.sub_y, game.direction = 5, 0, -1
     game.oxygen = MAX_OXYGEN
@@ -74,7 +74,7 @@ def _advance(entry: Any) -> bool:
     return bool(0 <= entry[X] <= 9)
 
 
-@helper
+@subroutine
 def _spawn_enemy(game: Any, player: Any) -> None:
     direction = 1 if draw_uniform(player) < 1 / 2 else -1
     is_sub = draw_uniform(player) < 1 / 3
@@ -90,7 +90,7 @@ def _spawn_enemy(game: Any, player: Any) -> None:
         game.n_fish += 1
 
 
-@helper
+@subroutine
 def _spawn_diver(game: Any, player: Any) -> None:
     direction = 1 if draw_uniform(player) < 1 / 2 else -1
     y = 1 + draw_below(player, 8)
@@ -301,10 +301,11 @@ def _show(game: Any, board: Any) -> None:
     cell = 100 * game.sub_y + 10 * game.sub_x
     board[cell] = 1
     board[cell - 10 * game.direction + 1] = 1
-    for x in range(max(0, game.oxygen) * 10 // MAX_OXYGEN):
-        board[900 + 10 * x + 7] = 1
-    for x in range(9 - game.n_divers, 9):
-        board[900 + 10 * x + 8] = 1
+    air, first_diver = max(0, game.oxygen) * 10 // MAX_OXYGEN, 9 - game.n_divers
+    for x in range(9):
+        board[900 + 10 * x + 7] = x < air
+        board[900 + 10 * x + 8] = x >= first_diver
+    board[997] = air == 10
     _show_bullets(game.bullets, game.n_bullets, board, 2)
     _show_bullets(game.enemy_bullets, game.n_enemy_bullets, board, 4)
     _show_swimmers(game.fish, game.n_fish, board, 5)
