@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -72,7 +73,8 @@ def _returns(visits: list[dict[str, Any]], width: int) -> Table:
 def _trends(visits: list[dict[str, Any]], width: int) -> Table:
     """Mean returns of all variants of a task together, a row per task and a column per part of their visits."""
     families = list(dict.fromkeys(visit["family"] for visit in visits))
-    parts = _fitting(width)
+    most = max(Counter(visit["family"] for visit in visits).values())
+    parts = min(_fitting(width), most)
     table = Table()
     table.add_column("variants of")
     for part in range(parts):

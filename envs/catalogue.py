@@ -58,6 +58,12 @@ DRAWS: Mapping[str, str] = MappingProxyType(
 )
 """How an argument may be drawn, and what is given for that."""
 
+
+def is_draw(value: object) -> bool:
+    """Whether an argument's value says how to draw it."""
+    return isinstance(value, Mapping) and len(value.keys() - {"size"}) == 1 and bool(value.keys() & set(DRAWS))
+
+
 EPISODE_LIMIT = 2500
 """Steps after which an unfinished episode of a MinAtar game is truncated, where nothing else is asked for."""
 

@@ -21,12 +21,14 @@ from envs.catalogue import (
     SHIFTS,
     STREAMS,
     TASKS,
+    is_draw,
     is_game,
 )
 from envs.checks import check_int, check_number, did_you_mean
 from envs.drift import Drift, drift_from
 from envs.games import Games
-from envs.task import Task, check_drift
+from envs.state import json_value
+from envs.task import Task, World, check_drift
 
 Entry = str | Mapping[str, Any]
 """What a user writes for a task: a name, a Gymnasium id, or a mapping with ``id``, keyword arguments and `ABOUT`."""
@@ -71,14 +73,16 @@ def tasks_from(
     parsed = _parsed(entry)
     several = parsed.variants is not None
     label = parsed.name or _label(parsed, parsed.arguments, parsed.shifts)
-    tasks = []
+    tasks: list[Task] = []
     for variant in range(parsed.variants or 1):
         # The key keeps these draws apart from those of the order and of a named stream.
         generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, place, variant)))
         arguments = {key: _drawn(key, value, generator) for key, value in parsed.arguments.items()}
         shifts = [(name, _shift_arguments(name, given, generator)) for name, given in parsed.shifts]
         name = f"{label}#{variant}" if several else parsed.name or _label(parsed, arguments, shifts)
-        world = _world(parsed.id, arguments, episode_limit)
+        world: World = _world(parsed.id, arguments, episode_limit)
+        if tasks and world == tasks[-1].world:
+            world = tasks[-1].world  # one for all variants that differ in shifts alone
         tasks.append(Task(name, world, tuple(shifts), parsed.drift, label if several else None))
     _check(tasks)
     return tasks, parsed.steps
@@ -157,7 +161,7 @@ def _shift(id: str, shift: object) -> tuple[str, Mapping[str, Any]]:
     if name not in SHIFTS:
         remedy = did_you_mean(name, SHIFTS) or f"; give one of {', '.join(SHIFTS)}"
         raise ValueError(f"unknown shift {name!r} of task {id!r}{remedy}")
-    return name, given
+    return name, json_value(given)
 
 
 def _drifts(id: str, drift: object) -> dict[str, Drift]:
@@ -188,11 +192,6 @@ def _shift_arguments(name: str, given: Mapping[str, Any], generator: _Generator)
     return arguments
 
 
-def is_draw(value: object) -> bool:
-    """Whether an argument's value says how to draw it."""
-    return isinstance(value, Mapping) and len(value.keys() - {"size"}) == 1 and bool(value.keys() & set(DRAWS))
-
-
 def _drawn(key: str, value: Any, generator: _Generator) -> Any:
     """The value of an argument, drawn where it says how."""
     if not is_draw(value):
@@ -207,7 +206,11 @@ def _drawn(key: str, value: Any, generator: _Generator) -> Any:
             raise ValueError(f"{key} is drawn by choice of {parameters!r}; give a list of values to choose from")
         picks = generator.integers(len(parameters), size=size)
         return parameters[picks] if size is None else [parameters[pick] for pick in picks]
-    return np.asarray(_DRAWS[kind](generator, *_two(key, kind, parameters), size)).tolist()
+    first, second = _two(key, kind, parameters)
+    try:
+        return np.asarray(_DRAWS[kind](generator, first, second, size)).tolist()
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"{key} is drawn as {kind} of {parameters!r}; give smaller numbers") from error
 
 
 def _two(key: str, kind: str, parameters: Any) -> tuple[float, float]:
@@ -238,16 +241,24 @@ def _label(parsed: _Parsed, arguments: Mapping[str, Any], shifts: Sequence[tuple
 
 
 def _call(name: str, arguments: Mapping[str, Any]) -> str:
-    shown = (f"{key}={'*' if is_draw(arguments[key]) else repr(arguments[key])}" for key in sorted(arguments))
+    shown = (f"{key}={'*' if is_draw(value) else repr(json_value(value))}" for key, value in sorted(arguments.items()))
     return f"{name}({', '.join(shown)})" if arguments else name
 
 
-@dataclass(frozen=True)
-class _Known:
-    """A world of ours: a game, a control task or one of MuJoCo."""
-
+@dataclass(frozen=True, eq=False)
+class _World:
     id: str
     arguments: Mapping[str, Any]
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or not isinstance(other, type(self)):
+            return self is other
+        # Arrays among the arguments do not tell by themselves whether they are equal.
+        return self.id == other.id and json_value(self.arguments) == json_value(other.arguments)
+
+
+class _Known(_World):
+    """A world of ours: a game, a control task or one of MuJoCo."""
 
     def __call__(self, **options: Any) -> gymnasium.Env[Any, Any]:
         env: gymnasium.Env[Any, Any] = _maker(self.id).WORLDS[self.id](**self.arguments, **options)
@@ -258,12 +269,8 @@ class _Known:
         return games
 
 
-@dataclass(frozen=True)
-class _Registered:
+class _Registered(_World):
     """A world that Gymnasium makes."""
-
-    id: str
-    arguments: Mapping[str, Any]
 
     def __call__(self, **options: Any) -> gymnasium.Env[Any, Any]:
         return gymnasium.make(self.id, disable_env_checker=True, **self.arguments, **options)

@@ -94,7 +94,11 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         Raises:
             NotImplementedError: If the games cannot be saved.
         """
-        return {"stream": self.venv.get_state(), "next": None if self._next is None else plain(list(self._next))}
+        begun = None
+        if self._next is not None:
+            observation, info = self._next
+            begun = [plain(self.observation_space.to_jsonable([observation])), plain(info)]
+        return {"stream": self.venv.get_state(), "next": begun}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``get_state`` returned.
@@ -103,7 +107,10 @@ class StreamEnv(gymnasium.Env[Any, Any]):
             ValueError: If it is of another stream.
         """
         self.venv.set_state(state["stream"])
-        self._next = None if state["next"] is None else tuple(plain(state["next"]))
+        self._next = None
+        if state["next"] is not None:
+            observation, info = state["next"]
+            self._next = self.observation_space.from_jsonable(observation)[0], plain(info)
         self._frame, self._begun = None, True
 
     def close(self) -> None:

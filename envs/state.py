@@ -1,6 +1,6 @@
 """The state of one environment and of the wrappers around it, as arrays and JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium
@@ -76,6 +76,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.copy()
     return value.item() if isinstance(value, np.generic) else value
+
+
+def json_value(value: Any) -> Any:
+    """Nested mappings, sequences, arrays and numbers as what they are after they have been JSON text."""
+    if isinstance(value, Mapping):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _layers(env: gymnasium.Env[Any, Any], task: str) -> Iterator[Any]:

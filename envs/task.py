@@ -12,8 +12,8 @@ import gymnasium
 
 from envs.drift import Drift
 from envs.games import Games, SyncGames
-from envs.shifts import apply, apply_games, layers_of
-from envs.state import plain
+from envs.shifts import VectorShift, apply, apply_games, layers_of
+from envs.state import json_value
 
 Shifts = tuple[tuple[str, Mapping[str, Any]], ...]
 
@@ -57,8 +57,8 @@ class Task:
     def arguments(self) -> dict[str, Any]:
         """What tells this world from others of its kind: JSON values, those of a user's own world left out."""
         return {
-            "world": plain(dict(getattr(self.world, "arguments", {}))),
-            "shifts": [plain({"name": name} | dict(arguments)) for name, arguments in self.shifts],
+            "world": json_value(getattr(self.world, "arguments", {})),
+            "shifts": [json_value({"name": name, **arguments}) for name, arguments in self.shifts],
             "drift": {key: drift.mapping for key, drift in self.drift.items()},
         }
 
@@ -78,7 +78,7 @@ class Task:
     def plays_as(self, other: Task) -> bool:
         """Whether this task's games are the other's with other values for the same arguments of shifts.
 
-        Then a batch goes from one to the other without being made anew.
+        Then `remake` takes a batch from one to the other.
         """
         return (
             self.world == other.world
@@ -86,6 +86,16 @@ class Task:
             == [(name, set(arguments)) for name, arguments in other.shifts]
             and set(self.drift) == set(other.drift)
         )
+
+    def remake(self, games: Games) -> None:
+        """Make games of this task of those of one that it `plays_as`; they are to be reset next.
+
+        Raises:
+            ValueError: If an argument of a shift is out of range.
+        """
+        for layer, (_, arguments) in zip(layers_of(games), reversed(self.shifts), strict=False):
+            assert isinstance(layer, VectorShift)  # the last shift is the outermost layer, and the world comes last
+            layer.remake(**arguments)
 
 
 @contextmanager
@@ -110,8 +120,8 @@ def drifting(games: Games, task: Task, key: str) -> tuple[Games, str]:
     names = [name for name, _ in task.shifts]
     if dot and shift not in names:
         raise ValueError(
-            f"drift of {key!r} in task {task.name!r}: the task has no shift {shift!r}, only "
-            f"{', '.join(names) or 'none'}; add it to shifts"
+            f"drift of {key!r} in task {task.name!r}: the task has no shift {shift!r} "
+            f"(its shifts are {', '.join(names) or 'none'}); add it to shifts"
         )
     layers = layers_of(games)
     # The last one listed is the outermost.
@@ -131,10 +141,10 @@ def check_drift(task: Task) -> None:
     try:
         for key, drift in task.drift.items():
             layer, argument = drifting(games, task, key)
-            for extreme in drift.bounds:
+            for extreme in map(float, drift.bounds):
                 try:
                     layer.configure(**{argument: extreme})
-                except ValueError as error:
+                except Exception as error:  # the world may be a user's
                     raise ValueError(f"drift of {key!r} in task {task.name!r} to {extreme:g}: {error}") from error
     finally:
         games.close()

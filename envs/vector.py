@@ -303,9 +303,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         before = None if self._games is None or anew or not self._games.saves else self._segment.task
         self._segment = segment = self.stream.segment(index)
         if before is not None and segment.task.plays_as(before):
-            shifts = [layer for layer in layers_of(self.games) if isinstance(layer, VectorShift)]
-            for layer, (_, arguments) in zip(shifts, reversed(segment.task.shifts), strict=True):
-                layer.remake(**arguments)
+            segment.task.remake(self.games)
         else:
             self.close_extras()
             with making(segment.task):

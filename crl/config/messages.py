@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from envs.checks import closest
 
 SHOWN = 80  # characters of a value that a message repeats
+LISTED = 50  # words of a list that a refusal shows
 
 PROBLEMS = {
     "int_type": "is not a whole number; give one without quotes or a decimal point, such as 64",
@@ -93,10 +94,13 @@ def foreign_key(key: str, owners: str, section: str) -> PydanticCustomError:
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """ "did you mean x?" for the known word closest to `word`, or else all known words, with `otherwise` after them."""
+    """ "did you mean x?" for the known word closest to `word`, or else the known words, with `otherwise` after them."""
     words = list(known)
     close = closest(word, words)
-    return f"did you mean {close!r}?" if close else f"choose from {', '.join(words) or 'none'}{otherwise}"
+    if close:
+        return f"did you mean {close!r}?"
+    listed = words if len(words) <= LISTED else [*words[: LISTED - 1], f"... ({len(words):,} in all)"]
+    return f"choose from {', '.join(listed) or 'none'}{otherwise}"
 
 
 def shown(value: Any) -> str:

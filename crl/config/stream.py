@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from crl.config.fields import Count, CountOrZero, Model, Repetitions, number
 from crl.config.messages import nearest, refusal, refused_sentence, shown
-from envs.catalogue import ABOUT, ARGUMENTS, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_game
+from envs.catalogue import ABOUT, ARGUMENTS, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_draw, is_game
 from envs.checks import closest
 
 OR_ID = ", or give a Gymnasium id with its version, such as CartPole-v1"
@@ -46,8 +46,12 @@ def _check_task(entry: Any) -> Any:
         called = shift.get("name") if isinstance(shift, dict) else shift
         if isinstance(called, str) and called not in SHIFTS:
             raise refusal(f"has a shift {called!r} that is not known; {nearest(called, SHIFTS)}")
-    # Arguments of other worlds may be text that looks like a number.
-    return {key: _with_numbers(value) if name in ARGUMENTS or key in ABOUT else value for key, value in entry.items()}
+    return {key: _with_numbers(value) if _has_numbers(name, key, value) else value for key, value in entry.items()}
+
+
+def _has_numbers(id: str, key: str, value: Any) -> bool:
+    """Whether text that looks like a number is one: arguments of other worlds, and names, may be text."""
+    return key != "name" and (id in ARGUMENTS or key in ABOUT or is_draw(value))
 
 
 def _with_numbers(value: Any) -> Any:
