@@ -169,10 +169,12 @@ class VectorShift(Arguments, Games):
     def remake(self, **arguments: Any) -> None:
         """Become the shift that these arguments make, around the same games, which are to be reset next.
 
+        Arguments that are not given are those that this shift was made with.
+
         Raises:
             ValueError: As when the shift is made.
         """
-        self._begin(*self._inside, arguments)
+        self._begin(*self._inside, {**self._made_with, **arguments})
 
     def get_state(self) -> dict[str, Any]:
         """The state of the games inside, the arguments, and what the shift holds for each game besides."""
