@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from envs.checks import check_choice, check_int
 from envs.drift import Drift
 from envs.games import Games, Step, SyncGames
-from envs.shifts import VectorShift, layers_of
+from envs.shifts import layers_of
 from envs.spaces import common_spaces
 from envs.stream import Segment, TaskStream
 from envs.task import drifting, making
