@@ -20,6 +20,10 @@ from envs.stream import Segment, TaskStream
 from envs.task import drifting, making
 
 BOUNDARIES = ("hidden", "revealed")
+PLACE = ("task", "task_index", "segment", "task_switched")
+"""What every info says of where the stream stands."""
+ENDING_MASKS = tuple(f"_{key}" for key in (*PLACE, "cut_by_switch"))
+"""Masks of what is said of an episode that has ended."""
 
 
 class StreamVectorEnv(VectorEnv[Any, Any, Any]):
@@ -208,7 +212,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         if self._steps >= self._switch_at:
             return self._switch(observations, rewards, terminations, truncations, info)
         if "final_info" in info:
-            self._describe(info["final_info"], info["_final_info"], self._standing, self._nobody)
+            info["final_info"].update(self._ending, **dict.fromkeys(ENDING_MASKS, info["_final_info"]))
         info.update(self._standing)
         return observations, rewards, terminations, truncations, info
 
@@ -312,13 +316,14 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         self._switch_at = math.inf if last else segment.start + (segment.steps or 0)
         self._drifts: list[tuple[Games, str, Drift]] = []
         # Constant over the segment, so that a step adds references and builds nothing.
-        self._place = {
+        place = {
             "task": _constant(self.task, self.num_envs),
             "task_index": _constant(segment.task_index, self.num_envs),
             "segment": _constant(index, self.num_envs),
             "task_switched": self._nobody,
         }
-        self._standing = self._place | {f"_{key}": self._everyone for key in self._place}
+        self._standing = place | {f"_{key}": self._everyone for key in PLACE}
+        self._ending = place | {"cut_by_switch": self._nobody}
 
     def _begin_drift(self) -> None:
         """Set what drifts in this segment to where it stands now."""
@@ -347,10 +352,12 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         cut = ~(terminations | truncations)
         final_info = info.pop("final_info", {})
         final_obs = self._final(info.pop("final_obs", None), observations, cut)
-        for game in np.flatnonzero(cut).tolist():
-            # What a game said in its last step lies at the top as long as its episode goes on.
-            self._add_info(final_info, info_of(info, game), game)
-        self._describe(final_info, self._everyone, self._place | {"task_switched": self._everyone}, cut)
+        # What a game said in its last step lies at the top as long as its episode goes on.
+        if any(f"_{key}" in info for key in info):
+            for game in np.flatnonzero(cut).tolist():
+                self._add_info(final_info, info_of(info, game), game)
+        final_info.update(self._ending, task_switched=self._everyone, cut_by_switch=cut)
+        final_info.update(dict.fromkeys(ENDING_MASKS, self._everyone))
         self._enter(self._segment.index + 1)
         self._begin_drift()
         first, info = self.games.reset(seed=self._seeds())
@@ -376,17 +383,6 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         assert self._seed is not None  # nothing begins without
         sequence = np.random.SeedSequence((self._seed, self._segment.index, *numbers))
         return [int(seed) for seed in sequence.generate_state(self.num_envs)]
-
-    def _describe(
-        self,
-        final_info: dict[str, Any],
-        ended: NDArray[np.bool_],
-        place: dict[str, NDArray[Any]],
-        cut: NDArray[np.bool_],
-    ) -> None:
-        """Add to ``final_info`` in which task the ended episodes were played, and whether a switch cut them."""
-        final_info.update(place, cut_by_switch=cut)
-        final_info.update({f"_{key}": ended for key in (*self._place, "cut_by_switch")})
 
     def _checked_seed(self, seed: object) -> int:
         limit = 2**32 - self.num_envs  # RandomState takes 32 bits, and the games take seed, seed + 1, ...

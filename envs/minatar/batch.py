@@ -217,23 +217,23 @@ class MinAtarGames(Games):
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> NDArray[np.int64]:
         """The seed of every game, -1 where it goes on with its generator."""
-        given: list[Any]
+        drawn = np.full(self.num_envs, -1) if self._began else self.np_random.integers(2**32, size=self.num_envs)
         if seed is None:
-            given = [None] * self.num_envs
-        elif isinstance(seed, Sequence | np.ndarray):
-            given = list(seed)
-            if len(given) != self.num_envs:
-                raise ValueError(f"seed must be one number or {self.num_envs}, got {len(given)}; give as many")
+            return drawn
+        if isinstance(seed, Sequence | np.ndarray):
+            if len(seed) != self.num_envs:
+                raise ValueError(f"seed must be one number or {self.num_envs}, got {len(seed)}; give as many")
+            goes_on = np.array([own is None for own in seed])
+            given = np.array([0 if own is None else own for own in seed])
         else:
             first = check_int("seed", seed, 0, "give one number, game i gets seed + i")
             self._np_random, self._np_random_seed = seeding.np_random(first)
-            given = list(range(first, first + self.num_envs))
-        seeds = np.full(self.num_envs, -1) if self._began else self.np_random.integers(2**32, size=self.num_envs)
-        for i, own in enumerate(given):
-            if own is not None and check_int("seed", own, 0, "give a number such as 0") >= 2**32:
-                raise ValueError(f"seed must be at most {2**32 - 1} for every game, got {own}; give a smaller one")
-            seeds[i] = seeds[i] if own is None else own
-        return seeds
+            goes_on, given = np.zeros(self.num_envs, np.bool_), np.arange(first, first + self.num_envs)
+        if given.dtype.kind not in "iu" or given.min() < 0:
+            raise ValueError(f"seed must be whole numbers of at least 0, got {seed!r}; give a number such as 0")
+        if given.max() >= 2**32:
+            raise ValueError(f"seed must be at most {2**32 - 1} for every game, got {given.max()}; give a smaller one")
+        return np.where(goes_on, drawn, given.astype(np.int64))
 
     def _checked_actions(self, actions: Any) -> NDArray[np.int64]:
         given = np.asarray(actions)
