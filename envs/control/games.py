@@ -177,8 +177,9 @@ class CartPoleGames(Games):
                 f"a state of {state['world']} cannot be set on {self._world()}; make the games with the same arguments"
             )
         self.configure(**state["physics"], offset=state["offset"])
-        self._batch.state, self._batch.steps = plain(state["state"]), plain(state["steps"])
-        self._returns = plain(state["returns"])
+        # They may have come through JSON as lists.
+        self._batch.state, self._batch.steps = np.array(state["state"], np.float64), np.array(state["steps"], np.int32)
+        self._returns = np.array(state["returns"], np.float64)
         for generator, own in zip(self._generators, state["np_random"], strict=True):
             generator.bit_generator.state = own
         self._seeds = list(state["np_random_seed"])

@@ -68,13 +68,14 @@ class _Saved(Configurable, gymnasium.Env[Any, Any]):
             )
         self.configure(**state["physics"])
         for name, value in state["variables"].items():
-            setattr(self, name, plain(value))
+            setattr(self, name, _plain(value))
         self.np_random.bit_generator.state = state["np_random"]
         self._np_random_seed = state["np_random_seed"]
 
 
 def _plain(value: Any) -> Any:
-    return np.array(value) if isinstance(value, tuple) else plain(value)  # a mountain car's state is one or the other
+    # A mountain car's state is a tuple or an array, and an array that has come through JSON a list.
+    return np.array(value) if isinstance(value, tuple | list) else plain(value)
 
 
 class CartPole(_Saved, CartPoleEnv):
