@@ -115,6 +115,23 @@ def test_the_best_of_each_task(trained: Path) -> None:
         assert 80 * int(task.removeprefix("level_")) < step <= 80 * (1 + int(task.removeprefix("level_")))
 
 
+def test_the_best_of_all_variants_together(tmp_path: Path) -> None:
+    """Thousands of variants would fill a disk with one checkpoint each."""
+    tasks = "[{id: cartpole, shifts: [pixel_permutation], variants: 5}, {id: cartpole, name: plain}]"
+    found = train(tmp_path, "stream.name=null", f"stream.tasks={tasks}")
+    best = storage.read(found / "checkpoints" / "480", ["run"])["run"]["best"]
+    assert set(best) == {"cartpole+pixel_permutation", "plain"}
+    folders = {path.name: path for path in (found / "best").iterdir()}
+    assert set(folders) == {f"cartpole-pixel_permutation-{zlib.crc32(b'cartpole+pixel_permutation'):08x}", "plain"}
+    (variants,) = (path for name, path in folders.items() if name != "plain")
+    assert float((variants / "return.txt").read_text()) == best["cartpole+pixel_permutation"]
+    step = storage.Manifest.load(variants).step
+    assert step is not None
+    assert 0 < step <= 400
+    visits = json.loads((found / "results.json").read_text())["visits"]
+    assert [visit["family"] for visit in visits] == ["cartpole+pixel_permutation"] * 5 + ["plain"]
+
+
 @pytest.mark.parametrize("what", ["loss", "parameter"])
 def test_what_is_not_finite_writes_no_checkpoint(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -61,6 +61,82 @@ def test_many_tasks_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) < 35
 
 
+# ---------------------------------------------------------------------- variants
+
+
+def of_variants(counts: dict[str, int], silent: frozenset[int] = frozenset()) -> dict[str, Any]:
+    """Results of families with so many visits each; a visit's return is its number, in one episode."""
+    found = results([], visits=0)
+    found["visits"] = [
+        {
+            "task": f"{family}#{number}", "family": family, "visit": 1, "over": "last tenth",
+            "mean_return": None if number in silent else float(number), "episodes": int(number not in silent),
+        }
+        for family, count in counts.items()
+        for number in range(count)
+    ]  # fmt: skip
+    return found
+
+
+def cells_of(lines: list[str], bar: str = "│") -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip(bar).split(bar)] for line in lines if line.startswith(bar)]
+
+
+def test_variants_are_shown_together_in_parts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = shown(of_variants({"breakout+pixel_permutation": 12, "short": 3}), capsys)
+    assert cells_of(lines, "┃") == [["variants of", *(f"part {part} of 6" for part in range(1, 7))]]
+    assert cells_of(lines) == [
+        ["breakout+pixel_permutation (12 visits)", "0.50 (2)", "2.50 (2)", "4.50 (2)", "6.50 (2)", "8.50 (2)",
+         "10.50 (2)"],
+        ["short (3 visits)", "-", "0.00 (1)", "-", "1.00 (1)", "-", "2.00 (1)"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "parts"),
+    [
+        (1, 200, ["0.00 (1)"]),
+        (4, 200, ["0.00 (1)", "1.00 (1)", "2.00 (1)", "3.00 (1)"]),
+        (5000, 60, ["1249.50 (2500)", "3749.50 (2500)"]),
+        (5000, 20, ["2499.50 (5000)"]),
+    ],
+)
+def test_there_are_no_more_parts_than_visits_or_room(
+    count: int, columns: int, parts: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = shown(of_variants({"x": count}), capsys)
+    assert " ".join(" ".join(row[1:]) for row in cells_of(lines)).split() == " ".join(parts).split()
+    assert len(lines) < 20
+
+
+def test_variants_without_episodes_do_not_count(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = shown(of_variants({"x": 6}, silent=frozenset({1, 3, 4, 5})), capsys)
+    assert cells_of(lines) == [["x (6 visits)", "1.00 (2)", "-"]]
+
+
+def test_variants_and_other_tasks_have_tables_of_their_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    found = results(["loud"], visits=2)
+    found["visits"] += of_variants({"x": 2})["visits"]
+    lines = shown(found, capsys)
+    assert cells_of(lines, "┃") == [["task", "visit 1", "visit 2"], ["variants of", "part 1 of 2", "part 2 of 2"]]
+    assert cells_of(lines) == [["loud", "10.00 (7)", "20.00 (7)*"], ["x (2 visits)", "0.00 (1)", "1.00 (1)"]]
+    many = shown(of_variants({f"family{number}": 2 for number in range(30)}), capsys)
+    assert any("10 more in results.json" in line for line in many)
+
+
+# ---------------------------------------------------------------------- curves
+
+
 def test_the_command_for_the_curves_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "tensorboard"
     program.touch(mode=0o755)

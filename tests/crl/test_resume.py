@@ -28,6 +28,31 @@ interventions:
   - {name: gxd, networks: [actor, critic], rate: 1e-2, period: 5, maturity: 5, score_every: 1}
 checkpoint: {every: 120, keep: 3}
 """,
+    "varied ppo": """
+stream:
+  tasks:
+    - id: cartpole
+      gravity: {uniform: [8, 12]}
+      shifts:
+        - pixel_permutation
+        - {name: observation_noise, std: 0.1}
+        - {name: sticky_actions, probability: {uniform: [0, 0.5]}}
+      drift:
+        length: {kind: random_walk, start: 0.5, std: 0.05, low: 0.2, high: 1.0, every: 10}
+        observation_noise.std: {kind: sinusoidal, mean: 0.1, amplitude: 0.1, period: 70}
+      variants: 2
+    - id: cartpole
+      shifts: [pixel_permutation, {name: observation_noise, std: {uniform: [0, 0.2]}}]
+      variants: 9
+      steps: 110
+  steps_per_task: 120
+  order: shuffle
+  lengths: poisson
+  align: step
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}}
+normalize: {obs: true}
+checkpoint: {every: 120, keep: 3}
+""",
     "dqn": """
 stream: {name: cchain/cartpole, steps_per_task: 120, cycles: 1, boundary: revealed}
 agent: {name: dqn, n_envs: 2, buffer_size: 300, learning_starts: 60, train_freq: 2, batch_size: 8, net_arch: [8],

@@ -69,7 +69,7 @@ def test_resolved_config(trained: Trained) -> None:
     config = yaml.safe_load((trained[0] / "config.yaml").read_text())
     assert config["stream"] == {
         "tasks": ["breakout", "asterix"], "steps_per_task": 250, "cycles": 2, "order": "sequence", "lengths": "fixed",
-        "align": "rollout", "seed": 3, "episode_limit": 2500,
+        "boundary": "hidden", "align": "rollout", "seed": 3, "episode_limit": 2500,
     }  # fmt: skip
     assert (config["agent"]["activation"], config["agent"]["gae_lambda"]) == ("relu", 0.95)
     assert config["interventions"] == [

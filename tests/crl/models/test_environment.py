@@ -168,3 +168,46 @@ def test_what_has_no_mean_is_not_normalised(config: Any) -> None:
         'normalize.obs=true needs observations of floats, but stream.name="breakout" has '
         "Box(False, True, (10, 10, 10), bool); give normalize.obs=false"
     )
+
+
+PERMUTED = "stream.tasks=[{id: cartpole, shifts: [pixel_permutation], variants: 3}]"
+
+
+@pytest.mark.parametrize(
+    ("agent", "align", "sentence"),
+    [
+        (
+            "ppo",
+            "rollout",
+            "below one rollout of 16: they are lengthened to 16 steps; lower agent.n_envs or agent.n_steps, or give "
+            "stream.align=step",
+        ),
+        (
+            "ppo",
+            "step",
+            "below one rollout of 16: an update learns from several tasks at once; lower agent.n_envs or "
+            "agent.n_steps, or raise stream.steps_per_task",
+        ),
+        (
+            "dqn",
+            "rollout",
+            "below one rollout of 8: they are lengthened to 8 steps; lower agent.n_envs or agent.train_freq, or give "
+            "stream.align=step",
+        ),
+    ],
+)
+def test_visits_below_a_rollout_are_warned_of(config: Any, agent: str, align: str, sentence: str) -> None:
+    given = config("stream.name=null", PERMUTED, f"stream.align={align}", "stream.steps_per_task=6", agent=agent)
+    with pytest.warns(UserWarning, match="has visits of 6 steps") as caught:
+        _, _, env = build(given)
+    (warning,) = caught
+    assert str(warning.message).endswith(f" has visits of 6 steps, {sentence}")
+    assert str(warning.message).startswith('stream.tasks=[{"id": "cartpole", "shifts": ["pixel_permutation"], "varia')
+    assert env.stream.shortest == {("ppo", "rollout"): 16, ("ppo", "step"): 6, ("dqn", "rollout"): 8}[agent, align]
+    env.close()
+
+
+def test_a_visit_of_one_rollout_is_not_warned_of(config: Any) -> None:
+    _, _, env = build(config("stream.name=null", PERMUTED, "stream.steps_per_task=16"))
+    assert (env.requested_stream.shortest, env.stream.shortest, env.stream.total_steps) == (16, 16, 48)
+    env.close()

@@ -11,14 +11,14 @@ from stable_baselines3.common.logger import Logger
 
 from crl.monitoring import TaskCallback
 from envs import TaskStream
-from envs.entries import task_from
+from envs.entries import Entry, tasks_from
 
 
 class Played:
     """Feeds a `TaskCallback` with batch steps of two games, as SB3 does."""
 
-    def __init__(self, steps_per_task: int = 20, cycles: int = 1) -> None:
-        tasks = [task_from("breakout"), task_from("asterix")]
+    def __init__(self, *entries: Entry, steps_per_task: int = 20, cycles: int = 1) -> None:
+        tasks = [task for entry in entries or ("breakout", "asterix") for task in tasks_from(entry)[0]]
         self.stream = TaskStream.build(tasks, steps_per_task=steps_per_task, cycles=cycles)
         self.logger = Logger(folder=None, output_formats=[])
         self.model = SimpleNamespace(num_timesteps=0, logger=self.logger)
@@ -46,5 +46,5 @@ class Played:
 
 @pytest.fixture
 def playing() -> type[Played]:
-    """Makes a stream of two games that is played by hand."""
+    """Makes a stream, of two games where no tasks are given, that is played by hand."""
     return Played
