@@ -9,9 +9,10 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.vector.utils import iterate
 
+from envs.infos import info_of
 from envs.making import make
 from envs.state import plain
-from envs.vector import StreamVectorEnv, info_of
+from envs.vector import StreamVectorEnv
 
 
 class StreamEnv(gymnasium.Env[Any, Any]):

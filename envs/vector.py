@@ -8,12 +8,13 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space, iterate
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs.checks import check_choice, check_int
 from envs.drift import Drift
 from envs.games import Games, Step, SyncGames
+from envs.infos import constant, final_observations, info_of
 from envs.shifts import layers_of
 from envs.spaces import common_spaces
 from envs.stream import Segment, TaskStream
@@ -102,8 +103,8 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._first_seed = None if seed is None else self._checked_seed(seed)
         self._seed: int | None = None  # of the stream being played; None until the first reset
-        self._everyone = _constant(True, self.num_envs)
-        self._nobody = _constant(False, self.num_envs)
+        self._everyone = constant(True, self.num_envs)
+        self._nobody = constant(False, self.num_envs)
         self._steps = 0
         self._rebuilt: int | None = None  # number of the rebuild that made the games, until they take a step
         self._enter(0)
@@ -317,9 +318,9 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         self._drifts: list[tuple[Games, str, Drift]] = []
         # Constant over the segment, so that a step adds references and builds nothing.
         place = {
-            "task": _constant(self.task, self.num_envs),
-            "task_index": _constant(segment.task_index, self.num_envs),
-            "segment": _constant(index, self.num_envs),
+            "task": constant(self.task, self.num_envs),
+            "task_index": constant(segment.task_index, self.num_envs),
+            "segment": constant(index, self.num_envs),
             "task_switched": self._nobody,
         }
         self._standing = place | {f"_{key}": self._everyone for key in PLACE}
@@ -351,7 +352,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         """Turn the last step of a segment into the one that begins the next."""
         cut = ~(terminations | truncations)
         final_info = info.pop("final_info", {})
-        final_obs = self._final(info.pop("final_obs", None), observations, cut)
+        final_obs = final_observations(self.observation_space, info.pop("final_obs", None), observations, cut)
         # What a game said in its last step lies at the top as long as its episode goes on.
         if any(f"_{key}" in info for key in info):
             for game in np.flatnonzero(cut).tolist():
@@ -364,19 +365,6 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         info.update(self._standing, task_switched=self._everyone)
         info.update(final_obs=final_obs, _final_obs=self._everyone, final_info=final_info, _final_info=self._everyone)
         return first, rewards, terminations, truncations | cut, info
-
-    def _final(self, final_obs: Any, observations: Any, cut: NDArray[np.bool_]) -> NDArray[Any]:
-        """Last observations of all games: of those that a switch cuts the present ones."""
-        if isinstance(observations, np.ndarray) and (final_obs is None or final_obs.dtype == observations.dtype):
-            last = observations.copy()  # an array that is handed out belongs to who got it
-            if final_obs is not None:
-                last[~cut] = final_obs[~cut]
-            return last
-        last = np.full(self.num_envs, None, object) if final_obs is None else final_obs
-        present = list(iterate(self.observation_space, observations))
-        for game in np.flatnonzero(cut).tolist():
-            last[game] = present[game]
-        return last
 
     def _seeds(self, *numbers: int) -> list[int | None]:
         """Seeds of the games of this segment, drawn from the stream's and `numbers`."""
@@ -403,22 +391,3 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
 
 def _drawn_seed() -> int:
     return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
-
-
-def _constant(value: Any, size: int) -> NDArray[Any]:
-    """A read-only array of ``size`` times ``value``; text is kept as objects, as Gymnasium's vector infos keep it."""
-    array = np.full(size, value, object if isinstance(value, str) else None)
-    array.flags.writeable = False
-    return array
-
-
-def info_of(info: dict[str, Any], game: int) -> dict[str, Any]:
-    """The part of a vector info that belongs to one game."""
-    own = {}
-    for key, values in info.items():
-        if f"_{key}" not in info or not info[f"_{key}"][game]:
-            continue  # a mask, or a key that other games gave
-        value = info_of(values, game) if isinstance(values, dict) else values[game]
-        # numpy's bool would turn the array it is put into to one of objects
-        own[key] = bool(value) if isinstance(value, np.bool_) else value
-    return own

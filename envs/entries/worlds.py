@@ -1,0 +1,98 @@
+"""The worlds that tasks name: ours, and those that Gymnasium makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import gymnasium
+
+from envs.catalogue import ABOUT, ARGUMENTS, CONTROL, GAMES, MUJOCO, STREAMS, TASKS, is_game
+from envs.checks import did_you_mean
+from envs.games import Games
+from envs.state import json_value
+
+
+@dataclass(frozen=True, eq=False)
+class _World:
+    """What makes the games of a task, see ``envs.task.World``: a value, equal where name and arguments are."""
+
+    id: str
+    arguments: Mapping[str, Any]
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or not isinstance(other, type(self)):
+            return self is other
+        # Arrays among the arguments do not tell by themselves whether they are equal.
+        return self.id == other.id and json_value(self.arguments) == json_value(other.arguments)
+
+
+class Known(_World):
+    """A world of ours: a game, a control task or one of MuJoCo."""
+
+    def __call__(self, **options: Any) -> gymnasium.Env[Any, Any]:
+        env: gymnasium.Env[Any, Any] = _maker(self.id).WORLDS[self.id](**self.arguments, **options)
+        return env
+
+    def make_games(self, n_envs: int, **options: Any) -> Games:
+        """A batch, compiled or vectorised where there is one of that kind."""
+        games: Games = _maker(self.id).make_games(self.id, n_envs, **self.arguments, **options)
+        return games
+
+
+class Registered(_World):
+    """A world that Gymnasium makes."""
+
+    def __call__(self, **options: Any) -> gymnasium.Env[Any, Any]:
+        return gymnasium.make(self.id, disable_env_checker=True, **self.arguments, **options)
+
+
+def _maker(id: str) -> Any:
+    """The module with the ``WORLDS`` and ``make_games`` for a world of ours."""
+    kinds = {"envs.minatar": GAMES, "envs.control": CONTROL, "envs.mujoco": MUJOCO}
+    return import_module(next(module for module, ids in kinds.items() if id in ids))
+
+
+def world_of(id: str, arguments: dict[str, Any], episode_limit: int) -> Known | Registered:
+    """The world of a name with arguments; ``episode_limit`` is for MinAtar games that have none of their own.
+
+    Raises:
+        ValueError: If the name is unknown, or it does not take an argument.
+    """
+    if id not in ARGUMENTS:
+        _require_registered(id)
+        return Registered(id, arguments)
+    for key in sorted(arguments):
+        if key not in ARGUMENTS[id]:
+            known = ARGUMENTS[id]
+            raise ValueError(
+                f"the task {id!r} takes no argument {key!r}, only {', '.join(known)}"
+                f"{did_you_mean(key, (*known, *ABOUT)) or '; remove it'}"
+            )
+    return Known(id, {"episode_limit": episode_limit} | arguments if is_game(id) else arguments)
+
+
+def _require_registered(name: str) -> None:
+    """Refuse what Gymnasium cannot make, after importing the module that ``name`` may begin with."""
+    module, colon, id = name.rpartition(":")
+    if colon:
+        try:
+            import_module(module)
+        except Exception as error:  # the module is a user's, and anything may go wrong in it
+            raise ValueError(
+                f"the module {module!r} of task {name!r} cannot be imported ({type(error).__name__}: {error}); "
+                "install it, or correct it or its name"
+            ) from error
+    if id in gymnasium.registry:
+        return
+    if name in STREAMS:
+        remedy = "give it alone" if STREAMS[name].worlds else "list its games instead"
+        raise ValueError(f"{name!r} is a stream and cannot be one task among others; {remedy}")
+    known = [f"{module}{colon}{known}" for known in gymnasium.registry]
+    remedy = did_you_mean(name, [*known, *STREAMS, *TASKS]) or (
+        f"; give a game ({', '.join(GAMES)}), a stream ({', '.join(STREAMS)}), a control task ({', '.join(CONTROL)}) "
+        "or a registered Gymnasium id, with its module in front ('my_pkg:MyEnv-v0') where importing that registers it"
+    )
+    raise ValueError(f"unknown task {name!r}{remedy}")
