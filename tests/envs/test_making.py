@@ -160,3 +160,80 @@ def test_refusals(arguments: dict[str, object], message: str) -> None:
         envs.make(**({"what": "minatar3", "n_envs": 4} | arguments))  # type: ignore[arg-type]
     assert str(refusal.value).startswith(message)
     assert "\n" not in str(refusal.value)
+
+
+# ---------------------------------------------------------------------- variants
+
+
+def test_streams_of_variants_in_one_word() -> None:
+    env = envs.make("permuted_breakout", n_envs=4, seed=3)
+    assert (env.stream.n_segments, env.stream.total_steps) == (5000, 5000 * 8192)
+    assert (env.stream.tasks[4999].name, env.stream.tasks[4999].family) == (
+        "breakout+pixel_permutation#4999",
+        "breakout+pixel_permutation",
+    )
+    assert len({id(task.world) for task in env.stream.tasks}) == 1
+    assert envs.make("pendulum_drift").stream.tasks[0].name == "pendulum~gravity"
+
+
+def test_what_is_drawn_comes_from_stream_seed_or_seed_or_0() -> None:
+    def drawn(**seeds: int) -> list[Any]:
+        entry = {"id": "cartpole", "gravity": {"uniform": [5, 15]}, "shifts": ["pixel_permutation"], "variants": 3}
+        return [
+            task.arguments for task in envs.make([entry, entry | {"name": "x"}], steps_per_task=5, **seeds).stream.tasks
+        ]
+
+    assert drawn() == drawn(stream_seed=0) == drawn(seed=0) == drawn(seed=5, stream_seed=0)
+    assert drawn(seed=5) == drawn(stream_seed=5)
+    assert len({str(arguments) for seed in (0, 5) for arguments in drawn(seed=seed)}) == 12
+
+
+def test_the_order_and_the_lengths_draw_nothing_of_the_tasks() -> None:
+    entry = {"id": "breakout", "shifts": ["pixel_permutation"], "variants": 10}
+    streams = [
+        envs.make(entry, steps_per_task=50, seed=2, order=order, lengths=lengths).stream
+        for order in ("sequence", "shuffle", "random")
+        for lengths in ("fixed", "poisson", "geometric")
+    ]
+    assert all(stream.tasks == streams[0].tasks for stream in streams)
+    orders = [[stream.segment(index).task_index for index in range(10)] for stream in streams]
+    lengths = [[stream.segment(index).steps for index in range(10)] for stream in streams]
+    assert [len({str(orders[place]) for place in places}) for places in ((0, 1, 2), (3, 4, 5), (0, 3, 6))] == [1, 1, 3]
+    assert [len({str(lengths[place]) for place in places}) for places in ((0, 3, 6), (1, 4, 7), (0, 1, 2))] == [1, 1, 3]
+
+
+def test_an_episode_limit_reaches_all_variants() -> None:
+    env = envs.make({"id": "breakout", "variants": 3}, episode_limit=7, steps_per_task=5)
+    assert [task.make_env().episode_limit for task in env.stream.tasks] == [7] * 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (
+            {"id": "breakout", "variants": 2},
+            "steps_per_task must be a whole number of at least 1, got None; give the steps",
+        ),
+        (
+            [{"id": "breakout", "name": "x"}, {"id": "asterix", "name": "x"}],
+            "two different tasks are named 'x'; give each",
+        ),
+        (
+            ["breakout", {"id": "cartpole", "name": "breakout"}],
+            "two different tasks are named 'breakout'; give each its own",
+        ),
+        (
+            [{"id": "cartpole"}, {"id": "cartpole", "shifts": ["reward_sgn"]}],
+            "unknown shift 'reward_sgn' of task 'cartpole'",
+        ),
+        (
+            [{"id": "CartPole-v1"}, {"id": "CartPole-v1", "shifts": ["pixel_permutation"], "variants": 2}],
+            "tasks 'CartPole-v1' and 'CartPole-v1+pixel_permutation#0' have different observation spaces, Box(",
+        ),
+    ],
+)
+def test_refusals_of_entries(what: Any, message: str) -> None:
+    arguments = {} if isinstance(what, dict) else {"steps_per_task": 5}
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 (the message is compared below)
+        envs.make(what, **arguments)
+    assert str(refusal.value).startswith(message)
