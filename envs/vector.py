@@ -160,11 +160,12 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         requested, played = self.requested_stream, self.stream
         if requested.total_steps == played.total_steps:
             return None
-        return (
+        sentence = (
             f"segments are rounded up to multiples of {self._round_to:,} steps: {played.total_steps:,} steps in all "
-            f"instead of {requested.total_steps:,}, the first segment {played.segment(0).steps:,} instead of "
-            f"{requested.segment(0).steps:,}"
+            f"instead of {requested.total_steps:,}"
         )
+        longer, first = played.segment(0).steps, requested.segment(0).steps
+        return sentence if longer == first else f"{sentence}, the first segment {longer:,} instead of {first:,}"
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes.

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from envs.catalogue import SHIFTS, STREAMS, TASKS
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # Command line -> the sentence, or its beginning.
@@ -137,7 +139,12 @@ def test_listed_streams_tell_tasks_steps_source_and_what_a_resume_finds(crl: Com
         "source: C-CHAIN, arXiv 2506.00592 (there the end of the 400 steps is no truncation), after TRAC, 2405.16642",
     ]
     assert "tasks: earth, moon, short, mars, long; 20,000 steps each" in blocks["pendulum5"][1]
-    assert "tasks: 5,000, breakout+pixel_permutation#0 to" in blocks["permuted_breakout"][1]
+    assert [line.strip() for line in blocks["permuted_breakout"][1:]] == [
+        "tasks: 5,000, breakout+pixel_permutation#0 to breakout+pixel_permutation#4999; 8,192 steps each; games are "
+        "restored at a resume",
+        "source: this project; permuted inputs as in Nature 632:768 (2024), there of MNIST",
+    ]
+    assert set(blocks) == set(STREAMS)
     assert all(len(block) == 3 and "source: " in block[2] for block in blocks.values())
 
 
@@ -151,7 +158,12 @@ def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: P
     shifts = dict(line.split(maxsplit=1) for line in crl("list", "shifts", cwd=tmp_path).stdout.splitlines()[1:])
     assert shifts["frame_skip"] == "repeats every action and adds up the rewards; arguments: skip"
     drifts = dict(line.split(maxsplit=1) for line in crl("list", "drifts", cwd=tmp_path).stdout.splitlines()[1:])
-    assert set(drifts) == {"linear", "sinusoidal", "random_walk"}
+    assert drifts == {
+        "linear": "from one value to another, where it stays; arguments: start, end, steps, every",
+        "sinusoidal": "up and down around a mean; arguments: mean, amplitude, period, phase, every",
+        "random_walk": "Gaussian steps, reflected at two bounds; arguments: start, std, low, high, seed, every",
+    }
+    assert (set(shifts), set(tasks)) == (set(SHIFTS), {*TASKS, "ID-v0"})
 
 
 def test_usage_errors_exit_with_2(crl: Command, tmp_path: Path) -> None:

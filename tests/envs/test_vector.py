@@ -109,6 +109,9 @@ def test_rounding_is_described(counting: Callable[..., Task]) -> None:
         "segments are rounded up to multiples of 400 steps: 2,400 steps in all instead of 2,200, "
         "the first segment 1,200 instead of 1,000"
     )
+    assert StreamVectorEnv(stream, 500, round_to=1000).rounding == (  # the first segment is as long as it was
+        "segments are rounded up to multiples of 1,000 steps: 3,000 steps in all instead of 2,200"
+    )
     assert StreamVectorEnv(stream, 8).rounding is None
     assert StreamVectorEnv(TaskStream([(counting("a", 1), None)]), 8, round_to=400).rounding is None
 
