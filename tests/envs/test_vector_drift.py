@@ -204,6 +204,13 @@ WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
     ),
     "pendulum": ({"id": "pendulum"}, {"gravity": {"kind": "sinusoidal", "mean": 10, "amplitude": 8, "period": 33}}),
+    "mujoco": (
+        {"id": "hopper", "mass": {"uniform": [0.8, 1.2]}},
+        {
+            "friction": {"kind": "sinusoidal", "mean": 1.0, "amplitude": 0.9, "period": 20},
+            "gravity": {"kind": "random_walk", "start": 9.81, "std": 1.0, "low": 5, "high": 15},
+        },
+    ),
     "user": ({"id": "SavedPushed-v0", "length": 5}, {"force": WALK}),
 }
 
@@ -222,6 +229,8 @@ def trace(env: StreamVectorEnv, actions: list[Any]) -> list[Any]:
 @pytest.mark.parametrize("at", [0, 4, 10, 17])
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_state_continues_exactly(world: str, at: int) -> None:
+    if world == "mujoco":
+        pytest.importorskip("mujoco", reason="needs the extra mujoco")
     env = drifting(world)
     actions = random_actions(env, 36)  # type: ignore[arg-type]
     first, _ = env.reset()
