@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.vector.utils import iterate
+from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from envs.infos import info_of
 from envs.making import make
@@ -70,7 +69,8 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         """
         if self._next is not None or not self._begun:
             raise ResetNeeded("StreamEnv.step was called between two episodes; call reset first")
-        actions = np.asarray(action)[None]
+        empty: Any = create_empty_array(self.action_space, 1)
+        actions = concatenate(self.action_space, [action], empty)
         observations, rewards, terminations, truncations, info = self.venv.step(actions)
         last, last_info = info.pop("final_obs", None), info.pop("final_info", {})
         observation, said = self._first(observations), self._said(info)

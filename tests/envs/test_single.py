@@ -155,6 +155,28 @@ def test_the_same_as_a_batch_of_one(what: str) -> None:
         assert observation.dtype == observations.dtype
 
 
+def test_actions_of_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Steered(Talking):
+        action_space = gymnasium.spaces.Dict(
+            {
+                "turn": gymnasium.spaces.Box(-1, 1, (2,), np.float32),
+                "both": gymnasium.spaces.Tuple([Talking.action_space]),
+            }
+        )  # type: ignore[assignment]
+
+        def step(self, action: Any) -> Any:
+            self.taken = action
+            return super().step(int(action["both"][0]))
+
+    monkeypatch.setitem(gymnasium.registry, "Steered-v0", EnvSpec("Steered-v0", entry_point=Steered))
+    env = StreamEnv("Steered-v0", seed=0)
+    env.reset()
+    observation, *_ = env.step({"turn": np.array([0.5, -1], np.float32), "both": (2,)})
+    (game,) = env.venv.envs
+    taken = game.unwrapped.taken  # type: ignore[attr-defined]
+    assert (taken["turn"].tolist(), taken["both"], observation.tolist()) == ([0.5, -1], (2,), [1, 2])
+
+
 # ---------------------------------------------------------------------- seeds and state
 
 
