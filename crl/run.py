@@ -36,6 +36,9 @@ MEASURE_EVERY = 8192  # steps between two measures of plasticity
 # Of them at least in each visit, where rollouts are short enough; DQN and SAC measure with their rows, of which there
 # is one every 1,000 steps at most.
 MEASURES = 16
+# Of so many visits not each is measured: all measures, on a probe of its own, take as long as a fifth of a rollout.
+MANY_VISITS = 100
+MEASURES_OF_MANY = 500
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
 
@@ -229,8 +232,13 @@ def _learn(
     """Train through the whole stream; what ``results.json`` says of it."""
     config, model, stream = run.config, run.model, run.env.stream
     tasks = TaskCallback(stream)
-    every = min(MEASURE_EVERY, tasks.total_steps // stream.n_segments // MEASURES)
-    plasticity = PlasticityRecorder(model, tasks, config.seed, every)
+    many = stream.n_segments > MANY_VISITS
+    every = (
+        max(MEASURE_EVERY, tasks.total_steps // MEASURES_OF_MANY)
+        if many
+        else min(MEASURE_EVERY, tasks.total_steps // stream.n_segments // MEASURES)
+    )
+    plasticity = PlasticityRecorder(model, tasks, config.seed, every, each_visit=not many)
     rows, progress = RowCallback([tasks, plasticity]), ProgressCallback(tasks)
     saver = CheckpointCallback(
         run.folder, config, interrupt, begin,

@@ -33,12 +33,16 @@ class PlasticityRecorder:
         seed: of the generator that draws the probe observations; no other randomness is touched.
         every: least number of steps between two measures. Measuring takes as long after short rollouts as after long
             ones.
+        each_visit: whether the first row of a segment is due even so.
     """
 
-    def __init__(self, learner: LearnerMixin, tasks: TaskCallback, seed: int, every: int = 1) -> None:
+    def __init__(
+        self, learner: LearnerMixin, tasks: TaskCallback, seed: int, every: int = 1, *, each_visit: bool = True
+    ) -> None:
         self._learner = learner
         self._tasks = tasks
         self._every = every
+        self._each_visit = each_visit
         generator = torch.Generator().manual_seed(seed)
         replays = isinstance(learner, OffPolicyMixin)
         self._diagnostics = Diagnostics(learner, generator, draw=self._draw_newest if replays else None)
@@ -104,7 +108,7 @@ class PlasticityRecorder:
         waited = self._measured is None or steps - self._measured >= self._every
         if isinstance(self._learner, OffPolicyMixin):
             return waited and steps > self._learner.learning_starts
-        return waited or segment != self._segment
+        return waited or (self._each_visit and segment != self._segment)
 
     def _write_layout(self) -> None:
         names = list(dict.fromkeys(task.family for task in self._tasks.stream.tasks))

@@ -9,10 +9,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from crl.monitoring.tasks import TaskCallback
 from crl.screen import is_terminal, say
+from envs import Segment
+
+LINES = 100
 
 
 class ProgressCallback(BaseCallback):
-    """A bar over the whole stream, or a line per segment where the output is no terminal.
+    """A bar over the whole stream, or a line per segment, about `LINES` in all, where the output is no terminal.
 
     Args:
         tasks: which knows the current task and its returns; it stands before this in the list of callbacks.
@@ -41,10 +44,16 @@ class ProgressCallback(BaseCallback):
             self._bar.update(self._bar.task_ids[0], completed=steps, description=segment.task.name, result=text)
         elif steps - segment.start >= (segment.steps or 0) and segment.index > self.ended:
             self.ended = segment.index
-            seconds = time.perf_counter() - self._started
-            place = f"segment {segment.index + 1}/{self._tasks.stream.n_segments} {segment.task.name}"
-            say(f"{place}: done at {steps:,} steps, return {text}, {seconds:.0f} s")
+            self._tell(segment, steps, text)
         return True
+
+    def _tell(self, segment: Segment, steps: int, result: str) -> None:
+        """Print the line of a segment that has ended; of many segments only of one in so many."""
+        n_segments = self._tasks.stream.n_segments
+        if (segment.index + 1) % max(1, n_segments // LINES) == 0:
+            place = f"segment {segment.index + 1}/{n_segments} {segment.task.name}"
+            seconds = time.perf_counter() - self._started
+            say(f"{place}: done at {steps:,} steps, return {result}, {seconds:.0f} s")
 
     def close(self) -> None:
         """Give the terminal back; called also when training fails."""

@@ -54,9 +54,12 @@ def test_a_segment_begins_with_a_new_probe() -> None:
     assert seen == [(3, set()), (0, CHURN), (3, set()), (0, CHURN), (3, set())]
 
 
-def test_a_rollouts_learner_is_measured_in_new_segments_and_every_so_many_steps() -> None:
+@pytest.mark.parametrize(("each_visit", "expected"), [(True, [64, 164, 192, 300]), (False, [64, 164, 300])])
+def test_a_rollouts_learner_is_measured_in_new_segments_and_every_so_many_steps(
+    each_visit: bool, expected: list[int]
+) -> None:
     model, current = build("mlp").learn(64), tasks()
-    recorder = PlasticityRecorder(model, current, seed=1, every=100)
+    recorder = PlasticityRecorder(model, current, seed=1, every=100, each_visit=each_visit)
     measured = []
     for steps, segment in ((64, 0), (128, 0), (164, 0), (192, 1), (256, 1), (300, 1)):
         model.num_timesteps, current.segment.index = steps, segment
@@ -64,7 +67,7 @@ def test_a_rollouts_learner_is_measured_in_new_segments_and_every_so_many_steps(
         if model.logger.name_to_value:
             measured.append(steps)
         model.logger.name_to_value.clear()
-    assert measured == [64, 164, 192, 300]
+    assert measured == expected
 
 
 def small_dqn(**arguments: Any) -> Any:
