@@ -95,10 +95,10 @@ class VectorEnvAdapter(VecEnv):
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Each game's attribute, or else the vector environment's own, the same for all games."""
         games = self._games()
-        if games and games[0].has_wrapper_attr(attr_name):
-            values = [game.get_wrapper_attr(attr_name) for game in games]
-        elif attr_name in ("observation_space", "action_space"):  # the vector environment's are the batch's
+        if attr_name in ("observation_space", "action_space"):  # the vector environment's are the batch's
             values = [getattr(self.venv, f"single_{attr_name}")] * self.num_envs
+        elif games and games[0].has_wrapper_attr(attr_name):
+            values = [game.get_wrapper_attr(attr_name) for game in games]
         elif hasattr(self.venv, attr_name):
             values = [getattr(self.venv, attr_name)] * self.num_envs
         elif hasattr(self.venv, "get_attr"):

@@ -29,6 +29,11 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """The arguments that each task takes."""
 
+IN_PLACE: Mapping[str, frozenset[str]] = MappingProxyType(
+    {task: frozenset(names) - (frozenset() if task in GAMES else set(_COMMON)) for task, names in ARGUMENTS.items()}
+)
+"""The arguments that games of each task can change while they are played."""
+
 TASKS: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(GAMES, "MinAtar game (arXiv 1903.03176)")
     | {

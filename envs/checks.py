@@ -27,7 +27,10 @@ def check_number(
         ValueError: If it is not a finite number from ``low`` to ``high`` and larger than ``above``; True and False are
             not numbers here.
     """
-    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:  # a whole number with hundreds of digits
+        number = math.nan
     if not math.isfinite(number) or number <= above or not low <= number <= high:
         bound = f" above {above}" if above > -math.inf else ""
         if low > -math.inf:

@@ -59,7 +59,7 @@ class Games(VectorEnv[Any, Any, Any]):
         raise NotImplementedError
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what ``get_state`` returned; no reset is needed.
+        """Go on from what ``get_state`` returned; no reset is needed. All games take the first step after it.
 
         Raises:
             ValueError: If the state is of another world.
@@ -122,6 +122,12 @@ class SyncGames(SyncVectorEnv, Games):  # type: ignore[misc]  # generic only sin
 
     def set_state(self, state: dict[str, Any]) -> None:
         """As in `Games`."""
+        games = state["games"]
+        if not isinstance(games, list) or len(games) != self.num_envs:
+            raise ValueError(
+                f"a state of other games cannot be set on {self.num_envs} of task {self._task!r}, played one by one; "
+                "make as many as were saved, and have numba as then"
+            )
         self.reset()
-        for env, game in zip(self.envs, state["games"], strict=True):
+        for env, game in zip(self.envs, games, strict=True):
             set_env_state(env, game, self._task)

@@ -58,7 +58,10 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         begun, self._next, self._frame, self._begun = self._next, None, None, True
         if begun is None or seed is not None or options:
             observations, info = self.venv.reset(seed=seed, options=options)
-            begun = self._first(observations), self._said(info)
+            said = self._said(info)
+            if begun is not None and seed is None:
+                said["task_switched"] = begun[1]["task_switched"]
+            begun = self._first(observations), said
         return begun
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

@@ -18,6 +18,7 @@ ORDERS = ("sequence", "shuffle", "random")
 LENGTHS = ("fixed", "poisson", "geometric")
 
 _SHOWN = 6  # segments spelt out by repr
+_LONGEST = 2**60  # steps of a stream; drawn and rounded lengths are longer, and 64 bits have to hold them
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,12 @@ class TaskStream:
             self._ends = None
             return
         remedy = "give the steps that each segment lasts (only a single segment may go on without end)"
-        lengths = np.array([check_int(key, value, 1, remedy) for value in steps])
-        self._ends = np.cumsum(lengths[picks])
+        lengths = [check_int(key, value, 1, remedy) for value in steps]
+        if max(lengths) * len(picks) > _LONGEST:
+            raise ValueError(
+                f"{key} of up to {max(lengths):,} in {len(picks):,} segments are too many; give fewer steps"
+            )
+        self._ends = np.cumsum(np.array(lengths)[picks])
 
     def _draw_lengths(self, lengths: str, seed: int) -> None:
         """Replace the segments' steps by draws with these means."""

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import gymnasium
 
+from envs.catalogue import SHIFTS
+from envs.checks import did_you_mean
 from envs.drift import Drift
 from envs.games import Games, SyncGames
 from envs.shifts import VectorShift, apply, apply_games, layers_of
@@ -22,7 +24,8 @@ class World(Protocol):
     """What makes games: any function that returns a Gymnasium environment will do.
 
     It takes ``render_mode`` where that is asked for. One with a method ``make_games(n_envs, render_mode=...)`` makes
-    batches of its own; games of all others are played one after the other.
+    batches of its own; games of all others are played one after the other. With ``plays_as(other)`` and ``in_place`` a
+    batch goes from one world to another of its kind without being made anew.
     """
 
     def __call__(self) -> gymnasium.Env[Any, Any]: ...
@@ -59,7 +62,7 @@ class Task:
         return {
             "world": json_value(getattr(self.world, "arguments", {})),
             "shifts": [json_value({"name": name, **arguments}) for name, arguments in self.shifts],
-            "drift": {key: drift.mapping for key, drift in self.drift.items()},
+            "drift": {key: json_value(drift.mapping) for key, drift in self.drift.items()},
         }
 
     def make_env(self) -> gymnasium.Env[Any, Any]:
@@ -76,12 +79,13 @@ class Task:
         return apply_games(games, self.shifts)
 
     def plays_as(self, other: Task) -> bool:
-        """Whether this task's games are the other's with other values for the same arguments of shifts.
+        """Whether this task's games are the other's with other values for arguments that `remake` can change.
 
-        Then `remake` takes a batch from one to the other.
+        These are all of the shifts, and those that a world of ours has ``in_place``.
         """
+        alike = self.world == other.world or (hasattr(self.world, "plays_as") and self.world.plays_as(other.world))
         return (
-            self.world == other.world
+            alike
             and [(name, set(arguments)) for name, arguments in self.shifts]
             == [(name, set(arguments)) for name, arguments in other.shifts]
             and set(self.drift) == set(other.drift)
@@ -91,11 +95,13 @@ class Task:
         """Make games of this task of those of one that it `plays_as`; they are to be reset next.
 
         Raises:
-            ValueError: If an argument of a shift is out of range.
+            ValueError: If an argument is out of range.
         """
         for layer, (_, arguments) in zip(layers_of(games), reversed(self.shifts), strict=False):
             assert isinstance(layer, VectorShift)  # the last shift is the outermost layer, and the world comes last
             layer.remake(**arguments)
+        if in_place := getattr(self.world, "in_place", {}):
+            layers_of(games)[-1].configure(**in_place)
 
 
 @contextmanager
@@ -122,6 +128,12 @@ def drifting(games: Games, task: Task, key: str) -> tuple[Games, str]:
         raise ValueError(
             f"drift of {key!r} in task {task.name!r}: the task has no shift {shift!r} "
             f"(its shifts are {', '.join(names) or 'none'}); add it to shifts"
+        )
+    if dot and argument not in SHIFTS[shift].arguments:  # a shift passes on what is not its own
+        known = SHIFTS[shift].arguments
+        raise ValueError(
+            f"drift of {key!r} in task {task.name!r}: the shift {shift!r} takes no argument {argument!r}, only "
+            f"{', '.join(known)}{did_you_mean(argument, known) or '; give another'}"
         )
     layers = layers_of(games)
     # The last one listed is the outermost.

@@ -21,6 +21,7 @@ from envs.stream import Segment, TaskStream
 from envs.task import drifting, making
 
 BOUNDARIES = ("hidden", "revealed")
+DRIFT, REBUILD = 1, 2  # keys that keep the draws for these apart from those of the games
 PLACE = ("task", "task_index", "segment", "task_switched")
 """What every info says of where the stream stands."""
 ENDING_MASKS = tuple(f"_{key}" for key in (*PLACE, "cut_by_switch"))
@@ -42,7 +43,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
     ended. An episode that ends by itself in that very step keeps its own flags and is not cut.
 
     Game i of the first segment is seeded with seed + i, as Gymnasium and SB3 do; the games of a later segment with
-    ``np.random.SeedSequence((seed, segment))``, and those of a rebuild with its number as a third entry.
+    ``np.random.SeedSequence((seed, segment))``, and those of a rebuild with its number as part of the key.
 
     Args:
         stream: Which task when.
@@ -137,11 +138,13 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         Raises:
             AttributeError: If there is none.
         """
+        if name in ("observation_space", "action_space"):  # the batch has attributes of these names, too
+            return (getattr(self, f"single_{name}"),) * self.num_envs
         for layer in layers_of(self.games):
-            if hasattr(layer, name):
-                return (getattr(layer, name),) * self.num_envs
             if isinstance(layer, SyncGames):
                 return layer.get_attr(name)
+            if hasattr(layer, name):
+                return (getattr(layer, name),) * self.num_envs
         raise AttributeError(f"{self} has no attribute {name!r}")
 
     @property
@@ -190,7 +193,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
                 self._steps, self._rebuilt = 0, None
                 self._enter(0)
         self._begin_drift()
-        seeds = seed if self._rebuilt is None else self._seeds(self._rebuilt)
+        seeds = seed if self._rebuilt is None else self._drawn(self.num_envs, REBUILD, self._rebuilt)
         observations, info = self.games.reset(seed=seeds, options=options)
         info.update(self._standing)
         return observations, info
@@ -284,12 +287,18 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         self._seed, self._steps, self._rebuilt = state["seed"], state["steps"], state["rebuilt"]
         self._begin_drift()
         if self._rebuilt is not None:
-            self.games.reset(seed=self._seeds(self._rebuilt))
+            self.games.reset(seed=self._drawn(self.num_envs, REBUILD, self._rebuilt))
             return
         self.games.set_state(state["games"])
 
     def render(self) -> tuple[Any, ...] | None:
-        """A picture of each game, uint8 (height, width, 3); None without ``render_mode``."""
+        """A picture of each game, uint8 (height, width, 3); None without ``render_mode``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If ``reset`` was never called.
+        """
+        if self._seed is None:
+            raise ResetNeeded("StreamVectorEnv.render was called before reset; call reset first")
         return None if self.render_mode is None else tuple(self.games.render() or ())
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -307,13 +316,14 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         """
         # What cannot be saved may hold more than a reset tells it to forget.
         before = None if self._games is None or anew or not self._games.saves else self._segment.task
-        self._segment = segment = self.stream.segment(index)
+        segment = self.stream.segment(index)
         if before is not None and segment.task.plays_as(before):
             segment.task.remake(self.games)
         else:
             self.close_extras()
             with making(segment.task):
                 self._games = segment.task.make_games(self.num_envs, self.render_mode)
+        self._segment = segment
         last = segment.steps is None or index == self.stream.n_segments - 1
         self._switch_at = math.inf if last else segment.start + (segment.steps or 0)
         self._drifts: list[tuple[Games, str, Drift]] = []
@@ -332,8 +342,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         task, self._drifts = self._segment.task, []
         for place, (key, drift) in enumerate(task.drift.items()):
             layer, argument = drifting(self.games, task, key)
-            (seed,) = np.random.SeedSequence((self._seed or 0, self._segment.index, place)).generate_state(1)
-            self._drifts.append((layer, argument, drift.begin(int(seed))))
+            self._drifts.append((layer, argument, drift.begin(self._drawn(1, DRIFT, place)[0])))
         self._drift()
 
     def _drift(self) -> None:
@@ -362,16 +371,17 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         final_info.update(dict.fromkeys(ENDING_MASKS, self._everyone))
         self._enter(self._segment.index + 1)
         self._begin_drift()
-        first, info = self.games.reset(seed=self._seeds())
+        first, info = self.games.reset(seed=self._drawn(self.num_envs))
         info.update(self._standing, task_switched=self._everyone)
         info.update(final_obs=final_obs, _final_obs=self._everyone, final_info=final_info, _final_info=self._everyone)
         return first, rewards, terminations, truncations | cut, info
 
-    def _seeds(self, *numbers: int) -> list[int | None]:
-        """Seeds of the games of this segment, drawn from the stream's and `numbers`."""
+    def _drawn(self, count: int, *key: int) -> list[int]:
+        """Seeds of this segment, drawn from the stream's; others for every ``key``."""
         assert self._seed is not None  # nothing begins without
-        sequence = np.random.SeedSequence((self._seed, self._segment.index, *numbers))
-        return [int(seed) for seed in sequence.generate_state(self.num_envs)]
+        sequence = np.random.SeedSequence((self._seed, self._segment.index), spawn_key=key)
+        drawn: list[int] = sequence.generate_state(count).tolist()
+        return drawn
 
     def _checked_seed(self, seed: object) -> int:
         limit = 2**32 - self.num_envs  # RandomState takes 32 bits, and the games take seed, seed + 1, ...

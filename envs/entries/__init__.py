@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def tasks_from(
         if tasks and world == tasks[-1].world:
             world = tasks[-1].world  # one for all variants that differ in shifts alone
         tasks.append(Task(name, world, tuple(shifts), parsed.drift, label if several else None))
-    _check(tasks)
+    _check(tasks[0])  # the others are made or changed to when a stream looks at their spaces
     return tasks, parsed.steps
 
 
@@ -83,14 +83,11 @@ def task_from(entry: Entry, episode_limit: int = EPISODE_LIMIT) -> Task:
     return tasks[0]
 
 
-def _check(tasks: Sequence[Task]) -> None:
-    """Let worlds of ours refuse what is out of range, in words of their own; variants may share a world."""
-    seen: object = None
-    for task in tasks:
-        if isinstance(task.world, Known) and task.world != seen:
-            seen = task.world
-            try:
-                task.world.make_games(1).close()
-            except ImportError as error:
-                raise ValueError(f"task {task.name!r} cannot be made: {error}") from error
-    check_drift(tasks[0])  # its schedules are the same in all variants
+def _check(task: Task) -> None:
+    """Let a world of ours refuse what is out of range, in words of its own, and what cannot drift."""
+    if isinstance(task.world, Known):
+        try:
+            task.world.make_games(1).close()
+        except ImportError as error:
+            raise ValueError(f"task {task.name!r} cannot be made: {error}") from error
+    check_drift(task)

@@ -10,6 +10,8 @@ import numpy as np
 from envs.catalogue import DRAWS, SHIFTS, is_draw
 from envs.checks import check_int, check_number
 
+LARGEST_SIZE = 1_000_000
+
 
 def drawn(key: str, value: Any, generator: np.random.Generator) -> Any:
     """The value of an argument, drawn where it says how.
@@ -26,8 +28,8 @@ def drawn(key: str, value: Any, generator: np.random.Generator) -> Any:
         return value
     (kind,) = value.keys() - {"size"}
     size = value.get("size")
-    if size is not None:
-        check_int(f"size of {key}", size, 1, "give the number of values to draw")
+    if size is not None and check_int(f"size of {key}", size, 1, "give the number of values to draw") > LARGEST_SIZE:
+        raise ValueError(f"size of {key} must be at most {LARGEST_SIZE:,}, got {size:,}; give fewer values")
     parameters = value[kind]
     if kind == "choice":
         if not isinstance(parameters, list | tuple) or not parameters:

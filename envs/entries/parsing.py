@@ -34,7 +34,7 @@ def parsed_from(entry: object) -> Parsed:
     given = _given(entry)
     id, name = given.pop("id"), given.pop("name", None)
     about = {key: given.pop(key, None) for key in ABOUT if key != "name"}
-    if name is not None and not isinstance(name, str):
+    if name is not None and (not isinstance(name, str) or not name):
         raise ValueError(f"the name of task {id!r} must be text, got {name!r}; put it into quotes")
     counts = {
         key: None if about[key] is None else check_int(f"{key} of {id!r}", about[key], 1, "leave it out or give 10")

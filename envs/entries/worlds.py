@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium
 
-from envs.catalogue import ABOUT, ARGUMENTS, CONTROL, GAMES, MUJOCO, STREAMS, TASKS, is_game
+from envs.catalogue import ABOUT, ARGUMENTS, CONTROL, GAMES, IN_PLACE, MUJOCO, STREAMS, TASKS, is_game
 from envs.checks import did_you_mean
 from envs.games import Games
 from envs.state import json_value
@@ -31,6 +31,22 @@ class _World:
 
 class Known(_World):
     """A world of ours: a game, a control task or one of MuJoCo."""
+
+    @property
+    def in_place(self) -> dict[str, Any]:
+        """The arguments that games can change while they are played."""
+        return {key: value for key, value in self.arguments.items() if key in IN_PLACE[self.id]}
+
+    def plays_as(self, other: object) -> bool:
+        """Whether games of ``other`` become this world's by ``configure(**in_place)``."""
+        return isinstance(other, Known) and self.id == other.id and self._fixed == other._fixed
+
+    @property
+    def _fixed(self) -> Any:
+        """What tells this world from those whose games become its own: the other arguments, and which there are."""
+        return set(self.arguments), json_value(
+            {key: self.arguments[key] for key in self.arguments.keys() - self.in_place}
+        )
 
     def __call__(self, **options: Any) -> gymnasium.Env[Any, Any]:
         env: gymnasium.Env[Any, Any] = _maker(self.id).WORLDS[self.id](**self.arguments, **options)

@@ -48,7 +48,10 @@ class _Relabelling(Arguments):
         return [int(action) for action in self._executed]
 
     def _relabelled(self, actions: NDArray[Any]) -> NDArray[np.int64]:
-        relabelled: NDArray[np.int64] = np.take(self._executed, actions - self._start)
+        places = np.asarray(actions) - self._start
+        if ((places < 0) | (places >= len(self._executed))).any():
+            raise ValueError(f"actions must be in {self._inside[1]}, got {actions}; give others")
+        relabelled: NDArray[np.int64] = np.take(self._executed, places)
         return relabelled
 
 

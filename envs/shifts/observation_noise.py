@@ -106,11 +106,10 @@ class VectorObservationNoise(_Noisy, VectorObservationShift):
         return self._last
 
     def get_state(self) -> dict[str, Any]:
-        """The state of the games, the arguments, the generators and the last observations, which may stand still."""
-        return super().get_state() | {"draws": self._draws.get_state(), "last": self._last.copy()}
+        """The state of the games, the arguments and the generators."""
+        return super().get_state() | {"draws": self._draws.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """As in `Games`."""
         super().set_state(state)
         self._draws.set_state(state["draws"])
-        self._last = np.array(state["last"], np.float32).reshape(self._last.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import gymnasium
@@ -19,10 +18,7 @@ class _Offsetting(Observing):
     offset: NDArray[np.float32]
 
     def _checked(self, offset: Any) -> dict[str, Any]:
-        shape = self._box().shape
-        if isinstance(offset, Real) and offset is not True and offset is not False:
-            offset = np.full(shape, offset)
-        return {"offset": checked_offset(offset, shape)}
+        return {"offset": checked_offset(offset, self._box().shape)}
 
     def _space(self) -> gymnasium.spaces.Box:
         return gymnasium.spaces.Box(-np.inf, np.inf, self._box().shape, np.float32)
@@ -71,7 +67,7 @@ class VectorObservationOffset(_Offsetting, VectorObservationShift):
 
 
 def checked_offset(offset: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """``offset`` as an array for observations of ``shape``.
+    """``offset``, or one number for all entries, as an array for observations of ``shape``.
 
     Raises:
         ValueError: If it has another shape, or is not made of finite numbers.
@@ -81,6 +77,8 @@ def checked_offset(offset: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floa
         values = np.asarray(offset)
     except ValueError as error:  # lists of unequal lengths
         raise ValueError(f"offset must be numbers of shape {shape}, got {offset!r}; {remedy}") from error
+    if not values.shape:
+        values = np.full(shape, values)
     if values.shape != shape:
         raise ValueError(
             f"offset must have the observations' shape {shape}, got {offset!r} of {values.shape}; {remedy}"
