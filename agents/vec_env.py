@@ -181,7 +181,8 @@ def _add(vector_infos: dict[str, Any], infos: list[dict[str, Any]]) -> None:
 
 
 def _is_constant(values: Any) -> bool:
-    return isinstance(values, np.ndarray) and not values.flags.writeable
+    """Whether nobody can change an array; a read-only view may be of memory that its owner writes to."""
+    return isinstance(values, np.ndarray) and values.flags.owndata and not values.flags.writeable
 
 
 def _copy(observations: Any) -> Any:

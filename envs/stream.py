@@ -116,6 +116,11 @@ class TaskStream:
         for task in listed:
             if task != distinct[task.name]:
                 raise ValueError(f"two different tasks are named {task.name!r}; give each its own name")
+        for task in distinct.values():
+            if task.variant_of in distinct:
+                raise ValueError(
+                    f"a task and the variants of another are both named {task.variant_of!r}; give each its own name"
+                )
         self._tasks = tuple({task.name: task for task in listed}.values())
         places = {task.name: place for place, task in enumerate(self._tasks)}
         self._order = np.array([places[task.name] for task in listed])[picks]

@@ -124,6 +124,10 @@ def drifting(games: Games, task: Task, key: str) -> tuple[Games, str]:
     """
     shift, dot, argument = key.rpartition(".")
     names = [name for name, _ in task.shifts]
+    if dot and names.count(shift) > 1:
+        raise ValueError(
+            f"drift of {key!r} in task {task.name!r}: the task has the shift {shift!r} twice; list it once"
+        )
     if dot and shift not in names:
         raise ValueError(
             f"drift of {key!r} in task {task.name!r}: the task has no shift {shift!r} "

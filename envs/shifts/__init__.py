@@ -96,11 +96,8 @@ def apply_games(games: Games, specs: Specs) -> Games:
 
 def _checked(specs: Specs) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The specs, refused one by one where a name is unknown or an argument unknown or missing."""
-    names = [name for name, _ in specs]
     for name, arguments in specs:
         check_choice("a shift", name, SHIFTS)
-        if names.count(name) > 1:  # both would draw the same numbers, and a drift would not know which is meant
-            raise ValueError(f"the shift {name!r} is listed twice; list it once")
         known = catalogue.SHIFTS[name].arguments
         for key in arguments:
             if key not in known:

@@ -51,6 +51,15 @@ class Arguments:
             self._arguments = arguments
             self._take(**arguments)
 
+    def _draws_key(self, name: str) -> str:
+        """What tells the draws of this shift, called ``name``, from those of others, be it of the same kind inside."""
+        inside: Any = self
+        depth = -1
+        while isinstance(inside, gymnasium.Wrapper | VectorShift):
+            depth += type(inside) is type(self)
+            inside = inside.games if isinstance(inside, VectorShift) else inside.env
+        return f"{name}{depth or ''}"
+
     def _arguments_state(self) -> dict[str, Any]:
         return {"made_with": plain(self._made_with), "arguments": plain(self._arguments)}
 

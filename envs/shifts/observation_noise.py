@@ -26,7 +26,7 @@ class _Noisy(Observing):
         return gymnasium.spaces.Box(-np.inf, np.inf, self._box().shape, np.float32)
 
     def _new_draws(self, n_games: int) -> Draws:
-        return Draws("observation_noise", n_games, int(np.prod(self._box().shape)), "standard_normal")
+        return Draws(self._draws_key("observation_noise"), n_games, int(np.prod(self._box().shape)), "standard_normal")
 
     def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
         noise = self._draws.take(games).reshape(observations.shape)

@@ -54,7 +54,7 @@ class StickyActions(_Sticking, Shift):
 
     def __init__(self, env: gymnasium.Env[Any, Any], probability: float) -> None:
         super().__init__(env, probability=probability)
-        self._draws = Draws("sticky_actions", 1, 1, "random")
+        self._draws = Draws(self._draws_key("sticky_actions"), 1, 1, "random")
         self._previous: Any = None  # of this episode
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -94,7 +94,7 @@ class VectorStickyActions(_Sticking, VectorShift):
 
     def __init__(self, games: Games, probability: float) -> None:
         super().__init__(games, probability=probability)
-        self._draws = Draws("sticky_actions", self.num_envs, 1, "random")
+        self._draws = Draws(self._draws_key("sticky_actions"), self.num_envs, 1, "random")
         self._previous = np.zeros(self.action_space.shape or (), self.action_space.dtype)
         self._begun = np.zeros(self.num_envs, np.bool_)  # whether the episode has a previous action
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
@@ -137,6 +139,26 @@ def test_every_info_is_a_dict_of_its_own() -> None:
     infos[0][0]["mine"] = infos[0][0].pop("task")
     assert "mine" not in infos[0][1]
     assert [info["task"] for info in (infos[0][1], *infos[1], *env.step(np.zeros(2, int))[3])] == ["freeway"] * 5
+
+
+class Fuel(SyncVectorEnv):
+    """Tells in every step how much is left, by a read-only view of memory that it writes to."""
+
+    def step(self, actions: Any) -> Any:
+        self.left = getattr(self, "left", np.full(self.num_envs, 9.0))
+        self.left -= 1
+        view = self.left[:]
+        view.flags.writeable = False
+        yes = np.ones(self.num_envs, bool)
+        yes.flags.writeable = False
+        *rest, _ = super().step(actions)
+        return *rest, {"fuel": view, "_fuel": yes}
+
+
+def test_a_view_of_memory_that_changes_is_read_in_every_step() -> None:
+    env = VectorEnvAdapter(Fuel([cartpole] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
+    env.reset()
+    assert [env.step(np.zeros(2, int))[3][1]["fuel"] for _ in range(3)] == [8, 7, 6]
 
 
 class Scaled(gymnasium.Env):

@@ -197,8 +197,11 @@ def test_thousands_of_variants_cost_little() -> None:
 def test_variants_of_worlds_have_worlds_of_their_own() -> None:
     tasks, _ = tasks_from({"id": "pendulum", "gravity": {"uniform": [1, 10]}, "variants": 3})
     assert len({task.make_env().unwrapped.g for task in tasks}) == 3  # type: ignore[attr-defined]
-    assert not tasks[0].plays_as(tasks[1])
-    assert tasks[0].plays_as(tasks[0])
+    assert tasks[0].plays_as(tasks[1])  # a pendulum changes its gravity in place
+    limited, _ = tasks_from({"id": "pendulum", "episode_limit": {"integers": [5, 900]}, "variants": 2})
+    assert not limited[0].plays_as(limited[1])
+    assert limited[0].plays_as(limited[0])
+    assert not tasks[0].plays_as(limited[0])
 
 
 # ---------------------------------------------------------------------- steps

@@ -253,7 +253,11 @@ def test_pictures() -> None:
     np.testing.assert_array_equal(frames[3], frames[2])  # the game has gone on; the picture is the last of the episode
     env.reset()
     assert (env.render() != frames[3]).any()
-    assert StreamEnv("breakout").render() is None
+    plain = StreamEnv("breakout")
+    with pytest.raises(ResetNeeded, match="render was called before reset"):
+        plain.render()
+    plain.reset()
+    assert plain.render() is None
 
 
 def test_gymnasium_records_a_video_across_a_switch(tmp_path: Path) -> None:

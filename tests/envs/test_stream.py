@@ -190,6 +190,9 @@ def test_segments_are_indexed_from_0() -> None:
         ({"steps_per_task": [5]}, "steps_per_task has 1 numbers for 2 tasks; give one for all of them, or one for"),
         ({"steps_per_task": [5, 0]}, "steps_per_task must be a whole number of at least 1, got 0; give the steps"),
         ({"tasks": [A], "steps_per_task": None, "lengths": "poisson"}, "lengths='poisson' needs a mean number of"),
+        ({"tasks": [A, Task("x", object, variant_of="a")]}, "a task and the variants of another are both named 'a'"),
+        ({"steps_per_task": 2**60}, "steps_per_task of up to 1,152,921,504,606,846,976 in 2 segments are too many"),
+        ({"steps_per_task": 2**80}, "steps_per_task of up to 1,208,925,819,614,629,174,706,176 in 2 segments are too"),
         ({"tasks": [A, Task("a", int)]}, "two different tasks are named 'a'; give each its own name"),
     ],
 )

@@ -122,7 +122,7 @@ def test_episodes_do_not_begin_a_drift_anew() -> None:
 
 def walk_of(stream_seed: int, segment: int, **schedule: Any) -> list[float]:
     """The walk of a segment: its seed comes from the stream's, the segment and the drift's place."""
-    (own,) = np.random.SeedSequence((stream_seed, segment, 0)).generate_state(1)
+    (own,) = np.random.SeedSequence((stream_seed, segment), spawn_key=(1, 0)).generate_state(1)
     walk = RandomWalk(**{key: value for key, value in (WALK | schedule).items() if key != "kind"}).begin(int(own))
     return [walk.value(step) for step in range(0, 8, 2)]
 
@@ -166,17 +166,18 @@ def test_arguments_of_shifts_drift() -> None:
         assert seen == [[0, 1], [2.5 + 2.5, 2 + 2.5], [5 + 5, 3 + 5]]
 
 
-def test_of_two_shifts_with_one_name_the_inner_drifts() -> None:
-    shifts = [
-        {"name": "observation_offset", "offset": 1.0},
-        "reward_sign",
-        {"name": "observation_offset", "offset": 2.0},
-    ]
-    drift = {"observation_offset.offset": LINEAR}
-    env = make({"id": "SavedPushed-v0", "force": 0.0, "shifts": shifts, "drift": drift}, n_envs=1, seed=0)
-    env.reset()
-    seen = [env.step(np.zeros(1, np.int64))[0][0, 0].item() for _ in range(3)]
-    assert seen == [2, 2 + 1.25, 2 + 2.5]
+def test_of_two_shifts_with_one_name_none_can_drift() -> None:
+    shifts = [{"name": "observation_offset", "offset": offset} for offset in (1.0, 2.0)]
+    entry = {"id": "SavedPushed-v0", "force": 0.0, "shifts": shifts}
+    assert make(entry, seed=0).reset()[0][0, 0] == 3
+    with pytest.raises(ValueError, match="has the shift 'observation_offset' twice; list it once"):
+        make(entry | {"drift": {"observation_offset.offset": LINEAR}})
+
+
+def test_a_shift_drifts_in_its_own_arguments_alone() -> None:
+    drift = {"reward_sign.force": LINEAR}
+    with pytest.raises(ValueError, match="the shift 'reward_sign' takes no argument 'force', only sign; give another"):
+        make({"id": "SavedPushed-v0", "shifts": ["reward_sign"], "drift": drift})
 
 
 # ---------------------------------------------------------------------- state

@@ -11,6 +11,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from shifted import Talking, assert_same, random_actions, through_json
 
+from envs.catalogue import MUJOCO
 from envs.making import make
 from envs.state import plain
 from envs.stream import TaskStream
@@ -132,15 +133,44 @@ def test_a_batch_goes_back_to_the_first_variant() -> None:
     assert_same(trace(env, actions), expected)
 
 
-def test_another_world_is_a_new_batch() -> None:
-    env = make(
-        {"id": "breakout", "sticky_prob": {"uniform": [0, 1]}, "variants": 2}, n_envs=2, steps_per_task=4, seed=0
-    )
+CHANGED: dict[str, dict[str, Any]] = {
+    "breakout": {"sticky_prob": {"uniform": [0, 1]}, "ramping": {"choice": [True, False]}},
+    "cartpole": {"gravity": {"uniform": [5, 15]}, "length": {"uniform": [0.3, 1]}, "masspole": {"uniform": [0.1, 1]}},
+    "acrobot": {"mass_1": {"uniform": [0.5, 2]}, "length_2": {"uniform": [0.5, 2]}},
+    "mountain_car": {"force": {"uniform": [0.001, 0.01]}},
+    "pendulum": {"gravity": {"uniform": [1, 10]}, "mass": {"uniform": [0.5, 2]}},
+    "ant": {"friction": {"log_uniform": [0.02, 2]}, "gravity": {"uniform": [5, 15]}},
+    "halfcheetah": {"stiffness": {"uniform": [0.5, 2]}, "mass": {"uniform": [0.5, 2]}},
+    "hopper": {"mass": {"uniform": [0.5, 2]}, "stiffness": {"uniform": [0, 5]}},
+    "walker2d": {"friction": {"uniform": [0.5, 2]}},
+}
+
+
+@pytest.mark.parametrize("world", CHANGED)
+def test_a_batch_that_changes_its_world_in_place_plays_as_one_made_anew(world: str) -> None:
+    if world in MUJOCO:
+        pytest.importorskip("mujoco", reason="needs the extra mujoco")
+    entry = {"id": world, **CHANGED[world], "variants": 3}
+    env = make(entry, n_envs=2, steps_per_task=60, cycles=2, seed=4)
+    env.reset()
+    batch, actions = env.games, random_actions(env, 30)
+    for segment in range(1, 5):
+        for row in actions[env.steps // 2 % 30 :]:
+            env.step(row)
+        assert (env.segment.index, env.games is batch) == (segment, True)
+        anew = env.segment.task.make_games(2)
+        anew.reset(seed=np.random.SeedSequence((4, segment)).generate_state(2).tolist())
+        for row in actions[:25]:
+            assert_same(env.step(row)[:4], anew.step(row)[:4])
+
+
+def test_another_limit_is_a_new_batch() -> None:
+    env = make({"id": "pendulum", "episode_limit": {"integers": [5, 900]}, "variants": 2}, steps_per_task=4, seed=0)
     env.reset()
     before = env.games
-    for _ in range(2):
-        env.step(np.zeros(2, np.int64))
-    assert env.task == "breakout(sticky_prob=*)#1"
+    for _ in range(4):
+        env.step(np.zeros((1, 1), np.float32))
+    assert env.task == "pendulum(episode_limit=*)#1"
     assert env.games is not before
 
 

@@ -404,7 +404,7 @@ def test_refused_changes_change_nothing(change: dict[str, Any], message: str) ->
             {"offset": [1.0] * 6},
             "offset must have the observations' shape (4,), got [1.0, 1.0, 1.0, 1.0, 1.0",
         ),
-        (acrobot, {"offset": "none"}, "offset must have the observations' shape (6,), got 'none' of (); give"),
+        (acrobot, {"offset": "none"}, "offset must be finite numbers, got 'none'; give as many"),
         (cartpole, {"episode_limit": 0}, "episode_limit must be a whole number of at least 1, got 0; give"),
         (acrobot, {"episode_limit": 2.5}, "episode_limit must be a whole number of at least 1, got 2.5; give"),
         (pendulum, {"episode_limit": True}, "episode_limit must be a whole number of at least 1, got True; give"),

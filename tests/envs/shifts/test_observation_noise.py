@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from shifted import Rewarding, assert_same
 
+from envs.control import CartPole
 from envs.games import SyncGames
 from envs.minatar import MinAtarEnv
-from envs.shifts import ObservationNoise, VectorObservationNoise
+from envs.shifts import ObservationNoise, VectorObservationNoise, apply_games
 
 
 def _noise(seed: int, n: int) -> Any:
@@ -81,3 +82,12 @@ def test_noise_needs_arrays() -> None:
     env.observation_space = gymnasium.spaces.Discrete(500)
     with pytest.raises(ValueError, match=r"^ObservationNoise needs observations in a Box, got Discrete\(500\); flat"):
         ObservationNoise(env, 0.1)
+
+
+def test_two_noises_add_up_as_independent_ones() -> None:
+    def games() -> SyncGames:
+        return SyncGames([CartPole] * 500, "cartpole")
+
+    noisy, _ = apply_games(games(), [("observation_noise", {"std": 1.0})] * 2).reset(seed=0)
+    bare, _ = games().reset(seed=0)
+    assert abs((noisy - bare).std() / np.sqrt(2) - 1) < 0.05

@@ -98,7 +98,7 @@ def test_offset_knows_its_own_state() -> None:
         ([1.0, 2.0, 3.0, 1e39], "offset must be finite numbers, got .*1e[+]39"),
         (["1", "2", "3", "4"], "offset must be finite numbers, got .*'4'"),
         ([True] * 4, "offset must be finite numbers, got .*True"),
-        (True, r"offset must have the observations' shape \(4,\), got True of \(\); give"),
+        (True, r"offset must be finite numbers, got True; give as many"),
         ([None] * 4, "offset must be finite numbers, got .*None"),
     ],
 )
