@@ -110,6 +110,8 @@ def making(task: Task) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, ValueError) and hasattr(task.world, "make_games"):  # it says by itself what to do
+            raise ValueError(f"task {task.name!r}: {error}") from error
         raise ValueError(
             f"task {task.name!r} cannot be made ({type(error).__name__}: {error}); "
             "check its arguments and that what it needs is installed"

@@ -407,13 +407,12 @@ def test_refusals(entry: object, message: str) -> None:
     [
         (
             {"id": "cartpole", "shifts": [{"name": "reward_scale", "scal": 2}]},
-            "task 'cartpole+reward_scale(scal=2)' cannot be made (ValueError: the shift 'reward_scale' takes no "
+            "task 'cartpole+reward_scale(scal=2)': the shift 'reward_scale' takes no "
             "argument 'scal', only scale; did you mean 'scale'?",
         ),
         (
             {"id": "cartpole", "shifts": ["reward_scale"]},
-            "task 'cartpole+reward_scale' cannot be made (ValueError: the shift 'reward_scale' needs the argument"
-            " 'scale'",
+            "task 'cartpole+reward_scale': the shift 'reward_scale' needs the argument 'scale'",
         ),
         (
             {"id": "Changing-v0", "shifts": ["frame_skip"], "drift": {"goal": GRAVITY}},
@@ -435,11 +434,11 @@ def test_a_shift_that_one_of_many_variants_refuses_is_found_before_a_run() -> No
     scales = [task.shifts[0][1]["scale"] for task in tasks_from(entry)[0]]
     first = scales.index(-3)
     assert first > 0
-    with pytest.raises(
-        ValueError, match=rf"^task 'cartpole\+reward_scale\(scale=\*\)#{first}' cannot be made"
-    ) as refusal:
+    sentence = (
+        rf"^task 'cartpole\+reward_scale\(scale=\*\)#{first}': scale must be a finite number above 0, got -3; give"
+    )
+    with pytest.raises(ValueError, match=sentence):
         make(entry, steps_per_task=10)
-    assert "scale must be a finite number above 0, got -3" in str(refusal.value)
 
 
 def test_task_from_takes_no_variants() -> None:
