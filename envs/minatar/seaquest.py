@@ -1,15 +1,15 @@
 """Seaquest: shoot fish and submarines, pick up divers, surface for air; every time the sea gets faster.
 
-Swimmers and bullets are lists, walked from the back while entries are removed, see ``envs.minatar.entries``.
+Swimmers and bullets are lists, walked from the back while entries are removed, see ``envs.minatar.lists``.
 """
 
 from typing import Any
 
 import numpy as np
 
-from envs.minatar import entries as lists
+from envs.minatar import lists
 from envs.minatar.compiling import helper, kernel, subroutine
-from envs.minatar.entries import COLUMNS, DIRECTION, MOVE_TIMER, SHOT_TIMER, X, Y
+from envs.minatar.lists import COLUMNS, DIRECTION, MOVE_TIMER, SHOT_TIMER, X, Y
 from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
 
 MAX_OXYGEN, MAX_DIVERS = 200, 6
