@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 
 from envs.minatar.compiling import helper, kernel, subroutine
+from envs.minatar.pace import faster
 from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
 
 EMPTY, ENEMY, GOLD = 0, 1, 2  # what a row holds, at most one thing each
-SPAWN_SPEED, MOVE_SPEED, RAMP_INTERVAL = 10, 5, 100
+SPAWN_SPEED, MOVE_SPEED, FASTEST_MOVE = 10, 5, 1
+RAMP_PERIOD = 102  # steps
 
 GAME = np.dtype(
     [
@@ -18,7 +20,7 @@ GAME = np.dtype(
         ("spawn_timer", np.int32),
         ("move_speed", np.int32),
         ("move_timer", np.int32),
-        ("ramp_timer", np.int32),
+        ("ramp_timer", np.int32),  # steps until spawns and moves get faster
         ("ramp_index", np.int32),
         ("kind", np.int8, 8),  # of row y, at y - 1
         ("x", np.int8, 8),
@@ -32,7 +34,7 @@ def _begin(game: Any) -> None:
     game.player_x = game.player_y = 5
     game.spawn_speed = game.spawn_timer = SPAWN_SPEED
     game.move_speed = game.move_timer = MOVE_SPEED
-    game.ramp_timer = RAMP_INTERVAL
+    game.ramp_timer = RAMP_PERIOD
     game.ramp_index = 0
     for row in range(8):
         game.kind[row] = EMPTY
@@ -73,18 +75,10 @@ def _meet(game: Any) -> tuple[int, bool]:
 
 @helper
 def _ramp(game: Any) -> None:
-    """More frequent spawns every 102nd step, and faster moves every second time."""
-    if game.spawn_speed == 1 and game.move_speed == 1:
-        return
-    if game.ramp_timer >= 0:
-        game.ramp_timer -= 1
-        return
-    if game.move_speed > 1 and game.ramp_index % 2 == 1:
-        game.move_speed -= 1
-    if game.spawn_speed > 1:
-        game.spawn_speed -= 1
-    game.ramp_index += 1
-    game.ramp_timer = RAMP_INTERVAL
+    game.ramp_timer -= 1
+    if game.ramp_timer == 0:
+        game.ramp_timer = RAMP_PERIOD
+        faster(game, FASTEST_MOVE)
 
 
 @helper

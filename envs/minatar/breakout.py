@@ -43,17 +43,17 @@ def _brick(x: int, y: int) -> int:
 
 
 @helper
-def _meet_paddle(game: Any, x: int) -> bool:
-    """The ball reaches the bottom in column x: it goes back up, or else is lost. An empty wall is built again."""
+def _catch(game: Any, x: int) -> bool:
+    """Whether the ball, which comes down on column x, meets the paddle; at its corner it also turns sideways.
+
+    An empty wall is built again.
+    """
     if game.bricks == 0:
         game.bricks = WALL
-    if game.paddle_x == game.ball_x:
-        game.direction_y = -1
-    elif game.paddle_x == x:
-        game.direction_x, game.direction_y = -game.direction_x, -1
-    else:
-        return False
-    return True
+    corner = game.paddle_x == x and game.paddle_x != game.ball_x
+    if corner:
+        game.direction_x = -game.direction_x
+    return corner or bool(game.paddle_x == game.ball_x)
 
 
 @helper
@@ -67,25 +67,18 @@ def _play(game: Any, action: int) -> tuple[int, bool]:
     if not 0 <= x <= 9:
         x = max(0, min(9, x))
         game.direction_x = -game.direction_x
-    reward, terminated, inside = 0, False, 0
-    if y < 0:
-        y = 0
-        game.direction_y = 1
-    elif game.bricks & _brick(x, y):
-        inside = 1
-        if not game.inside:
-            game.bricks ^= _brick(x, y)
-            reward = 1
-            y = game.last_y
-            game.direction_y = -game.direction_y
-    elif y == 9:
-        if _meet_paddle(game, x):
-            y = game.last_y
-        else:
-            terminated = True
-    game.inside = inside
+    brick = game.bricks & _brick(x, y)
+    breaks = brick != 0 and game.inside == 0
+    game.inside = brick != 0
+    if breaks:
+        game.bricks ^= brick
+    caught = y == 9 and _catch(game, x)
+    lost = y == 9 and not caught
+    if y < 0 or breaks or caught:  # the ball turns around and stays in its row
+        y = game.ball_y
+        game.direction_y = -game.direction_y
     game.ball_x, game.ball_y = x, y
-    return reward, terminated
+    return int(breaks), lost
 
 
 @helper

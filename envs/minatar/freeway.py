@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from envs.minatar.compiling import kernel, subroutine
+from envs.minatar.pace import ticked
 from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
 
 PAUSE = 3  # steps between two moves of the chicken
@@ -76,8 +77,7 @@ def _play(game: Any, player: Any, action: int) -> tuple[int, bool]:
         _draw_cars(game, player)
         game.chicken_y = 9
     _drive(game)
-    if game.move_timer > 0:
-        game.move_timer -= 1
+    game.move_timer = ticked(game.move_timer)
     game.time_left -= 1
     return reward, game.time_left < 0
 

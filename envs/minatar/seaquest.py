@@ -10,9 +10,11 @@ import numpy as np
 from envs.minatar import lists
 from envs.minatar.compiling import helper, kernel, subroutine
 from envs.minatar.lists import COLUMNS, DIRECTION, MOVE_TIMER, SHOT_TIMER, X, Y
+from envs.minatar.pace import faster, ticked
 from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
 
 MAX_OXYGEN, MAX_DIVERS = 200, 6
+OXYGEN_PER_CELL = 20  # of the gauge
 SPAWN_SPEED, MOVE_SPEED, FASTEST_MOVE = 20, 5, 2
 DIVER_SPAWN_SPEED, DIVER_MOVE_SPEED = 30, 5
 COOL_DOWN = 5  # steps between two shots of the player
@@ -225,20 +227,20 @@ def _move_fish(game: Any) -> tuple[int, bool]:
 
 
 @helper
+def _air(game: Any) -> int:
+    """Lit cells of the oxygen gauge, 0 to 10."""
+    return max(0, game.oxygen) // OXYGEN_PER_CELL
+
+
+@helper
 def _surface(game: Any, ramping: bool) -> int:
-    """Air, at the price of a diver and of faster enemies; a full load is worth up to 10, by the oxygen left."""
-    reward = 0
-    if game.n_divers == MAX_DIVERS:
-        game.n_divers = 0
-        reward = game.oxygen * 10 // MAX_OXYGEN
-    game.n_divers -= 1
+    """Air, at the price of a diver and of faster enemies; a full load is worth what the oxygen gauge shows."""
+    full = game.n_divers == MAX_DIVERS
+    reward = _air(game) if full else 0
+    game.n_divers = -1 if full else game.n_divers - 1
     game.oxygen = MAX_OXYGEN
-    if ramping and (game.spawn_speed > 1 or game.move_speed > FASTEST_MOVE):
-        if game.move_speed > FASTEST_MOVE and game.ramp_index % 2 == 1:
-            game.move_speed -= 1
-        if game.spawn_speed > 1:
-            game.spawn_speed -= 1
-        game.ramp_index += 1
+    if ramping:
+        faster(game, FASTEST_MOVE)
     return reward
 
 
@@ -271,9 +273,8 @@ def _play(game: Any, player: Any, action: int, ramping: bool) -> tuple[int, bool
     subs_hit, by_sub = _move_subs(game)
     by_bullet = _fly_enemy(game)
     fish_hit, by_fish = _move_fish(game)
-    game.spawn_timer -= game.spawn_timer > 0
-    game.diver_timer -= game.diver_timer > 0
-    game.shot_timer -= game.shot_timer > 0
+    game.spawn_timer, game.diver_timer = ticked(game.spawn_timer), ticked(game.diver_timer)
+    game.shot_timer = ticked(game.shot_timer)
     rescued, lost = _breathe(game, ramping)
     return reward + subs_hit + fish_hit + rescued, by_sub or by_bullet or by_fish or lost
 
@@ -301,7 +302,7 @@ def _show(game: Any, board: Any) -> None:
     cell = 100 * game.sub_y + 10 * game.sub_x
     board[cell] = 1
     board[cell - 10 * game.direction + 1] = 1
-    air, first_diver = max(0, game.oxygen) * 10 // MAX_OXYGEN, 9 - game.n_divers
+    air, first_diver = _air(game), 9 - game.n_divers
     for x in range(9):
         board[900 + 10 * x + 7] = x < air
         board[900 + 10 * x + 8] = x >= first_diver

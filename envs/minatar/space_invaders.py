@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from envs.minatar.compiling import helper, kernel
+from envs.minatar.pace import ticked
 from envs.minatar.random import seed_generator, sticky_action
 
 COOL_DOWN = 5  # steps between two shots of the player
@@ -140,8 +141,7 @@ def _play(game: Any, action: int, ramping: bool) -> tuple[int, bool]:
         game.alien_shot_timer = SHOT_INTERVAL
         _shoot_back(game)
     reward = _hit(game)
-    if game.shot_timer > 0:
-        game.shot_timer -= 1
+    game.shot_timer = ticked(game.shot_timer)
     game.move_timer -= 1
     game.alien_shot_timer -= 1
     alive = 0

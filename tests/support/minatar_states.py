@@ -24,13 +24,12 @@ def _asterix(env: Any) -> dict[str, Any]:
         "spawn_timer",
         "move_speed",
         "move_timer",
-        "ramp_timer",
         "ramp_index",
     ]
     found = [entity or [0, 0, True, None] for entity in env.entities]
     kinds = {None: 0, False: 1, True: 2}
     return {name: getattr(env, name) for name in names} | {
-        "ramp_index": env.ramp_index,
+        "ramp_timer": env.ramp_timer + 2,  # theirs goes down to -1 and gets faster in the step after that
         "kind": [kinds[gold] for *_, gold in found],
         "x": [entity[0] for entity in found],
         "direction": [1 if entity[2] else -1 for entity in found],
