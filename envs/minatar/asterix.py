@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from envs.minatar.compiling import helper, kernel, subroutine
+from envs.minatar.compiling import helper, subroutine
+from envs.minatar.loops import kernels
 from envs.minatar.pace import faster
-from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
+from envs.minatar.random import draw_below, draw_uniform
 
 EMPTY, ENEMY, GOLD = 0, 1, 2  # what a row holds, at most one thing each
 SPAWN_SPEED, MOVE_SPEED, FASTEST_MOVE = 10, 5, 1
@@ -30,7 +31,7 @@ GAME = np.dtype(
 
 
 @helper
-def _begin(game: Any) -> None:
+def _begin(game: Any, player: Any) -> None:
     game.player_x = game.player_y = 5
     game.spawn_speed = game.spawn_timer = SPAWN_SPEED
     game.move_speed = game.move_timer = MOVE_SPEED
@@ -126,46 +127,4 @@ def _show(game: Any, board: Any) -> None:
             board[cell + 10 * behind + 2] = 1
 
 
-@kernel
-def reset(games: Any, players: Any, seeds: Any, boards: Any) -> None:
-    """As in ``envs.minatar.batch``."""
-    for i in range(len(games)):
-        if seeds[i] >= 0:
-            seed_generator(players[i], seeds[i])
-            players[i].last_action = 0
-        players[i].elapsed = 0
-        _begin(games[i])
-        _show(games[i], boards[i])
-
-
-@kernel
-def step(
-    games: Any,
-    players: Any,
-    actions: Any,
-    active: Any,
-    boards: Any,
-    last_boards: Any,
-    rewards: Any,
-    flags: Any,
-    sticky: float,
-    ramping: bool,
-    limit: int,
-) -> int:
-    """As in ``envs.minatar.batch``."""
-    n_ended = 0
-    for i in range(len(games)):
-        game, player = games[i], players[i]
-        if active[i]:
-            action = sticky_action(player, actions[i], sticky)
-            reward, terminated = _play(game, player, action, ramping)
-            player.elapsed += 1
-            truncated = player.elapsed >= limit and not terminated
-            rewards[i], flags[0, i], flags[1, i] = reward, terminated, truncated
-            if terminated or truncated:
-                _show(game, last_boards[i])
-                n_ended += 1
-                player.elapsed = 0
-                _begin(game)
-        _show(game, boards[i])
-    return n_ended
+reset, step = kernels(__file__, _begin, _play, _show)

@@ -8,7 +8,7 @@ Each game has a module of its own, ``envs.minatar.<game>``, with its rules and t
 - ``step(games, players, actions, active, boards, last_boards, rewards, flags, sticky, ramping, limit)``: one step in
   the games that are active, and the observations of all. Where an episode ends, its last observation goes to
   ``last_boards`` and the next one begins. ``flags[0]`` are terminations, ``flags[1]`` truncations. Returns the number
-  of episodes that ended.
+  of episodes that ended. These two are made by ``envs.minatar.loops``.
 
 Boards are uint8 arrays of shape (games, 1000) there: cell (y, x) and channel c at 100 y + 10 x + c.
 """

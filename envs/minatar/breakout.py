@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from envs.minatar.compiling import helper, kernel
-from envs.minatar.random import draw_below, seed_generator, sticky_action
+from envs.minatar.compiling import helper
+from envs.minatar.loops import kernels
+from envs.minatar.random import draw_below
 
 WALL = 2**30 - 1  # all bricks of rows 1 to 3; the brick in column x of row y is bit 10 (y - 1) + x
 
@@ -57,7 +58,7 @@ def _catch(game: Any, x: int) -> bool:
 
 
 @helper
-def _play(game: Any, action: int) -> tuple[int, bool]:
+def _play(game: Any, player: Any, action: int, ramping: bool) -> tuple[int, bool]:
     if action == 1:
         game.paddle_x = max(0, game.paddle_x - 1)
     elif action == 3:
@@ -92,46 +93,4 @@ def _show(game: Any, board: Any) -> None:
         board[100 + 10 * cell + 3] = (game.bricks >> cell) & 1
 
 
-@kernel
-def reset(games: Any, players: Any, seeds: Any, boards: Any) -> None:
-    """As in ``envs.minatar.batch``."""
-    for i in range(len(games)):
-        if seeds[i] >= 0:
-            seed_generator(players[i], seeds[i])
-            players[i].last_action = 0
-        players[i].elapsed = 0
-        _begin(games[i], players[i])
-        _show(games[i], boards[i])
-
-
-@kernel
-def step(
-    games: Any,
-    players: Any,
-    actions: Any,
-    active: Any,
-    boards: Any,
-    last_boards: Any,
-    rewards: Any,
-    flags: Any,
-    sticky: float,
-    ramping: bool,
-    limit: int,
-) -> int:
-    """As in ``envs.minatar.batch``."""
-    n_ended = 0
-    for i in range(len(games)):
-        game, player = games[i], players[i]
-        if active[i]:
-            action = sticky_action(player, actions[i], sticky)
-            reward, terminated = _play(game, action)
-            player.elapsed += 1
-            truncated = player.elapsed >= limit and not terminated
-            rewards[i], flags[0, i], flags[1, i] = reward, terminated, truncated
-            if terminated or truncated:
-                _show(game, last_boards[i])
-                n_ended += 1
-                player.elapsed = 0
-                _begin(game, player)
-        _show(game, boards[i])
-    return n_ended
+reset, step = kernels(__file__, _begin, _play, _show)

@@ -9,7 +9,7 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SHARED_FILES = ("compiling.py", "lists.py", "pace.py", "random.py")
+_SHARED_FILES = ("compiling.py", "lists.py", "loops.py", "pace.py", "random.py")
 _SHARED = b"".join((Path(__file__).parent / name).read_bytes() for name in _SHARED_FILES)
 SHARED_VERSION = f"{crc32(_SHARED):08x}"
 """Changes with what kernels take from other files than their own."""

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from envs.minatar.compiling import kernel, subroutine
+from envs.minatar.compiling import subroutine
+from envs.minatar.loops import kernels
 from envs.minatar.pace import ticked
-from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
+from envs.minatar.random import draw_below, draw_uniform
 
 PAUSE = 3  # steps between two moves of the chicken
 TIME_LIMIT = 2500
@@ -67,7 +68,7 @@ def _drive(game: Any) -> None:
 
 
 @subroutine
-def _play(game: Any, player: Any, action: int) -> tuple[int, bool]:
+def _play(game: Any, player: Any, action: int, ramping: bool) -> tuple[int, bool]:
     reward = 0
     if game.move_timer == 0 and action in (2, 4):
         game.move_timer = PAUSE
@@ -95,46 +96,4 @@ def _show(game: Any, board: Any) -> None:
         board[cell + 10 * behind + 1 + abs(speed)] = 1
 
 
-@kernel
-def reset(games: Any, players: Any, seeds: Any, boards: Any) -> None:
-    """As in ``envs.minatar.batch``."""
-    for i in range(len(games)):
-        if seeds[i] >= 0:
-            seed_generator(players[i], seeds[i])
-            players[i].last_action = 0
-        players[i].elapsed = 0
-        _begin(games[i], players[i])
-        _show(games[i], boards[i])
-
-
-@kernel
-def step(
-    games: Any,
-    players: Any,
-    actions: Any,
-    active: Any,
-    boards: Any,
-    last_boards: Any,
-    rewards: Any,
-    flags: Any,
-    sticky: float,
-    ramping: bool,
-    limit: int,
-) -> int:
-    """As in ``envs.minatar.batch``."""
-    n_ended = 0
-    for i in range(len(games)):
-        game, player = games[i], players[i]
-        if active[i]:
-            action = sticky_action(player, actions[i], sticky)
-            reward, terminated = _play(game, player, action)
-            player.elapsed += 1
-            truncated = player.elapsed >= limit and not terminated
-            rewards[i], flags[0, i], flags[1, i] = reward, terminated, truncated
-            if terminated or truncated:
-                _show(game, last_boards[i])
-                n_ended += 1
-                player.elapsed = 0
-                _begin(game, player)
-        _show(game, boards[i])
-    return n_ended
+reset, step = kernels(__file__, _begin, _play, _show)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from envs.minatar import lists
-from envs.minatar.compiling import helper, kernel, subroutine
+from envs.minatar.compiling import helper, subroutine
 from envs.minatar.lists import COLUMNS, DIRECTION, MOVE_TIMER, SHOT_TIMER, X, Y
+from envs.minatar.loops import kernels
 from envs.minatar.pace import faster, ticked
-from envs.minatar.random import draw_below, draw_uniform, seed_generator, sticky_action
+from envs.minatar.random import draw_below, draw_uniform
 
 MAX_OXYGEN, MAX_DIVERS = 200, 6
 OXYGEN_PER_CELL = 20  # of the gauge
@@ -53,7 +54,7 @@ GAME = np.dtype(
 
 
 @subroutine
-def _begin(game: Any) -> None:
+def _begin(game: Any, player: Any) -> None:
     game.sub_x, game.sub_y, game.direction = 5, 0, -1
     game.oxygen = MAX_OXYGEN
     game.n_divers = game.ramp_index = game.shot_timer = 0
@@ -229,7 +230,7 @@ def _move_fish(game: Any) -> tuple[int, bool]:
 @helper
 def _air(game: Any) -> int:
     """Lit cells of the oxygen gauge, 0 to 10."""
-    return max(0, game.oxygen) // OXYGEN_PER_CELL
+    return int(max(0, game.oxygen) // OXYGEN_PER_CELL)
 
 
 @helper
@@ -314,46 +315,4 @@ def _show(game: Any, board: Any) -> None:
     _show_swimmers(game.swimming, game.n_swimming, board, 9)
 
 
-@kernel
-def reset(games: Any, players: Any, seeds: Any, boards: Any) -> None:
-    """As in ``envs.minatar.batch``."""
-    for i in range(len(games)):
-        if seeds[i] >= 0:
-            seed_generator(players[i], seeds[i])
-            players[i].last_action = 0
-        players[i].elapsed = 0
-        _begin(games[i])
-        _show(games[i], boards[i])
-
-
-@kernel
-def step(
-    games: Any,
-    players: Any,
-    actions: Any,
-    active: Any,
-    boards: Any,
-    last_boards: Any,
-    rewards: Any,
-    flags: Any,
-    sticky: float,
-    ramping: bool,
-    limit: int,
-) -> int:
-    """As in ``envs.minatar.batch``."""
-    n_ended = 0
-    for i in range(len(games)):
-        game, player = games[i], players[i]
-        if active[i]:
-            action = sticky_action(player, actions[i], sticky)
-            reward, terminated = _play(game, player, action, ramping)
-            player.elapsed += 1
-            truncated = player.elapsed >= limit and not terminated
-            rewards[i], flags[0, i], flags[1, i] = reward, terminated, truncated
-            if terminated or truncated:
-                _show(game, last_boards[i])
-                n_ended += 1
-                player.elapsed = 0
-                _begin(game)
-        _show(game, boards[i])
-    return n_ended
+reset, step = kernels(__file__, _begin, _play, _show)

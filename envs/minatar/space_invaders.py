@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from envs.minatar.compiling import helper, kernel
+from envs.minatar.compiling import helper
+from envs.minatar.loops import kernels
 from envs.minatar.pace import ticked
-from envs.minatar.random import seed_generator, sticky_action
 
 COOL_DOWN = 5  # steps between two shots of the player
 MOVE_INTERVAL, SHORTEST_INTERVAL = 12, 6  # most steps between two moves of the aliens, in the first wave and at last
@@ -46,7 +46,7 @@ def _new_wave(game: Any) -> None:
 
 
 @helper
-def _begin(game: Any) -> None:
+def _begin(game: Any, player: Any) -> None:
     game.cannon_x = 5
     _new_wave(game)
     for y in range(10):
@@ -129,7 +129,7 @@ def _hit(game: Any) -> int:
 
 
 @helper
-def _play(game: Any, action: int, ramping: bool) -> tuple[int, bool]:
+def _play(game: Any, player: Any, action: int, ramping: bool) -> tuple[int, bool]:
     _act(game, action)
     _fly(game)
     cannon = 1 << game.cannon_x
@@ -172,46 +172,4 @@ def _show(game: Any, board: Any) -> None:
             board[cell + 5] = (alien_bullets >> x) & 1
 
 
-@kernel
-def reset(games: Any, players: Any, seeds: Any, boards: Any) -> None:
-    """As in ``envs.minatar.batch``."""
-    for i in range(len(games)):
-        if seeds[i] >= 0:
-            seed_generator(players[i], seeds[i])
-            players[i].last_action = 0
-        players[i].elapsed = 0
-        _begin(games[i])
-        _show(games[i], boards[i])
-
-
-@kernel
-def step(
-    games: Any,
-    players: Any,
-    actions: Any,
-    active: Any,
-    boards: Any,
-    last_boards: Any,
-    rewards: Any,
-    flags: Any,
-    sticky: float,
-    ramping: bool,
-    limit: int,
-) -> int:
-    """As in ``envs.minatar.batch``."""
-    n_ended = 0
-    for i in range(len(games)):
-        game, player = games[i], players[i]
-        if active[i]:
-            action = sticky_action(player, actions[i], sticky)
-            reward, terminated = _play(game, action, ramping)
-            player.elapsed += 1
-            truncated = player.elapsed >= limit and not terminated
-            rewards[i], flags[0, i], flags[1, i] = reward, terminated, truncated
-            if terminated or truncated:
-                _show(game, last_boards[i])
-                n_ended += 1
-                player.elapsed = 0
-                _begin(game)
-        _show(game, boards[i])
-    return n_ended
+reset, step = kernels(__file__, _begin, _play, _show)
