@@ -25,9 +25,24 @@ GAME = np.dtype(
         ("ramp_index", np.int32),
         ("kind", np.int8, 8),  # of row y, at y - 1
         ("x", np.int8, 8),
-        ("direction", np.int8, 8),  # 1 to the right, -1 to the left
+        ("direction", np.int8, 8),  # 1 to the right, -1 to the left, 0 once it has left
     ]
 )
+
+BOUNDS = {
+    "player_x": (0, 9),
+    "player_y": (1, 8),
+    "spawn_speed": (1, SPAWN_SPEED),
+    "spawn_timer": (0, SPAWN_SPEED),
+    "move_speed": (FASTEST_MOVE, MOVE_SPEED),
+    "move_timer": (0, MOVE_SPEED),
+    "ramp_timer": (1, RAMP_PERIOD),
+    "ramp_index": (0, 99),
+    "kind": (EMPTY, GOLD),
+    "x": (-1, 10),
+    "direction": (-1, 1),
+}
+"""As in ``envs.minatar.batch``."""
 
 
 @helper
@@ -101,7 +116,7 @@ def _play(game: Any, player: Any, action: int, ramping: bool) -> tuple[int, bool
         for row in range(8):
             game.x[row] += game.direction[row]
             if not 0 <= game.x[row] <= 9:
-                game.kind[row] = EMPTY
+                game.kind[row], game.direction[row] = EMPTY, 0
         found, caught = _meet(game)
         reward, terminated = reward + found, terminated or caught
     game.spawn_timer -= 1

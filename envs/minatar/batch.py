@@ -3,6 +3,8 @@
 Each game has a module of its own, ``envs.minatar.<game>``, with its rules and these names:
 
 - ``GAME``: the dtype of one game; a batch is an array of it, beside one of ``envs.minatar.random.PLAYER``.
+- ``BOUNDS``: the least and largest value of each of its fields in a state, which keep all that play can reach and all
+  indices inside the arrays.
 - ``reset(games, players, seeds, boards)``: begin episodes in all games, after seeding those whose seed is not -1, and
   write the observations.
 - ``step(games, players, actions, active, boards, last_boards, rewards, flags, sticky, ramping, limit)``: one step in
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 from envs.catalogue import EPISODE_LIMIT, GAMES
 from envs.checks import check_choice, check_int
 from envs.games import Games, Step
+from envs.minatar.columns import columns, require_names, restored
 from envs.minatar.package import N_ACTIONS, N_CHANNELS
 from envs.minatar.parameters import Parameters
 from envs.minatar.picture import METADATA, check_render_mode, picture
@@ -82,9 +85,10 @@ class MinAtarGames(Games):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         # Imported here because numba takes a third of a second.
-        from envs.minatar.random import PLAYER
+        from envs.minatar.random import BOUNDS, PLAYER
 
         self._kernels: Any = import_module(f"envs.minatar.{game}")
+        self._bounds, self._player_bounds = self._kernels.BOUNDS, BOUNDS
         self._games = np.zeros(self.num_envs, self._kernels.GAME)
         self._players = np.zeros(self.num_envs, PLAYER)
         self._everyone = np.ones(self.num_envs, np.bool_)
@@ -160,26 +164,28 @@ class MinAtarGames(Games):
             "game": self.game,
             "n_envs": self.num_envs,
             "parameters": self._parameters.as_dict(),
-            "games": _columns(self._games),
-            "players": _columns(self._players),
+            "games": columns(self._games),
+            "players": columns(self._players),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``get_state`` returned; no reset is needed.
 
         Raises:
-            ValueError: If the state is of another game or of another number of games.
+            ValueError: If the state is of another game or of another number of games, or damaged: if anything is
+                missing, has another shape or kind, or is out of its bounds. Nothing has changed then.
         """
+        require_names(state, ("game", "n_envs", "parameters", "games", "players"))
         if (state["game"], state["n_envs"]) != (self.game, self.num_envs):
             raise ValueError(
                 f"a state of {state['n_envs']} games of {state['game']!r} cannot be set on {self.num_envs} of "
                 f"{self.game!r}; make as many of that game"
             )
-        self._parameters = Parameters(**state["parameters"])
-        for records, columns in ((self._games, state["games"]), (self._players, state["players"])):
-            for name, values in columns.items():
-                records[name] = values
-        self._began = True
+        require_names(state["parameters"], self._parameters.as_dict())
+        parameters = Parameters(**state["parameters"])
+        games = restored(state["games"], self.num_envs, self._games.dtype, self._bounds)
+        players = restored(state["players"], self.num_envs, self._players.dtype, self._player_bounds)
+        self._games, self._players, self._parameters, self._began = games, players, parameters, True
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A picture of every game, (320, 320, 3) each, or None without a ``render_mode``."""
@@ -260,8 +266,3 @@ class MinAtarGames(Games):
 
 def _flat(boards: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return boards.reshape(len(boards), -1).view(np.uint8)
-
-
-def _columns(records: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """A copy of each field."""
-    return {name: records[name].copy() for name in records.dtype.names or ()}

@@ -24,6 +24,19 @@ GAME = np.dtype(
     ]
 )
 
+BOUNDS = {
+    "paddle_x": (0, 9),
+    "ball_x": (0, 9),
+    "ball_y": (0, 8),
+    "last_x": (0, 9),
+    "last_y": (0, 8),
+    "direction_x": (-1, 1),
+    "direction_y": (-1, 1),
+    "inside": (0, 1),
+    "bricks": (0, WALL),
+}
+"""As in ``envs.minatar.batch``."""
+
 
 @helper
 def _begin(game: Any, player: Any) -> None:

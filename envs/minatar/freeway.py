@@ -23,6 +23,16 @@ GAME = np.dtype(
     ]
 )
 
+BOUNDS = {
+    "chicken_y": (1, 9),
+    "move_timer": (0, PAUSE),
+    "time_left": (0, TIME_LIMIT),
+    "x": (0, 9),
+    "timer": (0, 5),
+    "speed": (-5, 5),
+}
+"""As in ``envs.minatar.batch``."""
+
 
 @subroutine
 def _draw_cars(game: Any, player: Any) -> None:

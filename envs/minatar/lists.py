@@ -14,10 +14,14 @@ COLUMNS = 5
 
 
 @helper
-def write(entry: Any, x: int, y: int, direction: int, move_timer: int, shot_timer: int) -> None:
-    """Fill in an entry."""
+def append(entries: Any, n: int, x: int, y: int, direction: int, move_timer: int, shot_timer: int) -> int:
+    """Add an entry, except to a full list, which no play fills but a state made by hand can; the new ``n``."""
+    if n == len(entries):
+        return n
+    entry = entries[n]
     entry[X], entry[Y], entry[DIRECTION] = x, y, direction
     entry[MOVE_TIMER], entry[SHOT_TIMER] = move_timer, shot_timer
+    return n + 1
 
 
 @helper

@@ -15,6 +15,9 @@ _SHIFT = 397  # distance of the words that are combined
 PLAYER = np.dtype([("key", np.uint32, WORDS), ("position", np.int32), ("last_action", np.int32), ("elapsed", np.int32)])
 """What a game of any kind holds beside its board: its generator, its sticky action, and the steps of its episode."""
 
+BOUNDS = {"key": (0, 2**32 - 1), "position": (0, WORDS), "last_action": (0, 5), "elapsed": (0, 2**31 - 2)}
+"""As in ``envs.minatar.batch``."""
+
 
 @subroutine
 def seed_generator(player: Any, seed: int) -> None:

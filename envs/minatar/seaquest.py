@@ -52,6 +52,26 @@ GAME = np.dtype(
     ]
 )
 
+_LISTS = ("bullets", "enemy_bullets", "fish", "subs", "swimming")
+BOUNDS = {
+    "sub_x": (0, 9),
+    "sub_y": (0, 8),
+    "direction": (-1, 1),
+    "oxygen": (0, MAX_OXYGEN),
+    "n_divers": (-(2**30), MAX_DIVERS),
+    "surfaced": (0, 1),
+    "spawn_speed": (1, SPAWN_SPEED),
+    "spawn_timer": (0, SPAWN_SPEED),
+    "diver_timer": (0, DIVER_SPAWN_SPEED),
+    "move_speed": (FASTEST_MOVE, MOVE_SPEED),
+    "shot_timer": (0, COOL_DOWN),
+    "ramp_index": (0, 99),
+    **{f"n_{name}": (0, CAPACITY) for name in _LISTS},
+    # Entries that do not count may still show what left the board, and there a submarine shot a bullet, which went on.
+    **dict.fromkeys(_LISTS, ((-2, 0, -1, 0, 0), (11, 8, 1, MOVE_SPEED, ENEMY_COOL_DOWN))),
+}
+"""As in ``envs.minatar.batch``."""
+
 
 @subroutine
 def _begin(game: Any, player: Any) -> None:
@@ -86,26 +106,23 @@ def _spawn_enemy(game: Any, player: Any) -> None:
         return
     x = 0 if direction == 1 else 9
     if is_sub:
-        lists.write(game.subs[game.n_subs], x, y, direction, game.move_speed, ENEMY_COOL_DOWN)
-        game.n_subs += 1
+        game.n_subs = lists.append(game.subs, game.n_subs, x, y, direction, game.move_speed, ENEMY_COOL_DOWN)
     else:
-        lists.write(game.fish[game.n_fish], x, y, direction, game.move_speed, 0)
-        game.n_fish += 1
+        game.n_fish = lists.append(game.fish, game.n_fish, x, y, direction, game.move_speed, 0)
 
 
 @subroutine
 def _spawn_diver(game: Any, player: Any) -> None:
     direction = 1 if draw_uniform(player) < 1 / 2 else -1
     y = 1 + draw_below(player, 8)
-    lists.write(game.swimming[game.n_swimming], 0 if direction == 1 else 9, y, direction, DIVER_MOVE_SPEED, 0)
-    game.n_swimming += 1
+    x = 0 if direction == 1 else 9
+    game.n_swimming = lists.append(game.swimming, game.n_swimming, x, y, direction, DIVER_MOVE_SPEED, 0)
 
 
 @helper
 def _act(game: Any, action: int) -> None:
     if action == 5 and game.shot_timer == 0:
-        lists.write(game.bullets[game.n_bullets], game.sub_x, game.sub_y, game.direction, 0, 0)
-        game.n_bullets += 1
+        game.n_bullets = lists.append(game.bullets, game.n_bullets, game.sub_x, game.sub_y, game.direction, 0, 0)
         game.shot_timer = COOL_DOWN
     elif action == 1:
         game.sub_x, game.direction = max(0, game.sub_x - 1), -1
@@ -192,8 +209,7 @@ def _move_subs(game: Any) -> tuple[int, bool]:
         x, y, direction, _, shot_timer = game.subs[i]
         game.subs[i, SHOT_TIMER] = ENEMY_COOL_DOWN if shot_timer == 0 else shot_timer - 1
         if shot_timer == 0:
-            lists.write(game.enemy_bullets[game.n_enemy_bullets], x, y, direction, 0, 0)
-            game.n_enemy_bullets += 1
+            game.n_enemy_bullets = lists.append(game.enemy_bullets, game.n_enemy_bullets, x, y, direction, 0, 0)
         if gone:
             lists.delete(game.subs, game.n_subs, i)
             game.n_subs -= 1

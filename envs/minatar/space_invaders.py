@@ -11,7 +11,7 @@ from envs.minatar.pace import ticked
 COOL_DOWN = 5  # steps between two shots of the player
 MOVE_INTERVAL, SHORTEST_INTERVAL = 12, 6  # most steps between two moves of the aliens, in the first wave and at last
 SHOT_INTERVAL = 10  # steps between two shots of the aliens
-WAVE_ROWS, WAVE = 4, 0b0011111100
+WAVE_ROWS, WAVE, ROW = 4, 0b0011111100, 0b1111111111
 
 GAME = np.dtype(
     [
@@ -27,6 +27,20 @@ GAME = np.dtype(
         ("alien_bullets", np.int16, 10),
     ]
 )
+
+BOUNDS = {
+    "cannon_x": (0, 9),
+    "shot_timer": (0, COOL_DOWN),
+    "alien_direction": (-1, 1),
+    "move_interval": (SHORTEST_INTERVAL, MOVE_INTERVAL),
+    "move_timer": (0, MOVE_INTERVAL),
+    "alien_shot_timer": (0, SHOT_INTERVAL),
+    "ramp_index": (0, 99),
+    "aliens": (0, ROW),
+    "bullets": (0, ROW),
+    "alien_bullets": (0, ROW),
+}
+"""As in ``envs.minatar.batch``."""
 
 
 @helper

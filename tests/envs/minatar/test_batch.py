@@ -52,7 +52,7 @@ def test_of_two_equal_bullets_the_first_goes() -> None:
     """The bullet from behind hits the fish beside the one ahead, which goes in its stead, and meets the next fish."""
 
     def three_bullets(env: Any, _: np.random.Generator) -> None:
-        env.sub_x, env.sub_y, env.surface, env.shot_timer = 5, 8, False, 9
+        env.sub_x, env.sub_y, env.surface, env.shot_timer = 5, 8, False, 5
         env.f_bullets = [[3, 1, True], [5, 1, False], [2, 1, True]]
         env.e_fish = [[3, 1, True, 5], [4, 1, True, 5]]
 

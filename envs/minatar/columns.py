@@ -1,0 +1,54 @@
+"""States of games: arrays of records, saved as one array for each field, and checked when they come back.
+
+The kernels check no index, so that a damaged state would make them read and write anywhere.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Bounds = Mapping[str, tuple[ArrayLike, ArrayLike]]
+"""Of each field the least and the largest value, or arrays of these for the values in it."""
+
+
+def columns(records: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """A copy of each field."""
+    return {name: records[name].copy() for name in records.dtype.names or ()}
+
+
+def restored(values: Any, n: int, dtype: np.dtype[Any], bounds: Bounds) -> NDArray[Any]:
+    """The ``n`` records of ``dtype`` that ``columns`` made ``values`` of.
+
+    Raises:
+        ValueError: If a field is missing or not known, has another shape or kind, or a value out of ``bounds``.
+    """
+    names = dtype.names or ()
+    require_names(values, names)
+    records = np.zeros(n, dtype)
+    for name in names:
+        given, field = np.asarray(values[name]), records[name]
+        if given.shape != field.shape or given.dtype.kind != field.dtype.kind:
+            raise _damaged(f"{name} should be of shape {field.shape} and kind {field.dtype.kind!r}")
+        low, high = bounds[name]
+        if ((given < low) | (given > high)).any():
+            raise _damaged(f"{name} has values out of range")
+        records[name] = given
+    return records
+
+
+def require_names(values: Any, names: Iterable[str]) -> None:
+    """Refuse a part of a state that has not just these ``names``.
+
+    Raises:
+        ValueError: If it has not.
+    """
+    names = tuple(names)
+    if not isinstance(values, Mapping) or set(values) != set(names):
+        raise _damaged(f"what should hold {', '.join(names)} does not")
+
+
+def _damaged(reason: str) -> ValueError:
+    """The refusal of a state."""
+    return ValueError(f"the state is damaged or of another version of the game: {reason}; give one that get_state made")
