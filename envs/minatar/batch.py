@@ -87,9 +87,10 @@ class MinAtarGames(Games):
         # Imported here because numba takes a third of a second.
         from envs.minatar.random import BOUNDS, PLAYER
 
-        self._kernels: Any = import_module(f"envs.minatar.{game}")
-        self._bounds, self._player_bounds = self._kernels.BOUNDS, BOUNDS
-        self._games = np.zeros(self.num_envs, self._kernels.GAME)
+        rules = import_module(f"envs.minatar.{game}")
+        self._kernels = rules.reset, rules.step
+        self._bounds, self._player_bounds = rules.BOUNDS, BOUNDS
+        self._games = np.zeros(self.num_envs, rules.GAME)
         self._players = np.zeros(self.num_envs, PLAYER)
         self._everyone = np.ones(self.num_envs, np.bool_)
         self._boards = Boards(self.num_envs, N_CHANNELS)
@@ -114,7 +115,8 @@ class MinAtarGames(Games):
         """
         seeds = self._seeds(seed)
         boards = self._boards()
-        self._kernels.reset(self._games, self._players, seeds, _flat(boards))
+        begin, _ = self._kernels
+        begin(self._games, self._players, seeds, _flat(boards))
         self._began = True
         return boards, {}
 
@@ -197,6 +199,15 @@ class MinAtarGames(Games):
         self._advance(no_actions, nobody, boards, np.zeros(self.num_envs), np.zeros((2, self.num_envs), np.bool_))
         return tuple(picture(board) for board in boards)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, also in other processes, which find the kernels on disk."""
+        return {name: value for name, value in vars(self).items() if name != "_kernels"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        rules = import_module(f"envs.minatar.{self.game}")
+        self._kernels = rules.reset, rules.step
+
     def __repr__(self) -> str:
         return f"MinAtarGames({self.game!r}, {self.num_envs})"
 
@@ -212,7 +223,8 @@ class MinAtarGames(Games):
         chosen = self._parameters
         records, last_boards = (self._games, self._players), _flat(self._last_boards)
         written = (_flat(boards), last_boards, rewards, flags)
-        n_ended: int = self._kernels.step(
+        _, play = self._kernels
+        n_ended: int = play(
             *records, actions, active, *written, chosen.sticky_prob, chosen.ramping, chosen.episode_limit
         )
         return n_ended

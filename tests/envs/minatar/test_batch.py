@@ -1,6 +1,8 @@
 """Batches of MinAtar games against the package, and against themselves."""
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -122,8 +124,8 @@ def test_later_steps_leave_arrays_alone() -> None:
         observations, rewards, terminations, truncations, info = games.step(actions)
         arrays = [observations[3:5], rewards, terminations, truncations, *info.get("final_obs", ())[:7]]
         kept += [(array, array.copy()) for array in arrays]
-    for array, copy in kept:
-        np.testing.assert_array_equal(array, copy)
+    for array, kept_copy in kept:
+        np.testing.assert_array_equal(array, kept_copy)
 
 
 @pytest.mark.parametrize("game", GAMES)
@@ -297,6 +299,38 @@ def test_behind_sb3s_interface() -> None:
             np.testing.assert_array_equal(infos[i]["terminal_observation"], info["final_obs"][i])
             n_ended += 1
     assert n_ended > 5
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_copies_play_on_by_themselves(began: bool) -> None:
+    games = MinAtarGames("seaquest", 4, episode_limit=60, render_mode="rgb_array")
+    if began:
+        games.reset(seed=0)
+        _play(games, _actions(50, 4))
+    copies = [copy.deepcopy(games), pickle.loads(pickle.dumps(games))]
+    for each in (games, *copies):
+        if not began:
+            each.reset(seed=3)
+    expected = _play(games, _actions(100, 4, 1))
+    for each in copies:
+        assert _play(each, _actions(100, 4, 1)) == expected
+        np.testing.assert_array_equal(each.render(), games.render())
+
+
+def test_a_copy_in_another_process_finds_the_kernels_on_disk() -> None:
+    games = MinAtarGames("breakout", 2)
+    games.reset(seed=0)
+    games.step(np.zeros(2, int))
+    code = """
+import pickle, sys
+import numpy as np
+games = pickle.load(sys.stdin.buffer)
+games.step(np.zeros(2, int))
+from envs.minatar import breakout
+print(sum(breakout.step.stats.cache_hits.values()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(games), capture_output=True, check=True)
+    assert done.stdout.split() == [b"1"]
 
 
 def test_kernels_are_kept_on_disk() -> None:
