@@ -6,6 +6,9 @@ from typing import Any
 from envs.catalogue import EPISODE_LIMIT
 from envs.checks import check_int, check_number, did_you_mean
 
+MOST_STEPS = 2**31 - 1
+"""The longest limit of an episode; what a batch counts with."""
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -17,8 +20,8 @@ class Parameters:
         ramping: Whether games become more difficult the longer they are survived.
 
     Raises:
-        ValueError: If the limit is not a whole number of at least 1, the probability is not from 0 to 1, or ramping is
-            neither True nor False.
+        ValueError: If the limit is not a whole number from 1 to ``MOST_STEPS``, the probability is not from 0 to 1, or
+            ramping is neither True nor False.
     """
 
     episode_limit: int = EPISODE_LIMIT
@@ -26,7 +29,10 @@ class Parameters:
     ramping: bool = True
 
     def __post_init__(self) -> None:
-        limit = check_int("episode_limit", self.episode_limit, 1, "give a number of steps such as 2500")
+        remedy = "give a number of steps such as 2500"
+        limit = check_int("episode_limit", self.episode_limit, 1, remedy)
+        if limit > MOST_STEPS:
+            raise ValueError(f"episode_limit must be at most {MOST_STEPS}, got {limit}; {remedy}")
         remedy = "give a probability such as 0.1, or 0 to play every action as it is given"
         sticky = check_number("sticky_prob", self.sticky_prob, remedy)
         if not 0 <= sticky <= 1:

@@ -258,6 +258,15 @@ def test_configure() -> None:
         games.configure(sticky_prob=1.5)
 
 
+def test_the_longest_limit_is_counted() -> None:
+    games = MinAtarGames("freeway", 2, episode_limit=2**31 - 1)
+    games.reset(seed=0)
+    state = games.get_state()
+    state["players"]["elapsed"][:] = 2**31 - 3
+    games.set_state(state)
+    assert [games.step(np.zeros(2, int))[3].tolist() for _ in range(3)] == [[False] * 2, [True] * 2, [False] * 2]
+
+
 def test_without_ramping_nothing_gets_faster() -> None:
     for ramping in (True, False):
         games = MinAtarGames("asterix", 32, ramping=ramping)

@@ -19,6 +19,10 @@ def test_changed_leaves_the_rest() -> None:
     ("arguments", "message"),
     [
         ({"episode_limit": 0}, "episode_limit must be a whole number of at least 1, got 0"),
+        (
+            {"episode_limit": 2**70},
+            "episode_limit must be at most 2147483647, got 1180591620717411303424; give",
+        ),
         ({"sticky_prob": -0.1}, r"sticky_prob must be from 0 to 1, got -0\.1; give a probability such as 0\.1"),
         ({"sticky_prob": float("nan")}, "sticky_prob must be a finite number, got nan"),
         ({"ramping": 1}, "ramping must be True or False, got 1"),
