@@ -190,10 +190,14 @@ class MinAtarGames(Games):
         self._games, self._players, self._parameters, self._began = games, players, parameters, True
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """A picture of every game, (320, 320, 3) each, or None without a ``render_mode``."""
+        """A picture of every game, (320, 320, 3) each, or None without a ``render_mode``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If there was neither a ``reset`` nor a ``set_state``.
+        """
+        self._require_begun("render")
         if self.render_mode is None:
             return None
-        self._require_begun("render")
         boards, nobody = self._boards(), np.zeros(self.num_envs, np.bool_)
         no_actions = np.zeros(self.num_envs, np.int64)
         self._advance(no_actions, nobody, boards, np.zeros(self.num_envs), np.zeros((2, self.num_envs), np.bool_))

@@ -4,6 +4,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from envs.catalogue import EPISODE_LIMIT, GAMES
@@ -68,6 +69,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         # The package starts with two generators, one for the sticky actions and one for the game; seeding joins them.
         self._minatar.seed(int(self.np_random.integers(2**32)))
         self._elapsed = 0
+        self._began = False
 
     @property
     def episode_limit(self) -> int:
@@ -88,6 +90,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
             self._minatar.last_action = 0
         self._minatar.reset()
         self._elapsed = 0
+        self._began = True
         return self._observe(), {}
 
     def step(self, action: int) -> tuple[NDArray[np.bool_], float, bool, bool, dict[str, Any]]:
@@ -103,7 +106,13 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         return self._observe(), float(reward), bool(terminated), truncated, {}
 
     def render(self) -> NDArray[np.uint8] | None:
-        """A picture of the board, (320, 320, 3), or None without a ``render_mode``."""
+        """A picture of the board, (320, 320, 3), or None without a ``render_mode``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If there was neither a ``reset`` nor a ``set_state``.
+        """
+        if not self._began:
+            raise ResetNeeded("MinAtarEnv.render was called before reset; call reset first")
         return None if self.render_mode is None else picture(self._observe())
 
     def configure(self, **parameters: Any) -> None:
@@ -141,7 +150,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
             setattr(self._minatar.env, name, plain(value))
         self._minatar.random.set_state(state["random"])
         self._minatar.last_action = state["last_action"]
-        self._elapsed = state["elapsed"]
+        self._elapsed, self._began = state["elapsed"], True
         self.np_random.bit_generator.state = state["np_random"]
         self._np_random_seed = state["np_random_seed"]
 

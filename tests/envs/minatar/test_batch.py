@@ -290,7 +290,9 @@ def test_render() -> None:
         for frame, observation in zip(frames, observations, strict=True):
             np.testing.assert_array_equal(frame, picture(observation))
         np.testing.assert_array_equal(games.get_state()["players"]["position"], state["players"]["position"])
-    assert MinAtarGames("seaquest", 3).render() is None
+    silent = MinAtarGames("seaquest", 3)
+    silent.reset()
+    assert silent.render() is None
 
 
 def test_behind_sb3s_interface() -> None:

@@ -7,10 +7,11 @@ import gymnasium
 import minatar
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 from envs.catalogue import GAMES
-from envs.minatar import MinAtarEnv
+from envs.minatar import MinAtarEnv, MinAtarGames
 from envs.minatar.picture import picture
 
 CHANNELS = {"asterix": 4, "breakout": 4, "freeway": 7, "seaquest": 10, "space_invaders": 6}
@@ -63,7 +64,20 @@ def test_render() -> None:
     for action in (1, 2, 3):
         np.testing.assert_array_equal(env.render(), picture(observation))
         observation, *_ = env.step(action)
-    assert MinAtarEnv("asterix").render() is None
+    silent = MinAtarEnv("asterix")
+    silent.reset()
+    assert silent.render() is None
+
+
+@pytest.mark.parametrize("render_mode", ["rgb_array", None])
+def test_there_is_nothing_to_render_before_the_first_episode(render_mode: str | None) -> None:
+    for make in (MinAtarEnv, lambda game, **kwargs: MinAtarGames(game, 2, **kwargs)):
+        played, env = make("asterix", render_mode=render_mode), make("asterix", render_mode=render_mode)
+        with pytest.raises(ResetNeeded, match=r"^MinAtar.*\.render was called before reset; call reset first$"):
+            env.render()
+        played.reset(seed=0)
+        env.set_state(played.get_state())
+        np.testing.assert_equal(env.render(), played.render())
 
 
 def test_stickiness_and_ramping_are_the_packages() -> None:
