@@ -27,13 +27,14 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from envs.arguments import check_render_mode
 from envs.catalogue import EPISODE_LIMIT, GAMES
 from envs.checks import check_choice, check_int
 from envs.games import Games, Step
 from envs.minatar.columns import columns, require_names, restored
 from envs.minatar.package import N_ACTIONS, N_CHANNELS
 from envs.minatar.parameters import Parameters
-from envs.minatar.picture import METADATA, check_render_mode, picture
+from envs.minatar.picture import METADATA, picture
 from envs.minatar.recycling import Boards
 
 
@@ -79,7 +80,7 @@ class MinAtarGames(Games):
         self.game = check_choice("game", game, GAMES)
         self.num_envs = check_int("n_envs", n_envs, 1, "give the number of games played side by side")
         self._parameters = Parameters(episode_limit, sticky_prob, ramping)
-        self.render_mode = check_render_mode(render_mode)
+        self.render_mode = check_render_mode(render_mode, METADATA["render_modes"])
         self.single_observation_space = gymnasium.spaces.Box(0, 1, (10, 10, N_CHANNELS), np.bool_)
         self.single_action_space = gymnasium.spaces.Discrete(N_ACTIONS)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)

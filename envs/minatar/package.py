@@ -7,10 +7,11 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from envs.arguments import check_render_mode
 from envs.catalogue import EPISODE_LIMIT, GAMES
 from envs.checks import check_choice
 from envs.minatar.parameters import Parameters
-from envs.minatar.picture import METADATA, check_render_mode, picture
+from envs.minatar.picture import METADATA, picture
 from envs.state import plain
 
 N_CHANNELS = 10
@@ -57,7 +58,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
     ) -> None:
         check_choice("game", game, GAMES)
         self._parameters = Parameters(episode_limit, sticky_prob, ramping)
-        self.render_mode = check_render_mode(render_mode)
+        self.render_mode = check_render_mode(render_mode, METADATA["render_modes"])
         # Imported here because the package loads matplotlib, which takes a second.
         import minatar
 

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from envs.arguments import refuse_change
 from envs.catalogue import EPISODE_LIMIT
-from envs.checks import check_int, check_number, did_you_mean
+from envs.checks import check_int, check_number
 
 MOST_STEPS = 2**31 - 1
 """The longest limit of an episode; what a batch counts with."""
@@ -34,9 +35,7 @@ class Parameters:
         if limit > MOST_STEPS:
             raise ValueError(f"episode_limit must be at most {MOST_STEPS}, got {limit}; {remedy}")
         remedy = "give a probability such as 0.1, or 0 to play every action as it is given"
-        sticky = check_number("sticky_prob", self.sticky_prob, remedy)
-        if not 0 <= sticky <= 1:
-            raise ValueError(f"sticky_prob must be from 0 to 1, got {self.sticky_prob!r}; {remedy}")
+        sticky = check_number("sticky_prob", self.sticky_prob, remedy, low=0, high=1)
         if not isinstance(self.ramping, bool):
             raise ValueError(f"ramping must be True or False, got {self.ramping!r}; write ramping=True or False")
         object.__setattr__(self, "episode_limit", limit)
@@ -49,12 +48,9 @@ class Parameters:
             ValueError: If there is no such parameter, or a value is out of range.
         """
         known = [field.name for field in fields(self)]
-        for key in parameters:
-            if key not in known:
-                raise ValueError(
-                    f"a MinAtar game cannot change {key!r} while it is played, only {', '.join(known)}"
-                    f"{did_you_mean(key, known) or '; leave it out'}"
-                )
+        for name in parameters:
+            if name not in known:
+                refuse_change(name, known, "a MinAtar game")
         return replace(self, **parameters)
 
     def as_dict(self) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.checks import check_choice
-
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
 CELL = 32  # pixels
 
@@ -33,12 +31,3 @@ def picture(board: NDArray[np.bool_]) -> NDArray[np.uint8]:
     highest = board.shape[-1] - np.argmax(board[..., ::-1], axis=-1)
     seen = np.where(board.any(axis=-1), highest, 0)
     return _PALETTE[seen].repeat(CELL, axis=0).repeat(CELL, axis=1)
-
-
-def check_render_mode(render_mode: str | None) -> str | None:
-    """Return ``render_mode``.
-
-    Raises:
-        ValueError: If it is neither None nor one of those offered.
-    """
-    return None if render_mode is None else check_choice("render_mode", render_mode, METADATA["render_modes"])

@@ -254,7 +254,7 @@ def test_configure() -> None:
     assert games.get_state()["players"]["last_action"].tolist() == [2, 2]
     with pytest.raises(ValueError, match=r"a MinAtar game cannot change 'stickyprob' .*; did you mean 'sticky_prob'"):
         games.configure(stickyprob=0.1)
-    with pytest.raises(ValueError, match=r"sticky_prob must be from 0 to 1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"sticky_prob must be a finite number from 0 to 1, got 1\.5"):
         games.configure(sticky_prob=1.5)
 
 
@@ -393,7 +393,7 @@ def test_refusals() -> None:
         MinAtarGames("brekout", 2)
     with pytest.raises(ValueError, match="n_envs must be a whole number of at least 1, got 0"):
         MinAtarGames("breakout", 0)
-    with pytest.raises(ValueError, match="render_mode must be one of rgb_array, got 'human'"):
+    with pytest.raises(ValueError, match="render_mode must be None or one of rgb_array, got 'human'"):
         MinAtarGames("breakout", 2, render_mode="human")
     games = MinAtarGames("breakout", 2)
     for begin in (lambda: games.step(np.zeros(2, int)), games.get_state):

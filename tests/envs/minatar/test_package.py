@@ -218,7 +218,7 @@ def test_state_of_another_game_is_refused() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"game must be one of .*, got 'brekout'; did you mean 'breakout'"):
         MinAtarEnv("brekout")
-    with pytest.raises(ValueError, match="render_mode must be one of rgb_array, got 'human'"):
+    with pytest.raises(ValueError, match="render_mode must be None or one of rgb_array, got 'human'"):
         MinAtarEnv("breakout", render_mode="human")
     for limit in (0, True, 2.5):
         with pytest.raises(ValueError, match="episode_limit must be a whole number of at least 1, got"):

@@ -23,8 +23,11 @@ def test_changed_leaves_the_rest() -> None:
             {"episode_limit": 2**70},
             "episode_limit must be at most 2147483647, got 1180591620717411303424; give",
         ),
-        ({"sticky_prob": -0.1}, r"sticky_prob must be from 0 to 1, got -0\.1; give a probability such as 0\.1"),
-        ({"sticky_prob": float("nan")}, "sticky_prob must be a finite number, got nan"),
+        (
+            {"sticky_prob": -0.1},
+            r"sticky_prob must be a finite number from 0 to 1, got -0\.1; give a probability",
+        ),
+        ({"sticky_prob": float("nan")}, "sticky_prob must be a finite number from 0 to 1, got nan"),
         ({"ramping": 1}, "ramping must be True or False, got 1"),
     ],
 )
