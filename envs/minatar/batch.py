@@ -176,7 +176,7 @@ class MinAtarGames(Games):
 
         Raises:
             ValueError: If the state is of another game or of another number of games, or damaged: if anything is
-                missing, has another shape or kind, or is out of its bounds. Nothing has changed then.
+                missing, has another shape, or is no whole number in its bounds. Nothing has changed then.
         """
         require_names(state, ("game", "n_envs", "parameters", "games", "players"))
         if (state["game"], state["n_envs"]) != (self.game, self.num_envs):

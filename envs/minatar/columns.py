@@ -19,18 +19,19 @@ def columns(records: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 
 def restored(values: Any, n: int, dtype: np.dtype[Any], bounds: Bounds) -> NDArray[Any]:
-    """The ``n`` records of ``dtype`` that ``columns`` made ``values`` of.
+    """The ``n`` records of ``dtype``, all of whole numbers, that ``columns`` made ``values`` of.
 
     Raises:
-        ValueError: If a field is missing or not known, has another shape or kind, or a value out of ``bounds``.
+        ValueError: If a field is missing or not known, has another shape or no whole numbers, or a value out of
+            ``bounds``.
     """
     names = dtype.names or ()
     require_names(values, names)
     records = np.zeros(n, dtype)
     for name in names:
         given, field = np.asarray(values[name]), records[name]
-        if given.shape != field.shape or given.dtype.kind != field.dtype.kind:
-            raise _damaged(f"{name} should be of shape {field.shape} and kind {field.dtype.kind!r}")
+        if given.shape != field.shape or given.dtype.kind not in "iu":  # of any width: lists too, as from JSON
+            raise _damaged(f"{name} should be whole numbers of shape {field.shape}")
         low, high = bounds[name]
         if ((given < low) | (given > high)).any():
             raise _damaged(f"{name} has values out of range")
