@@ -57,7 +57,8 @@ def warn_of_short_visits(config: RunConfig, env: envs.StreamVectorEnv) -> None:
     shortest, rollout = env.requested_stream.shortest, config.agent.rollout
     if shortest is None or shortest >= rollout:
         return
-    below = f"{given(config.stream)} has visits of {shortest:,} steps, below one rollout of {rollout:,}"
+    steps = "1 step" if shortest == 1 else f"{shortest:,} steps"
+    below = f"{given(config.stream)} has visits of {steps}, below one rollout of {rollout:,}"
     lower = f"lower agent.n_envs or agent.{'n_steps' if config.agent.name == 'ppo' else 'train_freq'}"
     if config.stream.align == "rollout":
         becomes = f"they are lengthened to {env.stream.shortest:,} steps; {lower}, or give stream.align=step"

@@ -207,6 +207,13 @@ def test_visits_below_a_rollout_are_warned_of(config: Any, agent: str, align: st
     env.close()
 
 
+def test_a_visit_of_one_step_is_one_step(config: Any) -> None:
+    given = config("stream.name=null", PERMUTED, "stream.align=step", "stream.steps_per_task=1")
+    with pytest.warns(UserWarning, match=r" has visits of 1 step, below one rollout of 16: "):
+        _, _, env = build(given)
+    env.close()
+
+
 def test_a_visit_of_one_rollout_is_not_warned_of(config: Any) -> None:
     _, _, env = build(config("stream.name=null", PERMUTED, "stream.steps_per_task=16"))
     assert (env.requested_stream.shortest, env.stream.shortest, env.stream.total_steps) == (16, 16, 48)
