@@ -26,7 +26,8 @@ CountOrZero = Annotated[Whole, Field(ge=0)]
 # Bounded lower, because each of them takes memory.
 Games = Annotated[Count, Field(le=2**16)]
 Width = Annotated[Count, Field(le=2**16)]
-Repetitions = Annotated[Count, Field(le=1_000_000)]
+MAX_REPETITIONS = 1_000_000
+Repetitions = Annotated[Count, Field(le=MAX_REPETITIONS)]
 # Not strict: PyYAML reads 1e-3 as text.
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 NotNegative = Annotated[Number, Field(ge=0)]

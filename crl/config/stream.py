@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from crl.config.fields import Count, CountOrZero, Model, Repetitions, number
+from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Repetitions, number
 from crl.config.messages import nearest, refusal, refused_sentence, shown
 from envs.catalogue import ABOUT, ARGUMENTS, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_draw, is_game
 from envs.checks import closest
 
+COUNTS = {"variants": MAX_REPETITIONS, "steps": MAX_WHOLE}  # of a task -> the most
 OR_ID = ", or give a Gymnasium id with its version, such as CartPole-v1"
 
 
@@ -31,6 +32,9 @@ def _check_task(entry: Any) -> Any:
         raise refusal(f"is a stream and no task; give it as stream.name{listed}")
     if _is_plain(name) and name not in TASKS:
         raise refusal(f"is neither a task nor a Gymnasium id; {nearest(name, TASKS, OR_ID)}")
+    problem = _counts_problem(entry) if isinstance(entry, dict) else None
+    if problem is not None:
+        raise refusal(problem)
     if not _is_json(entry):
         raise refusal(
             "has an argument that config.yaml cannot keep; give text (in quotes), finite numbers, true, false, null, "
@@ -38,15 +42,24 @@ def _check_task(entry: Any) -> Any:
         )
     if not isinstance(entry, dict):
         return entry
-    for key in ("variants", "steps"):
-        count = entry.get(key)
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise refusal(f"has {key}={shown(count)}; give a whole number of at least 1, or leave it out")
     for shift in entry["shifts"] if isinstance(entry.get("shifts"), list) else ():
         called = shift.get("name") if isinstance(shift, dict) else shift
         if isinstance(called, str) and called not in SHIFTS:
             raise refusal(f"has a shift {called!r} that is not known; {nearest(called, SHIFTS)}")
     return {key: _with_numbers(value) if _has_numbers(name, key, value) else value for key, value in entry.items()}
+
+
+def _counts_problem(entry: Mapping[str, Any]) -> str | None:
+    """What is wrong with the variants and steps of a task, None if nothing is."""
+    for key, most in COUNTS.items():
+        count = entry.get(key)
+        if count is None:
+            continue
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            return f"has {key}={shown(count)}; give a whole number of at least 1, or leave it out"
+        if count > most:
+            return f"has {key}={shown(count)}, which is too large; give a number of at most {most}"
+    return None
 
 
 def _has_numbers(id: str, key: str, value: Any) -> bool:

@@ -150,6 +150,20 @@ def test_lengths_may_be_drawn(path: Path) -> None:
             "least 1, or leave it out",
         ),
         (
+            "{tasks: [{id: breakout, variants: 1000001}], steps_per_task: 5}",
+            'stream.tasks.0={"id": "breakout", "variants": 1000001} has variants=1000001, which is too large; give a '
+            "number of at most 1000000",
+        ),
+        (
+            "{tasks: [{id: breakout, steps: 2147483648}]}",
+            'stream.tasks.0={"id": "breakout", "steps": 2147483648} has steps=2147483648, which is too large; give a '
+            "number of at most 2147483647",
+        ),
+        (
+            f"{{tasks: [{{id: breakout, steps: {10**30}}}]}}",
+            f'stream.tasks.0={{"id": "breakout", "steps": {10**30}}} has steps={10**30}, which is too large',
+        ),
+        (
             "{tasks: [{id: breakout, steps: 4}, asterix]}",
             'stream.steps_per_task is missing and [{"id": "breakout", "steps": 4}, "asterix"] has no '
             "length of its own; give",
