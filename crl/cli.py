@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -41,6 +42,18 @@ class Kind(StrEnum):
     interventions = "interventions"
 
 
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Around a command: what is refused ends it with one sentence."""
+    from crl.config import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        print(f"crl: {error}", file=sys.stderr)
+        raise typer.Exit(REFUSED) from None
+
+
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file that describes the run.", show_default=False)],
@@ -54,34 +67,26 @@ def train(
     ] = None,
 ) -> None:
     """Train what a config describes, into a new folder below `runs`."""
-    from crl.config import ConfigError, check_interventions, load
+    from crl.config import check_interventions, load
     from crl.folder import check_writable
 
-    try:
+    with _refusing():
         checked = load(config, overrides or [])
         check_writable(Path(checked.runs))
         checked = check_interventions(checked)
         from crl import run
 
         code = run.train(checked, ["crl", "train", str(config), *(overrides or [])])
-    except ConfigError as error:
-        print(f"crl: {error}", file=sys.stderr)
-        code = REFUSED
     raise typer.Exit(code)
 
 
 @app.command()
 def resume(run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]) -> None:
     """Go on with a run that was killed, interrupted or failed, from its newest checkpoint."""
-    from crl.config import ConfigError
-
-    try:
+    with _refusing():
         from crl import run as runs
 
         code = runs.resume(run, ["crl", "resume", str(run)])
-    except ConfigError as error:
-        print(f"crl: {error}", file=sys.stderr)
-        code = REFUSED
     raise typer.Exit(code)
 
 
@@ -101,13 +106,9 @@ def audit(
 ) -> None:
     """Measure what replacing each unit of a trained agent costs, and which criterion knows it."""
     from crl.audit import audit as audit_run
-    from crl.config import ConfigError
 
-    try:
+    with _refusing():
         code = audit_run(run, task, samples, seed)
-    except ConfigError as error:
-        print(f"crl: {error}", file=sys.stderr)
-        code = REFUSED
     raise typer.Exit(code)
 
 
@@ -120,15 +121,11 @@ def list_names(
     ] = None,
 ) -> None:
     """Show the names that a config can give: streams, tasks, shifts, drifts, agents, criteria, interventions, ..."""
-    from crl.config import ConfigError
     from crl.config.imports import import_modules, register_plugins
 
-    try:
+    with _refusing():
         register_plugins()
         import_modules(imports or [], key="--imports ")
-    except ConfigError as error:
-        print(f"crl: {error}", file=sys.stderr)
-        raise typer.Exit(REFUSED) from None
     for each in Kind if kind is None else (kind,):
         print(f"{each}:")
         lines = _lines(each)
