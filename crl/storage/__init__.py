@@ -1,6 +1,5 @@
 """Nested states on the disk, as safetensors and JSON that never execute code, and the checkpoints of a run."""
 
-from crl.storage.blocks import State
 from crl.storage.checkpoints import newest, prune, set_aside
 from crl.storage.files import DamagedError, replace_file
 from crl.storage.folders import Manifest, read, recover, verify, write
@@ -8,7 +7,6 @@ from crl.storage.folders import Manifest, read, recover, verify, write
 __all__ = [
     "DamagedError",
     "Manifest",
-    "State",
     "newest",
     "prune",
     "read",
