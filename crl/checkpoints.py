@@ -108,6 +108,9 @@ class CheckpointCallback(BaseCallback):
     def _on_step(self) -> bool:
         return True
 
+    def _on_training_end(self) -> None:
+        self._interrupt.trained = True
+
     def _after_update(self) -> None:
         self._check_losses()
         steps, every = self._learner.num_timesteps, self._config.checkpoint.every

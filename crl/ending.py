@@ -33,11 +33,13 @@ class Interrupt:
 
     Attributes:
         code: exit code of the wish, 0 while there is none.
+        trained: training has ended, so that there is nothing left to stop.
         saved: the newest checkpoint, which a second Ctrl-C names.
     """
 
     def __init__(self) -> None:
         self.code = 0
+        self.trained = False
         self.saved: Path | None = None
 
     def __enter__(self) -> Self:
@@ -56,7 +58,9 @@ class Interrupt:
             os.write(2, os.fsencode(f"\n{self._left()}\n"))
             os._exit(CODES[signal.Signals(number)])
         self.code = CODES[signal.Signals(number)]
-        os.write(2, b"\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n")
+        finishing = "finishing this rollout and update, then saving"
+        doing = "the run is finished and being saved" if self.trained else finishing
+        os.write(2, f"\n{doing}; Ctrl-C again exits at once\n".encode())
 
     def _left(self) -> str:
         if self.saved is None:

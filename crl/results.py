@@ -40,6 +40,8 @@ def show(results: dict[str, Any]) -> None:
     print(f"units reset: {resets or 'none'}")
     print(f"{results['status']}: {results['steps']:,} steps in {results['seconds']:.1f} s")
     print(f"run folder: {results['folder']}")
+    if results["status"] == "interrupted":
+        print(f"to go on: {shlex.join(['crl', 'resume', results['folder']])}")
     print(f"curves: {results['tensorboard']}")
 
 

@@ -105,7 +105,7 @@ def resume(folder: Path, command: Sequence[str]) -> int:
         config, model, env = _built(config)
         with Interrupt() as interrupt:
             interrupt.saved = found
-            nothing = "no checkpoint is whole" if passed_over else "there is no checkpoint yet"
+            nothing = "no checkpoint can be gone on from" if passed_over else "there is no checkpoint yet"
             how = f"starting again: {nothing}" if found is None else f"going on from {found}"
             started -= saved["seconds"] if saved else 0.0
             return _go(_Run(config, model, env, folder, started), command, interrupt, [how], found)

@@ -63,7 +63,7 @@ def prune(folder: Path, keep: int, heavy: str = "replay", keep_heavy: int = 2) -
 
 
 def set_aside(folder: Path, newest: Path | None) -> None:
-    """Rename the checkpoints that are newer than the one that a run goes on from: they are damaged.
+    """Rename the checkpoints that are newer than the one that a run goes on from: it cannot go on from them.
 
     Left where they are, they would count among those that are kept.
 
@@ -73,7 +73,7 @@ def set_aside(folder: Path, newest: Path | None) -> None:
     """
     for path in _checkpoints(folder):
         if newest is None or int(path.name) > int(newest.name):
-            path.rename(path.with_name(f"damaged-{path.name}-{time.time_ns()}"))
+            path.rename(path.with_name(f"unused-{path.name}-{time.time_ns()}"))
 
 
 def _complete(folder: Path) -> Manifest | None:

@@ -245,6 +245,39 @@ def test_games_that_cannot_be_saved_say_that_stopping_changes_the_run(
     assert steps_of(found)[-1] == 400
 
 
+def test_a_signal_after_the_last_update_lets_the_run_finish(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real = PPO.save
+
+    def save(model: Any, *args: Any, **kwargs: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        real(model, *args, **kwargs)
+
+    monkeypatch.setattr(PPO, "save", save)
+    found = train(tmp_path)
+    assert capfd.readouterr().err == "\nthe run is finished and being saved; Ctrl-C again exits at once\n"
+    assert (found / "model.zip").exists()
+    assert_equal(found, trained)
+
+
+def test_what_a_run_cannot_go_on_from_is_set_aside_in_neutral_words(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Path(shutil.copytree(trained, tmp_path / "run"))
+    (found / "results.json").unlink()
+    for path in (found / "checkpoints").iterdir():  # whole, but without a part that is needed
+        state = storage.read(path)
+        del state["world"]
+        storage.write(path, state, {"config.yaml": (path / "config.yaml").read_text()})
+    assert run.resume(found, ["crl"]) == 0
+    said = capsys.readouterr()
+    assert "starting again: no checkpoint can be gone on from" in said.out.splitlines()
+    assert said.err.count("has no part 'world': it was never written") == 4
+    set_aside = [path.name for path in (found / "checkpoints").iterdir() if not path.name.isdecimal()]
+    assert sorted(name.rpartition("-")[0] for name in set_aside) == [f"unused-{step}" for step in (520, 600, 720, 800)]
+
+
 def test_a_locked_folder_refuses_others(tmp_path: Path) -> None:
     with folder.locked(tmp_path):
         refusal = pytest.raises(ConfigError, match=r"is being trained; wait until that ends, or stop it")

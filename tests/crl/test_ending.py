@@ -29,6 +29,13 @@ def test_a_signal_is_a_wish(number: signal.Signals, code: int, capfd: pytest.Cap
     assert capfd.readouterr().err == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
 
 
+def test_after_training_a_signal_has_nothing_to_stop(capfd: pytest.CaptureFixture[str]) -> None:
+    with Interrupt() as interrupt:
+        interrupt.trained = True
+        os.kill(os.getpid(), signal.SIGINT)
+    assert capfd.readouterr().err == "\nthe run is finished and being saved; Ctrl-C again exits at once\n"
+
+
 @pytest.mark.parametrize(
     ("saved", "sentence"),
     [

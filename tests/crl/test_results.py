@@ -44,6 +44,14 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     ]  # fmt: skip
 
 
+def test_an_interrupted_run_names_the_command_that_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {**results(["task"], visits=1), "status": "interrupted", "folder": "my runs/x"}
+    assert shown(found, capsys)[-4:] == [
+        "interrupted: 1,234,567 steps in 12.3 s", "run folder: my runs/x", "to go on: crl resume 'my runs/x'",
+        "curves: tensorboard --logdir runs",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("columns", "expected"), [(40, [9]), (80, [7, 8, 9]), (200, [4, 5, 6, 7, 8, 9])])
 def test_the_last_visits_that_fit(
     columns: int, expected: list[int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -440,12 +440,12 @@ def test_a_checkpoint_cut_short_does_not_push_out_a_whole_one(tmp_path: Path) ->
     assert names(folder) == ["3", "4"]
 
 
-def test_checkpoints_newer_than_the_one_that_is_whole_are_set_aside(tmp_path: Path) -> None:
+def test_checkpoints_newer_than_the_one_that_is_gone_on_from_are_set_aside(tmp_path: Path) -> None:
     for name in ("100", "200", "300", "notes"):
         (tmp_path / name).mkdir()
     storage.set_aside(tmp_path, tmp_path / "100")
     names = sorted(path.name.rpartition("-")[0] or path.name for path in tmp_path.iterdir())
-    assert names == ["100", "damaged-200", "damaged-300", "notes"]
+    assert names == ["100", "notes", "unused-200", "unused-300"]
     storage.set_aside(tmp_path, None)
     assert not (tmp_path / "100").exists()
 
