@@ -74,6 +74,11 @@ def spoilt(policy: nn.Module) -> str | None:
     return next(found, None)
 
 
+def named(error: BaseException) -> str:
+    """An error's class and what it says, if anything, on one line."""
+    return ": ".join(filter(None, (type(error).__name__, one_line(error))))
+
+
 def remedy(error: BaseException) -> str:
     """What to do about a failure, as the end of a sentence."""
     if isinstance(error, LossError):

@@ -26,7 +26,7 @@ from crl import results as reports
 from crl.checkpoints import CheckpointCallback, machine, needed
 from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
 from crl.config.messages import one_line
-from crl.ending import Interrupt, LossError, Stop, remedy, report, spoilt
+from crl.ending import Interrupt, LossError, Stop, named, remedy, report, spoilt
 from crl.exit_codes import DONE, FAILED
 from crl.models import build, fixed_layers
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
@@ -193,16 +193,17 @@ def _go(
         reports.write(results, run.folder)
     except ConfigError:
         raise
-    except Exception as error:
+    # An environment may call sys.exit, or interrupt itself; Ctrl-C does not come as an exception, see `Interrupt`.
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         return _failed(run, error)
     finally:
-        run.env.close()
+        _close(run.env)
     with tolerant():
         reports.show(results)
     return interrupt.code if results["status"] == "interrupted" else DONE
 
 
-def _failed(run: _Run, error: Exception) -> int:
+def _failed(run: _Run, error: BaseException) -> int:
     """Say what happened; the newest checkpoint is what was before it."""
     step = run.model.num_timesteps
     # What torch says of such parameters tells of logits, and not of learning rates.
@@ -212,9 +213,16 @@ def _failed(run: _Run, error: Exception) -> int:
             error = LossError(f"the parameter {name} is not finite").with_traceback(error.__traceback__)
     path = report(error, run.folder, step, to_yaml(run.config))
     where = "no report could be written" if path is None else f"the report is in {path}"
-    problem = f"{type(error).__name__}: {one_line(error)}"
-    print(f"crl: the run failed at step {step:,} with {problem}; {remedy(error)} ({where})", file=sys.stderr)
+    print(f"crl: the run failed at step {step:,} with {named(error)}; {remedy(error)} ({where})", file=sys.stderr)
     return FAILED
+
+
+def _close(env: envs.StreamVectorEnv) -> None:
+    """What goes wrong here costs nothing: everything has been written."""
+    try:
+        env.close()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        print(f"crl: warning: the environment could not be closed ({named(error)})", file=sys.stderr)
 
 
 def _describe(run: _Run, command: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ import walk_world
 from compared import assert_equal, checkpoints_of
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+import envs
 from agents import DQN, PPO, SAC
 from agents.learner import LearnerMixin
 from crl import run, storage
@@ -265,20 +266,64 @@ def test_a_device_out_of_memory(
     assert_equal(found, undisturbed(kind))
 
 
-def test_an_environment_that_raises(tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (RuntimeError("the world\nhas ended"), "RuntimeError: the world has ended"),
+        (SystemExit(0), "SystemExit: 0"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+)
+def test_an_environment_that_raises(
+    raised: BaseException, said: str, tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     real, steps = walk_world.Walk.step, [0]
 
     def step(walk: Any, action: Any) -> Any:
         steps[0] += 1
         if steps[0] > 333:
-            raise RuntimeError("the world\nhas ended")
+            raise raised
         return real(walk, action)
 
     found, sentence = failed(tmp_path, "walk", lambda patch: patch.setattr(walk_world.Walk, "step", step), capsys)
-    problem = "RuntimeError: the world has ended; correct the environment, then resume the run"
+    problem = f"{said}; correct the environment, then resume the run"
     assert_left(found, [120, 200, 320], 332, sentence, problem)
     assert run.resume(found, ["crl"]) == 0
     assert_equal(found, undisturbed("walk"))
+
+
+@pytest.mark.parametrize("raised", [OSError("two\nlines"), SystemExit(3)])
+def test_an_environment_that_cannot_be_closed_costs_nothing(
+    raised: BaseException,
+    tmp_path: Path,
+    undisturbed: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def close(_env: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr(envs.StreamVectorEnv, "close", close)
+    found = train(tmp_path, "walk")
+    said = capsys.readouterr()
+    problem = {OSError: "OSError: two lines", SystemExit: "SystemExit: 3"}[type(raised)]
+    assert said.err.splitlines() == [f"crl: warning: the environment could not be closed ({problem})"]
+    assert f"run folder: {found}" in said.out.splitlines()
+    assert_equal(found, undisturbed("walk"))
+
+
+def test_a_failure_is_told_where_the_environment_cannot_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(walk_world.Walk, "step", broken)
+    monkeypatch.setattr(envs.StreamVectorEnv, "close", broken)
+    train(tmp_path, "walk", code=1)
+    failure, warning = capsys.readouterr().err.splitlines()
+    assert failure.startswith("crl: the run failed at step 0 with RuntimeError: broken; correct the environment")
+    assert warning == "crl: warning: the environment could not be closed (RuntimeError: broken)"
 
 
 @pytest.mark.parametrize("what", ["row", "checkpoint"])
