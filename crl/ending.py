@@ -6,10 +6,12 @@ import errno
 import os
 import signal
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,6 +28,10 @@ class Stop(Exception):  # noqa: N818 (no error: it carries a wish out of the tra
 
 class LossError(ArithmeticError):
     """A loss or a parameter is no longer finite."""
+
+
+class ObservationError(ArithmeticError):
+    """An environment has given an observation that is not finite."""
 
 
 class Interrupt:
@@ -74,6 +80,30 @@ def spoilt(policy: nn.Module) -> str | None:
     return next(found, None)
 
 
+def cause(error: BaseException, policy: nn.Module, observations: object, task: str) -> BaseException:
+    """What is behind an error: of numbers that are not finite torch says that its distributions have no such logits.
+
+    Args:
+        error: what was raised.
+        policy: whose parameters are looked at.
+        observations: that the policy saw last, an array or a dict of arrays.
+        task: name of the one that gave them.
+    """
+    name = spoilt(policy)
+    found: BaseException = error
+    if name is not None:
+        if not isinstance(error, LossError):
+            found = LossError(f"the parameter {name} is not finite")
+    elif isinstance(error, ValueError | ArithmeticError) and not _finite(observations):
+        found = ObservationError(f"an observation of task {task!r} is not finite")
+    return found.with_traceback(error.__traceback__)
+
+
+def _finite(observations: object) -> bool:
+    arrays = observations.values() if isinstance(observations, Mapping) else [observations]
+    return all(np.isfinite(array).all() for array in arrays if isinstance(array, np.ndarray))
+
+
 def named(error: BaseException) -> str:
     """An error's class and what it says, if anything, on one line."""
     return ": ".join(filter(None, (type(error).__name__, one_line(error))))
@@ -83,6 +113,8 @@ def remedy(error: BaseException) -> str:
     """What to do about a failure, as the end of a sentence."""
     if isinstance(error, LossError):
         return "lower agent.learning_rate, or look at the rewards and observations of the task"
+    if isinstance(error, ObservationError):
+        return "correct the environment, whose observations have to be finite numbers, then resume the run"
     if isinstance(error, torch.OutOfMemoryError):
         return "lower agent.batch_size or agent.n_envs, or give device=cpu; then train anew"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

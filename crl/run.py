@@ -26,7 +26,7 @@ from crl import results as reports
 from crl.checkpoints import CheckpointCallback, machine, needed
 from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
 from crl.config.messages import one_line
-from crl.ending import Interrupt, LossError, Stop, named, remedy, report, spoilt
+from crl.ending import Interrupt, Stop, cause, named, remedy, report
 from crl.exit_codes import DONE, FAILED
 from crl.models import build, fixed_layers
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
@@ -206,11 +206,8 @@ def _go(
 def _failed(run: _Run, error: BaseException) -> int:
     """Say what happened; the newest checkpoint is what was before it."""
     step = run.model.num_timesteps
-    # What torch says of such parameters tells of logits, and not of learning rates.
-    with contextlib.suppress(RuntimeError):  # a device that is out of memory has none to look either
-        name = spoilt(run.model.policy)
-        if name is not None and not isinstance(error, LossError):
-            error = LossError(f"the parameter {name} is not finite").with_traceback(error.__traceback__)
+    with contextlib.suppress(RuntimeError):  # a device that is out of memory has none to look at parameters either
+        error = cause(error, run.model.policy, run.model._last_obs, run.env.task)
     path = report(error, run.folder, step, to_yaml(run.config))
     where = "no report could be written" if path is None else f"the report is in {path}"
     print(f"crl: the run failed at step {step:,} with {named(error)}; {remedy(error)} ({where})", file=sys.stderr)

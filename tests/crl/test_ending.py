@@ -9,11 +9,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import envs
-from crl.ending import Interrupt, LossError, remedy, report
+from crl.ending import Interrupt, LossError, ObservationError, cause, remedy, report
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -58,6 +59,31 @@ with Interrupt() as interrupt:
     result = python("-c", program, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (130, "143\n")
     assert result.stderr.splitlines()[-1] == sentence
+
+
+NAN = np.array([0.0, np.nan])
+OBSERVATIONS = {
+    "array": (NAN, True),
+    "dict": ({"a": np.zeros(2, np.int8), "b": NAN}, True),
+    "finite dict": ({"a": np.zeros(2, np.int8), "b": np.zeros(2)}, False),
+    "none yet": (None, False),
+}
+
+
+@pytest.mark.parametrize("kind", OBSERVATIONS)
+def test_observations_that_are_not_finite_are_the_cause(kind: str) -> None:
+    policy = torch.nn.Linear(2, 2)
+    observations, guilty = OBSERVATIONS[kind]
+    error = ValueError("Expected parameter logits to satisfy the constraint, but found invalid values")
+    found = cause(error, policy, observations, "walk")
+    assert isinstance(found, ObservationError) == guilty
+    assert (found is error) != guilty
+    if guilty:
+        assert str(found) == "an observation of task 'walk' is not finite"
+    full = OSError(errno.ENOSPC, "full")
+    assert cause(full, policy, observations, "walk") is full
+    policy.bias.data[0] = torch.nan
+    assert str(cause(error, policy, observations, "walk")) == "the parameter bias is not finite"
 
 
 def raised_by_an_environment() -> Exception:

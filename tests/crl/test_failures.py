@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import walk_world
@@ -288,6 +289,27 @@ def test_an_environment_that_raises(
     found, sentence = failed(tmp_path, "walk", lambda patch: patch.setattr(walk_world.Walk, "step", step), capsys)
     problem = f"{said}; correct the environment, then resume the run"
     assert_left(found, [120, 200, 320], 332, sentence, problem)
+    assert run.resume(found, ["crl"]) == 0
+    assert_equal(found, undisturbed("walk"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_observations_that_are_not_finite(
+    value: float, tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, steps = walk_world.Walk.step, [0]
+
+    def step(walk: Any, action: Any) -> Any:
+        steps[0] += 1
+        observation, *rest = real(walk, action)
+        return (np.full(2, value, np.float32) if steps[0] > 333 else observation, *rest)
+
+    found, sentence = failed(tmp_path, "walk", lambda patch: patch.setattr(walk_world.Walk, "step", step), capsys)
+    problem = (
+        "ObservationError: an observation of task 'Walk-v0' is not finite; correct the environment, whose observations "
+        "have to be finite numbers, then resume the run"
+    )
+    assert_left(found, [120, 200, 320], 334, sentence, problem)
     assert run.resume(found, ["crl"]) == 0
     assert_equal(found, undisturbed("walk"))
 
