@@ -24,11 +24,13 @@ from crl import logs, storage
 from crl.config import ConfigError, RunConfig, config_hash, to_yaml
 from crl.config.messages import one_line
 from crl.ending import Interrupt, LossError, Stop, spoilt
+from crl.folder import installed
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
 
 FOLDER = "checkpoints"
 BEST = "best"
 LONGEST_NAME = 100
+PACKAGES = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba")  # which compute, as torch does
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What raises where a state is put back that does not fit."""
 
@@ -179,7 +181,7 @@ class CheckpointCallback(BaseCallback):
         logger = self.logger
         return {
             "hash": config_hash(self._config),
-            "machine": machine(),
+            "machine": machine(self._learner.device),
             "threads": torch.get_num_threads(),
             "seconds": self.seconds(),
             "passed": self._passed,
@@ -241,9 +243,15 @@ def _folder_name(task: str) -> str:
     return name if name == task else f"{name}-{zlib.crc32(task.encode()):08x}"
 
 
-def machine() -> dict[str, str]:
-    """What the bits of a run depend on beside its config and its number of threads."""
-    return {"torch": str(torch.__version__), "cpu": _cpu()}
+def machine(device: torch.device) -> dict[str, str]:
+    """What the bits of a run on a device depend on beside its config and its number of threads."""
+    versions = {package: installed(package) for package in PACKAGES}
+    return {"torch": str(torch.__version__), **versions, "cpu": _cpu(), "device": _described(device)}
+
+
+def _described(device: torch.device) -> str:
+    """Its kind: numbers do not depend on which of several equal ones it is."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 def _cpu() -> str:

@@ -17,7 +17,8 @@ from crl.config import ConfigError, RunConfig, config_hash, to_yaml
 CONFIG = "config.yaml"
 HASH = ".config_hash"  # of the config with which the run was begun
 LOCK = ".lock"
-PACKAGES = ("torch", "stable-baselines3", "gymnasium", "minatar", "numpy", "crl")
+ABSENT = "not installed"  # in place of a version
+PACKAGES = ("torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba", "crl")
 
 
 def check_writable(runs: Path) -> None:
@@ -133,14 +134,18 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def installed(package: str) -> str:
+    """The version of a package, or that there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ABSENT
+
+
 def versions(threads: int, device: str) -> str:
     """What the numbers of a run depend on beside its config, a line each."""
     lines = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            lines[package] = version(package)
-        except PackageNotFoundError:
-            lines[package] = "not installed"
+    lines |= {package: installed(package) for package in PACKAGES}
     lines["platform"] = platform.platform()
     lines["cpus"] = str(os.cpu_count())
     lines["threads"] = str(threads)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import sys
 import time
@@ -20,10 +19,10 @@ from stable_baselines3.common.logger import Logger
 import envs
 from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
-from crl import checkpoints, logs, storage
+from crl import checkpoints, logs, resuming, storage
 from crl import folder as folders
 from crl import results as reports
-from crl.checkpoints import CheckpointCallback, machine, needed
+from crl.checkpoints import CheckpointCallback, needed
 from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
 from crl.config.messages import one_line
 from crl.ending import Interrupt, Stop, cause, named, remedy, report
@@ -93,16 +92,16 @@ def resume(folder: Path, command: Sequence[str]) -> int:
     started = time.perf_counter()
     config = folders.check_config(folder, lambda path: check_interventions(load(path, [])))
     with folders.locked(folder):
-        _refuse_finished(folder)
+        resuming.refuse_finished(folder)
         for parent in (folder / checkpoints.FOLDER, folder / checkpoints.BEST):
             storage.recover(parent)
         found, passed_over = storage.newest(folder / checkpoints.FOLDER, needed(config))
-        saved = _saved(found, config)
+        saved = resuming.saved_by(found, config)
         threads = saved["threads"] if saved and config.threads == "auto" else _threads(config)
-        for sentence in [*passed_over, *_differences(saved, threads)]:
-            print(f"crl: warning: {sentence}", file=sys.stderr)
         torch.set_num_threads(threads)
         config, model, env = _built(config)
+        for sentence in [*passed_over, *resuming.differences(saved, model.device, threads)]:
+            print(f"crl: warning: {sentence}", file=sys.stderr)
         with Interrupt() as interrupt:
             interrupt.saved = found
             nothing = "no checkpoint can be gone on from" if passed_over else "there is no checkpoint yet"
@@ -124,46 +123,6 @@ def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
 
 def _threads(config: RunConfig) -> int:
     return folders.available_threads() if config.threads == "auto" else config.threads
-
-
-def _refuse_finished(folder: Path) -> None:
-    path = folder / "results.json"
-    try:
-        status = json.loads(path.read_text(encoding="utf-8"))["status"] if path.exists() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # half written, so the run had not ended
-    if status == "done":
-        raise ConfigError(f"the run in {str(folder)!r} is finished; train a new one with another seed or config")
-
-
-def _saved(checkpoint: Path | None, config: RunConfig) -> dict[str, Any] | None:
-    """What a checkpoint holds of the run itself."""
-    if checkpoint is None:
-        return None
-    try:
-        saved: dict[str, Any] = storage.read(checkpoint, ["run"])["run"]
-        known = {key: saved[key] for key in ("hash", "seconds", "threads")}
-        if known["hash"] != config_hash(config):
-            raise ValueError("it is of another config")
-        if not all(isinstance(known[key], int | float) for key in ("seconds", "threads")):
-            raise ValueError(f"it is of {known['seconds']!r} seconds and {known['threads']!r} threads")
-        dict(saved["machine"])
-    except (storage.DamagedError, *checkpoints.UNFIT) as error:  # with checksums that say otherwise
-        raise checkpoints.refusal(checkpoint, error) from error
-    return saved
-
-
-def _differences(saved: dict[str, Any] | None, threads: int) -> list[str]:
-    """Sentences on what keeps the resumed run from being bit-identical."""
-    if saved is None:
-        return []
-    here = {**machine(), "threads": threads}
-    there = {**saved["machine"], "threads": saved["threads"]}
-    return [
-        f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but not bit-identically"
-        for name, value in here.items()
-        if there.get(name) != value
-    ]
 
 
 # ------------------------------------------------------------------ training
@@ -223,12 +182,13 @@ def _close(env: envs.StreamVectorEnv) -> None:
 
 
 def _describe(run: _Run, command: Sequence[str]) -> None:
-    """The files that say how it was run."""
+    """The files that say how it was run, each time that it was begun or resumed."""
     # A path need not be valid text.
     with (run.folder / "command.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
         file.write(shlex.join(command) + "\n")
     versions = folders.versions(torch.get_num_threads(), str(run.model.device))
-    (run.folder / "versions.txt").write_text(versions, encoding="utf-8")
+    with (run.folder / "versions.txt").open("a", encoding="utf-8") as file:
+        file.write(f"\n{versions}" if file.tell() else versions)
 
 
 def _learn(

@@ -9,6 +9,7 @@ import shutil
 import signal
 import zlib
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -438,17 +439,45 @@ def test_another_machine_is_no_obstacle(trained: Path, tmp_path: Path, capsys: p
     found = Path(shutil.copytree(trained, tmp_path / "run"))
     (found / "results.json").unlink()
     shutil.rmtree(found / "checkpoints" / "800")
-    here = checkpoints.machine()
-    elsewhere = {"machine": {"torch": "2.0.1", "cpu": "an abacus"}, "threads": 7}
+    here = checkpoints.machine(torch.device("cpu"))
+    there = {**here, "torch": "2.0.1", "numpy": "1.0", "minatar": "not installed", "mujoco": "2.0", "cpu": "an abacus"}
+    there["device"] = "cuda (NVIDIA H100)"
+    elsewhere = {"machine": there, "threads": 7}
     _rewritten(found / "checkpoints" / "720", lambda state: state["run"].update(elsewhere))
     assert run.resume(found, ["crl"]) == 0
     end = "it goes on, but not bit-identically"
     assert capsys.readouterr().err.splitlines() == [
         f"crl: warning: the run was trained with torch 2.0.1, and here it is {here['torch']}: {end}",
+        f"crl: warning: the run was trained with mujoco 2.0, and here it is {here['mujoco']}: {end}",
+        f"crl: warning: the run was trained with numpy 1.0, and here it is {here['numpy']}: {end}",
         f"crl: warning: the run was trained with cpu an abacus, and here it is {here['cpu']}: {end}",
+        f"crl: warning: the run was trained with device cuda (NVIDIA H100), and here it is cpu: {end}",
         f"crl: warning: the run was trained with threads 7, and here it is 1: {end}",
     ]
     assert_equal(found, trained)  # in truth it is the same machine
+
+
+def test_a_checkpoint_that_records_less_of_its_machine(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Path(shutil.copytree(trained, tmp_path / "run"))
+    (found / "results.json").unlink()
+    here = checkpoints.machine(torch.device("cpu"))
+    less = {"machine": {"torch": here["torch"], "cpu": here["cpu"]}}
+    _rewritten(found / "checkpoints" / "800", lambda state: state["run"].update(less))
+    assert run.resume(found, ["crl"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_versions_of_each_start_are_kept(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Path(shutil.copytree(trained, tmp_path / "run"))
+    (found / "results.json").unlink()
+    before = (found / "versions.txt").read_text()
+    monkeypatch.setattr(folder.platform, "python_version", lambda: "3.99")
+    assert run.resume(found, ["crl"]) == 0
+    first, second = (found / "versions.txt").read_text().split("\n\n")
+    assert f"{first}\n" == before
+    assert second.splitlines() == ["python 3.99", *first.splitlines()[1:]]
 
 
 def _forge(checkpoint: Path) -> None:
@@ -472,8 +501,12 @@ def test_the_files_are_safetensors(trained: Path) -> None:
 
 
 def test_machine_names_what_bits_depend_on() -> None:
-    assert set(checkpoints.machine()) == {"torch", "cpu"}
-    assert all(checkpoints.machine().values())
+    found = checkpoints.machine(torch.device("cpu"))
+    packages = ["torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba"]
+    assert [*found] == [*packages, "cpu", "device"]
+    assert [found[package] for package in packages] == [version(package) for package in packages]
+    assert found["device"] == "cpu"
+    assert found["cpu"]
 
 
 def test_tasks_that_are_spelt_alike_have_folders_of_their_own() -> None:

@@ -81,8 +81,8 @@ def test_threads_are_given_or_those_of_the_process(monkeypatch: pytest.MonkeyPat
 def test_versions() -> None:
     lines = dict(line.split(" ", 1) for line in folder.versions(3, "cuda:1").splitlines())
     assert [*lines] == [
-        "python", "torch", "stable-baselines3", "gymnasium", "minatar", "numpy", "crl", "platform", "cpus", "threads",
-        "device",
+        "python", "torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba", "crl", "platform",
+        "cpus", "threads", "device",
     ]  # fmt: skip
     assert (lines["threads"], lines["device"], lines["cpus"]) == ("3", "cuda:1", str(os.cpu_count()))
     assert all(lines.values())
