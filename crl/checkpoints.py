@@ -50,6 +50,19 @@ def refusal(checkpoint: Path, error: Exception) -> ConfigError:
     )
 
 
+def log_lengths(run: Mapping[str, Any]) -> dict[str, int]:
+    """The bytes that each log file had at a checkpoint, of which `run` is what it holds of the run itself."""
+    return {name: int(length) for name, length in run["logs"].items()}
+
+
+def logs_refusal(folder: Path, error: storage.DamagedError) -> ConfigError:
+    """Says that a log file fits no checkpoint: without it the run goes on, and only its rows are lost."""
+    return ConfigError(
+        f"{str(folder)!r} cannot be resumed: {error}; put the file back as it was, or move it away to go on without "
+        "its rows"
+    )
+
+
 class CheckpointCallback(BaseCallback):
     """Writes checkpoints at the ends of updates, puts one back at the beginning, and grants the wish to stop.
 
@@ -206,7 +219,7 @@ class CheckpointCallback(BaseCallback):
         """
         try:
             state = storage.read(path)
-            lengths = {name: int(length) for name, length in state["run"]["logs"].items()}
+            lengths = log_lengths(state["run"])
             self._restore(state)
         except torch.OutOfMemoryError:
             raise
@@ -215,7 +228,7 @@ class CheckpointCallback(BaseCallback):
         try:
             self._begin(lengths)
         except storage.DamagedError as error:
-            raise ConfigError(f"{str(self._folder)!r} cannot be resumed: {error}; train it anew") from error
+            raise logs_refusal(self._folder, error) from error
 
     def _restore(self, state: Mapping[str, State]) -> None:
         run = state["run"]

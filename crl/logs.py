@@ -27,6 +27,7 @@ from stable_baselines3.common.logger import (
 )
 
 from crl.storage import DamagedError, replace_file
+from crl.storage.files import readable
 
 CSV = "progress.csv"
 EVENTS = "events.out.tfevents."
@@ -125,6 +126,20 @@ def lengths(folder: Path, logger: Logger | None = None) -> dict[str, int]:
     return found
 
 
+def missing(folder: Path, lengths: Mapping[str, int]) -> list[Path]:
+    """Which log files have to be begun anew; all others can be cut to what they were.
+
+    Args:
+        folder: of the run.
+        lengths: as `lengths` returned them.
+
+    Raises:
+        DamagedError: a file is shorter, or not the one that was measured.
+    """
+    gone, _ = _looked_at(folder, lengths)
+    return gone
+
+
 def truncate(folder: Path, lengths: Mapping[str, int]) -> None:
     """Cut the log files to what they were; those that came later are removed. No logger may be open.
 
@@ -132,20 +147,12 @@ def truncate(folder: Path, lengths: Mapping[str, int]) -> None:
 
     Args:
         folder: of the run.
-        lengths: as `lengths` returned them.
+        lengths: as `lengths` returned them; files that are missing are passed over.
 
     Raises:
-        DamagedError: a file is missing, shorter, or not the one that was measured; nothing has been changed.
+        DamagedError: a file is shorter, or not the one that was measured; nothing has been changed.
     """
-    for name, length in lengths.items():
-        path = folder / name
-        if path.name != name or not _is_log(name):
-            raise DamagedError(f"{name!r} is no log file, and is not cut")
-        if not path.is_file():
-            raise DamagedError(f"{str(path)!r} is missing; the checkpoint saw {length} bytes of it")
-        if (size := path.stat().st_size) < length:
-            raise DamagedError(f"{str(path)!r} has {size} bytes; the checkpoint saw {length}")
-    content = _cut(folder / CSV, lengths[CSV]) if CSV in lengths else None
+    _, content = _looked_at(folder, lengths)
     for path in _logs(folder):
         if path.name not in lengths:
             path.unlink()
@@ -153,6 +160,26 @@ def truncate(folder: Path, lengths: Mapping[str, int]) -> None:
             os.truncate(path, lengths[path.name])
     if content is not None:
         replace_file(folder / CSV, content)
+
+
+def _looked_at(folder: Path, lengths: Mapping[str, int]) -> tuple[list[Path], bytes | None]:
+    """The files that are missing though they held something, and what the CSV file held, if it is there."""
+    gone, content = [], None
+    for name, length in lengths.items():
+        path = folder / name
+        if path.name != name or not _is_log(name):
+            raise DamagedError(f"{name!r} is no log file, and is not cut")
+        if not os.path.lexists(path):
+            gone += [path] if length else []
+            continue
+        if not path.is_file():
+            raise DamagedError(f"{str(path)!r} is no file; the checkpoint saw {length} bytes of one")
+        if (size := path.stat().st_size) < length:
+            raise DamagedError(f"{str(path)!r} has {size} bytes; the checkpoint saw {length}")
+        if name == CSV:
+            with readable(path):
+                content = _cut(path, length)
+    return gone, content
 
 
 def _is_log(name: str) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from crl import checkpoints, storage
-from crl.checkpoints import UNFIT, machine
+from crl import checkpoints, logs, storage
+from crl.checkpoints import UNFIT, log_lengths, logs_refusal, machine, needed
 from crl.config import ConfigError, RunConfig, config_hash
 from crl.folder import ABSENT
 
@@ -29,6 +30,45 @@ def refuse_finished(folder: Path) -> None:
         raise ConfigError(f"the run in {str(folder)!r} is finished; train a new one with another seed or config")
 
 
+def newest(folder: Path, config: RunConfig) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that a run can go on from.
+
+    Returns:
+        Its folder, None where the run has to start again; and a sentence on each newer one that is passed over.
+
+    Raises:
+        ConfigError: there is none, and for some it is because of the logs, which starting again would empty.
+    """
+    unfit: list[storage.DamagedError] = []
+
+    def check(checkpoint: Path) -> None:
+        try:
+            lengths = log_lengths(storage.read(checkpoint, ["run"])["run"])
+        except (storage.DamagedError, *UNFIT):  # with the right checksums: it is refused as soon as it is chosen
+            return
+        try:
+            logs.missing(folder, lengths)
+        except storage.DamagedError as error:
+            unfit.append(error)
+            raise
+
+    found, passed_over = storage.newest(folder / checkpoints.FOLDER, needed(config), check)
+    if found is None and unfit:
+        raise logs_refusal(folder, unfit[-1])
+    return found, passed_over
+
+
+def lost(folder: Path, checkpoint: Path | None, saved: Mapping[str, Any] | None) -> list[str]:
+    """Sentences on the log files that have to be begun anew."""
+    if checkpoint is None or saved is None:
+        return []
+    step = int(checkpoint.name)
+    return [
+        f"{str(path)!r} is missing: its rows before step {step:,} are lost"
+        for path in logs.missing(folder, saved["logs"])
+    ]
+
+
 def saved_by(checkpoint: Path | None, config: RunConfig) -> dict[str, Any] | None:
     """What a checkpoint holds of the run itself.
 
@@ -45,6 +85,7 @@ def saved_by(checkpoint: Path | None, config: RunConfig) -> dict[str, Any] | Non
         if not all(isinstance(known[key], int | float) for key in ("seconds", "threads")):
             raise ValueError(f"it is of {known['seconds']!r} seconds and {known['threads']!r} threads")
         dict(saved["machine"])
+        saved["logs"] = log_lengths(saved)
     except (storage.DamagedError, *UNFIT) as error:  # with checksums that say otherwise
         raise checkpoints.refusal(checkpoint, error) from error
     return saved

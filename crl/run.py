@@ -22,7 +22,7 @@ from agents.off_policy import OffPolicyMixin
 from crl import checkpoints, logs, resuming, storage
 from crl import folder as folders
 from crl import results as reports
-from crl.checkpoints import CheckpointCallback, needed
+from crl.checkpoints import CheckpointCallback
 from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
 from crl.config.messages import one_line
 from crl.ending import Interrupt, Stop, cause, named, remedy, report
@@ -76,7 +76,7 @@ def train(config: RunConfig, command: Sequence[str]) -> int:
 
 
 def resume(folder: Path, command: Sequence[str]) -> int:
-    """Go on with a run from its newest checkpoint that is whole; from the start, where there is none.
+    """Go on with a run from its newest checkpoint that is whole and fits the logs; from the start, if there is none.
 
     Args:
         folder: of the run.
@@ -95,12 +95,13 @@ def resume(folder: Path, command: Sequence[str]) -> int:
         resuming.refuse_finished(folder)
         for parent in (folder / checkpoints.FOLDER, folder / checkpoints.BEST):
             storage.recover(parent)
-        found, passed_over = storage.newest(folder / checkpoints.FOLDER, needed(config))
+        found, passed_over = resuming.newest(folder, config)
         saved = resuming.saved_by(found, config)
         threads = saved["threads"] if saved and config.threads == "auto" else _threads(config)
         torch.set_num_threads(threads)
         config, model, env = _built(config)
-        for sentence in [*passed_over, *resuming.differences(saved, model.device, threads)]:
+        changed = resuming.differences(saved, model.device, threads)
+        for sentence in [*passed_over, *resuming.lost(folder, found, saved), *changed]:
             print(f"crl: warning: {sentence}", file=sys.stderr)
         with Interrupt() as interrupt:
             interrupt.saved = found

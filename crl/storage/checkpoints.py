@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +12,15 @@ from crl.storage.files import DamagedError, replace_file, temporary
 from crl.storage.folders import MANIFEST, Manifest, file_names, read, verify
 
 
-def newest(folder: Path, needed: Collection[str] = ()) -> tuple[Path | None, list[str]]:
+def newest(
+    folder: Path, needed: Collection[str] = (), check: Callable[[Path], None] | None = None
+) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that is whole.
 
     Args:
         folder: of the checkpoints, each named by its step. Whatever else lies there is ignored.
         needed: parts without which a checkpoint is of no use.
+        check: raises `DamagedError` for a checkpoint that is whole, but does not fit what is around it.
 
     Returns:
         Its folder, None where there is none; and a sentence on each newer one that had to be passed over.
@@ -29,6 +32,8 @@ def newest(folder: Path, needed: Collection[str] = ()) -> tuple[Path | None, lis
             if manifest.step != int(path.name):
                 raise DamagedError(f"it is of step {manifest.step}")
             read(path, [part for part in needed if part not in manifest.parts])
+            if check is not None:
+                check(path)
         except DamagedError as error:
             passed_over.append(f"checkpoint {path.name} is passed over: {error}")
         else:

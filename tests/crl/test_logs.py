@@ -12,7 +12,7 @@ from stable_baselines3.common.logger import Figure, FormatUnsupportedError, Logg
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from crl import logs
-from crl.logs import lengths, truncate
+from crl.logs import lengths, missing, truncate
 from crl.storage import DamagedError
 
 Row = dict[str, Any]
@@ -169,12 +169,13 @@ def test_without_a_checkpoint_all_logs_go_and_nothing_else(folder: Path) -> None
     assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "events.txt", "progress.csv.mine"]
 
 
-def missing(path: Path) -> None:
-    path.unlink()
-
-
 def shorter(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
+
+
+def replaced(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_name("nowhere"))
 
 
 def changed(path: Path) -> None:
@@ -184,10 +185,9 @@ def changed(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
-        ("progress.csv", missing, "is missing"),
+        ("progress.csv", replaced, "is no file; the checkpoint saw 31 bytes of one"),
         ("progress.csv", shorter, "has 30 bytes; the checkpoint saw 31"),
         ("progress.csv", changed, "has no row that ends where the checkpoint saw its end, at byte 31"),
-        ("events.out.tfevents.", missing, "is missing"),
         ("events.out.tfevents.", shorter, "the checkpoint saw"),
     ],
 )
@@ -202,11 +202,36 @@ def test_what_cannot_be_gone_on_with_is_refused_and_left(
     if damage is shorter:
         truncate(folder, seen)
     damage(next(path for path in folder.iterdir() if path.name.startswith(name)))
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(DamagedError, match=message) as refusal:
-        truncate(folder, seen)
-    assert "\n" not in str(refusal.value)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    before = {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()}
+    for act in (missing, truncate):
+        with pytest.raises(DamagedError, match=message) as refusal:
+            act(folder, seen)
+        assert "\n" not in str(refusal.value)
+        assert {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["progress.csv", "events.out.tfevents."])
+def test_what_is_missing_is_begun_anew(name: str, folder: Path) -> None:
+    logger = open_logs(folder)
+    record(logger, START)
+    seen = lengths(folder, logger)
+    record(logger, LATER, first=len(START))
+    logger.close()
+    assert missing(folder, seen) == []
+    gone = [path for path in folder.iterdir() if path.name.startswith(name)]
+    for path in gone:
+        path.unlink()
+    assert missing(folder, seen) == gone
+    assert missing(folder, dict.fromkeys(seen, 0)) == []  # there was nothing in it
+    truncate(folder, seen)
+    assert lengths(folder) == {name: length for name, length in seen.items() if folder / name not in gone}
+    logger = open_logs(folder)
+    record(logger, rows_of_one([1]), first=2)
+    logger.close()
+    text = (folder / "progress.csv").read_text()
+    assert text == ("b\n1\n" if name == "progress.csv" else "a,b,time/fps\n-1,0.1,10\n2.5,,11\n,1,\n")
+    steps = [step for step, _ in scalars(folder)["b"]]
+    assert steps == ([0, 2] if name == "progress.csv" else [2])
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "../progress.csv", "events.out.tfevents.1/../config.yaml", ""])

@@ -1,0 +1,125 @@
+"""From which checkpoint a run is gone on with where its logs are not as they were."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from compared import assert_equal, results_of, rows_of, scalars_of
+
+from crl import run
+from crl.config import ConfigError, check_interventions, load
+
+TINY = """
+stream: {name: cchain/cartpole, steps_per_task: 80, cycles: 1}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 1, net_arch: {pi: [8], vf: [8]}}
+checkpoint: {every: 100, keep: 4}
+seed: 3
+device: cpu
+threads: 1
+"""
+"""Ten visits of two rollouts of 40 steps; checkpoints at 520, 600, 720 and 800 stay."""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, which all tests share."""
+    parent = tmp_path_factory.mktemp("trained")
+    (parent / "tiny.yaml").write_text(TINY)
+    checked = check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}"]))
+    assert run.train(checked, ["crl"]) == 0
+    (found,) = (parent / "runs").iterdir()
+    return found
+
+
+@pytest.fixture
+def unended(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it that was killed after its last checkpoint."""
+    found = Path(shutil.copytree(trained, tmp_path / "run"))
+    (found / "results.json").unlink()
+    return found
+
+
+def events_of(found: Path) -> Path:
+    (path,) = found.glob("events.out.tfevents.*")
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def refused(found: Path) -> str:
+    """The sentence that refuses to go on; nothing is changed."""
+    before = contents(found)
+    with pytest.raises(ConfigError, match=r"^[^\n]*$") as caught:
+        run.resume(found, ["crl"])
+    assert contents(found) == before
+    return str(caught.value).replace(str(found), "RUN")
+
+
+# ---------------------------------------------------------------------- logs
+
+
+def cut_last_row(found: Path) -> None:
+    path = found / "progress.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+
+
+def cut_events(found: Path) -> None:
+    os.truncate(events_of(found), events_of(found).stat().st_size - 1)
+
+
+@pytest.mark.parametrize("damage", [cut_last_row, cut_events])
+def test_checkpoints_that_saw_longer_logs_are_passed_over(
+    damage: Callable[[Path], None], trained: Path, unended: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(unended)
+    assert run.resume(unended, ["crl"]) == 0
+    said = capsys.readouterr()
+    (warning,) = said.err.splitlines()
+    assert warning.startswith("crl: warning: checkpoint 800 is passed over: ")
+    assert "bytes; the checkpoint saw" in warning
+    assert f"going on from {unended / 'checkpoints' / '720'}" in said.out.splitlines()
+    assert_equal(unended, trained)
+    assert len(list((unended / "checkpoints").glob("unused-800-*"))) == 1  # nothing is thrown away
+
+
+def test_logs_that_fit_no_checkpoint_are_not_emptied(unended: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = unended / "progress.csv"
+    path.write_bytes(path.read_bytes()[:50])
+    sentence = refused(unended)
+    assert sentence.startswith("'RUN' cannot be resumed: 'RUN/progress.csv' has 50 bytes; the checkpoint saw ")
+    assert sentence.endswith("; put the file back as it was, or move it away to go on without its rows")
+    assert capsys.readouterr() == ("", "")
+    path.rename(unended / "mine.csv")
+    assert run.resume(unended, ["crl"]) == 0
+    assert (unended / "mine.csv").stat().st_size == 50
+
+
+@pytest.mark.parametrize("name", ["progress.csv", "events"])
+def test_a_log_that_is_missing_is_begun_anew(
+    name: str, trained: Path, unended: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(unended / "checkpoints" / "800")
+    gone = unended / "progress.csv" if name == "progress.csv" else events_of(unended)
+    gone.unlink()
+    assert run.resume(unended, ["crl"]) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [f"crl: warning: {str(gone)!r} is missing: its rows before step 720 are lost"]
+    assert f"going on from {unended / 'checkpoints' / '720'}" in said.out.splitlines()
+    assert results_of(unended) == results_of(trained)
+    rows, expected = rows_of(unended), rows_of(trained)
+    scalars = scalars_of(unended)
+    if name == "progress.csv":
+        assert [row["time/total_timesteps"] for row in rows] == ["760", "800"]
+        assert [row["task/segment"] for row in rows] == [row["task/segment"] for row in expected[-2:]]
+        assert scalars == scalars_of(trained)
+    else:
+        assert rows == expected
+        late = {tag: [pair for pair in pairs if pair[0] > 720] for tag, pairs in scalars_of(trained).items()}
+        assert scalars == {tag: pairs for tag, pairs in late.items() if pairs}
