@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import os
 import platform
 import re
 import sys
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,25 @@ def logs_refusal(folder: Path, error: storage.DamagedError) -> ConfigError:
         f"{str(folder)!r} cannot be resumed: {error}; put the file back as it was, or move it away to go on without "
         "its rows"
     )
+
+
+def check_places(folder: Path, tasks: Iterable[str]) -> None:
+    """Refuse files in the place of folders, which would end the run where it writes a checkpoint.
+
+    Args:
+        folder: of the run.
+        tasks: those that have a best checkpoint each.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    parents = [folder / FOLDER, folder / BEST]
+    steps = [path for path in parents[0].glob("*") if path.name.isdecimal()]
+    for path in [*parents, *steps, *(parents[1] / _folder_name(task) for task in tasks)]:
+        if os.path.lexists(path) and not path.is_dir():
+            raise ConfigError(
+                f"{str(path)!r} is no folder, and a checkpoint is to lie there; move it away, then resume the run"
+            )
 
 
 class CheckpointCallback(BaseCallback):

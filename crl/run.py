@@ -145,6 +145,7 @@ def _go(
         logs.open_logs(run.folder, run.model.logger)
 
     try:
+        checkpoints.check_places(run.folder, {task.family for task in run.env.stream.tasks})
         if resumed is None:  # its config must not be lost, whenever this process is killed
             folders.write_config(run.folder, run.config)
         results = _learn(run, interrupt, begin, resumed)

@@ -1,4 +1,4 @@
-"""From which checkpoint a run is gone on with where its logs are not as they were."""
+"""From which checkpoint a run is gone on with where its logs or its folders are not as they were."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from compared import assert_equal, results_of, rows_of, scalars_of
+from compared import assert_equal, checkpoints_of, results_of, rows_of, scalars_of
 
 from crl import run
 from crl.config import ConfigError, check_interventions, load
@@ -123,3 +123,25 @@ def test_a_log_that_is_missing_is_begun_anew(
         assert rows == expected
         late = {tag: [pair for pair in pairs if pair[0] > 720] for tag, pairs in scalars_of(trained).items()}
         assert scalars == {tag: pairs for tag, pairs in late.items() if pairs}
+
+
+# ---------------------------------------------------------------------- files in the place of folders
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "best", "checkpoints/900", "best/level_9"])
+def test_a_file_in_the_place_of_a_folder_is_refused_before_training(name: str, trained: Path, unended: Path) -> None:
+    path = unended / name
+    if path.exists():
+        path.rename(unended / "elsewhere")
+    path.write_text("mine")
+    assert refused(unended) == (
+        f"'RUN/{name}' is no folder, and a checkpoint is to lie there; move it away, then resume the run"
+    )
+    assert path.read_text() == "mine"
+    path.unlink()
+    if (unended / "elsewhere").exists():
+        (unended / "elsewhere").rename(path)
+    (unended / "best" / "notes.txt").write_text("of no consequence")
+    assert run.resume(unended, ["crl"]) == 0
+    assert checkpoints_of(unended) == checkpoints_of(trained)
+    assert_equal(unended, trained)
