@@ -280,7 +280,9 @@ def test_interrupted_run_is_saved(tiny: Path) -> None:
     assert results["status"] == "interrupted"
     assert 64 <= results["steps"] < 10_000_000
     assert [v["mean_return"] for v in results["visits"]][1:] == [None] * 3
-    assert f"run folder: {run.relative_to(tiny)}" in output.splitlines()[-2]
+    assert output.splitlines()[-3:-1] == [
+        f"run folder: {run.relative_to(tiny)}", f"to go on: crl resume {run.relative_to(tiny)}",
+    ]  # fmt: skip
     assert (run / "model.zip").stat().st_size > 1000
     tensors = policy_of(run / "checkpoints" / str(results["steps"]))
     assert all(tensor.isfinite().all() for tensor in tensors.values())
