@@ -193,8 +193,8 @@ class CheckpointCallback(BaseCallback):
         if planned:
             self._save_best(state)
         storage.write(path, {**state, "run": self._state()}, {"config.yaml": to_yaml(self._config)})
+        self._interrupt.saved = path  # before those are removed that it names till now
         storage.prune(checkpoints, self._config.checkpoint.keep)
-        self._interrupt.saved = path
 
     def _save_best(self, state: Mapping[str, State]) -> None:
         """The parameters with which the current task's mean return was highest, of all checkpoints in that task."""
