@@ -2,7 +2,8 @@
 
 For PPO, DQN and SAC on a small stream with resets and normalisation: one run to its end, and runs that are killed
 (SIGKILL) at random moments and resumed until they end. Parameters must agree bit for bit, logs value by value except
-for the clock's. Then the time of a checkpoint is measured, of the shipped configs at their default interval.
+for the clock's. Then the time of a checkpoint is measured, of the shipped configs at their default interval, and of a
+full replay buffer.
 
     python benchmarks/kills.py --kills 100            # about a quarter of an hour
 """
@@ -160,6 +161,32 @@ def checkpoint_share(config: str, overrides: list[str], interval: int) -> dict[s
     return {"seconds": mean, "share": mean / training, "megabytes": size / 1e6, "checkpoints": len(spent)}
 
 
+def full_replay(transitions: int) -> tuple[float, float]:
+    """Seconds and megabytes of a checkpoint of DQN with a full replay buffer of MinAtar boards; median of three."""
+    import envs
+    from agents import DQN
+    from agents.training_state import training_state
+    from crl import storage
+
+    stream = envs.make("breakout", n_envs=16, seed=0)
+    model = DQN("CnnPolicy", stream, buffer_size=transitions, learning_starts=100, seed=0, device="cpu").learn(320)
+    buffer = model.replay_buffer
+    assert buffer is not None
+    dice = np.random.default_rng(0)
+    for rows in np.array_split(np.arange(buffer.buffer_size), 1000):  # boards as full as Breakout's
+        for boards in (buffer.observations, buffer.next_observations):
+            boards[rows] = dice.random((len(rows), *boards.shape[1:]), np.float32) < 0.033
+    buffer.full, buffer.pos = True, 0
+    seconds = []
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(3):
+            begun = time.perf_counter()
+            storage.write(Path(name) / str(number), training_state(model))
+            seconds.append(time.perf_counter() - begun)
+        size = sum(file.stat().st_size for file in (Path(name) / "0").iterdir())
+    return sorted(seconds)[1], size / 1e6
+
+
 SHARES = {
     "configs/minatar3_ppo_gxd.yaml": ["stream.steps_per_task=100000", "stream.cycles=1"],
     "configs/minatar3_dqn_gxd.yaml": ["stream.steps_per_task=40000", "checkpoint.every=30000"],
@@ -187,6 +214,8 @@ def main() -> None:
         print(f"{job}: {share - left} kills in {runs} runs, {say}", flush=True)
     for config, overrides in SHARES.items() if not args.no_shares else ():
         print(config, checkpoint_share(config, overrides, 100_000), flush=True)
+    if not args.no_shares:
+        print("a full replay buffer of 1,000,000 transitions: {:.2f} s, {:.0f} MB".format(*full_replay(1_000_000)))
 
 
 if __name__ == "__main__":
