@@ -246,9 +246,16 @@ class CheckpointCallback(BaseCallback):
         except (storage.DamagedError, *UNFIT) as error:
             raise refusal(path, error) from error
         try:
+            gone = logs.missing(self._folder, lengths)
             self._begin(lengths)
         except storage.DamagedError as error:
             raise logs_refusal(self._folder, error) from error
+        if gone:  # the files that were begun anew have to fit, should the run be killed before its next checkpoint
+            if any(path.name.startswith(logs.EVENTS) for path in gone):
+                self._plasticity.write_layout_again()
+            again = {"logs": logs.lengths(self._folder, self.logger), "plasticity": self._plasticity.state()}
+            state["run"] = {**state["run"], **again}
+            storage.write(path, state, {"config.yaml": to_yaml(self._config)})
 
     def _restore(self, state: Mapping[str, State]) -> None:
         run = state["run"]

@@ -96,6 +96,8 @@ def cause(error: BaseException, policy: nn.Module, observations: object, task: s
             found = LossError(f"the parameter {name} is not finite")
     elif isinstance(error, ValueError | ArithmeticError) and not _finite(observations):
         found = ObservationError(f"an observation of task {task!r} is not finite")
+    if found is not error:
+        found.__cause__ = error
     return found.with_traceback(error.__traceback__)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from crl import checkpoints, logs, storage
-from crl.checkpoints import UNFIT, log_lengths, logs_refusal, machine, needed
+from crl.checkpoints import PACKAGES, UNFIT, log_lengths, logs_refusal, machine, needed
 from crl.config import ConfigError, RunConfig, config_hash
 from crl.folder import ABSENT
 
@@ -54,7 +54,7 @@ def newest(folder: Path, config: RunConfig) -> tuple[Path | None, list[str]]:
 
     found, passed_over = storage.newest(folder / checkpoints.FOLDER, needed(config), check)
     if found is None and unfit:
-        raise logs_refusal(folder, unfit[-1])
+        raise logs_refusal(folder, unfit[0])
     return found, passed_over
 
 
@@ -98,7 +98,8 @@ def differences(saved: dict[str, Any] | None, device: torch.device, threads: int
     here = {**machine(device), "threads": threads}
     there = {**saved["machine"], "threads": saved["threads"]}
     return [
-        f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but not bit-identically"
+        f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but "
+        f"{'perhaps ' if name in PACKAGES else ''}not bit-identically"
         for name, value in here.items()
         # What the run did not have it did not use, and other versions of crl have recorded less.
         if there.get(name, ABSENT) not in (value, ABSENT)

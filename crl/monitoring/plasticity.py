@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
@@ -33,7 +34,7 @@ class PlasticityRecorder:
         seed: of the generator that draws the probe observations; no other randomness is touched.
         every: least number of steps between two measures. Measuring takes as long after short rollouts as after long
             ones.
-        each_visit: whether the first row of a segment is due even so.
+        each_visit: whether the first row of a segment is due even so; where not, `every` is the mean.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class PlasticityRecorder:
         self._tasks = tasks
         self._every = every
         self._each_visit = each_visit
+        self._seed = seed
         generator = torch.Generator().manual_seed(seed)
         replays = isinstance(learner, OffPolicyMixin)
         self._diagnostics = Diagnostics(learner, generator, draw=self._draw_newest if replays else None)
@@ -105,10 +107,24 @@ class PlasticityRecorder:
 
     def _is_due(self, segment: int) -> bool:
         steps = self._learner.num_timesteps
-        waited = self._measured is None or steps - self._measured >= self._every
+        waited = self._measured is None or steps - self._measured >= self._wait()
         if isinstance(self._learner, OffPolicyMixin):
             return waited and steps > self._learner.learning_starts
         return waited or (self._each_visit and segment != self._segment)
+
+    def _wait(self) -> int:
+        """Steps from the last measure to the next. Where not each visit is measured they are drawn.
+
+        At even steps all measures could fall into visits of one and the same task.
+        """
+        if self._each_visit:
+            return self._every
+        generator = np.random.default_rng((self._seed, self._measured or 0))
+        return self._every // 2 + int(generator.integers(self._every + 1))
+
+    def write_layout_again(self) -> None:
+        """Tell TensorBoard how to group the tags once more: the file that said so is gone."""
+        self._layout_written = False
 
     def _write_layout(self) -> None:
         names = list(dict.fromkeys(task.family for task in self._tasks.stream.tasks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,7 +16,7 @@ LINES = 100
 
 
 class ProgressCallback(BaseCallback):
-    """A bar over the whole stream, or a line per segment, about `LINES` in all, where the output is no terminal.
+    """A bar over the whole stream, or a line per segment, about `LINES` at most, where the output is no terminal.
 
     Args:
         tasks: which knows the current task and its returns; it stands before this in the list of callbacks.
@@ -50,7 +51,7 @@ class ProgressCallback(BaseCallback):
     def _tell(self, segment: Segment, steps: int, result: str) -> None:
         """Print the line of a segment that has ended; of many segments only of one in so many."""
         n_segments = self._tasks.stream.n_segments
-        if (segment.index + 1) % max(1, n_segments // LINES) == 0:
+        if (segment.index + 1) % math.ceil(n_segments / LINES) == 0 or segment.index + 1 == n_segments:
             place = f"segment {segment.index + 1}/{n_segments} {segment.task.name}"
             seconds = time.perf_counter() - self._started
             say(f"{place}: done at {steps:,} steps, return {result}, {seconds:.0f} s")

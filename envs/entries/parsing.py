@@ -35,7 +35,7 @@ def parsed_from(entry: object) -> Parsed:
     id, name = given.pop("id"), given.pop("name", None)
     about = {key: given.pop(key, None) for key in ABOUT if key != "name"}
     if name is not None and (not isinstance(name, str) or not name):
-        raise ValueError(f"the name of task {id!r} must be text, got {name!r}; put it into quotes")
+        raise ValueError(f"the name of task {id!r} must be text and not empty, got {name!r}; put one into quotes")
     counts = {
         key: None if about[key] is None else check_int(f"{key} of {id!r}", about[key], 1, "leave it out or give 10")
         for key in ("variants", "steps")

@@ -178,6 +178,11 @@ class MinAtarGames(Games):
             ValueError: If the state is of another game or of another number of games, or damaged: if anything is
                 missing, has another shape, or is no whole number in its bounds. Nothing has changed then.
         """
+        if isinstance(state.get("games"), list):
+            raise ValueError(
+                "a state of games that the minatar package played one by one cannot be set on a batch; go on without "
+                "numba, as when it was saved"
+            )
         require_names(state, ("game", "n_envs", "parameters", "games", "players"))
         if (state["game"], state["n_envs"]) != (self.game, self.num_envs):
             raise ValueError(

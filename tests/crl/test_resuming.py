@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from compared import assert_equal, checkpoints_of, results_of, rows_of, scalars_of
 
+from agents import PPO
 from crl import run
 from crl.config import ConfigError, check_interventions, load
 
@@ -123,6 +124,24 @@ def test_a_log_that_is_missing_is_begun_anew(
         assert rows == expected
         late = {tag: [pair for pair in pairs if pair[0] > 720] for tag, pairs in scalars_of(trained).items()}
         assert scalars == {tag: pairs for tag, pairs in late.items() if pairs}
+
+
+@pytest.mark.parametrize("name", ["progress.csv", "events"])
+def test_a_run_that_lost_a_log_can_fail_again(
+    name: str, trained: Path, unended: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(unended / "checkpoints" / "800")
+    (unended / "progress.csv" if name == "progress.csv" else events_of(unended)).unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(PPO, "train", lambda self: 1 / 0)
+        assert run.resume(unended, ["crl"]) == 1
+    assert run.resume(unended, ["crl"]) == 0  # from the same checkpoint, before any other was written
+    assert f"going on from {unended / 'checkpoints' / '720'}" in capsys.readouterr().out.splitlines()
+    assert results_of(unended) == results_of(trained)
+    if name == "progress.csv":
+        assert [row["time/total_timesteps"] for row in rows_of(unended)] == ["760", "800"]
+    else:
+        assert any(b"custom_scalars" in path.read_bytes() for path in unended.glob("events.out.tfevents.*"))
 
 
 # ---------------------------------------------------------------------- files in the place of folders

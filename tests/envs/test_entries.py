@@ -292,7 +292,10 @@ def noise(**drift: Any) -> dict[str, Any]:
             "variants of 'breakout' must be a whole number of at least 1, got True; ",
         ),
         ({"id": "breakout", "steps": -5}, "steps of 'breakout' must be a whole number of at least 1, got -5; leave"),
-        ({"id": "breakout", "name": 5}, "the name of task 'breakout' must be text, got 5; put it into quotes"),
+        (
+            {"id": "breakout", "name": 5},
+            "the name of task 'breakout' must be text and not empty, got 5; put one into quotes",
+        ),
         (
             {"id": "breakout", "variant": 5},
             "the task 'breakout' takes no argument 'variant', only sticky_prob, ramping, episode_limit; did you "

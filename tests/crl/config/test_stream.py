@@ -186,7 +186,7 @@ def test_refusals(path: Path, stream: str, message: str) -> None:
     [
         (
             "{id: cartpole, name: 5}",
-            "stream.tasks: the name of task 'cartpole' must be text, got 5; put it into quotes",
+            "stream.tasks: the name of task 'cartpole' must be text and not empty, got 5; put one into quotes",
         ),
         (
             "{id: cartpole, drift: {length: {kind: linear, start: 1, end: -1, steps: 9}}}",

@@ -54,12 +54,9 @@ def test_a_segment_begins_with_a_new_probe() -> None:
     assert seen == [(3, set()), (0, CHURN), (3, set()), (0, CHURN), (3, set())]
 
 
-@pytest.mark.parametrize(("each_visit", "expected"), [(True, [64, 164, 192, 300]), (False, [64, 164, 300])])
-def test_a_rollouts_learner_is_measured_in_new_segments_and_every_so_many_steps(
-    each_visit: bool, expected: list[int]
-) -> None:
+def test_a_rollouts_learner_is_measured_in_new_segments_and_every_so_many_steps() -> None:
     model, current = build("mlp").learn(64), tasks()
-    recorder = PlasticityRecorder(model, current, seed=1, every=100, each_visit=each_visit)
+    recorder = PlasticityRecorder(model, current, seed=1, every=100)
     measured = []
     for steps, segment in ((64, 0), (128, 0), (164, 0), (192, 1), (256, 1), (300, 1)):
         model.num_timesteps, current.segment.index = steps, segment
@@ -67,7 +64,22 @@ def test_a_rollouts_learner_is_measured_in_new_segments_and_every_so_many_steps(
         if model.logger.name_to_value:
             measured.append(steps)
         model.logger.name_to_value.clear()
-    assert measured == expected
+    assert measured == [64, 164, 192, 300]
+
+
+def test_of_many_visits_all_tasks_are_measured_about_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tasks in turn, 4,096 steps each: measures at every 8,192 steps would all be of the first."""
+    model, current = build("mlp").learn(64), tasks()
+    recorder = PlasticityRecorder(model, current, seed=1, every=8192, each_visit=False)
+    monkeypatch.setattr(recorder._diagnostics, "measure", lambda: {"plasticity/x": 1.0})
+    measured = [0, 0]
+    for steps in range(1024, 400 * 4096 + 1, 1024):
+        model.num_timesteps, current.segment.index = steps, (steps - 1) // 4096
+        recorder.record()
+        measured[current.segment.index % 2] += bool(model.logger.name_to_value)
+        model.logger.name_to_value.clear()
+    assert 170 < sum(measured) < 210
+    assert min(measured) > 70
 
 
 def small_dqn(**arguments: Any) -> Any:
