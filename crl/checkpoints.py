@@ -25,13 +25,12 @@ from crl import logs, storage
 from crl.config import ConfigError, RunConfig, config_hash, to_yaml
 from crl.config.messages import one_line
 from crl.ending import Interrupt, LossError, Stop, spoilt
-from crl.folder import installed
+from crl.folder import COMPUTING, installed
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
 
 FOLDER = "checkpoints"
 BEST = "best"
 LONGEST_NAME = 100
-PACKAGES = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba")  # which compute, as torch does
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What raises where a state is put back that does not fit."""
 
@@ -285,7 +284,7 @@ def _folder_name(task: str) -> str:
 
 def machine(device: torch.device) -> dict[str, str]:
     """What the bits of a run on a device depend on beside its config and its number of threads."""
-    versions = {package: installed(package) for package in PACKAGES}
+    versions = {package: installed(package) for package in COMPUTING}
     return {"torch": str(torch.__version__), **versions, "cpu": _cpu(), "device": _described(device)}
 
 

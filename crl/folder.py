@@ -18,7 +18,8 @@ CONFIG = "config.yaml"
 HASH = ".config_hash"  # of the config with which the run was begun
 LOCK = ".lock"
 ABSENT = "not installed"  # in place of a version
-PACKAGES = ("torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba", "crl")
+COMPUTING = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba")  # packages, as torch is one
+PACKAGES = ("torch", *COMPUTING, "crl")
 
 
 def check_writable(runs: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from crl import checkpoints, logs, storage
-from crl.checkpoints import PACKAGES, UNFIT, log_lengths, logs_refusal, machine, needed
+from crl.checkpoints import UNFIT, log_lengths, logs_refusal, machine, needed
 from crl.config import ConfigError, RunConfig, config_hash
-from crl.folder import ABSENT
+from crl.folder import ABSENT, COMPUTING
 
 
 def refuse_finished(folder: Path) -> None:
@@ -99,7 +99,7 @@ def differences(saved: dict[str, Any] | None, device: torch.device, threads: int
     there = {**saved["machine"], "threads": saved["threads"]}
     return [
         f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but "
-        f"{'perhaps ' if name in PACKAGES else ''}not bit-identically"
+        f"{'perhaps ' if name in COMPUTING else ''}not bit-identically"
         for name, value in here.items()
         # What the run did not have it did not use, and other versions of crl have recorded less.
         if there.get(name, ABSENT) not in (value, ABSENT)

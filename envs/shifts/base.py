@@ -150,10 +150,6 @@ class VectorShift(Arguments, Games):
         envs: Sequence[gymnasium.Env[Any, Any]] = self.games.envs  # type: ignore[attr-defined]
         return envs
 
-    def get_attr(self, name: str) -> Any:
-        """An attribute of every game inside, where they have one each."""
-        return self.games.get_attr(name)  # type: ignore[attr-defined]
-
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:

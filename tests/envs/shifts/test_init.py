@@ -238,7 +238,7 @@ def test_a_twin_passes_on_what_is_not_its_own() -> None:
     games = twin(World, 2, [("reward_scale", {"scale": 0.5}), ("frame_skip", {"skip": 2})])
     games.reset()
     games.configure(gravity=5.0, scale=2.0)
-    assert games.get_attr("gravity") == (5.0, 5.0)  # type: ignore[attr-defined]
+    assert [env.unwrapped.gravity for env in games.envs] == [5.0, 5.0]  # type: ignore[attr-defined]
     assert games.step(np.zeros(2, np.int64))[1].tolist() == [6.0, 6.0]
     assert [type(env) for env in games.envs] == [World, World]  # type: ignore[attr-defined]
     games.close()
