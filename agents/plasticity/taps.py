@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 
 import torch
@@ -26,6 +27,15 @@ def untapped() -> Iterator[None]:
         yield
     finally:
         _listening.reset(token)
+
+
+def _keep_first(gradients: dict[str, Tensor], name: str, gradient: Tensor) -> None:
+    """A tensor's hook: keep the RL loss's gradient, which a second backward (a penalty's) must not overwrite.
+
+    What a hook holds must not lead back to its tensor: that circle runs through autograd, where Python's collector
+    does not see it, and the whole graph would stay for ever. Hence the detaching, and no `Taps` among the arguments.
+    """
+    gradients.setdefault(name, gradient.detach())
 
 
 class Taps:
@@ -60,19 +70,17 @@ class Taps:
         self._handles.clear()
 
     def _recorder(self, layer: UnitLayer) -> Callable[[nn.Module, object, Tensor], None]:
-        def keep_gradient(gradient: Tensor) -> None:
-            # A second backward (a penalty's) must not overwrite the RL loss's gradient.
-            self._gradients.setdefault(layer.name, gradient)
+        outputs, keep_gradient = self._outputs, partial(_keep_first, self._gradients, layer.name)
 
         def record(module: nn.Module, _: object, output: Tensor) -> None:
             if not _listening.get():
                 return
-            if layer.name in self._outputs:
+            if layer.name in outputs:
                 raise RuntimeError(
                     f"{layer.name}: the module {module} ran twice in one forward; give each layer its own, and run "
                     "what is not the training forward inside `with untapped():`"
                 )
-            self._outputs[layer.name] = output
+            outputs[layer.name] = output
             if output.requires_grad:
                 output.register_hook(keep_gradient)
 
