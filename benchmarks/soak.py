@@ -107,11 +107,9 @@ def _steps(runs: Path) -> int:
     for folder in _folders(runs):
         log = folder / "progress.csv"
         if log.exists():
-            *_, last = log.read_text(encoding="utf-8").splitlines() or [""]
             with log.open(newline="", encoding="utf-8") as file:
-                column = next(csv.reader(file), []).index("time/total_timesteps")
-            found = next(csv.reader([last]))
-            return int(float(found[column])) if len(found) > column and found[column].strip().isdecimal() else 0
+                found = [row.get("time/total_timesteps") or "" for row in csv.DictReader(file)]
+            return next((int(float(steps)) for steps in reversed(found) if steps), 0)  # a row may be half written
     return 0
 
 
