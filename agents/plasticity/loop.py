@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, NoDataError, Switch, Update
 from agents.plasticity.taps import Taps
-from agents.plasticity.units import Network, sequential
+from agents.plasticity.units import LiveNetworks, Network, sequential
 
 Sample = Callable[[int, torch.Generator], Any]
 
@@ -60,10 +60,8 @@ class PlasticOptimizer:
         outputs: Callable[[Any], Tensor] | None = None,
         targets: Mapping[Tensor, Tensor] | None = None,
     ) -> None:
-        self.networks = networks if isinstance(networks, Mapping) else {"net": sequential(networks)}
+        self._live = _declared(networks) if isinstance(networks, Mapping) else _built(networks)
         _check_names(self.networks)
-        parts = [part.module for network in self.networks.values() for part in network.parts]
-        self._modules = parts if isinstance(networks, Mapping) else list(networks.modules())
         self.interventions = list(interventions)
         self.optimizers = (optimizer,)
         self.targets: Mapping[Tensor, Tensor] = targets or {}
@@ -77,8 +75,7 @@ class PlasticOptimizer:
         self._sample, self._sample_losses, self._outputs = sample, sample_losses, outputs
         self._hooks = Hooks(self, self.interventions)
         self._taps: Taps | None = None
-        for intervention in self.interventions:
-            intervention.attach(self)
+        self._hooks.attach()
 
     @contextmanager
     def forward(self) -> Iterator[None]:
@@ -148,6 +145,24 @@ class PlasticOptimizer:
     # ------------------------------------------------------------------ the protocol `Learner`
 
     @property
+    def networks(self) -> Mapping[str, Network]:
+        """The unit graphs by name; of a model they are built anew where one of its modules has been replaced.
+
+        Raises:
+            ValueError: what has been put in its place is not understood.
+        """
+        return self._live.now()
+
+    def parameter_name(self, parameter: Tensor) -> str:
+        """Where the model has a parameter."""
+        return self._live.name_of(parameter)
+
+    @property
+    def schedules(self) -> tuple[()]:
+        """None that are known: the learning rate's are the caller's."""
+        return ()
+
+    @property
     def paper_networks(self) -> Sequence[str]:
         """All of them."""
         return tuple(self.networks)
@@ -181,7 +196,7 @@ class PlasticOptimizer:
     @contextmanager
     def _evaluation(self) -> Iterator[None]:
         """The modules in evaluation mode; each back in its own afterwards."""
-        training = [module for module in self._modules if module.training]
+        training = [module for module in self._live.modules() if module.training]
         for module in training:
             module.training = False
         try:
@@ -201,6 +216,27 @@ class PlasticOptimizer:
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Tell the other interventions which units `author` has redrawn."""
         self._hooks.announce(edit, author)
+
+
+def _built(model: nn.Module) -> LiveNetworks:
+    """The unit graph of a model, as the network ``net``."""
+    return LiveNetworks(lambda: (model,), lambda: {"net": sequential(model)})
+
+
+def _declared(networks: Mapping[str, Network]) -> LiveNetworks:
+    """Unit graphs that the caller has made, who alone knows what else there is."""
+    modules = tuple(dict.fromkeys(part.module for network in networks.values() for part in network.parts))
+    parameters = {parameter for network in networks.values() for parameter in network.parameters}
+
+    def build() -> Mapping[str, Network]:
+        if any(parameter not in parameters for module in modules for parameter in module.parameters(recurse=False)):
+            raise ValueError(
+                "a parameter was replaced after its unit graph was declared; declare the graph of what is there now, "
+                "and build PlasticOptimizer with it"
+            )
+        return networks
+
+    return LiveNetworks(lambda: modules, build)
 
 
 def _check_names(networks: Mapping[str, Network]) -> None:

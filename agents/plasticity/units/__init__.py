@@ -7,12 +7,14 @@ For a tree of `nn.Sequential` there is `sequential`; anything else is declared w
 from agents.plasticity.units.builders import ACTIVATIONS, chain, sequential
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
 from agents.plasticity.units.inits import Affine, Init, Orthogonal, TorchDefault
+from agents.plasticity.units.live import LiveNetworks
 
 __all__ = [
     "ACTIVATIONS",
     "Affine",
     "Consumer",
     "Init",
+    "LiveNetworks",
     "Network",
     "Orthogonal",
     "Part",

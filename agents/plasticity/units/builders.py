@@ -37,7 +37,6 @@ def chain(
     init: Init,
     *,
     first: int = 0,
-    constants: tuple[tuple[Tensor, float], ...] = (),
     network: str | None = None,
     alone: bool = False,
 ) -> list[UnitLayer]:
@@ -52,7 +51,6 @@ def chain(
         heads: (module, offset) of everything that reads the last layer, from that column on.
         init: how the modules were initialised.
         first: number of the first layer in the names.
-        constants: of the last layer (see `UnitLayer`).
         network: the network's name, where it is not `name`.
         alone: the heads read the last layer and nothing else, so that it may be a flattened convolution.
 
@@ -76,7 +74,7 @@ def chain(
                 tap=stage.tap,
                 consumers=tuple(_consumer(layer, stage, reader, start, alone=only) for reader, start in readers),
                 init=init,
-                constants=(*_norm_constants(stage.norms), *(constants if last else ())),
+                constants=tuple(_norm_constants(stage.norms)),
                 exact=stage.exact,
             )
         )
