@@ -31,6 +31,8 @@ class Update:
         taps: unit layer's name -> (a, dL/da) of the training forward alone, L being the RL loss without penalties and
             before clipping; shapes (batch, units) or (batch, channels, height, width). Filled only when an
             intervention asked for it at this step (`Intervention.needs` and `score_every`).
+        preactivation_grads: unit layer's name -> gradient of the same loss with respect to what goes into the layer's
+            activation function; filled as `taps`, for the layers of which that is known.
     """
 
     networks: tuple[str, ...]
@@ -40,6 +42,7 @@ class Update:
     learning_rate: float
     step: int
     taps: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    preactivation_grads: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,8 @@ class Intervention:
 
     Attributes:
         name: registry name, used for seeding, saving and logging.
-        needs: of {"activations", "activation_grads"}: what the learner must tap during the training backward;
-            what nobody needs is never hooked.
+        needs: of {"activations", "activation_grads", "preactivation_grads"}: what the learner must tap during the
+            training backward; what nobody needs is never hooked.
         score_every: the taps are opened for this intervention at every `score_every`-th gradient step (`taps_at`).
         uses_boundaries: it acts on task switches, so it needs a stream that reveals them.
     """

@@ -13,6 +13,9 @@ from agents.plasticity.resets.base import Networks
 from agents.plasticity.resets.unit_reset import UnitReset
 from agents.plasticity.selections import Calibrated
 
+GRADIENTS = {"weights": "regrama", "preactivations": "regrama_preactivation", "activations": "regrama_activation"}
+"""What `ReGraMa` takes the gradient of -> its criterion."""
+
 
 class GXD(UnitReset):
     """Reset the units that are cheapest to replace (gradient times difference from reference, arXiv 2605.06834).
@@ -118,13 +121,16 @@ class ReGraMa(UnitReset):
 
     Paper and released code disagree. The code scores the mean absolute gradient of a unit's incoming weights (of
     penalties too), at no extra cost, and keeps its outgoing weights (``gradient="weights", outgoing="keep"``); the
-    paper scores the gradient of its activation and zeroes them (``gradient="activations", outgoing="zero"``). The
-    default scores as the code and zeroes as the paper. The running mean has a decay of 0.9 per gradient step.
+    paper scores the gradient at the input of its activation function, which is zero for a dormant ReLU unit, and
+    zeroes them (``gradient="preactivations", outgoing="zero"``). The default scores as the code and zeroes as the
+    paper. The running mean has a decay of 0.9 per gradient step.
 
     Args:
         networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         tau: threshold on the layer-normalised score, whose mean is 1. More resets more units.
-        gradient: whose gradient is scored: the incoming ``weights``, or the ``activations``.
+        gradient: whose gradient is scored: the incoming ``weights``; the ``preactivations``, what goes into the
+            activation function; or the ``activations``, what comes out of it, where a dormant unit is not told from
+            others.
         outgoing: what becomes of outgoing weights: ``zero``, ``keep``, or ``small_random``.
         period: gradient steps between checks; the published 1,000 is the default.
         maturity: gradient steps for which a new unit is left alone.
@@ -139,7 +145,7 @@ class ReGraMa(UnitReset):
         *,
         networks: Networks = None,
         tau: float = 0.01,
-        gradient: Literal["weights", "activations"] = "weights",
+        gradient: Literal["weights", "preactivations", "activations"] = "weights",
         outgoing: Literal["zero", "keep", "small_random"] = "zero",
         period: int = 1000,
         maturity: int = 1000,
@@ -148,11 +154,11 @@ class ReGraMa(UnitReset):
     ) -> None:
         check("tau", tau, tau >= 0, "a threshold of at least 0 on scores whose mean is 1")
         check("cap", cap, 0 < cap <= 1, "a share of a layer above 0 and at most 1")
-        check("gradient", gradient, gradient in ("weights", "activations"), "weights or activations")
+        check("gradient", gradient, gradient in GRADIENTS, f"one of {', '.join(GRADIENTS)}")
         known = ("zero", "keep", "small_random")
         check("outgoing", outgoing, outgoing in known, f"one of {', '.join(known)}")
         super().__init__(
-            criterion="regrama" if gradient == "weights" else "regrama_activation",
+            criterion=GRADIENTS[gradient],
             selection={"name": "threshold", "tau": tau, "cap": cap},
             surgery={"outgoing": outgoing},
             networks=networks,

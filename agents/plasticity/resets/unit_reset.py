@@ -113,8 +113,9 @@ class UnitReset(NetworkReset):
     def _taps_needed(self) -> frozenset[str]:
         if self._sampled and not self._averages:
             return frozenset()
-        needs = {"activations"} if self._averages or "a" in self._criterion.inputs else set()
-        return frozenset(needs | ({"activation_grads"} if "g" in self._criterion.inputs else set()))
+        seen = {"a": "activations", "g": "activation_grads", "preactivation_grad": "preactivation_grads"}
+        inputs = self._criterion.inputs | ({"a"} if self._averages else set())
+        return frozenset(need for key, need in seen.items() if key in inputs)
 
     # ------------------------------------------------------------------ state
 
@@ -122,6 +123,8 @@ class UnitReset(NetworkReset):
         super().attach(learner)
         self._layers = tuple(layer for name in self._names for layer in learner.networks[name].layers)
         self._refuse_frozen()
+        for layer in self._layers:
+            self._criterion.refuse_unknown(layer)
         start = learner.optimizer_steps  # of a learner that has trained before: nothing is due and no unit is old
         self._begun = start
         self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer

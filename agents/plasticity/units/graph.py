@@ -71,6 +71,8 @@ class UnitLayer:
             parameters and statistics, gSDE's ``log_std``).
         exact: a unit whose activation is zero everywhere can be replaced without changing what the network computes;
             false where a normalisation lets each unit change the others' activations.
+        preactivation: the module whose output goes into the activation function: the producer, or a normalisation or
+            dropout behind it. None where no module's output does; then criteria that look at it refuse the layer.
 
     Raises:
         ValueError: nothing reads the units, or a consumer or a constant has no room for them.
@@ -84,6 +86,7 @@ class UnitLayer:
     init: Init
     constants: tuple[tuple[Tensor, float], ...] = ()
     exact: bool = True
+    preactivation: nn.Module | None = None
 
     def __post_init__(self) -> None:
         if not self.consumers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -466,9 +467,9 @@ NAMED: dict[str, tuple[Callable[..., UnitReset], dict[str, Any]]] = {
         {"criterion": "regrama", "selection": {"name": "threshold", "tau": 0.8, "cap": 0.2}, "decay": 0.9},
     ),
     "regrama of the paper": (
-        lambda **schedule: ReGraMa(tau=0.8, cap=0.2, gradient="activations", outgoing="small_random", **schedule),
+        lambda **schedule: ReGraMa(tau=0.8, cap=0.2, gradient="preactivations", outgoing="small_random", **schedule),
         {
-            "criterion": "regrama_activation",
+            "criterion": "regrama_preactivation",
             "selection": {"name": "threshold", "tau": 0.8, "cap": 0.2},
             "surgery": {"outgoing": "small_random"},
             "decay": 0.9,
@@ -701,7 +702,7 @@ WRONG = [
     (lambda: ReDo(tau=-0.1), r"tau is -0\.1; give a threshold of at least 0"),
     (lambda: ReDo(samples=0), "samples is 0; give a whole number of transitions of at least 1"),
     (lambda: ReGraMa(cap=0), "cap is 0; give a share of a layer above 0"),
-    (lambda: ReGraMa(gradient="both"), "gradient is 'both'; give weights or activations"),
+    (lambda: ReGraMa(gradient="both"), "gradient is 'both'; give one of weights, preactivations, activations"),
     (lambda: ReGraMa(outgoing="half"), "outgoing is 'half'; give one of zero, keep, small_random"),
     (lambda: CBP(rate=2), "rate is 2; give a share of units per gradient step"),
     (lambda: CBP(form="mine"), "form is 'mine'; give plain, centred or adaptable"),
@@ -788,6 +789,17 @@ def test_frozen_layers_are_refused() -> None:
     for reset in (GXD(), ReGraMa(), CPR(), GXD(signal="outputs"), ReDo(), CBP()):
         with pytest.raises(ValueError, match=rf"{reset.name}: net\.1 takes no gradients .*; leave net out of networks"):
             reset.attach(learner)
+
+
+def test_layers_that_do_not_show_what_the_criterion_looks_at_are_refused() -> None:
+    learner = Regression()
+    (net,) = learner.networks.values()
+    learner.networks = {"net": replace(net, layers=(net.layers[0], replace(net.layers[1], preactivation=None)))}
+    with pytest.raises(
+        ValueError, match=r"^net\.1: the criterion 'regrama_preactivation' .* give its UnitLayer a preact"
+    ):
+        ReGraMa(gradient="preactivations").attach(learner)
+    ReGraMa(gradient="activations").attach(learner)
 
 
 def test_state_of_other_networks_is_refused() -> None:
