@@ -66,7 +66,7 @@ def select_lowest_share(utility: Tensor, eligible: Tensor, share: float) -> Tens
 def select_within_budget(
     costs: Sequence[Tensor], eligible: Sequence[Tensor], budget: Tensor, cap: float = 1.0
 ) -> list[Tensor]:
-    """The cheapest units of several layers together, while the sum of their costs stays within the budget.
+    """The cheapest units of several layers together, while the sum of their single costs stays within the budget.
 
     Args:
         costs: (units,) of each layer, in the budget's unit.
@@ -216,9 +216,10 @@ class Percentage(LayerSelection):
 
 @dataclass(frozen=True)
 class Budget(Selection):
-    """The cheapest units of a network while their predicted costs sum to at most a share of its loss.
+    """The cheapest units of a network while their single costs sum to at most a share of its loss.
 
-    Only for criteria whose utilities are costs in units of loss (GXD).
+    Only for criteria whose utilities are costs in units of loss (GXD). What the units would cost alone is summed (with
+    the default reduction the ``unit_costs`` that are logged); to first order all together cost at most that.
 
     Args:
         share: of the mean absolute loss of a sample (PPO's mean policy loss is zero by construction).

@@ -28,8 +28,8 @@ class GXD(UnitReset):
         networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         rate: share of the mature units that is replaced per gradient step. More means more new units and more
             forgetting.
-        budget: in place of `rate`: at every period the cheapest units are replaced while their costs sum to at most
-            this share of the mean absolute loss of a sample.
+        budget: in place of `rate`: at every period the cheapest units are replaced while what each would cost alone
+            sums to at most this share of the mean absolute loss of a sample.
         reference: ``zero``; or ``mean``, where the consumers' biases absorb a unit's running mean activation, so that
             only its variation counts and is lost.
         reduction: ``abs_mean`` over samples; or ``mean_abs``, in which samples of opposite sign cancel.

@@ -164,7 +164,7 @@ def test_gxd_stays_within_its_budget() -> None:
     learner.train(2)
     metrics = reset.metrics()
     assert learner.count() > 2
-    assert 0 < metrics["gxd/predicted_cost"] <= 0.05 * size * 1.0001
+    assert 0 < metrics["gxd/unit_costs"] <= 0.05 * size * 1.0001
     assert learner.samples == [256, 256]  # the size of the loss, and the probe
 
 
