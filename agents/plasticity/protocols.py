@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from agents.plasticity.schedule import is_scored
 from agents.plasticity.units import Network
 
 
@@ -170,7 +171,8 @@ class Intervention:
         name: registry name, used for seeding, saving and logging.
         needs: of {"activations", "activation_grads", "preactivation_grads"}: what the learner must tap during the
             training backward; what nobody needs is never hooked.
-        score_every: the taps are opened for this intervention at every `score_every`-th gradient step (`taps_at`).
+        score_every: the taps are opened for this intervention at one gradient step in each `score_every`, all places of
+            an iteration alike (`taps_at`).
         uses_boundaries: it acts on task switches, so it needs a stream that reveals them.
     """
 
@@ -181,7 +183,7 @@ class Intervention:
 
     def taps_at(self, step: int) -> bool:
         """Whether it needs the taps of gradient step `step`."""
-        return bool(self.needs) and step % self.score_every == 0
+        return bool(self.needs) and is_scored(step, self.score_every)
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments that build this intervention again: plain data, kept under the same attributes."""

@@ -37,7 +37,7 @@ class GXD(UnitReset):
             (see `UnitReset`).
         period: gradient steps between selections; what `rate` has accumulated is replaced then.
         maturity: gradient steps for which a new unit is left alone.
-        score_every: minibatches between scorings; the running mean keeps its time constant. Less costs more.
+        score_every: one minibatch in so many is scored; the running mean keeps its time constant. Less costs more.
     """
 
     name = "gxd"
@@ -134,7 +134,7 @@ class ReGraMa(UnitReset):
         outgoing: what becomes of outgoing weights: ``zero``, ``keep``, or ``small_random``.
         period: gradient steps between checks; the published 1,000 is the default.
         maturity: gradient steps for which a new unit is left alone.
-        score_every: minibatches between scorings; the running mean keeps its time constant.
+        score_every: one minibatch in so many is scored; the running mean keeps its time constant.
         cap: largest share of a layer that one check may reset, rounded up to whole units.
     """
 
@@ -186,7 +186,7 @@ class CBP(UnitReset):
         compensate: the consumers' biases absorb a unit's running mean activation (the older paper's text).
         period: gradient steps between selections; None for 1,000, or the published 1 with ``paper``.
         maturity: gradient steps for which a new unit is left alone.
-        score_every: minibatches between scorings; None for 16, or the published 1 with ``paper``.
+        score_every: one minibatch in so many is scored; None for 16, or the published 1 with ``paper``.
         paper: the published period and score_every.
     """
 
@@ -233,8 +233,8 @@ class CPR(UnitReset):
         sharpness: how steeply the part falls around the threshold.
         threshold: on the layer-normalised score, whose mean is 1.
         period: gradient steps between resets; the published 1,000 is the default.
-        score_every: minibatches between scorings, the running mean keeps its time constant; None for 16, or the
-            published 1 with ``paper``.
+        score_every: one minibatch in so many is scored, the running mean keeps its time constant; None for 16, or
+            the published 1 with ``paper``.
         paper: the published period and score_every.
     """
 
