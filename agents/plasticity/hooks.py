@@ -81,10 +81,12 @@ class Hooks:
             step: the gradient step that the forward belongs to.
             networks: names of those that this forward trains; None for all.
         """
-        if not any(i.taps_at(step) for i in self._interventions):
+        looking = [i for i in self._interventions if i.taps_at(step)]
+        if not looking:
             return Taps(())
         self._follow()
-        return Taps(layer for layer in self._layers.values() if networks is None or layer.network in networks)
+        layers = (layer for layer in self._layers.values() if networks is None or layer.network in networks)
+        return Taps(layers, preactivations=any("preactivation_grads" in i.needs for i in looking))
 
     def backward(self, update: Update, taps: Taps) -> Update:
         """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen."""
@@ -93,10 +95,10 @@ class Hooks:
             return update
         penalties = [p for i in self._interventions if (p := i.penalty(update)) is not None]
         update.losses["loss"].backward(retain_graph=bool(penalties))
-        seen = taps.read()
+        seen, inner = taps.read(), taps.read_preactivations()
         if penalties:
             torch.stack(penalties).sum().backward()
-        update = replace(update, taps=seen)
+        update = replace(update, taps=seen, preactivation_grads=inner)
         for intervention in self._interventions:
             intervention.after_backward(update)
         return update

@@ -6,7 +6,7 @@ For a tree of `nn.Sequential` there is `sequential`; anything else is declared w
 
 from agents.plasticity.units.builders import ACTIVATIONS, chain, sequential
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
-from agents.plasticity.units.inits import Affine, Init, Orthogonal, TorchDefault
+from agents.plasticity.units.inits import Affine, Init, Orthogonal, Statistics, TorchDefault
 from agents.plasticity.units.live import LiveNetworks
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Orthogonal",
     "Part",
     "Producer",
+    "Statistics",
     "TorchDefault",
     "UnitLayer",
     "chain",

@@ -24,6 +24,7 @@ class _Stage:
     """A producer with what follows it up to the next one."""
 
     producer: Producer
+    preactivation: nn.Module  # the last module before its activation
     tap: nn.Module | None = None  # None until its activation has been met
     flattened: bool = False
     norms: tuple[nn.Module, ...] = ()
@@ -76,6 +77,7 @@ def chain(
                 init=init,
                 constants=tuple(_norm_constants(stage.norms)),
                 exact=stage.exact,
+                preactivation=stage.preactivation,
             )
         )
     return layers
@@ -157,17 +159,18 @@ def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
         if isinstance(module, nn.Linear | nn.Conv2d) and not begun:
             if isinstance(module, nn.Conv2d) and module.groups != 1:
                 raise ValueError(f"{name}: the grouped convolution {module} is not understood; use groups=1")
-            stages.append(_Stage(module))
+            stages.append(_Stage(module, module))
         elif isinstance(module, nn.Flatten | nn.LayerNorm) and stage is None:
             continue  # it flattens or normalises the observation
         elif isinstance(module, PASSING):
-            continue
+            if begun:
+                stages[-1] = replace(stages[-1], preactivation=module)
         elif stage is None:
             raise _not_understood(name, module)
         elif isinstance(module, NORMS) and not stage.flattened and _normalizes(stage, module):
             mixes = isinstance(module, nn.LayerNorm | nn.GroupNorm)
-            tap = None if begun else module
-            stages[-1] = replace(stage, norms=(*stage.norms, module), exact=stage.exact and not mixes, tap=tap)
+            stage = replace(stage, norms=(*stage.norms, module), exact=stage.exact and not mixes)
+            stages[-1] = replace(stage, preactivation=module) if begun else replace(stage, tap=module)
         elif (isinstance(module, ACTIVATIONS) and begun) or (
             isinstance(module, POOLINGS) and not begun and not stage.flattened
         ):
