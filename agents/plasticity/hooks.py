@@ -28,7 +28,7 @@ class Hooks:
         self._learner = learner
         self._interventions = interventions
         self._units: dict[str, Tensor] = {}
-        self._graph: Mapping[str, Network] | None = None  # that the interventions are attached to
+        self._graph: dict[str, Network] = {}  # that the interventions are attached to
 
     def attach(self) -> None:
         """Attach the interventions to the learner's networks.
@@ -41,7 +41,7 @@ class Hooks:
                 raise ValueError(f"interventions has one {intervention.name} object twice; give an object for each")
             _claim(intervention, self._learner)
             intervention.attach(self._learner)
-        self._graph = self._learner.networks if self._interventions else None
+        self._graph = dict(self._learner.networks) if self._interventions else {}
 
     def _follow(self) -> None:
         """Attach the interventions again where the learner's networks have been built anew, with all that still fits.
@@ -49,8 +49,8 @@ class Hooks:
         Raises:
             ValueError: one does not fit the networks that are there now.
         """
-        networks = self._learner.networks
-        if networks is self._graph:
+        networks = dict(self._learner.networks)
+        if networks == self._graph:  # graphs are equal if they are the same object
             return
         self._graph = networks
         for intervention in self._interventions:

@@ -87,7 +87,10 @@ class Learner(Protocol):
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        """The networks by their short names (``actor``, ``critic``, ``features``), with hidden units or without."""
+        """The networks by their short names (``actor``, ``critic``, ``features``), with hidden units or without.
+
+        The same graphs until modules or parameters are replaced; then new ones.
+        """
         ...
 
     @property
