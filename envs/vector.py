@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from envs.checks import check_choice, check_int
 from envs.drift import Drift
 from envs.games import Games, Step, SyncGames
-from envs.infos import constant, final_observations, info_of
+from envs.infos import constant, final_observations, merge_infos
 from envs.shifts import layers_of
 from envs.spaces import common_spaces
 from envs.stream import Segment, TaskStream
@@ -361,12 +361,10 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
     ) -> Step:
         """Turn the last step of a segment into the one that begins the next."""
         cut = ~(terminations | truncations)
-        final_info = info.pop("final_info", {})
         final_obs = final_observations(self.observation_space, info.pop("final_obs", None), observations, cut)
-        # What a game said in its last step lies at the top as long as its episode goes on.
-        if any(f"_{key}" in info for key in info):
-            for game in np.flatnonzero(cut).tolist():
-                self._add_info(final_info, info_of(info, game), game)
+        final_info: dict[str, Any] = {}
+        merge_infos(final_info, info.pop("final_info", {}), ~cut)
+        merge_infos(final_info, info, cut)  # what a game said last lies at the top as long as its episode goes on
         final_info.update(self._ending, task_switched=self._everyone, cut_by_switch=cut)
         final_info.update(dict.fromkeys(ENDING_MASKS, self._everyone))
         self._enter(self._segment.index + 1)
