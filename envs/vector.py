@@ -28,7 +28,18 @@ ENDING_MASKS = tuple(f"_{key}" for key in (*PLACE, "cut_by_switch"))
 """Masks of what is said of an episode that has ended."""
 
 
-class StreamVectorEnv(VectorEnv[Any, Any, Any]):
+ADAPTER = "agents.StreamMonitor(agents.VectorEnvAdapter(stream))"
+"""What Stable-Baselines3's own helpers take for a stream."""
+
+
+class _NamesAdapter(type):
+    """Puts the remedy into messages that name a class: Stable-Baselines3 says no more where it refuses a stream."""
+
+    def __format__(cls, spec: str) -> str:
+        return f"{super().__format__(spec)} (Stable-Baselines3 takes {ADAPTER})"
+
+
+class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
     """``n_envs`` games of the stream's current task; a step is one transition of one game.
 
     Episodes restart in the step that ends them (``AutoresetMode.SAME_STEP``). A segment ends at the first batch step
@@ -132,12 +143,15 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         envs: Sequence[gymnasium.Env[Any, Any]] = getattr(self.games, "envs", ())
         return envs
 
-    def get_attr(self, name: str) -> tuple[Any, ...]:
+    def get_attr(self, name: str, *indices: object) -> tuple[Any, ...]:
         """An attribute of every game, or of the outermost shift or the batch that has it, the same for all games.
 
         Raises:
             AttributeError: If there is none.
+            TypeError: If ``indices`` are given, as Stable-Baselines3's wrappers do: they take an adapter.
         """
+        if indices:
+            raise TypeError(f"StreamVectorEnv is no VecEnv of Stable-Baselines3; give {ADAPTER}")
         if name in ("observation_space", "action_space"):  # the batch has attributes of these names, too
             return (getattr(self, f"single_{name}"),) * self.num_envs
         for layer in layers_of(self.games):
