@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -25,6 +26,7 @@ from agents.plasticity.taps import Taps
 from agents.plasticity.units import Network
 from agents.saving import SavingMixin
 from agents.sb3_units import policy_networks, policy_targets
+from agents.spaces import check_playable
 from agents.switching import SwitchingMixin
 from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
@@ -162,6 +164,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         if isinstance(env, VectorEnv):
             env = VectorEnvAdapter(env)
             env = StreamMonitor(env) if monitor_wrapper else env
+        if isinstance(env, gymnasium.Env | VecEnv):  # another may be of old Gym, which SB3 translates
+            check_playable(env.observation_space, env.action_space)
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     # ------------------------------------------------------------------ hook points
