@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -25,6 +26,7 @@ from agents.plasticity.taps import Taps
 from agents.plasticity.units import LiveNetworks, Network
 from agents.saving import SavingMixin
 from agents.sb3_units import policy_networks, policy_targets
+from agents.spaces import check_playable
 from agents.switching import SwitchingMixin
 from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
@@ -163,10 +165,17 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             or len(space.shape) != 3
         ):
             return
-        normalized = not self.policy_kwargs.get("normalize_images", True)
-        image = is_image_space(space, check_channels=False, normalized_image=normalized)
-        sides = space.shape[1:] if image else space.shape[:2]  # SB3 has put an image's channels first
-        if min(sides) < NATURE_CNN_MINIMUM:
+        if is_image_space(space):  # SB3 has put the channels first
+            small = min(space.shape[1:]) < NATURE_CNN_MINIMUM
+        else:  # channels first or last: the two larger axes are height and width
+            small = sorted(space.shape)[1] < NATURE_CNN_MINIMUM
+            scaled = not self.policy_kwargs.get("normalize_images", True)
+            if scaled and not small and min(space.shape[1:]) < NATURE_CNN_MINIMUM:
+                raise ValueError(
+                    f"a CnnPolicy with normalize_images=False reads images with the channels first, not {space}; "
+                    "transpose them in a wrapper (gymnasium.wrappers.TransformObservation)"
+                )
+        if small:
             defaults = {"net_arch": self._board_heads, "activation_fn": nn.ReLU}
             self.policy_kwargs = {"features_extractor_class": MinAtarCNN, **defaults, **self.policy_kwargs}
 
@@ -177,6 +186,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         if isinstance(env, VectorEnv):
             env = VectorEnvAdapter(env)
             env = StreamMonitor(env) if monitor_wrapper else env
+        if isinstance(env, gymnasium.Env | VecEnv):  # another may be of old Gym, which SB3 translates
+            check_playable(env.observation_space, env.action_space)
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     # ------------------------------------------------------------------ hook points

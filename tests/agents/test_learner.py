@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from gymnasium.envs.classic_control import CartPoleEnv
 from small_ppo import KINDS, RESETS, assert_same, build, global_rng, parameters
+from stable_baselines3 import PPO as StockPPO
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 import envs
 from agents import PPO
@@ -226,3 +230,16 @@ def test_a_penalty_is_added_to_the_gradient_but_not_to_the_taps() -> None:
 def test_one_intervention_must_stand_in_a_list() -> None:
     with pytest.raises(ValueError, match=r"interventions is one gxd; give a list"):
         build("mlp", interventions=GXD())
+
+
+def test_an_environment_may_say_nothing_at_all() -> None:
+    class Silent(DummyVecEnv):
+        def step_wait(self):
+            observations, rewards, dones, _ = super().step_wait()
+            return observations, rewards, np.zeros_like(dones), []
+
+    def train(algorithm):
+        model = algorithm("MlpPolicy", Silent([CartPoleEnv]), n_steps=16, batch_size=16, n_epochs=2, seed=1)
+        return parameters(model.learn(32))
+
+    assert_same(train(PPO), train(StockPPO))
