@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from small_ppo import KINDS, RESETS, assert_same, build, global_rng, parameters
 
 import envs
 from agents import PPO
-from agents.plasticity import GXD, Edit, Intervention, ReDo, ReGraMa
+from agents.plasticity import CBP, GXD, Edit, Intervention, ReDo, ReGraMa, ShrinkAndPerturb
 from agents.plasticity.diagnostics import Diagnostics
 
 # Surgery at every step is slow: two kinds of policy show it.
@@ -226,3 +227,42 @@ def test_a_penalty_is_added_to_the_gradient_but_not_to_the_taps() -> None:
 def test_one_intervention_must_stand_in_a_list() -> None:
     with pytest.raises(ValueError, match=r"interventions is one gxd; give a list"):
         build("mlp", interventions=GXD())
+
+
+# ---------------------------------------------------------------------------------------------------- too short
+
+
+def test_training_that_is_too_short_for_an_intervention_says_so_once() -> None:
+    """16 gradient steps, and then 8 more, in which the period of 17 ends."""
+    model = build("mlp", interventions=[
+        GXD(), RESETS["redo"](), CBP(period=6), ShrinkAndPerturb(period=17), GXD(rate=0.1, period=2, maturity=16),
+    ])  # fmt: skip
+    for steps, known in ((128, "16"), (64, "8")):
+        shrinks = " and shrink_and_perturb (period 17)" if steps == 128 else ""
+        listed = f"gxd (period 1,000) and cbp (maturity 10,000){shrinks}"
+        with pytest.warns(UserWarning, match="too few for") as told:
+            model.learn(steps, reset_num_timesteps=False)
+        assert [str(warning.message) for warning in told] == [
+            f"this run makes at most {known} gradient steps, too few for {listed}, so that nothing is reset or changed "
+            "there; give smaller numbers or more steps"
+        ]
+
+
+def test_training_that_is_long_enough_says_nothing() -> None:
+    interventions = [
+        ShrinkAndPerturb(period=16),
+        GXD(period=16, maturity=16),
+        ShrinkAndPerturb(mode="to_init", period=1),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build("mlp", interventions=interventions).learn(128)
+
+
+@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size of 48")
+@pytest.mark.parametrize(("batch_size", "timesteps", "expected"), [(16, 65, 16), (48, 128, 8)])
+def test_ppo_knows_how_many_gradient_steps_it_makes(batch_size: int, timesteps: int, expected: int) -> None:
+    """Two rollouts of 64 steps in two epochs, of four minibatches or of one and a part."""
+    model = build("mlp", batch_size=batch_size)
+    assert model._most_gradient_steps(timesteps) == expected
+    assert model.learn(timesteps).optimizer_steps == expected
