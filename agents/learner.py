@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
@@ -178,6 +180,28 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         if small:
             defaults = {"net_arch": self._board_heads, "activation_fn": nn.ReLU}
             self.policy_kwargs = {"features_extractor_class": MinAtarCNN, **defaults, **self.policy_kwargs}
+
+    # ------------------------------------------------------------------ training
+
+    def _setup_learn(
+        self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
+    ) -> tuple[int, BaseCallback]:
+        """SB3's; interventions that training is too short for are told once."""
+        found = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
+        steps = self._most_gradient_steps(self._total_timesteps - self.num_timesteps)
+        hindered = [(i.name, reason) for i in self.interventions if (reason := i.hindrance(steps)) is not None]
+        if hindered:
+            listed = " and ".join(f"{name} ({reason})" for name, reason in hindered)
+            warnings.warn(
+                f"this run makes at most {steps:,} gradient steps, too few for {listed}, so that nothing is reset or "
+                "changed there; give smaller numbers or more steps",
+                stacklevel=3,
+            )
+        return found
+
+    @abstractmethod
+    def _most_gradient_steps(self, timesteps: int) -> int:
+        """How many gradient steps training makes in so many steps of the games from now on, if it is not cut short."""
 
     # ------------------------------------------------------------------ environments
 

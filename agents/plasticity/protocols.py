@@ -199,6 +199,13 @@ class Intervention:
         """Whether it needs the taps of gradient step `step`."""
         return bool(self.needs) and is_scored(step, self.score_every)
 
+    def hindrance(self, steps: int) -> str | None:
+        """What will keep it from doing anything in the next `steps` gradient steps; None where it may act.
+
+        Such as ``period 1,000``.
+        """
+        return None
+
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments that build this intervention again: plain data, kept under the same attributes."""
         return {key: getattr(self, key) for key in inspect.signature(type(self)).parameters}

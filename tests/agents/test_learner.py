@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import envs
 from agents import PPO
-from agents.plasticity import GXD, Edit, Intervention, ReDo, ReGraMa
+from agents.plasticity import CBP, GXD, Edit, Intervention, ReDo, ReGraMa, ShrinkAndPerturb
 from agents.plasticity.diagnostics import Diagnostics
 
 # Surgery at every step is slow: two kinds of policy show it.
@@ -243,3 +244,42 @@ def test_an_environment_may_say_nothing_at_all() -> None:
         return parameters(model.learn(32))
 
     assert_same(train(PPO), train(StockPPO))
+
+
+# ---------------------------------------------------------------------------------------------------- too short
+
+
+def test_training_that_is_too_short_for_an_intervention_says_so_once() -> None:
+    """16 gradient steps, and then 8 more, in which the period of 17 ends."""
+    model = build("mlp", interventions=[
+        GXD(), RESETS["redo"](), CBP(period=6), ShrinkAndPerturb(period=17), GXD(rate=0.1, period=2, maturity=16),
+    ])  # fmt: skip
+    for steps, known in ((128, "16"), (64, "8")):
+        shrinks = " and shrink_and_perturb (period 17)" if steps == 128 else ""
+        listed = f"gxd (period 1,000) and cbp (maturity 10,000){shrinks}"
+        with pytest.warns(UserWarning, match="too few for") as told:
+            model.learn(steps, reset_num_timesteps=False)
+        assert [str(warning.message) for warning in told] == [
+            f"this run makes at most {known} gradient steps, too few for {listed}, so that nothing is reset or changed "
+            "there; give smaller numbers or more steps"
+        ]
+
+
+def test_training_that_is_long_enough_says_nothing() -> None:
+    interventions = [
+        ShrinkAndPerturb(period=16),
+        GXD(period=16, maturity=16),
+        ShrinkAndPerturb(mode="to_init", period=1),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build("mlp", interventions=interventions).learn(128)
+
+
+@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size of 48")
+@pytest.mark.parametrize(("batch_size", "timesteps", "expected"), [(16, 65, 16), (48, 128, 8)])
+def test_ppo_knows_how_many_gradient_steps_it_makes(batch_size: int, timesteps: int, expected: int) -> None:
+    """Two rollouts of 64 steps in two epochs, of four minibatches or of one and a part."""
+    model = build("mlp", batch_size=batch_size)
+    assert model._most_gradient_steps(timesteps) == expected
+    assert model.learn(timesteps).optimizer_steps == expected

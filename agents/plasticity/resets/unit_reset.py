@@ -56,6 +56,7 @@ class UnitReset(NetworkReset):
     """
 
     name = "reset"
+    period: int
 
     def __init__(
         self,
@@ -120,6 +121,10 @@ class UnitReset(NetworkReset):
         seen = {"a": "activations", "g": "activation_grads", "preactivation_grad": "preactivation_grads"}
         inputs = self._criterion.inputs | ({"a"} if self._averages else set())
         return frozenset(need for key, need in seen.items() if key in inputs)
+
+    def hindrance(self, steps: int) -> str | None:
+        young = self._learner.optimizer_steps + steps - self._begun < self.maturity
+        return super().hindrance(steps) or (f"maturity {self.maturity:,}" if young else None)
 
     # ------------------------------------------------------------------ state
 
