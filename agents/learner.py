@@ -218,7 +218,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
     def _trained(self, *names: str) -> tuple[str, ...]:
         """Those of the networks named that the policy has, or all; none are looked at where nobody asks for them."""
-        networks = self.networks if self.interventions else ()
+        networks = self._live.names if self.interventions else ()
         return tuple(name for name in networks if not names or name in names)
 
     def _optimize(self, update: Update, taps: Taps, max_grad_norm: float | None = None) -> Update:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -26,7 +27,9 @@ class LiveNetworks:
         self._roots, self._build = roots, build
         self._networks: Mapping[str, Network] | None = None
         self._seen: tuple[nn.Module, ...] = ()
-        self._tables: list[tuple[Mapping[str, Any], dict[str, Any]]] = []
+        self._tables: list[dict[str, Any]] = []  # of all modules: their own modules and parameters
+        self._held: list[object] = []  # what these held, so that nothing else can get its identity
+        self._identities: list[int] = []
 
     @property
     def built(self) -> bool:
@@ -42,17 +45,24 @@ class LiveNetworks:
         if self._networks is None or self._changed():
             self._networks = self._build()
             self._seen = tuple(self._roots())
-            tables = [table for module in self.modules() for table in (module._modules, module._parameters)]
-            self._tables = [(table, dict(table)) for table in tables]
+            self._tables = [table for module in self.modules() for table in (module._modules, module._parameters)]
+            self._held = list(self._holding())
+            self._identities = list(map(id, self._held))
         return self._networks
 
     def _changed(self) -> bool:
         roots = self._roots()
         if len(roots) != len(self._seen) or not all(map(is_, roots, self._seen)):
             return True
-        return any(
-            len(table) != len(held) or not all(map(is_, table.values(), held.values())) for table, held in self._tables
-        )
+        return list(map(id, self._holding())) != self._identities  # all in C: it is asked at every update
+
+    def _holding(self) -> Iterator[object]:
+        return chain.from_iterable(map(dict.values, self._tables))
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the graphs that were built last, without a look at whether they still hold."""
+        return tuple(self.now() if self._networks is None else self._networks)
 
     def modules(self) -> list[nn.Module]:
         """All modules of the trees."""
