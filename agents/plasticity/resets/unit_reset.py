@@ -132,7 +132,8 @@ class UnitReset(NetworkReset):
         super().attach(learner)
         self._layers = tuple(layer for name in self._names for layer in learner.networks[name].layers)
         for layer in self._layers:
-            self._criterion.refuse_unknown(layer)
+            if not layer.fixed:
+                self._criterion.refuse_unknown(layer)
         start = learner.optimizer_steps  # of a learner that has trained before: nothing is due and no unit is old
         self._begun = start
         self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -19,12 +19,13 @@ class Waiting:
 
     Args:
         layers: that are selected from.
-        selection: knows how many units may fall due.
+        selection: knows how many units may fall due. A user's own that has no `Selection.most` is always asked.
         maturity: gradient steps before which no unit does.
     """
 
     def __init__(self, layers: Iterable[UnitLayer], selection: Selection, maturity: int) -> None:
-        self._selection, self._maturity = selection, maturity
+        self._most: Callable[[int, int], float] | None = getattr(selection, "most", None)
+        self._maturity = maturity
         # Layer's name -> gradient steps that wait for its next selection, and the most units that may be due.
         self._layers = {layer.name: (0, 0.0) for layer in layers}
 
@@ -36,10 +37,12 @@ class Waiting:
             steps: gradient steps of the period.
             age: gradient steps since the oldest units were new.
         """
+        if self._most is None:
+            return steps
         if age < self._maturity:
             return None  # nothing accumulates either
         waited, most = self._layers[layer.name]
-        waited, most = waited + steps, most + self._selection.most(layer.units, steps)
+        waited, most = waited + steps, most + self._most(layer.units, steps)
         whole = math.floor(most + ROUNDING)
         self._layers[layer.name] = (0, most - whole) if whole else (waited, most)
         return waited if whole else None

@@ -809,6 +809,9 @@ def test_layers_that_do_not_show_what_the_criterion_looks_at_are_refused() -> No
     ):
         ReGraMa(gradient="preactivations").attach(learner)
     ReGraMa(gradient="activations").attach(learner)
+    fixed = replace(net.layers[1], preactivation=None, fixed="it is carried on by a skip connection")
+    learner.pose({"net": replace(net, layers=(net.layers[0], fixed))})
+    ReGraMa(gradient="preactivations").attach(learner)  # it is not reset anyway
 
 
 def test_state_of_other_networks_is_refused() -> None:
