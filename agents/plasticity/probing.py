@@ -73,10 +73,9 @@ def look(learner: Learner, batch: Any, *, outputs: bool = True) -> Look:
     for names in of_loss.values():
         seen = [layer for layer in layers if layer.network in names]
         parameters = [parameter for name in names for parameter in networks[name].parameters]
-        inputs = [*(taps.outputs[layer.name] for layer in seen), *parameters]
-        found = _gradients(losses[names[0]].mean(), inputs)
-        gradients.update(zip((layer.name for layer in seen), found, strict=False))
-        parameter_gradients.update(zip(parameters, found[len(seen) :], strict=True))
+        at_units, at_parameters = _gradients(losses[names[0]].mean(), taps, seen, parameters)
+        gradients.update(at_units)
+        parameter_gradients.update(zip(parameters, at_parameters, strict=True))
     with torch.no_grad():
         found_outputs = learner.outputs(batch) if outputs else {}
     # Networks that share a loss go on sharing a tensor.
@@ -103,18 +102,32 @@ def output_gradients(
     """
     with Taps(layers) as taps:
         outputs = learner.outputs(batch)
-    names = [layer.name for layer in layers] + [f"{layer.name}.weight" for layer in layers]
-    inputs = [taps.outputs[layer.name] for layer in layers] + [layer.producer.weight for layer in layers]
+    weights = [layer.producer.weight for layer in layers]
     columns = [(network, column) for network, output in outputs.items() for column in output.mean(0)]
     found: dict[str, list[dict[str, Tensor]]] = {}
     for number, (network, column) in enumerate(columns):
-        gradients = _gradients(column, inputs, keep_graph=number + 1 < len(columns))
-        found.setdefault(network, []).append(dict(zip(names, gradients, strict=True)))
+        gradients, at_weights = _gradients(column, taps, layers, weights, keep_graph=number + 1 < len(columns))
+        gradients.update((f"{layer.name}.weight", g) for layer, g in zip(layers, at_weights, strict=True))
+        found.setdefault(network, []).append(gradients)
     return taps.activations, list(found.values())
 
 
-def _gradients(value: Tensor, inputs: Sequence[Tensor], *, keep_graph: bool = True) -> list[Tensor]:
-    """Gradients of a scalar; zero for what it does not depend on, and for what takes no gradient."""
+def _gradients(
+    value: Tensor, taps: Taps, layers: Sequence[UnitLayer], weights: Sequence[Tensor], *, keep_graph: bool = True
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Gradients of a scalar with respect to each layer's units, by its name, and to each weight.
+
+    They are zero for what it does not depend on, and for what takes no gradient.
+    """
+    roots = [root for layer in layers for root in taps.roots(layer.name)]
+    found = iter(_of_tensors(value, [*roots, *weights], keep_graph))
+    at_units = {
+        layer.name: taps.gradient(layer.name, [next(found) for _ in taps.roots(layer.name)]) for layer in layers
+    }
+    return at_units, list(found)
+
+
+def _of_tensors(value: Tensor, inputs: Sequence[Tensor], keep_graph: bool) -> list[Tensor]:
     wanted = [tensor for tensor in inputs if tensor.requires_grad]
     if not value.requires_grad or not wanted:
         return [torch.zeros_like(tensor) for tensor in inputs]

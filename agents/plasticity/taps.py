@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from agents.plasticity.units import UnitLayer
+from agents.plasticity.units import Place, UnitLayer
 
 _listening: ContextVar[bool] = ContextVar("listening", default=True)
 
@@ -29,19 +29,58 @@ def untapped() -> Iterator[None]:
         _listening.reset(token)
 
 
-def _keep_first(gradients: dict[str, Tensor], name: str, gradient: Tensor) -> None:
+def _keep_first(gradients: dict[int, Tensor], number: int, gradient: Tensor) -> None:
     """A tensor's hook: keep the RL loss's gradient, which a second backward (a penalty's) must not overwrite.
 
     What a hook holds must not lead back to its tensor: that circle runs through autograd, where Python's collector
     does not see it, and the whole graph would stay for ever. Hence the detaching, and no `Taps` among the arguments.
     """
-    gradients.setdefault(name, gradient.detach())
+    gradients.setdefault(number, gradient.detach())
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Around forward passes that hooks must see: graphs that torch.compile made before do not run them."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+class _Record:
+    """What one layer's places have shown in one forward pass."""
+
+    def __init__(self, layer: UnitLayer) -> None:
+        self.layer = layer
+        self.shown: list[tuple[Place, Tensor]] = []  # still part of the graph
+        self.gradients: dict[int, Tensor] = {}  # number in `shown` -> gradient
+        self._met: set[Place] = set()
+
+    def look(self, place: Place, tensor: Tensor) -> Tensor | None:
+        if not _listening.get():
+            return None
+        if place in self._met:
+            raise RuntimeError(
+                f"{self.layer.name}: the module {place.module} ran twice in one forward; give each layer its own, and "
+                "run what is not the training forward inside `with untapped():`"
+            )
+        self._met.add(place)
+        # Of several consumers each takes an alias: a tensor that two share would bring each the other's gradient, too.
+        shared = len(self.layer.places) > 1 and tensor.requires_grad
+        shown = tensor.view_as(tensor) if shared else tensor
+        if shown.requires_grad:
+            shown.register_hook(partial(_keep_first, self.gradients, len(self.shown)))
+        self.shown.append((place, shown))
+        return shown if shared else None
+
+    def gathered(self, gradients: Mapping[int, Tensor]) -> Tensor:
+        """The units' gradient from those of what was shown."""
+        found = [self.shown[number][0].units(gradient) for number, gradient in gradients.items()]
+        return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
 
 class Taps:
-    """Records what each layer's tap puts out while the taps are open, and the gradient of it.
+    """Records each layer's units, as their consumers see them, while the taps are open, and the gradients of them.
 
-    The gradient of the tapped tensor is complete when backward has passed it: it sums over all consumers.
+    Gradients are complete when backward has passed the layer: they sum over all consumers.
 
     Example::
 
@@ -52,50 +91,46 @@ class Taps:
     """
 
     def __init__(self, layers: Iterable[UnitLayer]) -> None:
-        self._layers = tuple(layers)
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._outputs: dict[str, Tensor] = {}
-        self._gradients: dict[str, Tensor] = {}
+        self._records = {layer.name: _Record(layer) for layer in layers}
+        self._open = ExitStack()
 
     def __enter__(self) -> Taps:
-        for layer in self._layers:
-            self._handles.append(layer.tap.register_forward_hook(self._recorder(layer)))
+        with ExitStack() as stack:
+            if self._records:
+                stack.enter_context(eagerly())
+            for record in self._records.values():
+                for place in record.layer.places:
+                    stack.callback(place.show(partial(record.look, place)).remove)
+            self._open = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._open.close()
 
-    def _recorder(self, layer: UnitLayer) -> Callable[[nn.Module, object, Tensor], None]:
-        outputs, keep_gradient = self._outputs, partial(_keep_first, self._gradients, layer.name)
+    def _seen(self) -> dict[str, _Record]:
+        return {name: record for name, record in self._records.items() if record.shown}
 
-        def record(module: nn.Module, _: object, output: Tensor) -> None:
-            if not _listening.get():
-                return
-            if layer.name in outputs:
-                raise RuntimeError(
-                    f"{layer.name}: the module {module} ran twice in one forward; give each layer its own, and run "
-                    "what is not the training forward inside `with untapped():`"
-                )
-            outputs[layer.name] = output
-            if output.requires_grad:
-                output.register_hook(keep_gradient)
+    def roots(self, name: str) -> list[Tensor]:
+        """The tensors that hold a layer's units, still part of the graph: what gradients can be taken of."""
+        return [tensor for _, tensor in self._records[name].shown]
 
-        return record
-
-    @property
-    def outputs(self) -> dict[str, Tensor]:
-        """Layer's name -> what its tap put out, still part of the graph: gradients can be taken with respect to it."""
-        return self._outputs
+    def gradient(self, name: str, gradients: Sequence[Tensor]) -> Tensor:
+        """The gradient of a layer's units, in the shape of its activations, from those of its `roots`."""
+        return self._records[name].gathered(dict(enumerate(gradients)))
 
     @property
     def activations(self) -> dict[str, Tensor]:
         """Layer's name -> activations, (batch, units) or (batch, channels, height, width)."""
-        return {name: output.detach() for name, output in self._outputs.items()}
+        found = {}
+        for name, record in self._seen().items():
+            place, tensor = record.shown[0]
+            found[name] = place.units(tensor.detach())
+        return found
 
     def read(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Layer's name -> (a, dL/da), for the layers that the backward has reached."""
-        return {name: (self._outputs[name].detach(), gradient) for name, gradient in self._gradients.items()}
+        activations = self.activations
+        reached = {name: record for name, record in self._seen().items() if record.gradients}
+        return {name: (activations[name], record.gathered(record.gradients)) for name, record in reached.items()}

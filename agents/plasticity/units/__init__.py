@@ -7,6 +7,7 @@ For a tree of `nn.Sequential` there is `sequential`; anything else is declared w
 from agents.plasticity.units.builders import ACTIVATIONS, chain, sequential
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
 from agents.plasticity.units.inits import Affine, Init, Orthogonal, TorchDefault
+from agents.plasticity.units.places import Place
 
 __all__ = [
     "ACTIVATIONS",
@@ -16,6 +17,7 @@ __all__ = [
     "Network",
     "Orthogonal",
     "Part",
+    "Place",
     "Producer",
     "TorchDefault",
     "UnitLayer",
