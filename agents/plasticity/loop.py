@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, NoDataError, Switch, Update
-from agents.plasticity.taps import Taps
-from agents.plasticity.units import Network, sequential
+from agents.plasticity.replicas import ALONE, Replicas, process_group
+from agents.plasticity.taps import Taps, verified
+from agents.plasticity.units import Network, Traced, network_of
 
 Sample = Callable[[int, torch.Generator], Any]
 
@@ -24,10 +26,18 @@ class PlasticOptimizer:
     implements the protocol `Learner`.
 
     Args:
-        optimizer: that steps on the networks' parameters.
-        networks: a tree of `nn.Sequential`, or unit graphs (`agents.plasticity.units`) of anything else, by name.
+        optimizer: that steps on the networks' parameters. Learning-rate schedulers are built on it.
+        networks: a module, or several by name; its hidden layers are found by `sequential` in a tree of
+            `nn.Sequential` and by `traced` in any other module. In place of a module may stand the unit graph that one
+            of them gave, or that was declared (`agents.plasticity.units`).
         interventions: called in this order.
         seed: of all that the interventions draw.
+        example: a batch of inputs of the module: a tensor, a tuple of arguments, or a dict of named ones; of several,
+            by network's name. Needed where a forward cannot be traced without data. What was traced without is
+            verified in the first `forward`.
+        replicas: where a process group of torch.distributed is up, its processes train copies of these networks, by
+            `DistributedDataParallel` or otherwise: they take the seed of the first process, share the means of their
+            utilities, and so reset the same units alike. False where each process trains networks of its own.
         sample: ``(n, generator) -> batch``, at most `n` examples of the data at hand, drawn with `generator` alone.
             Needed by what looks at a sample (ReDo, ``signal="outputs"``, the costs that resets log).
         sample_losses: ``batch -> (batch,)`` losses of each example; needed with `sample`. It is called in evaluation
@@ -44,33 +54,39 @@ class PlasticOptimizer:
             optimizer.step(loss)
 
     Raises:
-        ValueError: a network is not understood or bears another name than its key, or an intervention does not fit
-            it; the message says why.
+        ValueError: a network is not understood or bears another name than its key, an intervention does not fit
+            it, or the optimizer needs a closure (LBFGS); the message says why.
     """
 
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        networks: nn.Module | Mapping[str, Network],
+        networks: nn.Module | Mapping[str, nn.Module | Network],
         interventions: Iterable[Intervention],
         *,
         seed: int = 0,
+        example: Any = None,
+        replicas: bool = True,
         sample: Sample | None = None,
         sample_losses: Callable[[Any], Tensor] | None = None,
         outputs: Callable[[Any], Tensor] | None = None,
         targets: Mapping[Tensor, Tensor] | None = None,
     ) -> None:
-        self.networks = networks if isinstance(networks, Mapping) else {"net": sequential(networks)}
+        _refuse_closure(optimizer)
+        if isinstance(networks, nn.Module):
+            networks, example = {"net": networks}, {"net": example}
+        self._given, self._examples = networks, example or {}
+        self.networks: Mapping[str, Network] = {}
+        self.networks = self._graphs()
         _check_names(self.networks)
-        parts = [part.module for network in self.networks.values() for part in network.parts]
-        self._modules = parts if isinstance(networks, Mapping) else list(networks.modules())
         self.interventions = list(interventions)
         self.optimizers = (optimizer,)
         self.targets: Mapping[Tensor, Tensor] = targets or {}
-        self.seed: int | None = seed
         self.num_timesteps = 0
         self.optimizer_steps = 0
         self.device = next(p.device for network in self.networks.values() for p in network.parameters)
+        self.replicas = Replicas(process_group()) if replicas else ALONE
+        self.seed: int | None = self.replicas.first(seed, self.device)
         if sample is not None and (sample_losses is None or outputs is None):
             missing = "sample_losses" if sample_losses is None else "outputs"
             raise ValueError(f"{missing} is None, but sample is given; give both functions of a batch with it")
@@ -80,21 +96,54 @@ class PlasticOptimizer:
         for intervention in self.interventions:
             intervention.attach(self)
 
+    def _graphs(self) -> dict[str, Network]:
+        """The unit graphs of all that was given, as it is now."""
+        starts = {tensor: value for network in self.networks.values() for tensor, value in network.constants}
+        return {
+            name: network_of(given, name, None, self._examples.get(name), starts)
+            if isinstance(given, nn.Module)
+            else given
+            for name, given in self._given.items()
+        }
+
     @contextmanager
     def forward(self) -> Iterator[None]:
-        """Around the forward pass whose loss goes to `step`, and around nothing else."""
-        with self._hooks.taps(self.optimizer_steps + 1) as self._taps:
+        """Around the forward pass whose loss goes to `step`, and around nothing else.
+
+        Raises:
+            ValueError: a module does something else than what was traced, or is not run as a whole.
+        """
+        with verified(self.networks.values()), self._hooks.taps(self.optimizer_steps + 1) as self._taps:
             yield
 
-    def step(self, loss: Tensor, *, max_grad_norm: float | None = None, update_ends: bool = True) -> None:
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's, whose learning rates may be set."""
+        return self.optimizers[0].param_groups
+
+    def step(
+        self,
+        loss: Tensor | None = None,
+        *,
+        max_grad_norm: float | None = None,
+        update_ends: bool = True,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
         """Backward, optimizer step, and the resets that are due. Old gradients are cleared first.
 
         Args:
-            loss: a scalar, the mean over the minibatch.
+            loss: a scalar, the mean over the minibatch; not scaled.
             max_grad_norm: gradients are clipped to this norm.
             update_ends: resets may act now. False inside a sequence of steps that a reset must not disturb, such as
                 PPO's epochs over one rollout; call `after_update` at its end.
+            scaler: scales the loss, lets the optimizer step unless gradients are not finite, and is updated. A step
+                that it leaves out counts like any other, but what is not finite enters no utility.
         """
+        if loss is None:
+            raise TypeError(
+                "step was called without the loss; call step(loss), and with a GradScaler step(loss, scaler=scaler) in "
+                "place of scaler.step and scaler.update"
+            )
         if self._taps is None:
             raise RuntimeError("step was called without a forward pass; compute the loss inside `with forward():`")
         taps, self._taps = self._taps, None
@@ -109,11 +158,15 @@ class PlasticOptimizer:
             step=self.optimizer_steps,
         )
         optimizer.zero_grad()
-        update = self._hooks.backward(update, taps)
+        update = self._hooks.backward(update, taps, scaler)
         if max_grad_norm is not None:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-        optimizer.step()
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
         self._hooks.after_step(update)
         if update_ends:
             self.after_update()
@@ -181,7 +234,7 @@ class PlasticOptimizer:
     @contextmanager
     def _evaluation(self) -> Iterator[None]:
         """The modules in evaluation mode; each back in its own afterwards."""
-        training = [module for module in self._modules if module.training]
+        training = [module for module in self._modules() if module.training]
         for module in training:
             module.training = False
         try:
@@ -189,6 +242,12 @@ class PlasticOptimizer:
         finally:
             for module in training:
                 module.training = True
+
+    def _modules(self) -> Iterator[nn.Module]:
+        for name, network in self.networks.items():
+            given = self._given[name]
+            inner = network.module if isinstance(network, Traced) else given
+            yield from inner.modules() if isinstance(inner, nn.Module) else (part.module for part in network.parts)
 
     def distributions(self, batch: Any) -> Sequence[torch.distributions.Distribution]:
         """None: outputs have no meaning here."""
@@ -201,6 +260,15 @@ class PlasticOptimizer:
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Tell the other interventions which units `author` has redrawn."""
         self._hooks.announce(edit, author)
+
+
+def _refuse_closure(optimizer: torch.optim.Optimizer) -> None:
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"{type(optimizer).__name__} computes the loss several times in a step, so that no one backward pass shows "
+            "what units are worth; give an optimizer such as Adam"
+        )
 
 
 def _check_names(networks: Mapping[str, Network]) -> None:

@@ -7,11 +7,12 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from agents.plasticity.units import Place, UnitLayer
+from agents.plasticity.units import Network, Place, Traced, UnitLayer
 
 _listening: ContextVar[bool] = ContextVar("listening", default=True)
 
@@ -43,6 +44,43 @@ def eagerly() -> Iterator[None]:
     """Around forward passes that hooks must see: graphs that torch.compile made before do not run them."""
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+@contextmanager
+def verified(networks: Iterable[Network]) -> Iterator[None]:
+    """Around a forward pass: traced networks that nothing was compared with yet are compared with what runs in it.
+
+    Raises:
+        ValueError: a module does something else than what was traced, or its layers run outside of its forward.
+    """
+    pending = [network for network in networks if isinstance(network, Traced) and not network.is_verified]
+    if not pending:
+        yield
+        return
+    with ExitStack() as stack:
+        stack.enter_context(eagerly())
+        for network in pending:
+            _verify_when_run(network, stack)
+        yield
+
+
+def _verify_when_run(network: Traced, stack: ExitStack) -> None:
+    def verify(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for handle in handles:
+            handle.remove()
+        with untapped():
+            network.verify((args, kwargs))
+
+    def refuse(module: nn.Module, _: object) -> None:
+        raise ValueError(
+            f"{network.name}: {module} runs outside of the forward of {type(network.module).__name__}, by which the "
+            "network was traced; call the whole module, or give the parts that run by themselves as networks"
+        )
+
+    handles = [part.module.register_forward_pre_hook(refuse) for part in network.parts]
+    handles.append(network.module.register_forward_pre_hook(verify, with_kwargs=True))
+    for handle in handles:
+        stack.callback(handle.remove)
 
 
 class _Record:
