@@ -221,7 +221,7 @@ class Flow:
         elif not stages:
             return Value(made=made)
         elif not known:
-            reason = f"{reason} of {' and '.join(sorted(stage.path for stage in stages))}"
+            reason = f"{reason} of the units of {' and '.join(sorted(stage.path for stage in stages))}"
         return Value((Piece(Mixture(stages, reason, known), _width(step)),), made)
 
     def _combine(self, step: Step, arguments: list[Value]) -> Value:

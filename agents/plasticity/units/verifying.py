@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -32,8 +33,12 @@ def verify(network: Network, module: nn.Module, sources: Mapping[str, nn.Module]
         ValueError: something else changes.
     """
     producers = [p.module for p in network.parts if isinstance(p.module, nn.Linear | nn.Conv2d)]
+    others = [*sources.values()]
     with undisturbed(module):
-        run = _Run(network.name, module, inputs, producers, [*sources.values()])
+        try:
+            run = _Run(network.name, module, _first_rows(inputs), producers, others)
+        except Exception:  # the code is a user's, and may know its batch size
+            run = _Run(network.name, module, inputs, producers, others)
         for layer in network.layers:
             _verify_layer(layer, run, sources[layer.name])
 
@@ -81,13 +86,10 @@ class _Run:
     ) -> tuple[dict[nn.Module, Tensor], list[Tensor]]:
         taken: dict[nn.Module, Tensor] = {}
 
-        def take(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            given = args[0] if args else kwargs["input"]
+        def take(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if module in taken:
                 raise self.mismatch(f"{module} runs twice")
-            taken[module] = given[:ROWS].clone()
-            # The outputs of this pass are known: one row of the input is enough.
-            return ((given[:1].clone(),), {}) if module in held else None
+            taken[module] = (args[0] if args else kwargs["input"])[:ROWS].clone()
 
         def give(module: nn.Module, _: object, output: Tensor) -> Tensor | None:
             if module in held:
@@ -96,14 +98,16 @@ class _Run:
                 self.given[module] = output.clone()
             return None
 
-        handles = [module.register_forward_pre_hook(take, with_kwargs=True) for module in self.producers]
-        handles += [module.register_forward_hook(give) for module in {*self.producers, *held, *kept}]
         args, kwargs = self._inputs
-        try:
+        with ExitStack() as stack:
+            for module in self.producers:
+                stack.callback(module.register_forward_pre_hook(take, with_kwargs=True).remove)
+            for module in {*self.producers, *held, *kept}:
+                stack.callback(module.register_forward_hook(give, prepend=True).remove)
+            for module in held:  # what it would compute is known already
+                vars(module)["forward"] = lambda *_, **__: None
+                stack.callback(vars(module).pop, "forward")
             outputs = self._module(*_copied(args), **_copied(kwargs))
-        finally:
-            for handle in handles:
-                handle.remove()
         if missing := [module for module in self.producers if module not in taken]:
             raise self.mismatch(f"{missing[0]} does not run")
         return taken, [tensor.clone() for tensor in tensors_in(outputs)]
@@ -122,8 +126,13 @@ def _verify_layer(layer: UnitLayer, run: _Run, source: nn.Module) -> None:
         mask = rows.to(given.device).view(len(given), *_shape(given, axis, layer.units))
         found = [run.changed(source, torch.where(mask, value, given)) for value in (large, -large / 2, 0.0)]
         for module in run.producers:
-            changed = _columns(module, torch.stack([each[module] for each in found]).any(0))
-            if not torch.equal(changed.cpu(), _expected(readers.get(module), rows[:ROWS], module)):
+            changed = torch.stack([each[module] for each in found]).any(0)
+            consumer = readers.get(module)
+            if consumer is None:
+                right = not changed.any()
+            else:
+                right = torch.equal(_columns(module, changed).cpu(), _expected(consumer, rows[:ROWS]))
+            if not right:
                 raise run.mismatch(f"the units of {layer.producer} reach {module} at other places")
 
 
@@ -146,18 +155,25 @@ def _columns(module: nn.Module, changed: Tensor) -> Tensor:
     return by_column.flatten(2).any(-1) if by_column.dim() > 2 else by_column
 
 
-def _expected(consumer: Consumer | None, rows: Tensor, module: nn.Module) -> Tensor:
+def _expected(consumer: Consumer, rows: Tensor) -> Tensor:
     """Which of them the graph says should have changed, (batch, columns)."""
-    assert isinstance(module.weight, Tensor)
-    columns = torch.zeros(len(rows), module.weight.shape[1], dtype=torch.bool)
-    if consumer is not None:
-        spread = rows.repeat_interleave(consumer.block, 1)
-        columns[:, consumer.start : consumer.start + spread.shape[1]] = spread
+    columns = torch.zeros(len(rows), consumer.weight.shape[1], dtype=torch.bool)
+    spread = rows.repeat_interleave(consumer.block, 1)
+    columns[:, consumer.start : consumer.start + spread.shape[1]] = spread
     return columns
 
 
 def _differ(new: Tensor, old: Tensor) -> Tensor:
     return (new != old) & ~(new.isnan() & old.isnan())
+
+
+def _first_rows(inputs: Inputs) -> Inputs:
+    """Few examples of a batch."""
+    tensors = tensors_in(inputs)
+    if len({len(tensor) if tensor.dim() else 0 for tensor in tensors}) != 1:
+        return inputs
+    first: Inputs = fx.node.map_aggregate(inputs, lambda each: each[:ROWS] if isinstance(each, Tensor) else each)
+    return first
 
 
 def _copied(value: Any) -> Any:
