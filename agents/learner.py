@@ -23,12 +23,14 @@ from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
 from agents.plasticity.taps import Taps
-from agents.plasticity.units import Network
+from agents.plasticity.units import LiveNetworks, Network
 from agents.saving import SavingMixin
 from agents.sb3_units import policy_networks, policy_targets
 from agents.switching import SwitchingMixin
 from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
+CLIP_RANGES = ("clip_range", "clip_range_vf")  # of PPO
+IN_DISTRIBUTIONS = ("distribution", "gaussian_actions", "_latent_sde")  # of the forward before, every forward sets them
 NATURE_CNN_MINIMUM = 36  # pixels: NatureCNN's three convolutions leave nothing of smaller images
 
 
@@ -67,17 +69,38 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._begin_switching(at_switch)
         self.update_ended: Callable[[], None] | None = None
         self._units_logged: dict[str, int] = {}
-        self._networks: dict[str, Network] | None = None
+        self._live = self._live_networks()
         super().__init__(policy, env, *args, **kwargs)
 
     # ------------------------------------------------------------------ networks
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        """The networks by short name, with hidden units or without."""
-        if self._networks is None:
-            self._networks = policy_networks(self.policy)
-        return self._networks
+        """The networks by short name, with hidden units or without; built anew where the policy has other modules.
+
+        Raises:
+            ValueError: the policy is not understood.
+        """
+        return self._live.now()
+
+    def _live_networks(self) -> LiveNetworks:
+        return LiveNetworks(self._roots, self._build_networks)
+
+    def _roots(self) -> tuple[nn.Module]:
+        return (self.policy,)
+
+    def _build_networks(self) -> Mapping[str, Network]:
+        return policy_networks(self.policy)
+
+    def parameter_name(self, parameter: Tensor) -> str:
+        """Where the policy has a parameter, such as ``action_net.weight``."""
+        return self._live.name_of(parameter)
+
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """Names of the hyperparameters that change with the progress of the whole run."""
+        found = {"learning_rate": self.lr_schedule, **{name: getattr(self, name, None) for name in CLIP_RANGES}}
+        return tuple(name for name, schedule in found.items() if callable(schedule) and _varies(schedule))
 
     @property
     def targets(self) -> Mapping[Tensor, Tensor]:
@@ -124,14 +147,13 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._read_at_switch()
         self._fit_network_to_boards()
         super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
-        self._networks = None
+        self._live = self._live_networks()
         if not self.interventions:
             self._build_interventions()
         if self.env is not None:
             self._check_switching(self.env)
         self._hooks = Hooks(self, self.interventions)
-        for intervention in self.interventions:
-            intervention.attach(self)
+        self._hooks.attach()
 
     def _fit_network_to_boards(self) -> None:
         """Give CNN policies the MinAtar network on boards that are too small for SB3's NatureCNN."""
@@ -181,11 +203,20 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
     def _end_update(self) -> None:
         """The end of `train`: switches that were revealed since the last one are delivered, and resets act."""
+        self._release_graphs()
         switches = self._deliver_switches()
         self._hooks.after_update(switches)
         self._forget_what_is_due(switched=bool(switches))
         if self.update_ended is not None:
             self.update_ended()
+
+    def _release_graphs(self) -> None:
+        """Drop what SB3's distributions hold of the last minibatch: its whole graph, all through the next rollout."""
+        for holder in (self.policy, getattr(self.policy, "actor", None)):
+            distribution = getattr(holder, "action_dist", None)
+            for held in IN_DISTRIBUTIONS if distribution is not None else ():
+                if hasattr(distribution, held):
+                    setattr(distribution, held, None)
 
     def dump_logs(self, *args: Any, **kwargs: Any) -> None:
         """SB3's row of logs, with ``reset/<network>/units``: the units reset since the last row.
@@ -194,7 +225,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         """
         if self._at_switch.changes:
             self.logger.record("at_switch/switches", self.switches_seen, exclude="stdout")
-        if self._networks is not None:  # nobody has asked for them: this is plain SB3
+        if self._live.built:  # otherwise nobody has asked for them: this is plain SB3
             counts = self.units_reset()
             for name, count in counts.items():
                 self.logger.record(f"reset/{name}/units", count - self._units_logged.get(name, 0), exclude="stdout")
@@ -202,3 +233,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             for tag, value in self._hooks.metrics().items():
                 self.logger.record(tag, value, exclude="stdout")
         super().dump_logs(*args, **kwargs)
+
+
+def _varies(schedule: Callable[[float], float]) -> bool:
+    """Whether a schedule gives more than one value from the beginning of a run (1) to its end (0)."""
+    return len({float(schedule(remaining)) for remaining in (1.0, 0.75, 0.5, 0.25, 0.0)}) > 1

@@ -21,6 +21,7 @@ from agents.learner import LearnerMixin
 from agents.networks import MINATAR_HEAD
 from agents.plasticity.protocols import Update
 from agents.policies import POLICIES, LayerNormCnnPolicy
+from agents.sde import noise_log_std
 
 Batch = RolloutBufferSamples | DictRolloutBufferSamples
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
@@ -218,14 +219,21 @@ class PPO(LearnerMixin, StockPPO):
             self.logger.record("train/clip_range_vf", self._now(self.clip_range_vf))
 
     def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """``actor``: action logits or means, (batch, actions); ``critic``: values, (batch, 1). In evaluation mode."""
+        """The networks' outputs on the batch, in evaluation mode.
+
+        Returns:
+            ``actor``: action logits or means, (batch, actions), with gSDE behind them the log standard deviations of
+            the actions, (batch, 2 x actions); ``critic``: values, (batch, 1).
+        """
+        policy = self.policy
         with self._evaluation():
-            features = self.policy.extract_features(batch.observations)
+            features = policy.extract_features(batch.observations)
             pi, vf = features if isinstance(features, tuple) else (features, features)
-            return {
-                "actor": self.policy.action_net(self.policy.mlp_extractor.forward_actor(pi)),
-                "critic": self.policy.value_net(self.policy.mlp_extractor.forward_critic(vf)),
-            }
+            latent = policy.mlp_extractor.forward_actor(pi)
+            actor = policy.action_net(latent)
+            if policy.use_sde:
+                actor = torch.cat([actor, noise_log_std(policy.action_dist, latent, policy.log_std)], dim=1)
+            return {"actor": actor, "critic": policy.value_net(policy.mlp_extractor.forward_critic(vf))}
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """The policy on the batch's observations, in evaluation mode.

@@ -23,6 +23,7 @@ from agents.off_policy import Batch, OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Taps, untapped
+from agents.sde import noise_log_std
 
 LOGGED = ("ent_coef", "actor_loss", "critic_loss")
 
@@ -157,8 +158,8 @@ class SAC(OffPolicyMixin, StockSAC):
         """The networks' outputs on the batch, in evaluation mode.
 
         Returns:
-            ``actor``: means before squashing and log standard deviations before clipping, (batch, 2 x actions), with
-            gSDE the means alone; ``critic``: Q-values of the actions taken, (batch, critics).
+            ``actor``: means before squashing and log standard deviations (before clipping; of gSDE's noise),
+            (batch, 2 x actions); ``critic``: Q-values of the actions taken, (batch, critics).
         """
         actor, critic = self.actor, self.critic
         with self._evaluation():
@@ -166,10 +167,11 @@ class SAC(OffPolicyMixin, StockSAC):
             shared = critic.share_features_extractor
             qf = pi if shared else critic.extract_features(batch.observations, critic.features_extractor)
             latent = actor.latent_pi(pi)
-            heads: list[Any] = [actor.mu] if actor.use_sde else [actor.mu, actor.log_std]
+            log_std: Any = actor.log_std  # a layer, with gSDE a parameter
+            log_std = noise_log_std(actor.action_dist, latent, log_std) if actor.use_sde else log_std(latent)
             inputs = torch.cat([qf, batch.actions], dim=1)
             return {
-                "actor": torch.cat([head(latent) for head in heads], dim=1),
+                "actor": torch.cat([actor.mu(latent), log_std], dim=1),
                 "critic": torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1),
             }
 

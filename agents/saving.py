@@ -43,7 +43,7 @@ class SavingMixin(BaseAlgorithm):
         self.interventions = [_build(spec) for spec in self.intervention_specs]
 
     def _excluded_save_params(self) -> list[str]:
-        ours = ["interventions", "_networks", "_hooks", "_units_logged", "_at_switch", "_segment", "update_ended"]
+        ours = ["interventions", "_live", "_hooks", "_units_logged", "_at_switch", "_segment", "update_ended"]
         return [*super()._excluded_save_params(), *ours]
 
     def save(

@@ -26,7 +26,7 @@ from crl.config import ConfigError, RunConfig, config_hash, to_yaml
 from crl.config.messages import one_line
 from crl.ending import Interrupt, LossError, Stop, spoilt
 from crl.folder import COMPUTING, installed
-from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
+from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback, peak_memory
 
 FOLDER = "checkpoints"
 BEST = "best"
@@ -118,6 +118,7 @@ class CheckpointCallback(BaseCallback):
         self._best: dict[str, float] = {}
         self._passed = 0  # steps at the last look
         self._started = 0.0
+        self._peaks: dict[str, int] = {}  # of memory, before this process
         self.stopped = False
 
     @property
@@ -128,6 +129,11 @@ class CheckpointCallback(BaseCallback):
     def seconds(self) -> float:
         """From the beginning of training till now, without the time between a kill and resuming."""
         return time.perf_counter() - self._started if self._started else 0.0
+
+    def peak_memory(self) -> dict[str, int]:
+        """The most bytes that the run has held (see `crl.monitoring.peak_memory`), in all of its processes."""
+        now = peak_memory(self._learner.device)
+        return {**self._peaks, **{kind: max(peak, self._peaks.get(kind, 0)) for kind, peak in now.items()}}
 
     # ------------------------------------------------------------------ when
 
@@ -216,6 +222,7 @@ class CheckpointCallback(BaseCallback):
             "machine": machine(self._learner.device),
             "threads": torch.get_num_threads(),
             "seconds": self.seconds(),
+            "peak_memory": self.peak_memory(),
             "passed": self._passed,
             "best": dict(self._best),
             "tasks": self._tasks.state(),
@@ -261,6 +268,7 @@ class CheckpointCallback(BaseCallback):
         self._passed = int(run["passed"])
         self._best = {task: float(found) for task, found in run["best"].items()}
         self._started -= run["seconds"]
+        self._peaks = {kind: int(peak) for kind, peak in run["peak_memory"].items()}
         self._tasks.restore(run["tasks"])
         self._rows.written, self._progress.ended = int(run["rows"]), int(run["progress"])
         self._plasticity.restore(run["plasticity"])

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 VISITS_SHOWN = 6
+GIGA = 1e9
 TASKS_SHOWN = 20
 TASK_WIDTH, VISIT_WIDTH = 18, 17  # columns of the terminal that a name and a visit take
 
@@ -38,11 +39,17 @@ def show(results: dict[str, Any]) -> None:
         console.print(_trends(variants, console.width))
     resets = ", ".join(f"{network} {count}" for network, count in results["resets"].items())
     print(f"units reset: {resets or 'none'}")
-    print(f"{results['status']}: {results['steps']:,} steps in {results['seconds']:.1f} s")
+    memory = _peaks(results["peak_memory"])
+    print(f"{results['status']}: {results['steps']:,} steps in {results['seconds']:.1f} s, {memory}")
     print(f"run folder: {results['folder']}")
     if results["status"] == "interrupted":
         print(f"to go on: {shlex.join(['crl', 'resume', results['folder']])}")
     print(f"curves: {results['tensorboard']}")
+
+
+def _peaks(peaks: dict[str, int]) -> str:
+    device = f" and {peaks['device'] / GIGA:.2f} GB on the GPU" if "device" in peaks else ""
+    return f"at most {peaks['process'] / GIGA:.2f} GB of memory{device}"
 
 
 def tensorboard_command(runs: Path) -> str:

@@ -228,6 +228,7 @@ def _learn(
         "status": "interrupted" if saver.stopped else "done",
         "steps": min(model.num_timesteps, tasks.total_steps),
         "train_seconds": train_seconds,
+        "peak_memory": saver.peak_memory(),
         "gradient_steps": model.optimizer_steps,
         "tasks": {task.name: task.arguments for task in stream.tasks},
         "visits": tasks.visits(),

@@ -17,9 +17,7 @@ class Net(nn.Module):
 
 torch.manual_seed(0)
 model = Net()
-optimizer = PlasticOptimizer(
-    torch.optim.Adam(model.parameters(), 1e-3), model, [GXD(rate=1e-3, period=100, maturity=100)]
-)
+optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [GXD(rate=1e-3, period=100, maturity=100)])
 
 for step in range(2000):
     if step % 500 == 0:

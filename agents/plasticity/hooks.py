@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
 from agents.plasticity.taps import Taps
-from agents.plasticity.units import UnitLayer
+from agents.plasticity.units import Network, UnitLayer
 
 
 class Hooks:
@@ -28,12 +28,48 @@ class Hooks:
         self._learner = learner
         self._interventions = interventions
         self._units: dict[str, Tensor] = {}
+        self._graph: Mapping[str, Network] | None = None  # that the interventions are attached to
 
-    @cached_property
+    def attach(self) -> None:
+        """Attach the interventions to the learner's networks.
+
+        Raises:
+            ValueError: one does not fit, or belongs to another learner.
+        """
+        for number, intervention in enumerate(self._interventions):
+            if any(intervention is other for other in self._interventions[:number]):
+                raise ValueError(f"interventions has one {intervention.name} object twice; give an object for each")
+            _claim(intervention, self._learner)
+            intervention.attach(self._learner)
+        self._graph = self._learner.networks if self._interventions else None
+
+    def _follow(self) -> None:
+        """Attach the interventions again where the learner's networks have been built anew, with all that still fits.
+
+        Raises:
+            ValueError: one does not fit the networks that are there now.
+        """
+        networks = self._learner.networks
+        if networks is self._graph:
+            return
+        self._graph = networks
+        for intervention in self._interventions:
+            held = intervention.state_dict()
+            intervention.attach(self._learner)
+            if _shapes(held) == _shapes(intervention.state_dict()):
+                intervention.load_state_dict(held)
+            else:
+                warnings.warn(
+                    f"{intervention.name}: modules were replaced by others of another shape, so that its ages, means "
+                    "and periods begin anew",
+                    stacklevel=4,
+                )
+
+    @property
     def _layers(self) -> dict[str, UnitLayer]:
         return {layer.name: layer for network in self._learner.networks.values() for layer in network.layers}
 
-    @cached_property
+    @property
     def _networks(self) -> tuple[str, ...]:
         """Names of the networks with hidden units."""
         return tuple(name for name, network in self._learner.networks.items() if network.layers)
@@ -47,6 +83,7 @@ class Hooks:
         """
         if not any(i.taps_at(step) for i in self._interventions):
             return Taps(())
+        self._follow()
         return Taps(layer for layer in self._layers.values() if networks is None or layer.network in networks)
 
     def backward(self, update: Update, taps: Taps, scaler: torch.amp.GradScaler | None = None) -> Update:
@@ -79,6 +116,9 @@ class Hooks:
 
     def after_update(self, switches: Iterable[Switch] = ()) -> None:
         """The end of an update; the switches revealed since the last one come first."""
+        if not self._interventions:
+            return
+        self._follow()
         for switch in switches:
             for intervention in self._interventions:
                 intervention.on_task_switch(switch)
@@ -87,9 +127,10 @@ class Hooks:
 
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Count the units that `author` has redrawn, partly redrawn ones in part, and tell the other interventions."""
+        layers = self._layers
         for name, amounts in edit.amounts.items():
             count = amounts.double().sum()
-            network = self._layers[name].network
+            network = layers[name].network
             self._units[network] = self._units.get(network, torch.zeros_like(count)) + count
         for other in self._interventions:
             if other is not author:
@@ -141,3 +182,21 @@ class Hooks:
             intervention.load_state_dict({k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)})
         devices = {layer.network: layer.producer.weight.device for layer in self._layers.values()}
         self._units = {name: state[f"units_reset/{name}"].to(device) for name, device in devices.items()}
+
+
+def _claim(intervention: Intervention, learner: Learner) -> None:
+    """Note that an intervention is this learner's.
+
+    Raises:
+        ValueError: it is another one's.
+    """
+    if intervention.owner not in (None, learner):
+        raise ValueError(
+            f"{intervention.name} is attached to another learner, whose units' ages and means it holds; "
+            f"give each learner an object of its own, such as {type(intervention).__name__}(...)"
+        )
+    intervention.owner = learner
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in state.items()}

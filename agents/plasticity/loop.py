@@ -14,7 +14,7 @@ from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, NoDataError, Switch, Update
 from agents.plasticity.replicas import ALONE, Replicas, process_group
 from agents.plasticity.taps import Taps, verified
-from agents.plasticity.units import Network, Traced, network_of
+from agents.plasticity.units import LiveNetworks, Network, Traced, network_of
 
 Sample = Callable[[int, torch.Generator], Any]
 
@@ -75,9 +75,7 @@ class PlasticOptimizer:
         _refuse_closure(optimizer)
         if isinstance(networks, nn.Module):
             networks, example = {"net": networks}, {"net": example}
-        self._given, self._examples = networks, example or {}
-        self.networks: Mapping[str, Network] = {}
-        self.networks = self._graphs()
+        self._live = _live(networks, example or {})
         _check_names(self.networks)
         self.interventions = list(interventions)
         self.optimizers = (optimizer,)
@@ -93,18 +91,7 @@ class PlasticOptimizer:
         self._sample, self._sample_losses, self._outputs = sample, sample_losses, outputs
         self._hooks = Hooks(self, self.interventions)
         self._taps: Taps | None = None
-        for intervention in self.interventions:
-            intervention.attach(self)
-
-    def _graphs(self) -> dict[str, Network]:
-        """The unit graphs of all that was given, as it is now."""
-        starts = {tensor: value for network in self.networks.values() for tensor, value in network.constants}
-        return {
-            name: network_of(given, name, None, self._examples.get(name), starts)
-            if isinstance(given, nn.Module)
-            else given
-            for name, given in self._given.items()
-        }
+        self._hooks.attach()
 
     @contextmanager
     def forward(self) -> Iterator[None]:
@@ -201,6 +188,24 @@ class PlasticOptimizer:
     # ------------------------------------------------------------------ the protocol `Learner`
 
     @property
+    def networks(self) -> Mapping[str, Network]:
+        """The unit graphs by name; of a model they are built anew where one of its modules has been replaced.
+
+        Raises:
+            ValueError: what has been put in its place is not understood.
+        """
+        return self._live.now()
+
+    def parameter_name(self, parameter: Tensor) -> str:
+        """Where the model has a parameter."""
+        return self._live.name_of(parameter)
+
+    @property
+    def schedules(self) -> tuple[()]:
+        """None that are known: the learning rate's are the caller's."""
+        return ()
+
+    @property
     def paper_networks(self) -> Sequence[str]:
         """All of them."""
         return tuple(self.networks)
@@ -234,7 +239,7 @@ class PlasticOptimizer:
     @contextmanager
     def _evaluation(self) -> Iterator[None]:
         """The modules in evaluation mode; each back in its own afterwards."""
-        training = [module for module in self._modules() if module.training]
+        training = [module for module in self._live.modules() if module.training]
         for module in training:
             module.training = False
         try:
@@ -242,12 +247,6 @@ class PlasticOptimizer:
         finally:
             for module in training:
                 module.training = True
-
-    def _modules(self) -> Iterator[nn.Module]:
-        for name, network in self.networks.items():
-            given = self._given[name]
-            inner = network.module if isinstance(network, Traced) else given
-            yield from inner.modules() if isinstance(inner, nn.Module) else (part.module for part in network.parts)
 
     def distributions(self, batch: Any) -> Sequence[torch.distributions.Distribution]:
         """None: outputs have no meaning here."""
@@ -269,6 +268,42 @@ def _refuse_closure(optimizer: torch.optim.Optimizer) -> None:
             f"{type(optimizer).__name__} computes the loss several times in a step, so that no one backward pass shows "
             "what units are worth; give an optimizer such as Adam"
         )
+
+
+def _live(given: Mapping[str, nn.Module | Network], examples: Mapping[str, Any]) -> LiveNetworks:
+    """The unit graphs of modules, and those that the caller has made, who alone knows what else there is."""
+    declared = [network for network in given.values() if isinstance(network, Network)]
+    modules: list[nn.Module] = []
+    for value in given.values():
+        if isinstance(value, nn.Module | Traced):
+            modules.append(value.module if isinstance(value, Traced) else value)
+        else:
+            modules += [part.module for part in value.parts]
+    parameters = {parameter for network in declared for parameter in network.parameters}
+    starts: dict[Tensor, float] = {}
+
+    def build() -> Mapping[str, Network]:
+        held = [parameter for network in declared for parameter in network.parameters]
+        if any(parameter not in parameters for parameter in held) or any(_outgrown(network) for network in declared):
+            raise ValueError(
+                "a parameter was replaced after its unit graph was declared; declare the graph of what is there now, "
+                "and build PlasticOptimizer with it"
+            )
+        networks = {
+            name: network_of(value, name, None, examples.get(name), starts) if isinstance(value, nn.Module) else value
+            for name, value in given.items()
+        }
+        starts.update(pair for network in networks.values() for pair in network.constants)
+        return networks
+
+    unique = tuple(dict.fromkeys(modules))
+    return LiveNetworks(lambda: unique, build)
+
+
+def _outgrown(network: Network) -> bool:
+    """Whether the module that a graph was traced from has parameters that the graph does not know."""
+    known = {*network.parameters, *(tensor for tensor, _ in network.constants)}
+    return isinstance(network, Traced) and any(parameter not in known for parameter in network.module.parameters())
 
 
 def _check_names(networks: Mapping[str, Network]) -> None:

@@ -150,6 +150,15 @@ class Learner(Protocol):
         """
         ...
 
+    def parameter_name(self, parameter: Tensor) -> str:
+        """Where the networks have a parameter, for messages; such as ``action_net.weight``."""
+        ...
+
+    @property
+    def schedules(self) -> Sequence[str]:
+        """Names of the hyperparameters that change as training proceeds, and that `begin_anew` does not start over."""
+        ...
+
     def begin_anew(self) -> None:
         """Forget all that was gathered beside the networks, as a learner that has just been built.
 
@@ -172,12 +181,14 @@ class Intervention:
             what nobody needs is never hooked.
         score_every: the taps are opened for this intervention at every `score_every`-th gradient step (`taps_at`).
         uses_boundaries: it acts on task switches, so it needs a stream that reveals them.
+        owner: the learner that it is attached to; an intervention holds the state of one learner's units.
     """
 
     name: str = ""
     needs: frozenset[str] = frozenset()
     score_every: int = 1
     uses_boundaries: bool = False
+    owner: Learner | None = None
 
     def taps_at(self, step: int) -> bool:
         """Whether it needs the taps of gradient step `step`."""
@@ -188,7 +199,10 @@ class Intervention:
         return {key: getattr(self, key) for key in inspect.signature(type(self)).parameters}
 
     def attach(self, learner: Learner) -> None:
-        """The networks are built: look at them, refuse what cannot work. Called again after a load."""
+        """The networks are built: look at them, refuse what cannot work.
+
+        Called again after a load, and where modules or parameters were replaced and the graph was built anew.
+        """
 
     def penalty(self, update: Update) -> Tensor | None:
         """A term that is added to this backward's loss before clipping, or None. `update.taps` is still empty."""

@@ -12,13 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.plasticity.checks import check
+from agents.plasticity.moments import renew_moments
 from agents.plasticity.units import Consumer, UnitLayer
-
-FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq")
-SECOND_MOMENTS = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "acc_delta")
 
 
 def may_branch(device: torch.device) -> bool:
@@ -80,6 +78,18 @@ class Surgery:
         """Plain data that builds it again."""
         return asdict(self)
 
+    def writes(self, layer: UnitLayer) -> list[Tensor]:
+        """The parameters that it changes where units of a layer are replaced."""
+        changed: list[Tensor | None] = [layer.producer.weight]
+        if self.biases == "renew":
+            # Running statistics are no parameters: who freezes a normalisation freezes its weight.
+            changed += [layer.producer.bias, *(t for t, _ in layer.constants if isinstance(t, nn.Parameter))]
+        if self.outgoing != "keep":
+            changed += [consumer.weight for consumer in layer.consumers]
+        if self.compensate:
+            changed += [consumer.bias for consumer in layer.consumers]
+        return [tensor for tensor in changed if tensor is not None]
+
 
 @torch.no_grad()
 def reset_units(
@@ -100,9 +110,7 @@ def reset_units(
     Args:
         layers: the layers to work on; every weight that consumes their units is known to them.
         amounts: layer's name -> float tensor of shape (units,): 0 for a unit that stays, 1 for one that is replaced.
-        optimizers: their state of the changed entries is made new: first moments 0, second moments the mean over
-            the tensor's unchanged entries (over all, where none is left), the step count as it was. (A second moment
-            of 0 would give the new weights steps of three to seven times the learning rate.)
+        optimizers: their state of the changed entries is made new (see `agents.plasticity.moments`).
         generator_for: a CPU generator for a layer's new weights. Drawing on the CPU gives every device the same.
         surgery: what becomes of the units; None for the defaults.
         means: layer's name -> mean activation of each unit, (units,) or (units, positions) where a flattened
@@ -135,10 +143,7 @@ def reset_units(
         for tensor, twin in twins.items():
             twin.copy_(torch.where(replaced, tensor, twin))
     if surgery.moments == "renew":
-        for optimizer in optimizers:
-            for tensor, mask in touched.items():
-                if tensor in optimizer.state:
-                    _renew_moments(optimizer.state[tensor], mask.expand_as(tensor))
+        renew_moments(optimizers, touched)
 
 
 class _Touched(dict[Tensor, Tensor]):
@@ -192,17 +197,3 @@ def _shrink_outgoing(
     whole = torch.zeros(1, consumer.weight.shape[1], dtype=torch.bool, device=columns.device)
     whole[:, consumer.start : consumer.start + columns.shape[1]] = columns.flatten() > 0
     touched.add(consumer.weight, whole.view(1, -1, *[1] * (piece.dim() - 2)))
-
-
-def _renew_moments(state: dict[str, Tensor], mask: Tensor) -> None:
-    """First moments of the masked entries become 0, second moments the mean over the unmasked ones."""
-    for key in FIRST_MOMENTS:
-        moment = state.get(key)
-        if moment is not None:
-            moment.masked_fill_(mask, 0)
-    for key in SECOND_MOMENTS:
-        moment = state.get(key)
-        if moment is not None:
-            kept = ~mask
-            mean = torch.where(kept.any(), torch.where(kept, moment, 0).sum() / kept.sum(), moment.mean())
-            moment.copy_(torch.where(mask, mean, moment))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from gymnasium import spaces
@@ -27,6 +27,9 @@ TRUNK = "the skip connections behind it carry its channels on, past the weights 
 ADDED = "its channels are added to those of a skip connection, so that no weight reads them alone"
 
 
+NOISE = "gSDE's exploration noise grows with its units' activations, which no weight that a reset could zero carries"
+
+
 @dataclass
 class Graph:
     """What is known of a network so far: hidden layers, modules with parameters, and what cannot be reset and why."""
@@ -39,10 +42,15 @@ class Graph:
         """The finished network."""
         return Network(name, tuple(self.layers), tuple(self.parts), constants, self.fixed)
 
+    def fix_readers_of_noise(self, output: nn.Linear) -> None:
+        """Leave the layers alone whose units gSDE's noise reads: those that the actor's output layer reads."""
+        self.layers = [
+            replace(layer, fixed=NOISE) if any(c.weight is output.weight for c in layer.consumers) else layer
+            for layer in self.layers
+        ]
 
-def extractor_graph(
-    network: str, extractor: nn.Module, heads: Heads, init: Init, *, above: int, constants: Constants = ()
-) -> Graph:
+
+def extractor_graph(network: str, extractor: nn.Module, heads: Heads, init: Init, *, above: int) -> Graph:
     """The graph of a features extractor; its layers are ``<network>.0`` ...
 
     Args:
@@ -51,7 +59,6 @@ def extractor_graph(
         heads: (module, column) of everything that reads the features, from that column on.
         init: how its layers were initialised.
         above: how many layers follow it in its network.
-        constants: tensors with one row per feature that start from a constant (gSDE's ``log_std``).
 
     Raises:
         ValueError: the extractor is not understood; the message names it.
@@ -60,29 +67,23 @@ def extractor_graph(
         return Graph()
     if type(extractor) is NatureCNN or type(extractor) is MinAtarCNN:
         modules = [extractor.cnn, extractor.linear]
-        layers = chain(network, modules, heads, init, constants=constants)
+        layers = chain(network, modules, heads, init)
         return Graph(layers, parts_of(modules, init, above=above))
     if type(extractor) is ImpalaCNN:
-        return _impala(network, extractor, heads, init, above, constants)
+        return _impala(network, extractor, heads, init, above)
     if type(extractor) is CombinedExtractor:
-        return _combined(network, extractor, heads, init, above, constants)
+        return _combined(network, extractor, heads, init, above)
     raise ValueError(
         f"{network}: the features extractor {type(extractor).__name__} is not understood; "
         f"resets know {', '.join(kind.__name__ for kind in KNOWN)}"
     )
 
 
-def _combined(
-    network: str, extractor: CombinedExtractor, heads: Heads, init: Init, above: int, constants: Constants
-) -> Graph:
+def _combined(network: str, extractor: CombinedExtractor, heads: Heads, init: Init, above: int) -> Graph:
     """Each key's features follow those of the keys before it."""
     graph, offset = Graph(), 0
     for key, piece in extractor.extractors.items():
         if type(piece) is NatureCNN:
-            if constants:
-                raise ValueError(
-                    f"{network}: gSDE on a CombinedExtractor is not understood; give the actor a hidden layer"
-                )
             shifted = [(reader, start + offset) for reader, start in heads]
             modules = [piece.cnn, piece.linear]
             graph.layers += chain(network, modules, shifted, init, first=len(graph.layers))
@@ -95,7 +96,7 @@ def _combined(
     return graph
 
 
-def _impala(network: str, extractor: ImpalaCNN, heads: Heads, init: Init, above: int, constants: Constants) -> Graph:
+def _impala(network: str, extractor: ImpalaCNN, heads: Heads, init: Init, above: int) -> Graph:
     """Inner convolutions are read by their block's second one alone; all others end in a trunk of skip connections."""
     graph = Graph()
     modules: list[nn.Module] = []
@@ -108,7 +109,7 @@ def _impala(network: str, extractor: ImpalaCNN, heads: Heads, init: Init, above:
             graph.layers += chain(network, [block.inner], [(block.outer, 0)], init, first=first, alone=True)
             graph.fixed[f"{number}.{name}.outer"] = ADDED
             modules += [block.inner, block.outer]
-    graph.layers += chain(network, [extractor.linear], heads, init, first=len(graph.layers), constants=constants)
+    graph.layers += chain(network, [extractor.linear], heads, init, first=len(graph.layers))
     graph.parts += parts_of([*modules, extractor.linear], init, above=above)
     return graph
 
@@ -119,8 +120,6 @@ def add_mlp(
     hidden: Sequence[nn.Module],
     outputs: Sequence[tuple[nn.Linear, Init]],
     init: Init,
-    *,
-    constants: Constants = (),
 ) -> None:
     """Put hidden layers and the output layers that read the last of them behind what the graph has.
 
@@ -130,10 +129,9 @@ def add_mlp(
         hidden: modules in execution order.
         outputs: output layers and how each was initialised.
         init: how the hidden layers were initialised.
-        constants: of the last hidden layer.
     """
     heads = [(layer, 0) for layer, _ in outputs]
-    graph.layers += chain(network, hidden, heads, init, first=len(graph.layers), constants=constants)
+    graph.layers += chain(network, hidden, heads, init, first=len(graph.layers))
     graph.parts += parts_of(hidden, init, above=1)
     graph.parts += [Part(layer, drawn, 0) for layer, drawn in outputs]
 

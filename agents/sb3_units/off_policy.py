@@ -55,20 +55,22 @@ def sac_networks(policy: SACPolicy) -> list[Network]:
     q_nets = [_split(f"critic.qf{number}", q_net) for number, q_net in enumerate(critic.q_networks)]
     pi_heads = [(reader, 0) for reader in first_linear("actor", hidden, outputs)]
     q_heads = [(reader, 0) for name, inner, output in q_nets for reader in first_linear(name, inner, [output])]
-    first, last = ((), log_std) if hidden else (log_std, ())
 
     features, pi, qf = Graph(), Graph(), Graph()
     if policy.share_features_extractor:
         heads = [*pi_heads, *q_heads]
-        features = extractor_graph("features", actor.features_extractor, heads, INIT, above=1, constants=first)
+        features = extractor_graph("features", actor.features_extractor, heads, INIT, above=1)
     else:
         above_pi, above_qf = depth(hidden) + 1, depth(q_nets[0][1]) + 1
-        pi = extractor_graph("actor", actor.features_extractor, pi_heads, INIT, above=above_pi, constants=first)
+        pi = extractor_graph("actor", actor.features_extractor, pi_heads, INIT, above=above_pi)
         qf = extractor_graph("critic", critic.features_extractor, q_heads, INIT, above=above_qf)
-    add_mlp(pi, "actor", hidden, [(output, INIT) for output in outputs], INIT, constants=last)
+    add_mlp(pi, "actor", hidden, [(output, INIT) for output in outputs], INIT)
     for name, inner, output in q_nets:
         qf.layers += chain(name, inner, [(output, 0)], INIT, network="critic")
         qf.parts += parts_of([*inner, output], INIT, above=0)
+    if actor.use_sde:
+        for graph in (features, pi):
+            graph.fix_readers_of_noise(outputs[0])
     return [pi.network("actor", log_std), qf.network("critic"), features.network("features")]
 
 

@@ -42,20 +42,20 @@ def actor_critic_networks(policy: ActorCriticPolicy) -> list[Network]:
     vf_head = [(reader, 0) for reader in first_linear("critic", vf, [value_net])]
     init = _init(policy, math.sqrt(2))
     log_std = ((policy.log_std, policy.log_std_init),) if hasattr(policy, "log_std") else ()
-    # With gSDE the noise of an action is a function of the actor's last hidden layer, wherever that is.
-    noise = log_std if policy.use_sde else ()
-    first, last = ((), noise) if pi else (noise, ())
 
     features, actor, critic = Graph(), Graph(), Graph()
     if policy.share_features_extractor:
         heads = [*pi_head, *vf_head]
-        features = extractor_graph("features", policy.features_extractor, heads, init, above=1, constants=first)
+        features = extractor_graph("features", policy.features_extractor, heads, init, above=1)
     else:
         above_pi, above_vf = depth(pi) + 1, depth(vf) + 1
-        actor = extractor_graph("actor", policy.pi_features_extractor, pi_head, init, above=above_pi, constants=first)
+        actor = extractor_graph("actor", policy.pi_features_extractor, pi_head, init, above=above_pi)
         critic = extractor_graph("critic", policy.vf_features_extractor, vf_head, init, above=above_vf)
-    add_mlp(actor, "actor", pi, [(action_net, _init(policy, 0.01))], init, constants=last)
+    add_mlp(actor, "actor", pi, [(action_net, _init(policy, 0.01))], init)
     add_mlp(critic, "critic", vf, [(value_net, _init(policy, 1.0))], init)
+    if policy.use_sde:
+        for graph in (features, actor):
+            graph.fix_readers_of_noise(action_net)
     return [actor.network("actor", log_std), critic.network("critic"), features.network("features")]
 
 

@@ -126,8 +126,8 @@ def fixed_layers(model: LearnerMixin) -> list[str]:
     sentences = []
     for name, network in model.networks.items() if resets else ():
         chosen = [model.paper_networks if reset.networks == "paper" else reset.networks for reset in resets]
-        if network.fixed and any(names is None or name in names for names in chosen):
-            count, total = len(network.fixed), len(network.fixed) + len(network.layers)
-            reasons = "; ".join(dict.fromkeys(network.fixed.values()))
+        if network.unresettable and any(names is None or name in names for names in chosen):
+            count, total = len(network.unresettable), len(network.fixed) + len(network.layers)
+            reasons = "; ".join(dict.fromkeys(network.unresettable.values()))
             sentences.append(f"{name}: {count} of {total} hidden layers cannot be reset: {reasons}")
     return sentences

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from small_stream import Record, learner, settings, stream
+from stable_baselines3.common.utils import LinearSchedule
 
 from agents import AGENTS, DQN, PPO, SAC
 from agents.plasticity import FullReset, ReDo
@@ -77,3 +78,15 @@ def test_the_longer_of_two_warm_ups_counts() -> None:
 def test_an_oracle_needs_revealed_switches(agent: str, make: Any) -> None:
     with pytest.raises(ValueError, match=f"{make.name} acts on task switches, which this environment hides"):
         AGENTS[agent].resolve()("MlpPolicy", stream(agent, "hidden"), interventions=[make()], **settings(agent))
+
+
+@pytest.mark.parametrize(
+    ("agent", "key"),
+    [("ppo", "learning_rate"), ("ppo", "clip_range"), ("ppo", "clip_range_vf"), ("sac", "learning_rate")],
+)
+def test_schedules_over_the_whole_run_are_refused(agent: str, key: str) -> None:
+    """A fresh agent would go on with what the one before it had come down to."""
+    with pytest.raises(ValueError, match=rf"oracle: {key} is a schedule over the whole run, .*; give a number"):
+        learner(agent, interventions=[Oracle()], **{key: LinearSchedule(1e-3, 0.0, 1.0)})
+    learner(agent, interventions=[Oracle()], **{key: lambda remaining: 1e-3})  # a function, but always the same
+    learner(agent, interventions=[FullReset()], **{key: LinearSchedule(1e-3, 0.0, 1.0)})

@@ -207,12 +207,15 @@ def test_every_action_space_has_losses_and_distributions(actions: str) -> None:
     if isinstance(space, gymnasium.spaces.Box):
         (normal,) = found
         assert isinstance(normal, Normal)
-        assert torch.equal(normal.mean, outputs)
+        assert torch.equal(normal.mean, outputs[:, :2])
         deviation = model.policy.log_std.exp()
         if model.use_sde:
             with torch.no_grad():
                 latent = model.policy.mlp_extractor.forward_actor(batch.observations)
             deviation = (latent.square() @ deviation.square() + 1e-6).sqrt()
+            torch.testing.assert_close(outputs[:, 2:].exp(), deviation)
+        else:
+            assert outputs.shape == (48, 2)
         torch.testing.assert_close(normal.stddev, deviation.expand(48, 2))
     elif actions == "bits":
         (bernoulli,) = found

@@ -250,8 +250,9 @@ def test_outputs_and_distributions(kind: str) -> None:
     outputs, (normal,) = model.outputs(batch), model.distributions(batch)
     actions = model.action_space.shape[0]
     assert {name: tuple(found.shape) for name, found in outputs.items()} == {
-        "actor": (9, actions if model.use_sde else 2 * actions), "critic": (9, 2),
-    }  # fmt: skip
+        "actor": (9, 2 * actions),
+        "critic": (9, 2),
+    }
     assert isinstance(normal, Normal)
     with torch.no_grad():
         mean, log_std, more = model.actor.get_action_dist_params(batch.observations)
@@ -260,6 +261,7 @@ def test_outputs_and_distributions(kind: str) -> None:
         if model.use_sde:
             deviation = (more["latent_sde"].square() @ log_std.exp().square() + 1e-6).sqrt()
             torch.testing.assert_close(normal.stddev, deviation, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(outputs["actor"][:, actions:].exp(), deviation, rtol=1e-3, atol=1e-5)
         else:
             torch.testing.assert_close(normal.stddev, log_std.exp())
             torch.testing.assert_close(outputs["actor"][:, actions:].clamp(-20, 2), log_std)

@@ -13,7 +13,8 @@ from crl import results as reports
 
 def results(tasks: list[str], visits: int) -> dict[str, Any]:
     return {
-        "status": "done", "steps": 1_234_567, "seconds": 12.34, "resets": {"actor": 3, "critic": 0},
+        "status": "done", "steps": 1_234_567, "seconds": 12.34, "peak_memory": {"process": 545_000_000},
+        "resets": {"actor": 3, "critic": 0},
         "folder": "runs/x", "tensorboard": "tensorboard --logdir runs",
         "visits": [
             {
@@ -39,7 +40,8 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
         ["loud", "10.00 (7)", "20.00 (7)*"], ["silent", "-", "-"], ["[/odd] name", "10.00 (7)", "20.00 (7)*"],
     ]  # fmt: skip
     assert lines[-4:] == [
-        "units reset: actor 3, critic 0", "done: 1,234,567 steps in 12.3 s", "run folder: runs/x",
+        "units reset: actor 3, critic 0", "done: 1,234,567 steps in 12.3 s, at most 0.55 GB of memory",
+        "run folder: runs/x",
         "curves: tensorboard --logdir runs",
     ]  # fmt: skip
 
@@ -47,9 +49,16 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 def test_an_interrupted_run_names_the_command_that_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     found = {**results(["task"], visits=1), "status": "interrupted", "folder": "my runs/x"}
     assert shown(found, capsys)[-4:] == [
-        "interrupted: 1,234,567 steps in 12.3 s", "run folder: my runs/x", "to go on: crl resume 'my runs/x'",
+        "interrupted: 1,234,567 steps in 12.3 s, at most 0.55 GB of memory", "run folder: my runs/x",
+        "to go on: crl resume 'my runs/x'",
         "curves: tensorboard --logdir runs",
     ]  # fmt: skip
+
+
+def test_a_gpus_memory_is_shown_beside_the_process_s(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {**results(["task"], visits=1), "peak_memory": {"process": 545_000_000, "device": 1_234_000_000}}
+    expected = "done: 1,234,567 steps in 12.3 s, at most 0.55 GB of memory and 1.23 GB on the GPU"
+    assert expected in shown(found, capsys)
 
 
 @pytest.mark.parametrize(("columns", "expected"), [(40, [9]), (80, [7, 8, 9]), (200, [4, 5, 6, 7, 8, 9])])

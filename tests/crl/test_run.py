@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -112,6 +113,8 @@ def test_results(trained: Trained) -> None:
     assert (results["status"], results["steps"], results["gradient_steps"]) == ("done", 1024, 16 * 2 * 2)
     assert isinstance(results["train_seconds"], float)
     assert 0 < results["train_seconds"] < results["seconds"]
+    # Its own process has loaded torch: more than 100 MB, and less than this machine has.
+    assert 1e8 < results["peak_memory"]["process"] < psutil.virtual_memory().total
     assert re.fullmatch(r"[0-9a-f]{16}", results["config_hash"])
     assert [(v["task"], v["visit"], v["start"], v["steps"]) for v in results["visits"]] == [
         ("breakout", 1, 0, 256), ("asterix", 1, 256, 256), ("breakout", 2, 512, 256), ("asterix", 2, 768, 256),

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from crl import storage
 
-CLOCK = {"seconds", "start_time", "t"}
-"""Keys under which a clock's readings stand."""
+CLOCK = {"seconds", "start_time", "t", "peak_memory"}
+"""Keys under which a clock's readings and what the process took stand."""
 
 
 def learner_of(checkpoint: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from agents.plasticity import (
 )
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.replicas import ALONE
+from agents.plasticity.units import LiveNetworks, Network
 
 # Every registered intervention, with arguments that make it act within a few steps.
 ACTING: dict[str, Callable[[], Intervention]] = {
@@ -98,6 +99,10 @@ class Regression(PlasticOptimizer):
         self.edits.append((self.optimizer_steps, edit))
         super().announce(edit, author)
 
+    def pose(self, networks: Mapping[str, Network]) -> None:
+        """From now on these are its networks, whatever the module is made of."""
+        self._live = LiveNetworks(lambda: (), lambda: networks)
+
     def train(self, steps: int) -> Regression:
         """One update: some gradient steps on all examples, then the resets that are due."""
         for left in reversed(range(steps)):
@@ -137,12 +142,18 @@ class CaseLearner:
         self.authors: set[str] = set()
         self.begun_anew = 0
         self.hooks = Hooks(self, interventions)
-        for intervention in interventions:
-            intervention.attach(self)
+        self.hooks.attach()
 
     @property
     def paper_networks(self) -> tuple[str, ...]:
         return ("actor", "critic")
+
+    @property
+    def schedules(self) -> tuple[()]:
+        return ()
+
+    def parameter_name(self, parameter: Tensor) -> str:
+        return next(path for path, found in self.case.policy.named_parameters() if found is parameter)
 
     def begin_anew(self) -> None:
         self.begun_anew += 1

@@ -1,15 +1,18 @@
-"""What all resets share: the networks they act on, and seeds of their own."""
+"""What all resets share: the networks they act on, what they must leave alone, and seeds of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from agents.plasticity.checks import check
 from agents.plasticity.protocols import Intervention, Learner
 from agents.plasticity.seeds import derive_seed
+from agents.plasticity.units import Network
 
 Networks = Sequence[str] | Literal["paper"] | None
 """Names of networks, ``paper``, or None for all (see `NetworkReset`)."""
@@ -21,8 +24,20 @@ def check_steps(key: str, steps: object, least: int) -> None:
     check(key, steps, right, f"a whole number of gradient steps of at least {least}")
 
 
+def trained_parameters(learner: Learner) -> set[Tensor]:
+    """What training changes as things are: parameters that take gradients and that an optimizer steps on.
+
+    All others are the user's, who has frozen them or trains them elsewhere: no reset may touch them.
+    """
+    groups = [group for optimizer in learner.optimizers for group in optimizer.param_groups]
+    return {parameter for group in groups for parameter in group["params"] if parameter.requires_grad}
+
+
 class NetworkReset(Intervention):
     """An intervention on some of the learner's networks.
+
+    Parameters that are frozen, or that no optimizer steps on, stay as they are to the last bit; what that keeps from
+    being reset is told once in a warning, or refused where nothing is left to reset.
 
     Args:
         networks: their names; ``paper`` for those that published resets act on (PPO: actor and critic without features
@@ -39,6 +54,7 @@ class NetworkReset(Intervention):
             right = networks is None or 0 < len(networks) == len(set(networks))
         check("networks", networks, right, "a list of different networks, such as ['actor', 'critic'], or paper")
         self.networks: Networks = networks if networks is None or networks == "paper" else list(networks)
+        self._warned: set[str] = set()
 
     def attach(self, learner: Learner) -> None:
         known = [name for name, network in learner.networks.items() if network.layers or not self.of_units]
@@ -58,6 +74,12 @@ class NetworkReset(Intervention):
                     f"{', '.join(known)}"
                 )
         if not self._names:
+            reasons = [f"{path}: {why}" for n in learner.networks.values() for path, why in n.fixed.items()]
+            if reasons and self.networks is None:
+                raise ValueError(
+                    f"{self.name}: no hidden layer can be reset ({'; '.join(reasons[:3])}); give it a Linear or "
+                    "Conv2d layer whose activations go to others alone"
+                )
             raise ValueError(
                 f"{self.name}: the policy has no hidden units to reset"
                 f"{'' if self.networks is None else ' in its ' + ' and '.join(learner.paper_networks)}; give it "
@@ -67,6 +89,38 @@ class NetworkReset(Intervention):
         self._seed = derive_seed(
             torch.initial_seed() if learner.seed is None else learner.seed, self.name, *self._names
         )
+        self._refuse_fixed()
+
+    # ------------------------------------------------------------------ what must stay as it is
+
+    def _obstacles(self, network: Network) -> list[str]:
+        """Why each thing in a network that could be reset must stay as it is; empty texts for those that need not."""
+        trained = trained_parameters(self._learner)
+        return [self._untrained([parameter], trained) for parameter in network.parameters]
+
+    def _refuse_fixed(self) -> None:
+        """Refuse a network in which nothing can be reset, if it is asked for by name or there is no other."""
+        found = {name: self._obstacles(self._learner.networks[name]) for name in self._names}
+        fixed = [name for name in self._names if all(found[name])]
+        if fixed and (isinstance(self.networks, list) or len(fixed) == len(self._names)):
+            raise ValueError(
+                f"{self.name}: nothing in {fixed[0]} can be reset, because {found[fixed[0]][0]}; leave {fixed[0]} out "
+                "of networks, or let it be trained"
+            )
+
+    def _untrained(self, parameters: Iterable[Tensor], trained: set[Tensor]) -> str:
+        """That one of the parameters is not trained, by its name; empty where all are."""
+        for parameter in parameters:
+            if parameter not in trained:
+                why = "no optimizer steps on it" if parameter.requires_grad else "requires_grad is False"
+                return f"its {self._learner.parameter_name(parameter)} is frozen ({why})"
+        return ""
+
+    def _tell_left_alone(self, what: str, why: str) -> None:
+        """Warn once that `what` stays as it is."""
+        if what not in self._warned:
+            self._warned.add(what)
+            warnings.warn(f"{self.name}: {what} is left as it is, because {why}", stacklevel=3)
 
     def _generator(self, *parts: object) -> torch.Generator:
         """A CPU generator of its own for each purpose: what one draws does not depend on the others."""

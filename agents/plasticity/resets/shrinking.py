@@ -70,14 +70,16 @@ class ShrinkAndPerturb(Scheduled):
 
     @torch.no_grad()
     def act(self, steps: int) -> None:
+        changeable = self._changeable()
         for network in self._networks:
             if self.mode == "to_init":
                 for number, parameter in enumerate(network.parameters):
-                    parameter.lerp_(self._anchors[f"anchor/{network.name}/{number}"], 1 - self.shrink**steps)
+                    if parameter in changeable:
+                        parameter.lerp_(self._anchors[f"anchor/{network.name}/{number}"], 1 - self.shrink**steps)
                 continue
             for number, part in enumerate(network.parts):
                 noise = self._generator("noise", network.name, number, self._steps)
-                for parameter, fresh in self._fresh(network, number, part):
+                for parameter, fresh in self._fresh(network, number, part, changeable):
                     added = fresh if self.mode == "boundary" else self._summed(fresh, part, steps, noise)
                     parameter.mul_(self.shrink ** max(steps, 1))
                     parameter.add_(added.to(parameter.device, non_blocking=True), alpha=self.perturb or 0.0)

@@ -14,14 +14,15 @@ from torch import Tensor
 from agents.plasticity import registry
 from agents.plasticity.checks import check
 from agents.plasticity.criteria import Criterion
+from agents.plasticity.moments import refuse_unknown_moments
 from agents.plasticity.probing import Look
 from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
-from agents.plasticity.resets.base import NetworkReset, Networks, check_steps
+from agents.plasticity.resets.base import NetworkReset, Networks, check_steps, trained_parameters
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.scorer import Scorer
 from agents.plasticity.selections import Candidates, Selection, has_signal
 from agents.plasticity.surgery import Surgery, may_branch, reset_units
-from agents.plasticity.units import UnitLayer
+from agents.plasticity.units import Network, UnitLayer
 
 FORGOTTEN = 1e-6  # weight in a running mean below which a score is not taken
 COST_EVERY = 1000  # gradient steps between measurements of what resets cost, where they act more often
@@ -121,13 +122,13 @@ class UnitReset(NetworkReset):
     def attach(self, learner: Learner) -> None:
         super().attach(learner)
         self._layers = tuple(layer for name in self._names for layer in learner.networks[name].layers)
-        self._refuse_frozen()
         start = learner.optimizer_steps  # of a learner that has trained before: nothing is due and no unit is old
         self._begun = start
         self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer
         self._selected = dict.fromkeys(self._names, start)  # the step of the last selection
         self._measured: int | None = None  # the step of the last measurement of costs
         self._told = False
+        self._moments_known = False
         device = learner.device
         self._scorer = Scorer(
             self._criterion,
@@ -147,13 +148,20 @@ class UnitReset(NetworkReset):
         self._not_finite = {name: torch.zeros((), dtype=torch.int64, device=device) for name in self._names}
         self._costs = CostMeter(learner, self._names)
 
-    def _refuse_frozen(self) -> None:
-        for layer in self._layers:
-            if not layer.producer.weight.requires_grad:
-                raise ValueError(
-                    f"{self.name}: {layer.name} takes no gradients (requires_grad is False), so that its units could "
-                    f"neither be ranked by them nor learn again; leave {layer.network} out of networks"
-                )
+    def _obstacles(self, network: Network) -> list[str]:
+        """Why each layer's units must stay as they are: a surgery would write to what is not trained."""
+        trained = trained_parameters(self._learner)
+        return [layer.fixed or self._untrained(self._surgery.writes(layer), trained) for layer in network.layers]
+
+    def _resettable(self, layers: Sequence[UnitLayer]) -> list[UnitLayer]:
+        """Those of the layers that may be changed now; of the others it warns once."""
+        why: dict[str, str] = {}
+        for network in map(self._learner.networks.__getitem__, {layer.network: None for layer in layers}):
+            why.update(zip((layer.name for layer in network.layers), self._obstacles(network), strict=True))
+        for layer in layers:
+            if why[layer.name] and not layer.fixed:  # what can never be reset is told when the graph is made
+                self._tell_left_alone(layer.name, why[layer.name])
+        return [layer for layer in layers if not why[layer.name]]
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {key: tensor.clone() for key, tensor in self._tensors().items()}
@@ -214,6 +222,9 @@ class UnitReset(NetworkReset):
                     self._not_finite[layer.network] += (~finite).any()
 
     def after_step(self, update: Update) -> None:
+        if not self._moments_known and self._surgery.moments == "renew":
+            refuse_unknown_moments(self._learner.optimizers)  # not before: optimizers remember nothing till they step
+            self._moments_known = True
         if self.period == 1:
             self._reset_due()
 
@@ -227,8 +238,9 @@ class UnitReset(NetworkReset):
             if periods:
                 due[name] = periods * self.period
                 self._selected[name] = step
-        if due:
-            self._reset([layer for layer in self._layers if layer.network in due], due)
+        layers = self._resettable([layer for layer in self._layers if layer.network in due])
+        if layers:
+            self._reset(layers, {layer.network: due[layer.network] for layer in layers})
 
     def _reset(self, layers: Sequence[UnitLayer], steps: Mapping[str, int]) -> None:
         self._refuse_unreached(layers)

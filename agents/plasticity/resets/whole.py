@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from agents.plasticity.checks import check
 from agents.plasticity.protocols import Edit, Learner, Switch, Update
-from agents.plasticity.resets.base import NetworkReset, Networks, check_steps
+from agents.plasticity.resets.base import NetworkReset, Networks, check_steps, trained_parameters
 from agents.plasticity.units import Network, Part
 
 Targets = Literal["copy", "leave"]
@@ -75,14 +75,24 @@ class Scheduled(NetworkReset, ABC):
         self._steps, self._acted, switched = (int(number) for number in state["steps"])
         self._switched = bool(switched)
 
-    def _fresh(self, network: Network, number: int, part: Part) -> Iterator[tuple[nn.Parameter, Tensor]]:
-        """The part's parameters, each with a new draw on the CPU."""
-        if next(part.module.parameters(recurse=False), None) is None:
-            return  # a normalisation that has running statistics alone
+    def _changeable(self) -> set[Tensor]:
+        """The parameters that may be changed now; of networks with others it warns once."""
+        trained = trained_parameters(self._learner)
+        for network in self._networks:
+            if why := self._untrained(network.parameters, trained):
+                self._tell_left_alone(f"a part of {network.name}", why)
+        return trained
+
+    def _fresh(
+        self, network: Network, number: int, part: Part, changeable: set[Tensor]
+    ) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """Those of the part's parameters that may be changed, each with a new draw on the CPU."""
+        if changeable.isdisjoint(part.module.parameters(recurse=False)):
+            return  # frozen, or a normalisation that has running statistics alone
         drawn = part.init.draw(part.module, self._generator(network.name, number, self._steps))
         for key, fresh in zip(("weight", "bias"), drawn, strict=True):
             parameter = getattr(part.module, key)
-            if isinstance(parameter, nn.Parameter) and fresh is not None:
+            if parameter in changeable and fresh is not None:
                 yield parameter, fresh
 
 
@@ -108,16 +118,22 @@ class _Redraw(Scheduled):
     @torch.no_grad()
     def act(self, steps: int) -> None:
         changed: dict[Tensor, None] = {}  # in order: sets of tensors have none
+        changeable = self._changeable()
         for network in self._networks:
+            redrawn = False  # whether the layer was that a normalisation follows
             for number, part in self._parts(network):
-                for parameter, fresh in self._fresh(network, number, part):
+                drawn = list(self._fresh(network, number, part, changeable))
+                for parameter, fresh in drawn:
                     parameter.copy_(fresh.to(parameter.device, non_blocking=True))
                     changed[parameter] = None
-                if isinstance(part.module, nn.BatchNorm1d | nn.BatchNorm2d):
+                if not isinstance(part.module, nn.BatchNorm1d | nn.BatchNorm2d):
+                    redrawn = bool(drawn)
+                elif redrawn:
                     part.module.reset_running_stats()
             for tensor, value in self._constants(network):
-                tensor.fill_(value)
-                changed[tensor] = None
+                if tensor in changeable:
+                    tensor.fill_(value)
+                    changed[tensor] = None
         for optimizer in self._learner.optimizers:
             for tensor in changed:
                 optimizer.state.pop(tensor, None)
@@ -164,13 +180,22 @@ class Oracle(FullReset):
 
     At every revealed task switch all networks are drawn anew with their target networks and all optimizers, and the
     learner forgets what it has gathered (`Learner.begin_anew`): replayed transitions, exploration with the entropy
-    coefficient, and normalisation. It warms up again with random actions.
+    coefficient, and normalisation. It warms up again with random actions. Schedules over the whole run are refused,
+    because a fresh agent does not begin in the middle of one.
     """
 
     name = "oracle"
 
     def __init__(self) -> None:
         super().__init__()
+
+    def attach(self, learner: Learner) -> None:
+        super().attach(learner)
+        if learner.schedules:
+            raise ValueError(
+                f"{self.name}: {learner.schedules[0]} is a schedule over the whole run, so that every fresh agent "
+                "would go on where the one before it stood; give a number"
+            )
 
     def act(self, steps: int) -> None:
         super().act(steps)

@@ -38,7 +38,6 @@ def chain(
     init: Init,
     *,
     first: int = 0,
-    constants: tuple[tuple[Tensor, float], ...] = (),
     network: str | None = None,
     alone: bool = False,
 ) -> list[UnitLayer]:
@@ -53,7 +52,6 @@ def chain(
         heads: (module, offset) of everything that reads the last layer, from that column on.
         init: how the modules were initialised.
         first: number of the first layer in the names.
-        constants: of the last layer (see `UnitLayer`).
         network: the network's name, where it is not `name`.
         alone: the heads read the last layer and nothing else, so that it may be a flattened convolution.
 
@@ -77,7 +75,7 @@ def chain(
                 tap=stage.tap,
                 consumers=tuple(_consumer(layer, stage, reader, start, alone=only) for reader, start in readers),
                 init=init,
-                constants=(*norm_constants(stage.norms), *(constants if last else ())),
+                constants=tuple(norm_constants(stage.norms)),
                 exact=stage.exact,
             )
         )

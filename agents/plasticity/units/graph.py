@@ -79,9 +79,10 @@ class UnitLayer:
         consumers: every weight that reads the units.
         init: how the producer was initialised.
         constants: (tensor, value): tensors with one row per unit that start from a constant (a normalisation's
-            parameters and statistics, gSDE's ``log_std``).
+            parameters and statistics).
         exact: a unit whose activation is zero everywhere can be replaced without changing what the network computes;
             false where a normalisation lets each unit change the others' activations.
+        fixed: why its units cannot be reset; empty where they can. They are measured all the same.
 
     Raises:
         ValueError: nothing reads the units, a consumer or a constant has no room for them, or there is neither a tap
@@ -96,6 +97,7 @@ class UnitLayer:
     init: Init
     constants: tuple[tuple[Tensor, float], ...] = ()
     exact: bool = True
+    fixed: str = ""
 
     def __post_init__(self) -> None:
         if not self.consumers:
@@ -159,10 +161,10 @@ class Network:
 
     Attributes:
         name: short, such as ``actor``.
-        layers: the hidden layers whose units can be reset.
+        layers: the hidden layers whose units are known.
         parts: every module with parameters, output layers included.
         constants: (tensor, value): parameters outside modules that start from a constant (``log_std``).
-        fixed: hidden layers whose units cannot be reset -> why.
+        fixed: hidden layers whose units are not known one by one, so that they cannot be reset -> why.
 
     Raises:
         ValueError: a parameter belongs to two parts, so that what is done to one would be done to the other; a layer is
@@ -189,6 +191,11 @@ class Network:
                 raise ValueError(f"{self.name}: {layer.name} is of the network {layer.network!r}; give both one name")
             if layer.producer.weight not in owners:
                 raise ValueError(f"{self.name}: the producer of {layer.name} is not among the parts; add it")
+
+    @property
+    def unresettable(self) -> Mapping[str, str]:
+        """Hidden layers whose units cannot be reset -> why: those in `fixed`, and layers that are only measured."""
+        return {**self.fixed, **{layer.name: layer.fixed for layer in self.layers if layer.fixed}}
 
     @property
     def parameters(self) -> tuple[nn.Parameter, ...]:

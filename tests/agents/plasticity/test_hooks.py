@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from small_loop import Regression
 from torch import Tensor, nn
 
-from agents.plasticity import Edit, Intervention, Switch, Update
+from agents.plasticity import GXD, Edit, Intervention, Switch, Update
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import Network, sequential
@@ -188,3 +189,17 @@ def test_state_goes_with_the_place_in_the_list(model: nn.Sequential) -> None:
     other.announce(Edit({"net.0": torch.ones(3)}), other._interventions[0])
     assert other.units_reset() == {"net": 6}
     assert hooks.units_reset() == {"net": 3}
+
+
+def test_an_intervention_belongs_to_one_learner() -> None:
+    reset = GXD()
+    first = Regression([reset])
+    with pytest.raises(ValueError, match=r"gxd is attached to another learner, .*; give each learner .* GXD\(\.\.\.\)"):
+        Regression([reset])
+    assert reset.owner is first
+
+
+def test_an_intervention_that_is_given_twice_is_refused() -> None:
+    reset = GXD()
+    with pytest.raises(ValueError, match="interventions has one gxd object twice; give an object for each"):
+        Regression([reset, reset])

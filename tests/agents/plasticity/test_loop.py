@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -22,11 +23,11 @@ def model_of(seed: int = 0) -> nn.Sequential:
 X = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("resets", [[], [GXD(period=10**6, score_every=2), ReDo(period=10**6)]])
+@pytest.mark.parametrize("resets", [list, lambda: [GXD(period=10**6, score_every=2), ReDo(period=10**6)]])
 @pytest.mark.parametrize("max_grad_norm", [None, 0.1])
-def test_without_a_reset_it_is_the_optimizer_bit_for_bit(resets: list, max_grad_norm: float | None) -> None:
+def test_without_a_reset_it_is_the_optimizer_bit_for_bit(resets: Any, max_grad_norm: float | None) -> None:
     ours, plain = model_of(), model_of()
-    optimizer = PlasticOptimizer(torch.optim.Adam(ours.parameters()), ours, resets)
+    optimizer = PlasticOptimizer(torch.optim.Adam(ours.parameters()), ours, resets())
     adam = torch.optim.Adam(plain.parameters())
     for _ in range(20):
         with optimizer.forward():
@@ -395,6 +396,45 @@ def test_a_module_whose_parts_run_by_themselves_is_refused() -> None:
         optimizer.forward(),
     ):
         model.one(X)
+
+
+def test_a_head_that_was_replaced_is_found_by_tracing_again() -> None:
+    model = ActorCritic()
+    x = torch.rand(6, 3, 7, 7)
+    adam = torch.optim.Adam(model.parameters())
+    optimizer = PlasticOptimizer(adam, model, [GXD(rate=0.2, period=1, maturity=0, score_every=1)], example=x)
+
+    def train() -> None:
+        with optimizer.forward():
+            loss = sum((output.square().mean() for output in model(x)), torch.zeros(()))
+        optimizer.step(loss)
+
+    train()
+    assert len(model.log_std.detach().unique()) == 1
+    with torch.no_grad():
+        model.log_std += torch.arange(3)  # no longer one value
+    model.critic = nn.Linear(10, 2)
+    adam.add_param_group({"params": list(model.critic.parameters())})
+    before = optimizer.units_reset()["net"]
+    train()
+    assert optimizer.units_reset()["net"] > before
+    (hidden,) = [layer for layer in optimizer.networks["net"].layers if layer.producer is model.hidden]
+    assert [consumer.module for consumer in hidden.consumers] == [model.actor, model.critic]
+    assert optimizer.networks["net"].constants == ((model.log_std, -0.5),)
+
+
+def test_a_network_whose_layers_are_all_fixed_says_why() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.two(self.one(x))
+
+    model = Deep()
+    with pytest.raises(ValueError, match=r"^gxd: no hidden layer can be reset \(one: no activation follows it\); give"):
+        PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [GXD()])
 
 
 def test_modules_are_given_by_name() -> None:

@@ -715,31 +715,6 @@ def test_what_a_normalisation_holds_of_a_unit_is_made_new(kind: str) -> None:
             torch.testing.assert_close(after[name][3], (before[name][3] + start) / 2)
 
 
-@pytest.mark.parametrize("kind", ["ppo-mlp-tanh-gsde", "ppo-norm-tanh-gsde", "sac-gsde", "sac-cnn-shared-linear"])
-def test_gsde_noise_of_a_new_unit_starts_from_its_initial_value(kind: str) -> None:
-    case = POLICIES[kind]()
-    case.train_step()
-    actor = case.policy if kind.startswith("ppo") else case.policy.actor
-    with torch.no_grad():
-        actor.log_std += 0.5
-    layer = next(
-        layer for layer in case.layers if any(tensor is actor.log_std for tensor, _ in layer.constants)
-    )  # fmt: skip
-    before = actor.log_std.detach().clone()
-    amounts = nobody(case.layers)
-    amounts[layer.name][4] = 1
-    reset_units(case.layers, amounts, case.optimizers, seeded)
-    log_std = actor.log_std.detach()
-    assert torch.equal(
-        log_std[4],
-        torch.full_like(
-            log_std[4], case.policy.log_std_init if kind.startswith("ppo") else case.policy.actor.log_std_init
-        ),
-    )
-    others = torch.arange(len(log_std)) != 4
-    assert torch.equal(log_std[others], before[others])
-
-
 # ---------------------------------------------------------------------------------------------------- the rest
 
 

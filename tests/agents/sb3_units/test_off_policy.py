@@ -59,20 +59,18 @@ def test_the_actors_last_layer_is_read_by_mean_and_deviation() -> None:
 
 
 @pytest.mark.parametrize("clip_mean", [2.0, 0.0])
-def test_with_gsde_the_deviation_has_a_row_for_each_unit(clip_mean: float) -> None:
+def test_with_gsde_the_layer_that_the_noise_reads_is_measured_alone(clip_mean: float) -> None:
     settings = {"net_arch": [16, 12], "clip_mean": clip_mean, "log_std_init": -2.0}
     policy = build("sac-gsde", policy_kwargs=settings).policy
     network = policy_networks(policy)["actor"]
     mu = policy.actor.mu[0] if clip_mean else policy.actor.mu
     assert read_by(network.layers[-1]) == [(mu.weight, mu.bias, 0)]
-    assert network.layers[-1].constants == network.constants == ((policy.actor.log_std, -2.0),)
-    assert network.layers[0].constants == ()
-    assert len(policy.actor.log_std) == 12
+    assert network.constants == ((policy.actor.log_std, -2.0),)
+    assert [(layer.name, bool(layer.fixed)) for layer in network.layers] == [("actor.0", False), ("actor.1", True)]
     # without hidden layers it is the features that the noise depends on
     policy = build("sac-cnn-shared-linear").policy
     features = policy_networks(policy)["features"]
-    assert features.layers[-1].constants == ((policy.actor.log_std, -3),)
-    assert len(policy.actor.log_std) == 512
+    assert list(features.unresettable) == [features.layers[-1].name]
 
 
 def test_every_q_function_reads_the_features_and_behind_them_the_action() -> None:

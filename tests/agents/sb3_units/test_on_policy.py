@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -61,8 +62,8 @@ def test_without_orthogonal_initialisation_everything_is_torchs_default() -> Non
     assert {part.init for network in model.networks.values() for part in network.parts} == {TorchDefault()}
 
 
-@pytest.mark.parametrize(("kind", "noise"), [("mlp", []), ("mlp-tanh-gsde", [12]), ("nature", [])])
-def test_log_std_belongs_to_the_actor(kind: str, noise: list[int]) -> None:
+@pytest.mark.parametrize("kind", ["mlp", "mlp-tanh-gsde", "nature"])
+def test_log_std_belongs_to_the_actor(kind: str) -> None:
     model = build(kind, policy_kwargs={"net_arch": [16, 12], "log_std_init": -0.5} if kind != "mlp" else {})
     actor, critic = model.networks["actor"], model.networks["critic"]
     assert critic.constants == ()
@@ -73,20 +74,52 @@ def test_log_std_belongs_to_the_actor(kind: str, noise: list[int]) -> None:
     assert log_std is model.policy.log_std
     assert value == -0.5
     assert (log_std == value).all()
-    # with gSDE it has a row for each unit of the last layer
-    assert [len(tensor) for tensor, _ in actor.layers[-1].constants] == noise
-    assert all(layer.constants == () for layer in (*actor.layers[:-1], *critic.layers))
+    assert all(layer.constants == () for layer in (*actor.layers, *critic.layers))
 
 
-def test_gsde_without_hidden_layers_reads_the_features() -> None:
-    for arguments in ({}, {"policy_kwargs": {"full_std": False}}):
-        model = build("nature", use_sde=True, **arguments)
-        last = model.networks["features"].layers[-1]
-        assert last.constants == ((model.policy.log_std, model.policy.log_std_init),)
-        assert all(layer.constants == () for layer in model.networks["features"].layers[:-1])
-    with pytest.raises(ValueError, match="features: gSDE on a CombinedExtractor is not understood; give the actor a"):
-        _ = build("dict", use_sde=True, policy_kwargs={"net_arch": {"pi": [], "vf": [8]}}).networks
-    assert build("dict", use_sde=True, policy_kwargs={"net_arch": {"pi": [8], "vf": []}}).networks["actor"].layers
+@pytest.mark.parametrize(
+    ("kind", "arguments", "fixed"),
+    [
+        ("mlp-tanh-gsde", {}, ["actor.1"]),
+        ("nature", {"use_sde": True}, ["features.3"]),  # no hidden layer in the actor: the noise reads the features
+        ("dict", {"use_sde": True, "policy_kwargs": {"net_arch": {"pi": [], "vf": [8]}}}, ["features.3"]),
+        ("dict", {"use_sde": True, "policy_kwargs": {"net_arch": {"pi": [8], "vf": []}}}, ["actor.0"]),
+        ("mlp", {}, []),
+    ],
+)
+def test_with_gsde_the_layers_that_the_noise_reads_are_measured_alone(
+    kind: str, arguments: dict[str, Any], fixed: list[str]
+) -> None:
+    networks = build(kind, **arguments).networks
+    found = {name: why for network in networks.values() for name, why in network.unresettable.items()}
+    assert list(found) == fixed
+    assert all(why.startswith("gSDE's exploration noise grows with its units' activations") for why in found.values())
+
+
+def test_with_gsde_those_layers_keep_every_bit() -> None:
+    """A silent unit that is drawn anew would add to the noise: its standard deviation rose from 0.22 to 0.74."""
+    resets = [ReDo(tau=0.9, period=6, networks=["actor"])]
+    model = build("mlp-tanh-gsde", interventions=resets, learning_rate=1e-12)  # only resets move anything visibly
+    last, before = model.policy.mlp_extractor.policy_net[2], model.policy.log_std.detach().clone()
+    weight = last.weight.detach().clone()
+    model.learn(256)
+    assert model.units_reset()["actor"] > 0
+    columns = (last.weight - weight).abs().amax(0)
+    assert (columns > 1e-3).any()  # units of the layer before were reset: their columns are zero now
+    assert ((columns < 1e-6) | (last.weight.abs() < 1e-6).all(0)).all()
+    torch.testing.assert_close(model.policy.log_std.detach(), before, atol=1e-6, rtol=0)
+
+
+def test_an_actor_whose_only_layer_the_noise_reads_is_refused() -> None:
+    settings = {"use_sde": True, "policy_kwargs": {"net_arch": [8]}}
+    with pytest.raises(
+        ValueError, match=r"gxd: nothing in actor can be reset, because gSDE's exploration noise .* out"
+    ):
+        build("mlp-tanh-gsde", interventions=[GXD(networks=["actor"])], **settings)
+    assert build("mlp-tanh-gsde", interventions=[GXD()], **settings).learn(64).units_reset() == {
+        "actor": 0,
+        "critic": 0,
+    }
 
 
 def test_networks_without_hidden_units_are_refused() -> None:

@@ -271,10 +271,9 @@ def test_without_a_signal_nothing_is_reset_and_training_goes_on() -> None:
 
 def test_layers_without_a_signal_are_counted_and_told_once() -> None:
     reset = GXD(rate=0.5, period=2, maturity=0, score_every=1)
-    learner = Regression([reset])
+    Regression([reset]).train(2)
     assert reset.metrics()["gxd/net/no_signal"] == 0.0
-    learner.train(2)
-    assert reset.metrics()["gxd/net/no_signal"] == 0.0
+    reset = GXD(rate=0.5, period=2, maturity=0, score_every=1)
     learner = Regression([reset])
     learner.y = learner.module(learner.x).detach()
     for _ in range(3):
@@ -429,7 +428,7 @@ def test_a_namesake_for_other_networks_draws_something_else() -> None:
         seeds.append(int(reset.state_dict()["seed"]))
     assert seeds[0] == seeds[1] == seeds[2]
     learner = Regression()
-    learner.networks = {**learner.networks, "other": sequential(learner.module, "other")}
+    learner.pose({**learner.networks, "other": sequential(learner.module, "other")})
     for names in (["net"], ["other"], None):
         reset = GXD(networks=names)
         reset.attach(learner)
@@ -747,12 +746,12 @@ def test_networks_without_hidden_units_are_refused() -> None:
     learner = Regression()
     with pytest.raises(ValueError, match=r"gxd: networks names 'actor', which has no hidden units .*\(.*: net\)"):
         GXD(networks=["actor"]).attach(learner)
-    learner.networks = {"net": Network("net", (), learner.networks["net"].parts)}
+    learner.pose({"net": Network("net", (), learner.networks["net"].parts)})
     with pytest.raises(ValueError, match="gxd: networks names 'net', which has no hidden units in this policy"):
         GXD(networks=["net"]).attach(learner)
     with pytest.raises(ValueError, match="gxd: the policy has no hidden units to reset; give it hidden layers"):
         GXD().attach(learner)
-    learner.networks = {}
+    learner.pose({})
     with pytest.raises(ValueError, match="gxd: the policy has no hidden units to reset; give it hidden layers"):
         GXD().attach(learner)
 
@@ -781,12 +780,18 @@ def test_a_network_without_a_loss_is_refused(reset: Callable[[], UnitReset]) -> 
         optimizer.step(loss)
 
 
-def test_frozen_layers_are_refused() -> None:
-    """Their units could not learn again, whatever ranks them."""
+@pytest.mark.parametrize("how", ["requires_grad", "optimizer"])
+def test_networks_in_which_nothing_is_trained_are_refused(how: str) -> None:
+    """The middle layer is the first one's consumer and the second one's producer."""
     learner = Regression()
-    learner.module[2].weight.requires_grad_(False)
+    frozen = learner.module[2].weight
+    if how == "requires_grad":
+        frozen.requires_grad_(False)
+    else:
+        learner.optimizers[0].param_groups[0]["params"] = [p for p in learner.module.parameters() if p is not frozen]
+    why = "requires_grad is False" if how == "requires_grad" else "no optimizer steps on it"
     for reset in (GXD(), ReGraMa(), CPR(), GXD(signal="outputs"), ReDo(), CBP()):
-        with pytest.raises(ValueError, match=rf"{reset.name}: net\.1 takes no gradients .*; leave net out of networks"):
+        with pytest.raises(ValueError, match=rf"{reset.name}: nothing in net .* 2\.weight is frozen \({why}\); le"):
             reset.attach(learner)
 
 

@@ -96,14 +96,6 @@ def test_a_norm_without_parameters_has_no_constants_and_is_inexact_all_the_same(
     assert layer.exact is False
 
 
-def test_constants_that_are_given_belong_to_the_last_layer() -> None:
-    log_std, norm = torch.zeros(3, 2), nn.LayerNorm(3)
-    modules = [nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3), norm, nn.ReLU()]
-    first, last = chain("net", modules, [(nn.Linear(3, 2), 0)], INIT, constants=((log_std, -0.5),))
-    assert first.constants == ()
-    assert [(id(t), v) for t, v in last.constants] == [(id(norm.weight), 1), (id(norm.bias), 0), (id(log_std), -0.5)]
-
-
 def test_pooling_is_tapped_and_dropout_is_passed() -> None:
     pool = nn.MaxPool2d(2)
     modules = [nn.Conv2d(1, 3, 2), nn.Dropout2d(), nn.ReLU(), pool, nn.Dropout(), nn.Flatten(), nn.Identity()]

@@ -1,0 +1,58 @@
+"""Nothing that outlives an update reaches its graphs: not what is tapped, nor minibatches, nor probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import small_off_policy
+import small_ppo
+import torch
+from graphs_left import left_by
+from small_loop import ACTING, Regression
+
+from agents.plasticity import GXD, Intervention
+from agents.plasticity.diagnostics import Diagnostics
+
+INTERVENTIONS = {**ACTING, "gxd-outputs": lambda: GXD(rate=0.05, signal="outputs", period=2, maturity=2)}
+AGENTS: dict[str, Callable[[list[Intervention]], Any]] = {
+    "ppo": lambda found: small_ppo.build("mlp", interventions=found),
+    "ppo-board": lambda found: small_ppo.build("board", interventions=found),
+    "ppo-gsde": lambda found: small_ppo.build("mlp-tanh-gsde", interventions=found),
+    "dqn": lambda found: small_off_policy.ours("dqn-mlp", interventions=found),
+    "sac": lambda found: small_off_policy.ours("sac-mlp", interventions=found),
+    "sac-gsde": lambda found: small_off_policy.ours("sac-gsde", interventions=found),
+    "sac-shared": lambda found: small_off_policy.ours("sac-cnn-shared", interventions=found),
+}
+
+
+def update(model: Any) -> None:
+    """One update of a model that has collected data."""
+    arguments = {} if hasattr(model, "rollout_buffer") else {"gradient_steps": 6, "batch_size": 16}
+    model.train(**arguments)
+
+
+def assert_nothing_is_left(train: Callable[[], object], learner: Any, *, minibatches: bool = True) -> None:
+    """Neither by updates nor by measures, which keep the observations of their probe; nor are minibatches."""
+    diagnostics = Diagnostics(learner, torch.Generator().manual_seed(0), slow_every=1)
+    diagnostics.measure()
+    for call, graphs_alone in ((train, not minibatches), (diagnostics.measure, True)):
+        seen, alive = left_by(call, graphs_alone=graphs_alone)
+        assert seen > 10
+        assert alive == []
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("interventions", ["none", "all"])
+def test_graphs_are_gone_after_an_update(agent: str, interventions: str) -> None:
+    """With every intervention at once: what one keeps, another cannot hide."""
+    model = AGENTS[agent]([make() for make in INTERVENTIONS.values()] if interventions == "all" else [])
+    model.learn(64)
+    assert_nothing_is_left(lambda: update(model), model)
+
+
+def test_graphs_are_gone_after_a_step_of_an_own_loop() -> None:
+    learner = Regression([make() for make in INTERVENTIONS.values()])
+    learner.train(4)
+    assert_nothing_is_left(lambda: learner.train(8), learner, minibatches=False)  # they are the caller's
