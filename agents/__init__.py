@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agents.plasticity.registry import Entry
@@ -10,8 +11,9 @@ if TYPE_CHECKING:
     from agents.dqn import DQN
     from agents.ppo import PPO
     from agents.sac import SAC
+    from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
-__all__ = ["AGENTS", "DQN", "PPO", "SAC"]
+__all__ = ["AGENTS", "DQN", "PPO", "SAC", "StreamMonitor", "VectorEnvAdapter"]
 
 AGENTS: dict[str, Entry] = {
     "dqn": Entry("agents.dqn:DQN", "deep Q-network, Double DQN as an option, Stable-Baselines3's with hook points"),
@@ -23,4 +25,6 @@ AGENTS: dict[str, Entry] = {
 def __getattr__(name: str) -> Any:
     if name.lower() in AGENTS and name in __all__:
         return AGENTS[name.lower()].resolve()
+    if name in __all__:
+        return getattr(import_module("agents.vec_env"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
@@ -26,6 +29,7 @@ from agents.plasticity.taps import Taps
 from agents.plasticity.units import LiveNetworks, Network
 from agents.saving import SavingMixin
 from agents.sb3_units import policy_networks, policy_targets
+from agents.spaces import check_playable
 from agents.switching import SwitchingMixin
 from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
@@ -165,12 +169,41 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             or len(space.shape) != 3
         ):
             return
-        normalized = not self.policy_kwargs.get("normalize_images", True)
-        image = is_image_space(space, check_channels=False, normalized_image=normalized)
-        sides = space.shape[1:] if image else space.shape[:2]  # SB3 has put an image's channels first
-        if min(sides) < NATURE_CNN_MINIMUM:
+        if is_image_space(space):  # SB3 has put the channels first
+            small = min(space.shape[1:]) < NATURE_CNN_MINIMUM
+        else:  # channels first or last: the two larger axes are height and width
+            small = sorted(space.shape)[1] < NATURE_CNN_MINIMUM
+            scaled = not self.policy_kwargs.get("normalize_images", True)
+            if scaled and not small and min(space.shape[1:]) < NATURE_CNN_MINIMUM:
+                raise ValueError(
+                    f"a CnnPolicy with normalize_images=False reads images with the channels first, not {space}; "
+                    "transpose them in a wrapper (gymnasium.wrappers.TransformObservation)"
+                )
+        if small:
             defaults = {"net_arch": self._board_heads, "activation_fn": nn.ReLU}
             self.policy_kwargs = {"features_extractor_class": MinAtarCNN, **defaults, **self.policy_kwargs}
+
+    # ------------------------------------------------------------------ training
+
+    def _setup_learn(
+        self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
+    ) -> tuple[int, BaseCallback]:
+        """SB3's; interventions that training is too short for are told once."""
+        found = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
+        steps = self._most_gradient_steps(self._total_timesteps - self.num_timesteps)
+        hindered = [(i.name, reason) for i in self.interventions if (reason := i.hindrance(steps)) is not None]
+        if hindered:
+            listed = " and ".join(f"{name} ({reason})" for name, reason in hindered)
+            warnings.warn(
+                f"this run makes at most {steps:,} gradient steps, too few for {listed}, so that nothing is reset or "
+                "changed there; give smaller numbers or more steps",
+                stacklevel=3,
+            )
+        return found
+
+    @abstractmethod
+    def _most_gradient_steps(self, timesteps: int) -> int:
+        """How many gradient steps training makes in so many steps of the games from now on, if it is not cut short."""
 
     # ------------------------------------------------------------------ environments
 
@@ -179,6 +212,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         if isinstance(env, VectorEnv):
             env = VectorEnvAdapter(env)
             env = StreamMonitor(env) if monitor_wrapper else env
+        if isinstance(env, gymnasium.Env | VecEnv):  # another may be of old Gym, which SB3 translates
+            check_playable(env.observation_space, env.action_space)
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     # ------------------------------------------------------------------ hook points

@@ -13,39 +13,64 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 MINATAR_HEAD = (64,)  # hidden layers of actor and critic behind MinAtarCNN, where none are given
+BOARD_MINIMUM = 3  # height and width: the kernel of MinAtarCNN
+
+
+def board_channels_first(space: spaces.Box) -> bool | None:
+    """Whether the channels of a board of three axes come first; None where its shape leaves that open.
+
+    Two equal axes are height and width, in MinAtar's order (height, width, channel) where all three are equal. Else the
+    channels are the fewest and come last; an image's come first, where SB3 puts them.
+    """
+    first, middle, last = space.shape
+    if first == middle:  # SB3 leaves an image so that has more channels, as of stacked frames, than height
+        return False
+    if middle == last or first < BOARD_MINIMUM or (is_image_space(space) and first < min(middle, last)):
+        return True
+    return False if last < min(first, middle) else None
 
 
 class MinAtarCNN(BaseFeaturesExtractor):
     """A 3x3 convolution of 16 filters and a linear layer of 128, both ReLU (Young & Tian, arXiv 1903.03176).
 
     Boards come in (height, width, channel) order, as MinAtar returns them, and are permuted here: SB3 transposes
-    uint8 images only. Those arrive as (channel, height, width) and are left so.
+    uint8 images only. Those arrive as (channel, height, width) and are left so, as are other boards whose shape says
+    that their channels come first (see `board_channels_first`).
 
     Args:
         observation_space: a Box of three dimensions, height and width of at least 3.
         features_dim: width of the linear layer.
+        channels_first: the order of the axes, for boards whose shape leaves it open; None reads it from the shape.
 
     Raises:
-        ValueError: the observation is no board of at least 3x3.
+        ValueError: the observation is no board of at least 3x3, or its shape leaves open which axis the channels are.
     """
 
-    def __init__(self, observation_space: spaces.Space[Any], features_dim: int = 128) -> None:
+    def __init__(
+        self, observation_space: spaces.Space[Any], features_dim: int = 128, channels_first: bool | None = None
+    ) -> None:
+        if isinstance(observation_space, spaces.Box) and len(observation_space.shape) == 3 and channels_first is None:
+            channels_first = board_channels_first(observation_space)
+            if channels_first is None:
+                raise ValueError(
+                    f"the shape of {observation_space} leaves open whether its channels come first or last; give "
+                    "features_extractor_kwargs={'channels_first': True} or False, or pad the boards to squares"
+                )
         shape = observation_space.shape or ()
-        transposed = is_image_space(observation_space)
-        sides = shape[1:] if transposed else shape[:2]
-        if len(shape) != 3 or min(sides) < 3:
+        sides = shape[1:] if channels_first else shape[:2]
+        if len(shape) != 3 or min(sides) < BOARD_MINIMUM:
             raise ValueError(
                 f"MinAtarCNN needs boards of shape (height, width, channel), height and width of at least 3, "
                 f"not {observation_space}; vectors need an MlpPolicy"
             )
         super().__init__(observation_space, features_dim)
-        self._permute = not transposed
-        channels = shape[0] if transposed else shape[2]
+        self._permute = not channels_first
+        channels = shape[0] if channels_first else shape[2]
         self.cnn = nn.Sequential(nn.Conv2d(channels, 16, kernel_size=3), nn.ReLU(), nn.Flatten())
         self.linear = nn.Sequential(nn.Linear(16 * (sides[0] - 2) * (sides[1] - 2), features_dim), nn.ReLU())
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Float boards, (batch, height, width, channel) or transposed images -> features (batch, features_dim)."""
+        """Float boards, (batch, height, width, channel) or channels first -> features (batch, features_dim)."""
         boards = observations.permute(0, 3, 1, 2) if self._permute else observations
         features: torch.Tensor = self.linear(self.cnn(boards))
         return features

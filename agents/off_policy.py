@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples, RolloutReturn
+from stable_baselines3.common.type_aliases import (
+    DictReplayBufferSamples,
+    ReplayBufferSamples,
+    RolloutReturn,
+    TrainFreq,
+)
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import Tensor
 
@@ -101,6 +108,13 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     @abstractmethod
     def _update(self, gradient_steps: int, batch_size: int) -> None: ...
 
+    def _most_gradient_steps(self, timesteps: int) -> int:
+        # Before each update, at least; of episodes nobody knows the length, nor how far the last one goes.
+        taken = cast(TrainFreq, self.train_freq).frequency * self.n_envs
+        warming_up = max(self.learning_starts - self.num_timesteps, 0) // taken
+        updates = max(math.ceil(timesteps / taken) - warming_up, 0)
+        return updates * (taken if self.gradient_steps < 0 else self.gradient_steps)
+
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
         """SB3's; where no update follows, task switches are delivered at its end."""
         rollout = super().collect_rollouts(*args, **kwargs)
@@ -147,7 +161,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
 
     def _setup_learn(
         self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
-    ) -> Any:
+    ) -> tuple[int, BaseCallback]:
         if reset_num_timesteps:
             self._random_until = self._exploration_began = 0
             self._row_written_at = -1

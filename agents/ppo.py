@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -111,6 +112,10 @@ class PPO(LearnerMixin, StockPPO):
             self.train()
         callback.on_training_end()
         return self
+
+    def _most_gradient_steps(self, timesteps: int) -> int:
+        rollout = self.n_steps * self.n_envs
+        return math.ceil(timesteps / rollout) * self.n_epochs * math.ceil(rollout / self.batch_size)
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""

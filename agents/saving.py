@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 import pathlib
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+import torch
 from safetensors import torch as safetensors
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.save_util import open_path
+from stable_baselines3.common.save_util import json_to_data, open_path
 from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor
 
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import INTERVENTIONS
+from agents.spaces import going_on_with
 
 STATE_MEMBER = "interventions.safetensors"
 
@@ -81,28 +84,41 @@ class SavingMixin(BaseAlgorithm):
             self._hooks.load_state_dict(state)
 
     @classmethod
-    def load(cls, path: str | pathlib.Path | io.BufferedIOBase, env: Any = None, *args: Any, **kwargs: Any) -> Self:
+    def load(
+        cls,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: Any = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Self:
         """SB3's `load`, a stock zip's too. Interventions come back with what they held.
 
-        As SB3's own, it is pickle: load only files from people you trust.
+        As SB3's own, it is pickle: load only files from people you trust. Where the environment's observations differ
+        in wider bounds alone, the agent goes on with them, and a warning says so.
 
         Args:
             path: of the zip, or an open file.
             env: the new environment; None for prediction alone.
+            device: as in SB3.
+            custom_objects: as in SB3.
             args: as in SB3.
             kwargs: as in SB3; ``interventions=[...]`` begins anew with these.
         """
         if "interventions" in kwargs:
             kwargs = {**kwargs, "interventions": list(kwargs["interventions"]), "intervention_specs": []}
-        model = super().load(path, env, *args, **kwargs)
+        if env is not None:
+            saved = _saved(path, custom_objects)
+            env = cls._wrap_env(env, saved.get("verbose", 0))
+            if "observation_space" in saved:
+                observations = going_on_with(saved["observation_space"], env.observation_space)
+                custom_objects = {**(custom_objects or {}), "observation_space": observations}
+        model = super().load(path, env, device, custom_objects, *args, **kwargs)
         if model.env is not None and is_vecenv_wrapped(model.env, VecTransposeImage):
             model._last_obs = _in_transposed_layout(model._last_obs)
         if "interventions" not in kwargs and model.interventions:
-            file = open_path(path, "r", verbose=0, suffix="zip")
-            with zipfile.ZipFile(file) as members:
-                state = members.read(STATE_MEMBER) if STATE_MEMBER in members.namelist() else None
-            if isinstance(path, str | pathlib.Path):
-                file.close()
+            state = _member(path, STATE_MEMBER)
             if state is None:
                 # Stock SB3 has saved it again: it keeps plain data and drops members that it does not know.
                 warnings.warn(f"{path} holds no state of its interventions, they begin anew", stacklevel=2)
@@ -110,6 +126,27 @@ class SavingMixin(BaseAlgorithm):
                 model.load_intervention_state(safetensors.load(state))
                 model._units_logged = model.units_reset()
         return model
+
+
+def _member(path: str | pathlib.Path | io.BufferedIOBase, name: str) -> bytes | None:
+    """What a zip holds under a name, None where there is no such member."""
+    file = open_path(path, "r", verbose=0, suffix="zip")
+    try:
+        with zipfile.ZipFile(file) as members:
+            return members.read(name) if name in members.namelist() else None
+    finally:
+        if isinstance(path, str | pathlib.Path):
+            file.close()
+
+
+def _saved(path: str | pathlib.Path | io.BufferedIOBase, custom_objects: dict[str, Any] | None) -> dict[str, Any]:
+    """What a zip says of the agent's observations and of how much it prints; what it does not say is left to SB3."""
+    try:
+        data = json.loads(_member(path, "data") or "{}")
+    except zipfile.BadZipFile:
+        return {}
+    asked = {key: data[key] for key in ("observation_space", "verbose") if key in data}
+    return json_to_data(json.dumps(asked), custom_objects)
 
 
 def _in_transposed_layout(observations: Any) -> Any:

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, unwrap_v
 
 from agents.at_switch import AtSwitch
 from agents.plasticity.protocols import Intervention, Switch
+from agents.spaces import going_on_with
 from agents.vec_env import VectorEnvAdapter
 
 
@@ -88,17 +89,22 @@ class SwitchingMixin(BaseAlgorithm):
         """As in SB3; an environment that `at_switch` or an intervention does not fit is refused."""
         env = self._wrap_env(env, self.verbose)
         self._check_switching(env)
+        if (env.num_envs, env.action_space) == (self.n_envs, self.action_space):  # SB3 will not refuse it for these
+            self.observation_space = going_on_with(self.observation_space, env.observation_space)
+            self.policy.observation_space = self.observation_space
         super().set_env(env, force_reset)
         self._segment = None
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         super()._update_info_buffer(infos, dones)
         env = cast(VecEnv, self.env)
+        if not _reveals(env):  # nor need the infos of another environment be there
+            return
         # At a switch the step's info is of the task that ended; the one that began has told itself with its first
         # episodes. A callback that stopped training at a switch has kept it from here: then the next step shows it.
         stands = env.unwrapped.reset_infos[0] if infos[0].get("task_switched") else infos[0]
         segment = stands.get("segment")
-        if segment is not None and self._segment not in (None, segment) and _reveals(env):
+        if segment is not None and self._segment not in (None, segment):
             self._pending_switches.append(Switch(stands["task"], stands["task_index"], segment))
         self._segment = segment
 

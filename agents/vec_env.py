@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+PYTHONS = tuple(np.dtype(kind) for kind in (bool, np.int64, np.float64))
+"""Types of arrays in vector infos whose entries are read as Python's bool, int and float."""
 
 
 class VectorEnvAdapter(VecEnv):
@@ -64,9 +68,11 @@ class VectorEnvAdapter(VecEnv):
             info["TimeLimit.truncated"] = False
         if dones.any():
             ended = _per_env(final_infos, self.num_envs)
+            # Objects may be the games' own, which these write to.
+            last = deepcopy(final_observations) if final_observations.dtype == object else final_observations
             for i in np.flatnonzero(dones):
                 self.reset_infos[i], infos[i] = infos[i], ended[i]
-                infos[i]["terminal_observation"] = final_observations[i]
+                infos[i]["terminal_observation"] = last[i]
                 infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
         return _copy(observations), rewards.astype(np.float32), dones, infos
 
@@ -172,7 +178,7 @@ def _add(vector_infos: dict[str, Any], infos: list[dict[str, Any]]) -> None:
         if isinstance(values, dict):
             nested = _per_env(values, len(infos))
             rows = [nested[i] for i in marked.tolist()]
-        elif values.dtype.kind in "biufSU" and values.ndim == 1:
+        elif values.ndim == 1 and (values.dtype in PYTHONS or values.dtype.kind in "SU"):
             rows = values[marked].tolist()
         else:
             rows = values[marked]
@@ -189,4 +195,6 @@ def _copy(observations: Any) -> Any:
     """SB3 keeps observations over the next step, and a vector environment may reuse its arrays."""
     if isinstance(observations, dict):
         return {key: _copy(value) for key, value in observations.items()}
+    if isinstance(observations, tuple):
+        return tuple(map(_copy, observations))
     return np.array(observations)

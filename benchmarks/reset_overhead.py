@@ -168,6 +168,7 @@ METHODS: dict[str, tuple[Callable[..., Intervention], dict[str, Any]]] = {
     "redo": (ReDo, {"tau": 0.5}),
     "regrama": (ReGraMa, {"tau": 0.9}),
     "regrama, activations": (partial(ReGraMa, gradient="activations"), {"tau": 0.9}),
+    "regrama, preactivations": (partial(ReGraMa, gradient="preactivations"), {"tau": 0.9}),
     "cbp (contribution)": (CBP, {"rate": 0.02}),
     "magnitude": (partial(rate, "magnitude"), {"rate": 0.02}),
     "random": (partial(rate, "random"), {"rate": 0.02}),

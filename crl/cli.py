@@ -185,6 +185,9 @@ def main() -> None:
     """Entry point of `crl`."""
     # Until a run's folder exists there is nothing to save. Not by an exception: minatar's imports catch all of them.
     signal.signal(signal.SIGINT, _leave)
+    # OpenMP's threads spin while they wait, so that processes which share a machine starve each other. Read by torch's
+    # OpenMP when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
 
 

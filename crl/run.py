@@ -29,7 +29,7 @@ from crl.ending import Interrupt, Stop, cause, named, remedy, report
 from crl.exit_codes import DONE, FAILED
 from crl.models import build, fixed_layers
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
-from crl.screen import say, tolerant
+from crl.screen import concise_warnings, say, tolerant, warn
 
 MEASURE_EVERY = 8192  # steps between two measures of plasticity
 # Of them at least in each visit, where rollouts are short enough; DQN and SAC measure with their rows, of which there
@@ -102,7 +102,7 @@ def resume(folder: Path, command: Sequence[str]) -> int:
         config, model, env = _built(config)
         changed = resuming.differences(saved, model.device, threads)
         for sentence in [*passed_over, *resuming.lost(folder, found, saved), *changed]:
-            print(f"crl: warning: {sentence}", file=sys.stderr)
+            warn(sentence)
         with Interrupt() as interrupt:
             interrupt.saved = found
             nothing = "no checkpoint can be gone on from" if passed_over else "there is no checkpoint yet"
@@ -115,7 +115,7 @@ def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
     with warnings.catch_warnings(record=True) as caught:
         config, model, env = build(config)
     for warning in caught:  # held back till here, so that a refusal is one sentence
-        print(f"crl: warning: {one_line(warning.message)}", file=sys.stderr)
+        warn(one_line(warning.message))
     return config, model, env
 
 
@@ -180,7 +180,7 @@ def _close(env: envs.StreamVectorEnv) -> None:
     try:
         env.close()
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        print(f"crl: warning: the environment could not be closed ({named(error)})", file=sys.stderr)
+        warn(f"the environment could not be closed ({named(error)})")
 
 
 def _describe(run: _Run, command: Sequence[str]) -> None:
@@ -216,7 +216,8 @@ def _learn(
     model.set_logger(Logger(str(run.folder), []))
     try:
         try:
-            model.learn(tasks.total_steps, callback=CallbackList([tasks, rows, progress, saver]), **options)
+            with concise_warnings():
+                model.learn(tasks.total_steps, callback=CallbackList([tasks, rows, progress, saver]), **options)
             train_seconds = saver.seconds()
             saver.save()
         except Stop:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from crl.config.messages import one_line
 
 
 @contextmanager
@@ -24,6 +28,23 @@ def say(text: str) -> None:
     """Print a line."""
     with tolerant():
         print(text)
+
+
+def warn(sentence: str) -> None:
+    """Print a warning on stderr."""
+    print(f"crl: warning: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def concise_warnings() -> Iterator[None]:
+    """Warnings of Python's, whoever gives them, come on one line each as `warn` prints them."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show
+        yield
+
+
+def _show(message: Warning | str, *_: Any, **__: Any) -> None:
+    warn(one_line(message))
 
 
 def is_terminal() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -12,6 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, iterate
 from numpy.typing import NDArray
 
+from envs.infos import add_info, copied
 from envs.state import can_save, get_env_state, set_env_state
 
 Step = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -66,8 +68,25 @@ class Games(VectorEnv[Any, Any, Any]):
         """
         raise NotImplementedError
 
+    def _seeds_from(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+        """The seed of every game, None where it goes on with its generator."""
+        if seed is None:
+            return [None] * self.num_envs
+        if not isinstance(seed, Sequence):
+            return [operator.index(seed) + game for game in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(
+                f"seed must have one entry for each of the {self.num_envs} games, got {len(seed)}; give one number or "
+                "as many as there are games"
+            )
+        return seed
 
-class SyncGames(SyncVectorEnv, Games):  # type: ignore[misc]  # generic only since Gymnasium 1.4; takes any seeds
+
+class WorldError(ValueError):
+    """A user's environment has answered with what its spaces or Gymnasium's interface do not allow."""
+
+
+class SyncGames(SyncVectorEnv, Games):
     """Games of any Gymnasium environment, one after the other in this process.
 
     Args:
@@ -84,8 +103,26 @@ class SyncGames(SyncVectorEnv, Games):  # type: ignore[misc]  # generic only sin
         """Whether the environments and all wrappers around them have ``get_state`` and ``set_state``."""
         return can_save(self.envs[0])
 
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """As in `Games`.
+
+        Raises:
+            ValueError: If there are more or fewer seeds than games.
+            WorldError: If an observation is not of its space.
+        """
+        infos: dict[str, Any] = {}
+        for i, own in enumerate(self._seeds_from(seed)):
+            self._begin(i, infos, seed=own, options=options)
+        return self._observe(), infos
+
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
-        """As in `Games`."""
+        """As in `Games`.
+
+        Raises:
+            WorldError: If an environment answers with anything but a step, or an observation is not of its space.
+        """
         infos: dict[str, Any] = {}
         playing = np.ones(self.num_envs, np.bool_) if active is None else active
         rewards = np.zeros(self.num_envs)
@@ -93,14 +130,42 @@ class SyncGames(SyncVectorEnv, Games):  # type: ignore[misc]  # generic only sin
         for i, action in enumerate(iterate(self.action_space, actions)):
             if not playing[i]:
                 continue
-            observation, rewards[i], terminations[i], truncations[i], info = self.envs[i].step(action)
+            observation, rewards[i], terminations[i], truncations[i], info = self._read(self.envs[i].step(action))
+            self._env_obs[i] = copied(observation)  # the environment may write to its own, as late as in its reset
             if terminations[i] or truncations[i]:
-                infos = self._add_info(infos, {"final_obs": observation, "final_info": info}, i)
-                observation, info = self.envs[i].reset()
-            self._env_obs[i] = observation
-            infos = self._add_info(infos, info, i)
-        self._observations = concatenate(self.single_observation_space, self._env_obs, self._observations)
-        return deepcopy(self._observations), rewards, terminations, truncations, infos
+                add_info(infos, {"final_obs": self._env_obs[i], "final_info": info}, i, self.num_envs)
+                self._begin(i, infos)
+            else:
+                add_info(infos, info, i, self.num_envs)
+        return self._observe(), rewards, terminations, truncations, infos
+
+    def _begin(self, game: int, infos: dict[str, Any], **arguments: Any) -> None:
+        """Begin an episode in one game, and add what it says of that to ``infos``."""
+        observation, info = self.envs[game].reset(**arguments)
+        self._env_obs[game] = copied(observation)
+        add_info(infos, info, game, self.num_envs)
+
+    def _read(self, answer: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """What an environment's ``step`` has returned."""
+        try:
+            observation, reward, terminated, truncated, info = answer
+            return observation, float(reward), bool(terminated), bool(truncated), dict(info)
+        except (TypeError, ValueError) as error:
+            raise WorldError(
+                f"task {self._task!r} answered a step with {answer!r:.200}, not with an observation, a reward, "
+                f"terminated, truncated and a dict of infos ({error})"
+            ) from error
+
+    def _observe(self) -> Any:
+        """The last observations of all games as one."""
+        try:
+            self._observations = concatenate(self.single_observation_space, self._env_obs, self._observations)
+        except (TypeError, ValueError, LookupError) as error:
+            raise WorldError(
+                f"task {self._task!r} gave an observation that is not of its space {self.single_observation_space} "
+                f"({error})"
+            ) from error
+        return deepcopy(self._observations)
 
     def configure(self, **parameters: Any) -> None:
         """Change arguments of every game by its own ``configure(**parameters)``.

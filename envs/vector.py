@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from envs.checks import check_choice, check_int
 from envs.drift import Drift
 from envs.games import Games, Step, SyncGames
-from envs.infos import constant, final_observations, info_of
+from envs.infos import constant, final_observations, merge_infos
 from envs.shifts import layers_of
 from envs.spaces import common_spaces
 from envs.stream import Segment, TaskStream
@@ -28,7 +28,18 @@ ENDING_MASKS = tuple(f"_{key}" for key in (*PLACE, "cut_by_switch"))
 """Masks of what is said of an episode that has ended."""
 
 
-class StreamVectorEnv(VectorEnv[Any, Any, Any]):
+ADAPTER = "agents.StreamMonitor(agents.VectorEnvAdapter(stream))"
+"""What Stable-Baselines3's own helpers take for a stream."""
+
+
+class _NamesAdapter(type):
+    """Puts the remedy into messages that name a class: Stable-Baselines3 says no more where it refuses a stream."""
+
+    def __format__(cls, spec: str) -> str:
+        return f"{super().__format__(spec)} (Stable-Baselines3 takes {ADAPTER})"
+
+
+class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
     """``n_envs`` games of the stream's current task; a step is one transition of one game.
 
     Episodes restart in the step that ends them (``AutoresetMode.SAME_STEP``). A segment ends at the first batch step
@@ -132,12 +143,15 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
         envs: Sequence[gymnasium.Env[Any, Any]] = getattr(self.games, "envs", ())
         return envs
 
-    def get_attr(self, name: str) -> tuple[Any, ...]:
+    def get_attr(self, name: str, *indices: object) -> tuple[Any, ...]:
         """An attribute of every game, or of the outermost shift or the batch that has it, the same for all games.
 
         Raises:
             AttributeError: If there is none.
+            TypeError: If ``indices`` are given, as Stable-Baselines3's wrappers do: they take an adapter.
         """
+        if indices:
+            raise TypeError(f"StreamVectorEnv is no VecEnv of Stable-Baselines3; give {ADAPTER}")
         if name in ("observation_space", "action_space"):  # the batch has attributes of these names, too
             return (getattr(self, f"single_{name}"),) * self.num_envs
         for layer in layers_of(self.games):
@@ -361,12 +375,10 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any]):
     ) -> Step:
         """Turn the last step of a segment into the one that begins the next."""
         cut = ~(terminations | truncations)
-        final_info = info.pop("final_info", {})
         final_obs = final_observations(self.observation_space, info.pop("final_obs", None), observations, cut)
-        # What a game said in its last step lies at the top as long as its episode goes on.
-        if any(f"_{key}" in info for key in info):
-            for game in np.flatnonzero(cut).tolist():
-                self._add_info(final_info, info_of(info, game), game)
+        final_info: dict[str, Any] = {}
+        merge_infos(final_info, info.pop("final_info", {}), ~cut)
+        merge_infos(final_info, info, cut)  # what a game said last lies at the top as long as its episode goes on
         final_info.update(self._ending, task_switched=self._everyone, cut_by_switch=cut)
         final_info.update(dict.fromkeys(ENDING_MASKS, self._everyone))
         self._enter(self._segment.index + 1)

@@ -46,6 +46,9 @@ def test_the_python_example_trains_resets_and_saves(
     assert set(counts) == {"actor", "critic", "features"}
     assert all(count > 0 for count in counts.values())
     assert variables["model"].num_timesteps == 6 * 128
+    helpers = block("<!-- helpers -->").replace("n_eval_episodes=20", "n_eval_episodes=2")
+    exec(compile(helpers, "README.md", "exec"), variables)
+    assert variables["mean"] >= 0
     loaded = type(variables["model"]).load(tmp_path / "runs/my_model", device="cpu")
     saved = variables["model"].policy.state_dict()
     assert all(torch.equal(saved[name], tensor) for name, tensor in loaded.policy.state_dict().items())

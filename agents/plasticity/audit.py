@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from agents.plasticity import registry
 from agents.plasticity.criteria import Criterion, Sight, spread
-from agents.plasticity.probing import Look, layers_of, look, output_gradients
+from agents.plasticity.probing import Slopes, layers_of, look, output_gradients
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import eagerly
@@ -285,21 +285,24 @@ def utilities(
         ValueError: a criterion raises, or gives something else than a utility per unit.
     """
     layers = layers_of(learner)
-    seen = look(learner, batch)
+    inside = any(candidate.criterion.looks_inside for candidate in audited)
+    seen = look(learner, batch, preactivations=inside)
     references = {layer.name: references_of(layer, seen.activations[layer.name]) for layer in layers}
     # What gradients are taken of -> (share of the utility, layer's name -> gradients) of each of them.
-    terms = {"loss": [(1.0, _of_loss(seen, layers))]}
+    terms = {"loss": [(1.0, {layer.name: seen.slopes(layer) for layer in layers})]}
     if any(candidate.signal == "outputs" for candidate in audited):
-        _, networks = output_gradients(learner, batch, layers)
-        terms["outputs"] = [(1 / len(outputs), gradients) for outputs in networks for gradients in outputs]
+        _, networks = output_gradients(learner, batch, layers, preactivations=inside)
+        terms["outputs"] = [(1 / len(outputs), slopes) for outputs in networks for slopes in outputs]
 
-    def score(candidate: Candidate, layer: UnitLayer, gradients: Mapping[str, Tensor]) -> Tensor:
+    def score(candidate: Candidate, layer: UnitLayer, slopes: Slopes) -> Tensor:
+        candidate.criterion.refuse_unknown(layer)
         means = references[layer.name]
         sight = Sight(
             layer,
             a=seen.activations[layer.name],
-            g=gradients[layer.name],
-            weight_in_grad=gradients[f"{layer.name}.weight"],
+            g=slopes.activation,
+            preactivation_grad=slopes.preactivation,
+            weight_in_grad=slopes.weight,
             mean=means["mean"],
             reference=means[candidate.reference],
             generator=torch.Generator().manual_seed(derive_seed(seed, candidate.label, layer.name)),
@@ -317,15 +320,9 @@ def utilities(
     return {
         candidate.label: {
             layer.name: torch.stack(
-                [share * score(candidate, layer, gradients) for share, gradients in terms[candidate.signal]]
+                [share * score(candidate, layer, slopes[layer.name]) for share, slopes in terms[candidate.signal]]
             ).sum(0)
             for layer in layers
         }
         for candidate in audited
     }
-
-
-def _of_loss(seen: Look, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
-    """As `output_gradients` gives them: layer's name -> gradients, and with ``.weight`` those of incoming weights."""
-    weights = {f"{layer.name}.weight": seen.weight_gradient(layer) for layer in layers}
-    return {**seen.gradients, **weights}

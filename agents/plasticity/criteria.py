@@ -2,16 +2,17 @@
 
 The names of a criterion's parameters say what it looks at; what stands behind ``*`` are its options:
 
-==================  ===================================================================================================
-``a``               activations, (batch, units), or (batch, channels, height, width) where a unit is a channel
-``g``               gradient of the loss, which is a mean over the batch, with respect to ``a``; same shape
-``weight_in``       incoming weights, (units, inputs) or (units, inputs, height, width)
-``weight_in_grad``  their gradient
-``weight_out``      outgoing weights, (units, weights, positions); positions is 1, or those of a flattened map
-``mean``            running mean of ``a``, (units,), or (units, positions) where a flattened map is read
-``reference``       what the surgery puts in a unit's place: 0, or ``mean`` where the consumers' biases absorb it
-``generator``       a CPU generator of this layer's and step's own
-==================  ===================================================================================================
+======================  ===============================================================================================
+``a``                   activations, (batch, units), or (batch, channels, height, width) where a unit is a channel
+``g``                   gradient of the loss, which is a mean over the batch, with respect to ``a``; same shape
+``preactivation_grad``  its gradient with respect to what goes into the activation function, (batch, units, ...)
+``weight_in``           incoming weights, (units, inputs) or (units, inputs, height, width)
+``weight_in_grad``      their gradient
+``weight_out``          outgoing weights, (units, weights, positions); positions is 1, or those of a flattened map
+``mean``                running mean of ``a``, (units,), or (units, positions) where a flattened map is read
+``reference``           what the surgery puts in a unit's place: 0, or ``mean`` where the consumers' biases absorb it
+``generator``           a CPU generator of this layer's and step's own
+======================  ===============================================================================================
 
 Every criterion returns a tensor of shape (units,), of any dtype. Selections that compare a utility with its layer's
 mean leave a layer alone whose mean is not above 0.
@@ -87,13 +88,25 @@ def regrama(weight_in_grad: Tensor, *, normalize: bool = False) -> Tensor:
     return normalized(score) if normalize else score
 
 
-def regrama_activation(g: Tensor) -> Tensor:
-    """Mean absolute gradient of a unit's activation over batch and positions: GraMa's definition in the paper.
+def regrama_preactivation(preactivation_grad: Tensor) -> Tensor:
+    """Mean absolute gradient of what goes into a unit's activation function: GraMa's definition in the paper.
 
-    E_x |dL/dh_i|, L per sample (arXiv 2505.24061); the mean over the positions of a channel is our reading.
+    E_x |dL/dh_i|, L per sample (arXiv 2505.24061). The paper calls h_i the activation and states that dormant ReLU
+    units have no gradient, which holds at the function's input alone; the mean over a channel's positions is our
+    reading.
     """
+    return _mean_absolute(preactivation_grad)
+
+
+def regrama_activation(g: Tensor) -> Tensor:
+    """Mean absolute gradient of what a unit puts out, where a dead ReLU unit has one like any other: not GraMa's."""
+    return _mean_absolute(g)
+
+
+def _mean_absolute(gradient: Tensor) -> Tensor:
+    """Over samples and positions."""
     # The gradient of the mean loss holds 1/batch: the mean over samples is a plain sum.
-    return g.abs().sum(0) if g.dim() == 2 else g.abs().flatten(2).mean(-1).sum(0)
+    return gradient.abs().sum(0) if gradient.dim() == 2 else gradient.abs().flatten(2).mean(-1).sum(0)
 
 
 def contribution(
@@ -150,6 +163,7 @@ class Sight:
     layer: UnitLayer
     a: Tensor | None = None
     g: Tensor | None = None
+    preactivation_grad: Tensor | None = None
     weight_in_grad: Tensor | None = None
     mean: Tensor | None = None
     reference: Tensor | None = None
@@ -166,6 +180,7 @@ class Sight:
         return self.layer.outgoing().detach()
 
 
+GRADIENTS = frozenset({"g", "preactivation_grad", "weight_in_grad"})
 INPUTS = frozenset({field.name for field in fields(Sight)} - {"layer"} | {"weight_in", "weight_out"})
 
 
@@ -208,7 +223,24 @@ class Criterion:
     @property
     def needs_gradients(self) -> bool:
         """Whether it ranks nothing without a loss."""
-        return bool(self.inputs & {"g", "weight_in_grad"})
+        return bool(self.inputs & GRADIENTS)
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether it looks at what goes into activation functions."""
+        return "preactivation_grad" in self.inputs
+
+    def refuse_unknown(self, layer: UnitLayer) -> None:
+        """Refuse a layer that cannot show what the criterion looks at.
+
+        Raises:
+            ValueError: it is one.
+        """
+        if self.looks_inside and layer.preactivation is None:
+            raise ValueError(
+                f"{layer.name}: the criterion {self.name!r} looks at what goes into the activation function, but no "
+                "module is known that puts it out; give its UnitLayer a preactivation, or choose 'regrama' (of weights)"
+            )
 
     @torch.no_grad()
     def score(self, sight: Sight) -> Tensor:

@@ -28,7 +28,7 @@ class Hooks:
         self._learner = learner
         self._interventions = interventions
         self._units: dict[str, Tensor] = {}
-        self._graph: Mapping[str, Network] | None = None  # that the interventions are attached to
+        self._graph: dict[str, Network] = {}  # that the interventions are attached to
 
     def attach(self) -> None:
         """Attach the interventions to the learner's networks.
@@ -41,7 +41,7 @@ class Hooks:
                 raise ValueError(f"interventions has one {intervention.name} object twice; give an object for each")
             _claim(intervention, self._learner)
             intervention.attach(self._learner)
-        self._graph = self._learner.networks if self._interventions else None
+        self._graph = dict(self._learner.networks) if self._interventions else {}
 
     def _follow(self) -> None:
         """Attach the interventions again where the learner's networks have been built anew, with all that still fits.
@@ -49,8 +49,8 @@ class Hooks:
         Raises:
             ValueError: one does not fit the networks that are there now.
         """
-        networks = self._learner.networks
-        if networks is self._graph:
+        networks = dict(self._learner.networks)
+        if networks == self._graph:  # graphs are equal if they are the same object
             return
         self._graph = networks
         for intervention in self._interventions:
@@ -81,10 +81,12 @@ class Hooks:
             step: the gradient step that the forward belongs to.
             networks: names of those that this forward trains; None for all.
         """
-        if not any(i.taps_at(step) for i in self._interventions):
+        looking = [i for i in self._interventions if i.taps_at(step)]
+        if not looking:
             return Taps(())
         self._follow()
-        return Taps(layer for layer in self._layers.values() if networks is None or layer.network in networks)
+        layers = (layer for layer in self._layers.values() if networks is None or layer.network in networks)
+        return Taps(layers, preactivations=any("preactivation_grads" in i.needs for i in looking))
 
     def backward(self, update: Update, taps: Taps, scaler: torch.amp.GradScaler | None = None) -> Update:
         """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen.
@@ -97,14 +99,15 @@ class Hooks:
         scaled = scaler.scale if scaler is not None else lambda loss: loss
         penalties = [p for i in self._interventions if (p := i.penalty(update)) is not None]
         scaled(update.losses["loss"]).backward(retain_graph=bool(penalties))
-        seen = taps.read()
+        seen, inner = taps.read(), taps.read_preactivations()
         if penalties:
             scaled(torch.stack(penalties).sum()).backward()
         if scaler is not None:
             scaler.unscale_(update.optimizer)
             scale = scaled(torch.ones((), device=update.losses["loss"].device))
             seen = {name: (a, g / scale) for name, (a, g) in seen.items()}
-        update = replace(update, taps=seen)
+            inner = {name: g / scale for name, g in inner.items()}
+        update = replace(update, taps=seen, preactivation_grads=inner)
         for intervention in self._interventions:
             intervention.after_backward(update)
         return update

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, NoDataError, Switch, Update
 from agents.plasticity.replicas import ALONE, Replicas, process_group
-from agents.plasticity.taps import Taps, verified
+from agents.plasticity.taps import Taps
 from agents.plasticity.units import LiveNetworks, Network, Traced, network_of
+from agents.plasticity.verified import verified
 
 Sample = Callable[[int, torch.Generator], Any]
 

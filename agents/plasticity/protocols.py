@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.replicas import Replicas
+from agents.plasticity.schedule import is_scored
 from agents.plasticity.units import Network
 
 
@@ -32,6 +33,8 @@ class Update:
         taps: unit layer's name -> (a, dL/da) of the training forward alone, L being the RL loss without penalties and
             before clipping; shapes (batch, units) or (batch, channels, height, width). Filled only when an
             intervention asked for it at this step (`Intervention.needs` and `score_every`).
+        preactivation_grads: unit layer's name -> gradient of the same loss with respect to what goes into the layer's
+            activation function; filled as `taps`, for the layers of which that is known.
     """
 
     networks: tuple[str, ...]
@@ -41,6 +44,7 @@ class Update:
     learning_rate: float
     step: int
     taps: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    preactivation_grads: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,10 @@ class Learner(Protocol):
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        """The networks by their short names (``actor``, ``critic``, ``features``), with hidden units or without."""
+        """The networks by their short names (``actor``, ``critic``, ``features``), with hidden units or without.
+
+        The same graphs until modules or parameters are replaced; then new ones.
+        """
         ...
 
     @property
@@ -177,9 +184,10 @@ class Intervention:
 
     Attributes:
         name: registry name, used for seeding, saving and logging.
-        needs: of {"activations", "activation_grads"}: what the learner must tap during the training backward;
-            what nobody needs is never hooked.
-        score_every: the taps are opened for this intervention at every `score_every`-th gradient step (`taps_at`).
+        needs: of {"activations", "activation_grads", "preactivation_grads"}: what the learner must tap during the
+            training backward; what nobody needs is never hooked.
+        score_every: the taps are opened for this intervention at one gradient step in each `score_every`, all places of
+            an iteration alike (`taps_at`).
         uses_boundaries: it acts on task switches, so it needs a stream that reveals them.
         owner: the learner that it is attached to; an intervention holds the state of one learner's units.
     """
@@ -192,7 +200,14 @@ class Intervention:
 
     def taps_at(self, step: int) -> bool:
         """Whether it needs the taps of gradient step `step`."""
-        return bool(self.needs) and step % self.score_every == 0
+        return bool(self.needs) and is_scored(step, self.score_every)
+
+    def hindrance(self, steps: int) -> str | None:
+        """What will keep it from doing anything in the next `steps` gradient steps; None where it may act.
+
+        Such as ``period 1,000``.
+        """
+        return None
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments that build this intervention again: plain data, kept under the same attributes."""

@@ -62,8 +62,11 @@ CRITERIA: dict[str, Entry] = {
     "gxd": Entry("agents.plasticity.criteria:gxd", "first-order cost of replacing a unit: gradient times difference"),
     "redo": Entry("agents.plasticity.criteria:redo", "mean absolute activation"),
     "regrama": Entry("agents.plasticity.criteria:regrama", "mean absolute gradient of the incoming weights"),
+    "regrama_preactivation": Entry(
+        "agents.plasticity.criteria:regrama_preactivation", "mean absolute gradient at the activation function's input"
+    ),
     "regrama_activation": Entry(
-        "agents.plasticity.criteria:regrama_activation", "mean absolute gradient of the activation"
+        "agents.plasticity.criteria:regrama_activation", "mean absolute gradient at the activation function's output"
     ),
     "contribution": Entry(
         "agents.plasticity.criteria:contribution", "activation times outgoing weights (plain, centred or adaptable)"

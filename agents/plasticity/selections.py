@@ -66,7 +66,7 @@ def select_lowest_share(utility: Tensor, eligible: Tensor, share: float) -> Tens
 def select_within_budget(
     costs: Sequence[Tensor], eligible: Sequence[Tensor], budget: Tensor, cap: float = 1.0
 ) -> list[Tensor]:
-    """The cheapest units of several layers together, while the sum of their costs stays within the budget.
+    """The cheapest units of several layers together, while the sum of their single costs stays within the budget.
 
     Args:
         costs: (units,) of each layer, in the budget's unit.
@@ -129,13 +129,20 @@ class Selection(ABC):
     needs_loss: ClassVar[bool] = False
     """Whether it compares utilities with the size of the loss."""
 
+    def most(self, units: int, steps: int) -> float:
+        """The most units of a layer of `units` that can fall due in `steps` gradient steps, told without a look at any.
+
+        While less than one has fallen due in all, a layer is not selected from, and what it is due waits.
+        """
+        return float(units)
+
     @abstractmethod
     def select(self, layers: Sequence[Candidates], steps: int, loss: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-        """Amounts (units,) and what is left over, of each layer of one network.
+        """Amounts (units,) and what is left over, of layers of one network.
 
         Args:
-            layers: the network's layers.
-            steps: gradient steps since the last selection.
+            layers: those of which a unit may fall due (`most`).
+            steps: gradient steps since these layers' last selection.
             loss: scalar, mean absolute loss of a sample; None unless the selection needs it.
         """
 
@@ -155,6 +162,9 @@ class LayerSelection(Selection):
 class Rate(LayerSelection):
     """Continual backprop's: a share of the eligible units per gradient step, the lowest first.
 
+    A layer is selected from when a whole unit may have fallen due since the last time, were all of them eligible: at
+    small rates and periods what is due may wait that long. In between nothing is ranked or drawn, on any device.
+
     Args:
         rate: share of units per gradient step. More means more new units and more forgetting.
         cap: largest share of a layer that one selection may reset, rounded up to whole units. A layer that is all new
@@ -167,6 +177,9 @@ class Rate(LayerSelection):
     def __post_init__(self) -> None:
         check("rate", self.rate, 0 <= self.rate <= 1, "a share of units per gradient step between 0 and 1")
         check("cap", self.cap, 0 < self.cap <= 1, "a share of a layer above 0 and at most 1")
+
+    def most(self, units: int, steps: int) -> float:
+        return self.rate * steps * units
 
     def of_layer(self, layer: Candidates, steps: int) -> tuple[Tensor, Tensor]:
         mask, left = select_lowest_rate(layer.utility, layer.eligible, layer.left, self.rate * steps, self.cap)
@@ -216,9 +229,10 @@ class Percentage(LayerSelection):
 
 @dataclass(frozen=True)
 class Budget(Selection):
-    """The cheapest units of a network while their predicted costs sum to at most a share of its loss.
+    """The cheapest units of a network while their single costs sum to at most a share of its loss.
 
-    Only for criteria whose utilities are costs in units of loss (GXD).
+    Only for criteria whose utilities are costs in units of loss (GXD). What the units would cost alone is summed (with
+    the default reduction the ``unit_costs`` that are logged); to first order all together cost at most that.
 
     Args:
         share: of the mean absolute loss of a sample (PPO's mean policy loss is zero by construction).

@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from agents.plasticity.units import Network, Place, Traced, UnitLayer
+from agents.plasticity.units import Place, UnitLayer
 
 _listening: ContextVar[bool] = ContextVar("listening", default=True)
 
@@ -46,60 +47,34 @@ def eagerly() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def verified(networks: Iterable[Network]) -> Iterator[None]:
-    """Around a forward pass: traced networks that nothing was compared with yet are compared with what runs in it.
+class Preactivation(NamedTuple):
+    """What goes into a layer's activation function: not the tensor, which an activation in place makes another one.
 
-    Raises:
-        ValueError: a module does something else than what was traced, or its layers run outside of its forward.
+    Attributes:
+        edge: where gradients can be taken with respect to it; None where it takes none.
+        shape: (batch, units) or (batch, channels, height, width).
     """
-    pending = [network for network in networks if isinstance(network, Traced) and not network.is_verified]
-    if not pending:
-        yield
-        return
-    with ExitStack() as stack:
-        stack.enter_context(eagerly())
-        for network in pending:
-            _verify_when_run(network, stack)
-        yield
 
-
-def _verify_when_run(network: Traced, stack: ExitStack) -> None:
-    def verify(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        for handle in handles:
-            handle.remove()
-        with untapped():
-            network.verify((args, kwargs))
-
-    def refuse(module: nn.Module, _: object) -> None:
-        raise ValueError(
-            f"{network.name}: {module} runs outside of the forward of {type(network.module).__name__}, by which the "
-            "network was traced; call the whole module, or give the parts that run by themselves as networks"
-        )
-
-    handles = [part.module.register_forward_pre_hook(refuse) for part in network.parts]
-    handles.append(network.module.register_forward_pre_hook(verify, with_kwargs=True))
-    for handle in handles:
-        stack.callback(handle.remove)
+    edge: GradientEdge | None
+    shape: torch.Size
 
 
 class _Record:
-    """What one layer's places have shown in one forward pass."""
+    """What one layer has shown in one forward pass."""
 
     def __init__(self, layer: UnitLayer) -> None:
         self.layer = layer
         self.shown: list[tuple[Place, Tensor]] = []  # still part of the graph
         self.gradients: dict[int, Tensor] = {}  # number in `shown` -> gradient
+        self.preactivation: Preactivation | None = None
+        self.inner_gradients: dict[int, Tensor] = {}  # of the preactivation, under the key 0
         self._met: set[Place] = set()
 
     def look(self, place: Place, tensor: Tensor) -> Tensor | None:
         if not _listening.get():
             return None
         if place in self._met:
-            raise RuntimeError(
-                f"{self.layer.name}: the module {place.module} ran twice in one forward; give each layer its own, and "
-                "run what is not the training forward inside `with untapped():`"
-            )
+            raise self._ran_twice(place.module)
         self._met.add(place)
         # Of several consumers each takes an alias: a tensor that two share would bring each the other's gradient, too.
         shared = len(self.layer.places) > 1 and tensor.requires_grad
@@ -108,6 +83,22 @@ class _Record:
             shown.register_hook(partial(_keep_first, self.gradients, len(self.shown)))
         self.shown.append((place, shown))
         return shown if shared else None
+
+    def look_inside(self, module: nn.Module, _: object, output: Tensor) -> None:
+        if not _listening.get():
+            return
+        if self.preactivation is not None:
+            raise self._ran_twice(module)
+        edge = get_gradient_edge(output) if output.requires_grad else None
+        self.preactivation = Preactivation(edge, output.shape)
+        if edge is not None:
+            output.register_hook(partial(_keep_first, self.inner_gradients, 0))
+
+    def _ran_twice(self, module: nn.Module) -> RuntimeError:
+        return RuntimeError(
+            f"{self.layer.name}: the module {module} ran twice in one forward; give each layer its own, and run what "
+            "is not the training forward inside `with untapped():`"
+        )
 
     def gathered(self, gradients: Mapping[int, Tensor]) -> Tensor:
         """The units' gradient from those of what was shown."""
@@ -120,6 +111,11 @@ class Taps:
 
     Gradients are complete when backward has passed the layer: they sum over all consumers.
 
+    Args:
+        layers: to be tapped.
+        preactivations: also record the gradients of what goes into the activation functions, of the layers of which
+            that is known. They are right where an activation works in place, too.
+
     Example::
 
         with Taps(layers) as taps:
@@ -128,8 +124,9 @@ class Taps:
         activations, gradient = taps.read()["actor.0"]
     """
 
-    def __init__(self, layers: Iterable[UnitLayer]) -> None:
+    def __init__(self, layers: Iterable[UnitLayer], *, preactivations: bool = False) -> None:
         self._records = {layer.name: _Record(layer) for layer in layers}
+        self._looks_inside = preactivations
         self._open = ExitStack()
 
     def __enter__(self) -> Taps:
@@ -137,6 +134,10 @@ class Taps:
             if self._records:
                 stack.enter_context(eagerly())
             for record in self._records.values():
+                inside = record.layer.preactivation if self._looks_inside else None
+                if inside is not None:
+                    # Before the places' hooks: one module may be both, and no activation has worked on its output yet.
+                    stack.callback(inside.register_forward_hook(record.look_inside).remove)
                 for place in record.layer.places:
                     stack.callback(place.show(partial(record.look, place)).remove)
             self._open = stack.pop_all()
@@ -146,9 +147,6 @@ class Taps:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
-
-    def _seen(self) -> dict[str, _Record]:
-        return {name: record for name, record in self._records.items() if record.shown}
 
     def roots(self, name: str) -> list[Tensor]:
         """The tensors that hold a layer's units, still part of the graph: what gradients can be taken of."""
@@ -161,14 +159,21 @@ class Taps:
     @property
     def activations(self) -> dict[str, Tensor]:
         """Layer's name -> activations, (batch, units) or (batch, channels, height, width)."""
-        found = {}
-        for name, record in self._seen().items():
-            place, tensor = record.shown[0]
-            found[name] = place.units(tensor.detach())
-        return found
+        seen = {name: record.shown[0] for name, record in self._records.items() if record.shown}
+        return {name: place.units(tensor.detach()) for name, (place, tensor) in seen.items()}
+
+    @property
+    def preactivations(self) -> dict[str, Preactivation]:
+        """Layer's name -> what goes into its activation function, where it is known and was asked for."""
+        found = {name: record.preactivation for name, record in self._records.items()}
+        return {name: preactivation for name, preactivation in found.items() if preactivation is not None}
 
     def read(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Layer's name -> (a, dL/da), for the layers that the backward has reached."""
         activations = self.activations
-        reached = {name: record for name, record in self._seen().items() if record.gradients}
+        reached = {name: record for name, record in self._records.items() if record.gradients}
         return {name: (activations[name], record.gathered(record.gradients)) for name, record in reached.items()}
+
+    def read_preactivations(self) -> dict[str, Tensor]:
+        """Layer's name -> dL/d(what goes into its activation function), as `read`."""
+        return {name: record.inner_gradients[0] for name, record in self._records.items() if record.inner_gradients}

@@ -23,7 +23,8 @@ LEGEND = (
     "zero, mean: what each unit alone was replaced by; 'to mean': the criterion's reference is the mean",
     "cost: Spearman's correlation with the mean absolute change of a transition's loss",
     "mean loss: with the absolute change of the mean loss, in which transitions cancel",
-    "lowest 10%: cost of the tenth of the units that rank lowest over the least that it can be; 1 is best",
+    "lowest 10%: summed costs of the tenth of the units that rank lowest, each alone, over the least that they can be; "
+    "1 is best",
 )
 
 

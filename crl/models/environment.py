@@ -11,10 +11,10 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 import envs
 from agents.learner import LearnerMixin
+from agents.spaces import ARRAYS, check_playable
 from crl.config import ConfigError, RunConfig, StreamConfig
 from crl.config.messages import shown
 
-ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 ACTIONS: dict[str, tuple[type[spaces.Space[Any]], ...]] = {  # agent -> kinds of actions that it can choose
     "dqn": (spaces.Discrete,),
     "ppo": ARRAYS,
@@ -90,6 +90,10 @@ def check_spaces(config: RunConfig, env: envs.StreamVectorEnv) -> None:
             f"agent.name={config.agent.name} cannot play {given(config.stream)}, whose actions are {actions}; "
             f"agents that can: {', '.join(able)}"
         )
+    try:
+        check_playable(observations, actions)
+    except ValueError as error:
+        raise ConfigError(f"{given(config.stream)} is not supported: {error}") from error
     if isinstance(actions, spaces.Box) and not actions.is_bounded():
         raise ConfigError(
             f"{given(config.stream)} has actions {actions} without finite bounds, which are not supported; "

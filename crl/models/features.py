@@ -11,7 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from torch import nn
 
 from agents.learner import NATURE_CNN_MINIMUM
-from agents.networks import MINATAR_HEAD, ImpalaCNN, MinAtarCNN
+from agents.networks import BOARD_MINIMUM, MINATAR_HEAD, ImpalaCNN, MinAtarCNN, board_channels_first
 from crl.config import AgentConfig, ConfigError
 from crl.config.agents import Activation, ActorCriticArch, ActorCriticsArch, Features
 
@@ -21,7 +21,6 @@ EXTRACTORS: dict[Features, type[BaseFeaturesExtractor]] = {
     "minatar_cnn": MinAtarCNN,
     "impala": ImpalaCNN,
 }
-BOARD_MINIMUM = 3  # pixels: the kernel of MinAtarCNN
 ACTIVATIONS: dict[Activation, Any] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -109,9 +108,13 @@ def _fits_nature_cnn(space: spaces.Space[Any]) -> bool:
 
 
 def _fits_minatar_cnn(space: spaces.Space[Any]) -> bool:
-    shape = space.shape or ()
-    sides = sorted(shape)[1:] if is_image_space(space) else shape[:2]
-    return len(shape) == 3 and min(sides) >= BOARD_MINIMUM
+    if not isinstance(space, spaces.Box) or len(space.shape) != 3:
+        return False
+    if is_image_space(space):
+        sides: tuple[int, ...] = tuple(sorted(space.shape)[1:])
+    else:
+        sides = space.shape[1:] if board_channels_first(space) else space.shape[:2]
+    return min(sides) >= BOARD_MINIMUM
 
 
 def _fits_impala(space: spaces.Space[Any]) -> bool:

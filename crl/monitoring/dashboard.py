@@ -59,7 +59,8 @@ def layout(learner: LearnerMixin, tasks: Sequence[str], measures: Sequence[str])
         found["resets"] = {"units reset": _chart([f"reset/{network}/units" for network in learner.networks])}
         if any(isinstance(intervention, UnitReset) for intervention in learner.interventions):
             # TensorBoard takes regular expressions; the first part is the intervention's name.
-            found["resets"]["cost, predicted and realised"] = ["Multiline", [r"[^/]+/(predicted|realised)_cost$"]]
+            shown = r"[^/]+/(predicted_cost|realised_cost|unit_costs)$"
+            found["resets"]["cost: predicted, realised, and of single units summed"] = ["Multiline", [shown]]
     return found
 
 

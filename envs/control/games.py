@@ -1,6 +1,5 @@
 """CartPole as one batch: Gymnasium's vectorised physics, with every game reset in the step that ends its episode."""
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -223,15 +222,3 @@ class CartPoleGames(Games):
         if self._scale == 1:
             return {}
         return {"unscaled_return": np.where(ended, self._returns, 0.0), "_unscaled_return": ended.copy()}
-
-    def _seeds_from(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        if not isinstance(seed, Sequence):
-            return [operator.index(seed) + game for game in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ValueError(
-                f"seed must have one entry for each of the {self.num_envs} games, got {len(seed)}; give one number or "
-                "as many as there are games"
-            )
-        return seed

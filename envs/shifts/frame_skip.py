@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from envs.checks import check_int
 from envs.games import Games, Step
+from envs.infos import merge_infos
 from envs.shifts.base import Arguments, EnvStep, Shift, VectorShift
 
 
@@ -96,26 +97,6 @@ def _last_infos(infos: Sequence[tuple[dict[str, Any], NDArray[np.bool_]]]) -> di
     for info, played in reversed(infos):
         last = played & ~later
         if last.any():
-            _add_infos(merged, info, last)
+            merge_infos(merged, info, last)
         later = played
     return merged
-
-
-def _add_infos(merged: dict[str, Any], info: dict[str, Any], games: NDArray[np.bool_]) -> None:
-    """Add to a vector info what another one says of ``games``."""
-    for key, values in info.items():
-        said = info.get(f"_{key}")
-        if said is None or not (said & games).any():
-            continue  # a mask, or what only other games said
-        said = said & games
-        if isinstance(values, dict):
-            _add_infos(merged.setdefault(key, {}), values, said)
-        else:
-            kept = merged.get(key)
-            if kept is None:
-                kept = np.full(values.shape, None, object) if values.dtype == object else np.zeros_like(values)
-            elif kept.dtype != values.dtype:
-                kept = kept.astype(np.result_type(kept, values))
-            kept[said] = values[said]
-            merged[key] = kept
-        merged[f"_{key}"] = merged.get(f"_{key}", False) | said

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from gymnasium.envs.classic_control import CartPoleEnv
 from small_ppo import KINDS, RESETS, assert_same, build, global_rng, parameters
+from stable_baselines3 import PPO as StockPPO
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 import envs
 from agents import PPO
-from agents.plasticity import GXD, Edit, Intervention, ReDo, ReGraMa
+from agents.plasticity import CBP, GXD, Edit, Intervention, ReDo, ReGraMa, ShrinkAndPerturb
 from agents.plasticity.diagnostics import Diagnostics
 
 # Surgery at every step is slow: two kinds of policy show it.
@@ -122,7 +127,7 @@ def test_hooks_are_called_in_their_order_with_gradient_steps_counted() -> None:
     assert watcher.order == [*[*update, "switch", "update"] * 3, *update, "update"]
     assert watcher.steps == list(range(1, 33))
     assert set(watcher.rates) == {3e-4}
-    assert watcher.tapped == [4, 8, 12, 16, 20, 24, 28, 32]
+    assert watcher.tapped == [1, 7, 9, 16, 18, 21, 27, 30]  # one in each four
     assert model.optimizer_steps == 32
     assert [(s.task, s.task_index, s.segment) for s in watcher.switches] == [
         ("freeway", 1, 1), ("breakout", 0, 2), ("freeway", 1, 3),
@@ -176,7 +181,7 @@ def test_taps_are_open_at_the_steps_that_somebody_scores_and_at_no_other() -> No
     every, third = Watcher(), Watcher()
     every.score_every, third.score_every = 4, 3
     stream_ppo("hidden", [every, third]).learn(64)
-    assert every.tapped == third.tapped == [3, 4, 6, 8]
+    assert every.tapped == third.tapped == [1, 5, 7]  # 1 and 7 for one, 1, 5 and 7 for the other
 
 
 def test_nothing_is_hooked_that_nobody_needs() -> None:
@@ -209,7 +214,7 @@ def test_a_penalty_is_added_to_the_gradient_but_not_to_the_taps() -> None:
             self.weight = learner.networks["critic"].layers[-1].consumers[0].weight
 
         def after_backward(self, update):
-            if update.step == 4:
+            if update.step == 7:
                 self.seen = (self.weight.grad.clone(), self.weight.detach().clone(), update.taps["critic.0"][1].clone())
 
     looks = []
@@ -226,3 +231,55 @@ def test_a_penalty_is_added_to_the_gradient_but_not_to_the_taps() -> None:
 def test_one_intervention_must_stand_in_a_list() -> None:
     with pytest.raises(ValueError, match=r"interventions is one gxd; give a list"):
         build("mlp", interventions=GXD())
+
+
+def test_an_environment_may_say_nothing_at_all() -> None:
+    class Silent(DummyVecEnv):
+        def step_wait(self):
+            observations, rewards, dones, _ = super().step_wait()
+            return observations, rewards, np.zeros_like(dones), []
+
+    def train(algorithm):
+        model = algorithm("MlpPolicy", Silent([CartPoleEnv]), n_steps=16, batch_size=16, n_epochs=2, seed=1)
+        return parameters(model.learn(32))
+
+    assert_same(train(PPO), train(StockPPO))
+
+
+# ---------------------------------------------------------------------------------------------------- too short
+
+
+def test_training_that_is_too_short_for_an_intervention_says_so_once() -> None:
+    """16 gradient steps, and then 8 more, in which the period of 17 ends."""
+    model = build("mlp", interventions=[
+        GXD(), RESETS["redo"](), CBP(period=6), ShrinkAndPerturb(period=17), GXD(rate=0.1, period=2, maturity=16),
+    ])  # fmt: skip
+    for steps, known in ((128, "16"), (64, "8")):
+        shrinks = " and shrink_and_perturb (period 17)" if steps == 128 else ""
+        listed = f"gxd (period 1,000) and cbp (maturity 10,000){shrinks}"
+        with pytest.warns(UserWarning, match="too few for") as told:
+            model.learn(steps, reset_num_timesteps=False)
+        assert [str(warning.message) for warning in told] == [
+            f"this run makes at most {known} gradient steps, too few for {listed}, so that nothing is reset or changed "
+            "there; give smaller numbers or more steps"
+        ]
+
+
+def test_training_that_is_long_enough_says_nothing() -> None:
+    interventions = [
+        ShrinkAndPerturb(period=16),
+        GXD(period=16, maturity=16),
+        ShrinkAndPerturb(mode="to_init", period=1),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build("mlp", interventions=interventions).learn(128)
+
+
+@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size of 48")
+@pytest.mark.parametrize(("batch_size", "timesteps", "expected"), [(16, 65, 16), (48, 128, 8)])
+def test_ppo_knows_how_many_gradient_steps_it_makes(batch_size: int, timesteps: int, expected: int) -> None:
+    """Two rollouts of 64 steps in two epochs, of four minibatches or of one and a part."""
+    model = build("mlp", batch_size=batch_size)
+    assert model._most_gradient_steps(timesteps) == expected
+    assert model.learn(timesteps).optimizer_steps == expected

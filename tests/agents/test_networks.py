@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
@@ -52,6 +54,66 @@ def test_small_images_are_transposed_once() -> None:
     assert extractor.cnn[0].in_channels == 3
     assert extractor.linear[0].in_features == 16 * 10 * 8
     model.learn(16)
+
+
+BOARDS = {  # shape, channels, height and width
+    "MinAtar's": ((10, 10, 10), bool, 10, (10, 10)),
+    "floats": ((10, 10, 4), np.float32, 4, (10, 10)),
+    "channels first": ((4, 10, 10), np.float32, 4, (10, 10)),
+    "many channels first": ((12, 8, 8), np.int8, 12, (8, 8)),
+    "many channels": ((8, 8, 12), bool, 12, (8, 8)),
+    "no square": ((6, 7, 2), np.float32, 2, (6, 7)),
+    "no square, channels first": ((2, 6, 7), np.float32, 2, (6, 7)),
+    "an image": ((12, 9, 3), np.uint8, 3, (12, 9)),
+    "an image, channels first": ((3, 12, 9), np.uint8, 3, (12, 9)),
+    "frames of images": ((10, 10, 12), np.uint8, 12, (10, 10)),
+}
+
+
+def pixels(shape: tuple[int, ...], dtype: Any) -> gymnasium.spaces.Box:
+    return gymnasium.spaces.Box(0, 255 if dtype is np.uint8 else 1, shape, dtype)
+
+
+@pytest.mark.parametrize("normalize_images", [True, False])
+@pytest.mark.parametrize("kind", BOARDS)
+def test_the_shape_of_a_board_says_where_its_channels_are(kind: str, normalize_images: bool) -> None:
+    shape, dtype, channels, sides = BOARDS[kind]
+    kwargs = {"normalize_images": normalize_images}
+    policy = PPO("CnnPolicy", Frames(pixels(shape, dtype)), policy_kwargs=kwargs, n_steps=8, batch_size=8).policy
+    extractor = policy.features_extractor
+    assert isinstance(extractor, MinAtarCNN)
+    assert extractor.cnn[0].in_channels == channels
+    assert extractor.linear[0].in_features == 16 * (sides[0] - 2) * (sides[1] - 2)
+    assert policy.predict(np.zeros((1, *shape), dtype))[0].shape == (1,)
+
+
+REFUSED = {
+    # What SB3 refuses of images that are large enough is SB3's to refuse.
+    "large floats": ((3, 84, 84), {}, AssertionError, r"you should pass `normalize_images=False`"),
+    "large floats, channels last": ((84, 84, 3), {}, AssertionError, r"you should pass `normalize_images=False`"),
+    "in the wrong order": (
+        (84, 84, 3), {"normalize_images": False}, ValueError, r"reads images with the channels first, not Box",
+    ),
+    "either order": ((6, 7, 8), {}, ValueError, r"leaves open .* first or last; give features_extractor_kwargs="),
+    "either order, small sides": ((3, 20, 30), {"normalize_images": False}, ValueError, r"leaves open whether"),
+    "too small": ((2, 2, 4), {}, ValueError, r"^MinAtarCNN needs boards of shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_floats_that_no_network_reads_are_refused(kind: str) -> None:
+    shape, kwargs, error, sentence = REFUSED[kind]
+    with pytest.raises(error, match=sentence):
+        PPO("CnnPolicy", Frames(pixels(shape, np.float32)), policy_kwargs=kwargs, n_steps=8, batch_size=8)
+
+
+@pytest.mark.parametrize(("channels_first", "channels"), [(True, 6), (False, 8)])
+def test_the_order_of_a_board_can_be_given(channels_first: bool, channels: int) -> None:
+    kwargs = {"features_extractor_kwargs": {"channels_first": channels_first}}
+    board = Frames(pixels((6, 7, 8), np.float32))
+    policy = PPO("CnnPolicy", board, policy_kwargs=kwargs, n_steps=8, batch_size=8).policy
+    assert policy.features_extractor.cnn[0].in_channels == channels
+    assert policy.predict(np.zeros((1, 6, 7, 8), np.float32))[0].shape == (1,)
 
 
 def test_wherever_sb3_builds_a_network_ours_is_the_same() -> None:

@@ -312,3 +312,22 @@ def test_boards_are_given_the_network_for_boards() -> None:
     assert own.actor.mu.weight.shape == (2, 8)
     board = DQN("CnnPolicy", envs.make("breakout", n_envs=2), buffer_size=10)
     assert board.n_envs == 2
+
+
+@pytest.mark.parametrize("cls", ["dqn-mlp", "sac-mlp"])
+@pytest.mark.parametrize(
+    ("n_envs", "arguments", "expected"),
+    [
+        (1, {"train_freq": 3, "gradient_steps": 2}, 26),  # 17 updates, of which those at steps 3, 6, 9 and 12 are none
+        (2, {"train_freq": 2, "gradient_steps": -1}, 40),  # at 16, 20, ... and 52, of 4 steps each
+        (1, {"train_freq": 60, "gradient_steps": 1}, 1),
+        (1, {"train_freq": 3, "gradient_steps": 0}, 0),
+        (1, {"train_freq": 3, "gradient_steps": 2, "learning_starts": 60}, 0),
+    ],
+)
+def test_it_knows_how_many_gradient_steps_it_makes(
+    cls: str, n_envs: int, arguments: dict[str, Any], expected: int
+) -> None:
+    model = ours(cls, n_envs=n_envs, **{"learning_starts": 12, **arguments})
+    known = model._most_gradient_steps(50)
+    assert known == model.learn(50).optimizer_steps == expected

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
+from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize
 
 import envs
-from agents import PPO
-from agents.vec_env import StreamMonitor, VectorEnvAdapter
+from agents import PPO, StreamMonitor, VectorEnvAdapter
+from envs.games import SyncGames
 
 
 def cartpole() -> gymnasium.Env:
@@ -139,6 +141,69 @@ def test_every_info_is_a_dict_of_its_own() -> None:
     infos[0][0]["mine"] = infos[0][0].pop("task")
     assert "mine" not in infos[0][1]
     assert [info["task"] for info in (infos[0][1], *infos[1], *env.step(np.zeros(2, int))[3])] == ["freeway"] * 5
+
+
+class Saying(gymnasium.Env):
+    """Says one of its values in every step, and observes an array that it writes to."""
+
+    observation_space = gymnasium.spaces.Box(-9, 9, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, *values: Any) -> None:
+        self.values, self.place = values, np.zeros(1, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        super().reset(seed=seed)
+        self.steps = 0
+        self.place[:] = 0
+        return self.place, {}
+
+    def step(self, action: int) -> tuple:
+        self.steps += 1
+        self.place += 1
+        return self.place, 0.0, self.steps == len(self.values), False, {"x": self.values[self.steps - 1]}
+
+
+SAID = [
+    (1, None),
+    (np.zeros(2), np.ones(3)),
+    (1, {"k": 2}),
+    (0, 0.75),
+    (False, 0.75),
+    (np.float32(0.1), "a"),
+    ({}, [1]),
+]
+
+
+def test_infos_are_those_of_sb3s_own_vectorisation() -> None:
+    games = [lambda: Saying(*(one for one, _ in SAID)), lambda: Saying(*(other for _, other in SAID))]
+    ours, stock = VectorEnvAdapter(SyncGames(games, "saying")), DummyVecEnv(games)
+    ours.reset(), stock.reset()
+    for _ in SAID:
+        *_, dones, found = ours.step(np.zeros(2, int))
+        *_, expected = stock.step(np.zeros(2, int))
+        for mine, theirs in zip(found, expected, strict=True):
+            assert type(mine["x"]) is type(theirs["x"])
+            np.testing.assert_equal(mine["x"], theirs["x"])
+    # SB3's own would say 0: the game has begun another episode in the same array.
+    assert [(done, info["terminal_observation"].tolist()) for done, info in zip(dones, found, strict=True)] == (
+        [(True, [len(SAID)])] * 2
+    )
+
+
+def test_the_helpers_of_sb3_take_an_adapted_stream() -> None:
+    def world() -> StreamMonitor:
+        return StreamMonitor(VectorEnvAdapter(envs.make({"id": "cartpole", "episode_limit": 20}, n_envs=2, seed=0)))
+
+    model = PPO("MlpPolicy", world(), n_steps=16, batch_size=16)
+    rewards, lengths = evaluate_policy(model, world(), n_eval_episodes=4, return_episode_rewards=True)
+    assert rewards == lengths
+    assert len(lengths) == 4
+    callback = EvalCallback(world(), n_eval_episodes=2, eval_freq=16, verbose=0)
+    model.learn(32, callback=callback)
+    assert 0 < callback.last_mean_reward <= 20
+    assert VecNormalize(world()).reset().shape == (2, 4)
+    assert VecFrameStack(world(), 3).reset().shape == (2, 12)
 
 
 class Fuel(SyncVectorEnv):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import crl.cli
 from envs.catalogue import SHIFTS, STREAMS, TASKS
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -182,3 +184,16 @@ def test_foreign_packages_are_refused(crl: Command, tmp_path: Path, name: str) -
     last = result.stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: crl needs its own package {name!r} in ")
     assert f"but Python finds {foreign / name}; uninstall the package that brought it" in last
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_leave_the_cores_to_others(
+    given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the user has said otherwise; two runs that share a machine slow each other down tenfold if they spin."""
+    monkeypatch.setattr(crl.cli, "app", lambda: None)
+    monkeypatch.setattr(crl.cli.signal, "signal", lambda number, handler: None)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "unset")  # so that it is put back afterwards
+    monkeypatch.delenv("OMP_WAIT_POLICY") if given is None else monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    crl.cli.main()
+    assert os.environ["OMP_WAIT_POLICY"] == expected

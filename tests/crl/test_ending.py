@@ -8,10 +8,13 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+import walk_world
 
 import envs
 from crl.ending import Interrupt, LossError, ObservationError, cause, remedy, report
@@ -86,11 +89,12 @@ def test_observations_that_are_not_finite_are_the_cause(kind: str) -> None:
     assert str(cause(error, policy, observations, "walk")) == "the parameter bias is not finite"
 
 
-def raised_by_an_environment() -> Exception:
-    env = envs.make("cartpole", n_envs=1)
-    env.reset(seed=0)
+def raised_in_play(what: Any, actions: Any) -> Exception:
+    """What a stream raises when it is played so."""
+    env = envs.make(what, n_envs=1)
     try:
-        env.step([7])
+        env.reset(seed=0)
+        env.step(actions)
     except Exception as error:
         return error
     finally:
@@ -98,12 +102,28 @@ def raised_by_an_environment() -> Exception:
     raise AssertionError
 
 
+class Unwell(walk_world.Walk):
+    def __init__(self, answer: Any = None) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def step(self, action: Any) -> Any:
+        return Path("/no/such/file").open() if self.answer is None else self.answer
+
+
+gymnasium.register("Unwell-v0", Unwell, max_episode_steps=9)
+CORRECT = "correct the environment, then resume the run"
+
+
 REMEDIES: dict[str, tuple[Callable[[], BaseException], str]] = {
     "loss": (lambda: LossError("train/loss is nan"), "lower agent.learning_rate"),
     "memory": (lambda: torch.OutOfMemoryError("out"), "lower agent.batch_size or agent.n_envs, or give device=cpu"),
     "disk": (lambda: OSError(errno.ENOSPC, "No space left on device"), "free some disk space, then resume the run"),
     "folder": (lambda: FileNotFoundError(errno.ENOENT, "gone"), "may have been moved or removed while it trained"),
-    "environment": (raised_by_an_environment, "correct the environment, then resume the run"),
+    "environment": (lambda: raised_in_play("Unwell-v0", [0]), CORRECT),
+    "answer": (lambda: raised_in_play({"id": "Unwell-v0", "answer": (1, 2)}, [0]), CORRECT),
+    "our world": (lambda: raised_in_play("cartpole", [7]), "resume the run once the cause is gone"),
+    "our batch": (lambda: raised_in_play("Unwell-v0", 0), "resume the run once the cause is gone"),
     "other": (lambda: RuntimeError("what"), "resume the run once the cause is gone"),
 }
 

@@ -236,6 +236,16 @@ gymnasium.register("Broken-v0", Broken)
 """
 
 
+def test_a_run_that_is_too_short_for_its_resets_says_so_in_one_line(tiny: Path, crl: Command) -> None:
+    """16 rollouts of 4 gradient steps."""
+    result = crl("train", "tiny.yaml", "interventions.0.maturity=65", cwd=tiny)
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == [
+        "crl: warning: this run makes at most 64 gradient steps, too few for gxd (maturity 65), so that nothing is "
+        "reset or changed there; give smaller numbers or more steps"
+    ]
+
+
 def test_a_failed_run_leaves_a_report(tiny: Path, crl: Command, tmp_path: Path) -> None:
     (tmp_path / "broken_world.py").write_text(BROKEN)
     result = crl(

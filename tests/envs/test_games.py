@@ -12,7 +12,7 @@ from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from shifted import Rewarding, Talking, assert_same, random_actions, random_masks, through_json, trace
 
 from envs.control import Pendulum
-from envs.games import Games, SyncGames
+from envs.games import Games, SyncGames, WorldError
 from envs.state import plain
 
 
@@ -75,6 +75,79 @@ def test_last_observations_that_are_dicts() -> None:
         observations, *_, info = games.step(np.array([0, 1]))
     assert observations["seen"].tolist() == [[0, 0], [0, 0]]
     assert [last["seen"].tolist() for last in info["final_obs"]] == [[4, 0], [4, 1]]
+
+
+class Reusing(gymnasium.Env[Any, Any]):
+    """Observes one array that all games share and write to, in a dict if wanted; so is its info."""
+
+    action_space = gymnasium.spaces.Discrete(2)
+    shared = np.zeros(1, np.float32)
+
+    def __init__(self, named: bool = False) -> None:
+        box = gymnasium.spaces.Box(-9, 99, (1,), np.float32)
+        self.observation_space = gymnasium.spaces.Dict({"seen": box}) if named else box
+        self.named, self.at = named, 0
+        self.info: dict[str, Any] = {"at": [0]}
+
+    def _write(self, number: int) -> Any:
+        self.at = self.shared[0] = self.info["at"][0] = number
+        return {"seen": self.shared} if self.named else self.shared
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        return self._write(-1 if seed is None else seed), self.info
+
+    def step(self, action: int) -> Any:
+        observation = self._write(self.at + 10 + action)
+        return observation, 1.0, self.at > 20, False, self.info
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_an_environment_writes_to_later_stays_as_it_was(named: bool) -> None:
+    def numbers(observations: Any) -> list[float]:
+        return (observations["seen"] if named else observations).ravel().tolist()
+
+    games = batch(lambda: Reusing(named), 2)
+    first, begun = games.reset(seed=3)
+    second = games.step(np.array([0, 1]))
+    third = games.step(np.array([0, 1]))
+    assert numbers(first) == [3, 4]
+    assert begun["at"].tolist() == [[3], [4]]
+    assert numbers(second[0]) == [13, 15]
+    assert second[4]["at"].tolist() == [[13], [15]]
+    assert numbers(third[0]) == [-1, -1]
+    assert [numbers(last) for last in third[4]["final_obs"]] == [[23], [26]]
+    assert third[4]["final_info"]["at"].tolist() == [[23], [26]]
+    assert third[4]["at"].tolist() == [[-1], [-1]]
+
+
+class Broken(Rewarding):
+    """Answers as Gymnasium does not allow."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def step(self, action: int) -> Any:
+        return self.answer
+
+
+SEEN = np.zeros(2)
+ANSWERS = {
+    "four": ((SEEN, 1.0, False, {}), r"^task 'mine' answered a step with \(.*\), not with an observation, a reward, "),
+    "no reward": ((SEEN, None, False, False, {}), r"answered a step with \(.*None, False, False.*float\(\) argument"),
+    "no info": ((SEEN, 1.0, False, False, None), r"answered a step with .*not iterable"),
+    "shape": ((np.zeros(3), 1.0, False, False, {}), r"^task 'mine' gave an observation that is not of its space Box"),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_environment_that_answers_wrongly_is_named(kind: str) -> None:
+    answer, sentence = ANSWERS[kind]
+    games = batch(lambda: Broken(answer), 2)
+    games.reset(seed=0)
+    with pytest.raises(WorldError, match=sentence):
+        games.step(np.array([0, 1]))
 
 
 def test_games_that_stand_still_say_nothing() -> None:

@@ -11,10 +11,12 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
-from stable_baselines3.common.vec_env import DummyVecEnv
+from shifted import Rewarding
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from envs.catalogue import GAMES
 from envs.entries import task_from
+from envs.infos import info_of
 from envs.making import make
 from envs.state import plain
 from envs.stream import TaskStream
@@ -161,6 +163,29 @@ def test_a_switch_truncates_and_shows_both_tasks(counting: Callable[..., Task]) 
     assert info["begun"].tolist() == [True, True]
     for key in (*KEYS, "cut_by_switch", "count"):
         assert final[f"_{key}"].tolist() == [True, True]
+
+
+def test_games_that_a_switch_cuts_may_say_other_things_than_those_that_end() -> None:
+    class Saying(Rewarding):
+        def step(self, action: int) -> Any:
+            observation, reward, _, truncated, _ = super().step(action)
+            return observation, reward, action == 1, truncated, {"value": ({"k": 1}, 0.75, None)[action]}
+
+    tasks = [Task(name, Saying) for name in "ab"]
+    env = StreamVectorEnv(TaskStream([(tasks[0], 3), (tasks[1], 3)]), 3)
+    env.reset(seed=0)
+    *_, info = env.step(np.array([0, 1, 2]))
+    assert [info_of(info["final_info"], game)["value"] for game in range(3)] == [{"k": 1}, 0.75, None]
+    assert info["final_info"]["cut_by_switch"].tolist() == [True, False, True]
+
+
+def test_stable_baselines_is_told_what_it_takes_for_a_stream(counting: Callable[..., Task]) -> None:
+    env = StreamVectorEnv(TaskStream([(counting("a", 1), None)]), 2)
+    adapter = r"agents\.StreamMonitor\(agents\.VectorEnvAdapter\(stream\)\)"
+    with pytest.raises(ValueError, match=rf"StreamVectorEnv'> \(Stable-Baselines3 takes {adapter}\), not a Gymnasium"):
+        DummyVecEnv([lambda: env])  # type: ignore[list-item, return-value]
+    with pytest.raises(TypeError, match=rf"is no VecEnv of Stable-Baselines3; give {adapter}"):
+        VecMonitor(env)  # type: ignore[arg-type]
 
 
 def test_an_episode_that_ends_in_the_switching_step_is_not_cut(counting: Callable[..., Task]) -> None:

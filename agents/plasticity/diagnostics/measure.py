@@ -98,6 +98,7 @@ class Diagnostics:
         self._probe: _Probe | None = None
         self._slow: Values = {}
         self._weights: dict[str, Tensor] = {}
+        self._networks: dict[str, Network] | None = None  # that the last measure was of
         self.tags: tuple[str, ...] = ()
         """All that `measure` gives, also what is not there at its first call; known after that."""
 
@@ -112,6 +113,11 @@ class Diagnostics:
         Raises:
             NoDataError: the learner has no data to draw from.
         """
+        networks = dict(self._learner.networks)
+        if self._networks not in (None, networks):  # modules were replaced: there is nothing to compare with
+            self.renew_probe()
+            self._weights.clear()
+        self._networks = networks
         probe = self._probe = self._drawn() if self._probe is None else self._probe
         if self._calls % self._slow_every == 0:
             self._slow = self._of_kernel(probe) | self._of_gradients()

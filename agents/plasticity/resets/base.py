@@ -46,6 +46,8 @@ class NetworkReset(Intervention):
 
     of_units: ClassVar[bool] = True
     """Whether it acts on hidden units, which not all networks have."""
+    period: int | None = None
+    """Gradient steps between resets, where it acts at a period."""
 
     def __init__(self, networks: Networks) -> None:
         if isinstance(networks, str):
@@ -121,6 +123,12 @@ class NetworkReset(Intervention):
         if what not in self._warned:
             self._warned.add(what)
             warnings.warn(f"{self.name}: {what} is left as it is, because {why}", stacklevel=3)
+
+    def hindrance(self, steps: int) -> str | None:
+        now = self._learner.optimizer_steps
+        if self.period is not None and now // self.period == (now + steps) // self.period:
+            return f"period {self.period:,}"
+        return None
 
     def _generator(self, *parts: object) -> torch.Generator:
         """A CPU generator of its own for each purpose: what one draws does not depend on the others."""

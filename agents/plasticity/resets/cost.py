@@ -15,25 +15,30 @@ from agents.plasticity.taps import Taps
 from agents.plasticity.units import UnitLayer
 
 PROBE = 256  # transitions that costs are measured on
-TOTALS = ("predicted_cost", "predicted_change", "realised_cost", "realised_change")
+TOTALS = ("predicted_cost", "predicted_change", "unit_costs", "realised_cost", "realised_change")
+OF_NETWORKS = ("predicted_cost", "unit_costs")
 
 
 class CostMeter:
     """Sums, over the resets since the last log row, of their predicted and realised costs on a probe batch.
 
-    A unit's predicted cost is E_b |g_bi (r_i - a_bi)|, summed over positions, times the amount that was replaced: a
-    first order, in which units do not interact. Totals: ``predicted_cost`` is the sum of these, ``predicted_change``
-    that of the signed E_b g_bi (r_i - a_bi); ``realised_cost`` is the mean absolute change of a transition's loss, and
-    ``realised_change`` the change of the mean loss: of the losses that train the networks that were cut, against the
-    same targets. Per network: ``predicted_cost``, and of networks with an
-    output layer ``output_change``, the mean absolute change of the outputs.
+    To first order, in which units do not interact, replacing unit i changes the loss of transition b by
+    c_bi = g_bi (r_i - a_bi), summed over positions, times the amount that was replaced. Totals over all units that were
+    cut: ``predicted_cost`` is E_b |sum_i c_bi| and ``predicted_change`` E_b sum_i c_bi; ``realised_cost`` is the mean
+    absolute change of a transition's loss, and ``realised_change`` the change of the mean loss: of the losses that
+    train the networks that were cut, against the same targets. Where these are linear in the activations that were cut,
+    predicted and realised are equal. ``unit_costs`` is sum_i E_b |c_bi|, what each unit would cost alone: the utilities
+    of `criteria.gxd`, and never less than ``predicted_cost``, in which units of opposite sign cancel.
+
+    Per network: ``predicted_cost``, over its own units, and ``unit_costs``; and of networks with an output layer
+    ``output_change``, the mean absolute change of the outputs.
     """
 
     def __init__(self, learner: Learner, names: Sequence[str]) -> None:
         self._learner = learner
         zero = torch.zeros((), device=learner.device)
         self._sums: dict[str, Tensor] = {key: zero.clone() for key in TOTALS}
-        self._sums.update({f"{name}/predicted_cost": zero.clone() for name in names})
+        self._sums.update({f"{name}/{key}": zero.clone() for name in names for key in OF_NETWORKS})
         for name, network in learner.networks.items():
             if any(part.height == 0 for part in network.parts):
                 self._sums[f"{name}/output_change"] = zero.clone()
@@ -63,17 +68,22 @@ class CostMeter:
         with Taps(layers) as taps:
             losses = self._learner.sample_losses(batch, before.td_targets)
         outputs = self._learner.outputs(batch)
+        # Network's name -> (batch,); gradients are of mean losses, so that a mean over the batch is a plain sum of it.
+        changes: dict[str, Tensor] = {}
         for layer in layers:
             a = before.activations[layer.name]
             new = taps.activations[layer.name] if references is None else references[layer.name]
             cost = replacement_cost(a, before.gradients[layer.name], new) * amounts[layer.name]
-            predicted = cost.abs().sum()
-            self._sums["predicted_cost"] += predicted
-            self._sums[f"{layer.network}/predicted_cost"] += predicted
-            self._sums["predicted_change"] += cost.sum()
+            for key in ("unit_costs", f"{layer.network}/unit_costs"):
+                self._sums[key] += cost.abs().sum()
+            changes[layer.network] = changes.get(layer.network, 0) + cost.sum(1)
+        together = torch.stack(list(changes.values())).sum(0)
+        self._sums["predicted_cost"] += together.abs().sum()
+        self._sums["predicted_change"] += together.sum()
+        for name, one in changes.items():
+            self._sums[f"{name}/predicted_cost"] += one.abs().sum()
         # Other losses change too, but no gradient has foretold that.
-        cut = {layer.network for layer in layers}
-        change = total(losses, cut) - total(before.losses, cut)
+        change = total(losses, changes.keys()) - total(before.losses, changes.keys())
         self._sums["realised_cost"] += change.abs().mean()
         self._sums["realised_change"] += change.mean()
         for name, output in outputs.items():

@@ -13,6 +13,9 @@ from agents.plasticity.resets.base import Networks
 from agents.plasticity.resets.unit_reset import UnitReset
 from agents.plasticity.selections import Calibrated
 
+GRADIENTS = {"weights": "regrama", "preactivations": "regrama_preactivation", "activations": "regrama_activation"}
+"""What `ReGraMa` takes the gradient of -> its criterion."""
+
 
 class GXD(UnitReset):
     """Reset the units that are cheapest to replace (gradient times difference from reference, arXiv 2605.06834).
@@ -25,8 +28,8 @@ class GXD(UnitReset):
         networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         rate: share of the mature units that is replaced per gradient step. More means more new units and more
             forgetting.
-        budget: in place of `rate`: at every period the cheapest units are replaced while their costs sum to at most
-            this share of the mean absolute loss of a sample.
+        budget: in place of `rate`: at every period the cheapest units are replaced while what each would cost alone
+            sums to at most this share of the mean absolute loss of a sample.
         reference: ``zero``; or ``mean``, where the consumers' biases absorb a unit's running mean activation, so that
             only its variation counts and is lost.
         reduction: ``abs_mean`` over samples; or ``mean_abs``, in which samples of opposite sign cancel.
@@ -34,7 +37,7 @@ class GXD(UnitReset):
             (see `UnitReset`).
         period: gradient steps between selections; what `rate` has accumulated is replaced then.
         maturity: gradient steps for which a new unit is left alone.
-        score_every: minibatches between scorings; the running mean keeps its time constant. Less costs more.
+        score_every: one minibatch in so many is scored; the running mean keeps its time constant. Less costs more.
     """
 
     name = "gxd"
@@ -118,17 +121,20 @@ class ReGraMa(UnitReset):
 
     Paper and released code disagree. The code scores the mean absolute gradient of a unit's incoming weights (of
     penalties too), at no extra cost, and keeps its outgoing weights (``gradient="weights", outgoing="keep"``); the
-    paper scores the gradient of its activation and zeroes them (``gradient="activations", outgoing="zero"``). The
-    default scores as the code and zeroes as the paper. The running mean has a decay of 0.9 per gradient step.
+    paper scores the gradient at the input of its activation function, which is zero for a dormant ReLU unit, and
+    zeroes them (``gradient="preactivations", outgoing="zero"``). The default scores as the code and zeroes as the
+    paper. The running mean has a decay of 0.9 per gradient step.
 
     Args:
         networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         tau: threshold on the layer-normalised score, whose mean is 1. More resets more units.
-        gradient: whose gradient is scored: the incoming ``weights``, or the ``activations``.
+        gradient: whose gradient is scored: the incoming ``weights``; the ``preactivations``, what goes into the
+            activation function; or the ``activations``, what comes out of it, where a dormant unit is not told from
+            others.
         outgoing: what becomes of outgoing weights: ``zero``, ``keep``, or ``small_random``.
         period: gradient steps between checks; the published 1,000 is the default.
         maturity: gradient steps for which a new unit is left alone.
-        score_every: minibatches between scorings; the running mean keeps its time constant.
+        score_every: one minibatch in so many is scored; the running mean keeps its time constant.
         cap: largest share of a layer that one check may reset, rounded up to whole units.
     """
 
@@ -139,7 +145,7 @@ class ReGraMa(UnitReset):
         *,
         networks: Networks = None,
         tau: float = 0.01,
-        gradient: Literal["weights", "activations"] = "weights",
+        gradient: Literal["weights", "preactivations", "activations"] = "weights",
         outgoing: Literal["zero", "keep", "small_random"] = "zero",
         period: int = 1000,
         maturity: int = 1000,
@@ -148,11 +154,11 @@ class ReGraMa(UnitReset):
     ) -> None:
         check("tau", tau, tau >= 0, "a threshold of at least 0 on scores whose mean is 1")
         check("cap", cap, 0 < cap <= 1, "a share of a layer above 0 and at most 1")
-        check("gradient", gradient, gradient in ("weights", "activations"), "weights or activations")
+        check("gradient", gradient, gradient in GRADIENTS, f"one of {', '.join(GRADIENTS)}")
         known = ("zero", "keep", "small_random")
         check("outgoing", outgoing, outgoing in known, f"one of {', '.join(known)}")
         super().__init__(
-            criterion="regrama" if gradient == "weights" else "regrama_activation",
+            criterion=GRADIENTS[gradient],
             selection={"name": "threshold", "tau": tau, "cap": cap},
             surgery={"outgoing": outgoing},
             networks=networks,
@@ -180,7 +186,7 @@ class CBP(UnitReset):
         compensate: the consumers' biases absorb a unit's running mean activation (the older paper's text).
         period: gradient steps between selections; None for 1,000, or the published 1 with ``paper``.
         maturity: gradient steps for which a new unit is left alone.
-        score_every: minibatches between scorings; None for 16, or the published 1 with ``paper``.
+        score_every: one minibatch in so many is scored; None for 16, or the published 1 with ``paper``.
         paper: the published period and score_every.
     """
 
@@ -227,8 +233,8 @@ class CPR(UnitReset):
         sharpness: how steeply the part falls around the threshold.
         threshold: on the layer-normalised score, whose mean is 1.
         period: gradient steps between resets; the published 1,000 is the default.
-        score_every: minibatches between scorings, the running mean keeps its time constant; None for 16, or the
-            published 1 with ``paper``.
+        score_every: one minibatch in so many is scored, the running mean keeps its time constant; None for 16, or
+            the published 1 with ``paper``.
         paper: the published period and score_every.
     """
 

@@ -66,7 +66,8 @@ class Scorer:
             self._mean[layer.name].take_in(_positions_mean(layer, a), self._keep)
         if self._samples is not None:
             return None
-        sight = self._sight(layer, update.step, a, g, layer.producer.weight.grad)
+        inner = update.preactivation_grads.get(layer.name)
+        sight = self._sight(layer, update.step, a, g, inner, layer.producer.weight.grad)
         if any(getattr(sight, key) is None for key in self._criterion.inputs):
             return None
         self.unscored.discard(layer.name)
@@ -106,15 +107,9 @@ class Scorer:
         if self._of_outputs:
             return self._sensitivities(layers, steps, batch)
         if self._criterion.needs_gradients:
-            seen = look(self._learner, batch, outputs=False)
+            seen = look(self._learner, batch, outputs=False, preactivations=self._criterion.looks_inside)
             sights = [
-                self._sight(
-                    layer,
-                    steps[layer.network],
-                    seen.activations[layer.name],
-                    seen.gradients[layer.name],
-                    seen.weight_gradient(layer),
-                )
+                self._sight(layer, steps[layer.network], seen.activations[layer.name], *seen.slopes(layer))
                 for layer in layers
             ]
         else:
@@ -124,20 +119,27 @@ class Scorer:
         return {sight.layer.name: self._criterion.score(sight) for sight in sights}
 
     def _sensitivities(self, layers: Sequence[UnitLayer], steps: Mapping[str, int], batch: Any) -> dict[str, Tensor]:
-        activations, networks = output_gradients(self._learner, batch, layers)
+        inside = self._criterion.looks_inside
+        activations, networks = output_gradients(self._learner, batch, layers, preactivations=inside)
         found = {}
         for layer in layers:
             utility = torch.zeros(layer.units, device=self._learner.device)
             for outputs in networks:
-                for gradients in outputs:
-                    a, g, weights = activations[layer.name], gradients[layer.name], gradients[f"{layer.name}.weight"]
-                    sight = self._sight(layer, steps[layer.network], a, g, weights)
+                for slopes in outputs:
+                    a = activations[layer.name]
+                    sight = self._sight(layer, steps[layer.network], a, *slopes[layer.name])
                     utility += self._criterion.score(sight) / len(outputs)
             found[layer.name] = utility
         return found
 
     def _sight(
-        self, layer: UnitLayer, step: int, a: Tensor | None, g: Tensor | None = None, weights: Tensor | None = None
+        self,
+        layer: UnitLayer,
+        step: int,
+        a: Tensor | None,
+        g: Tensor | None = None,
+        inner: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Sight:
         mean = self._mean[layer.name].value().nan_to_num() if self._mean else None
         draws = "generator" in self._criterion.inputs
@@ -145,6 +147,7 @@ class Scorer:
             layer,
             a=a,
             g=g,
+            preactivation_grad=inner,
             weight_in_grad=weights,
             mean=mean,
             reference=mean if self._compensates else self._zero,

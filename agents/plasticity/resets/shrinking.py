@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.plasticity.checks import check
 from agents.plasticity.protocols import Edit, Learner
 from agents.plasticity.resets.base import Networks
 from agents.plasticity.resets.whole import Scheduled
-from agents.plasticity.units import Affine, Part
+from agents.plasticity.units import Network, Part
 
 
 class ShrinkAndPerturb(Scheduled):
@@ -78,18 +79,29 @@ class ShrinkAndPerturb(Scheduled):
                         parameter.lerp_(self._anchors[f"anchor/{network.name}/{number}"], 1 - self.shrink**steps)
                 continue
             for number, part in enumerate(network.parts):
-                noise = self._generator("noise", network.name, number, self._steps)
-                for parameter, fresh in self._fresh(network, number, part, changeable):
-                    added = fresh if self.mode == "boundary" else self._summed(fresh, part, steps, noise)
+                fresh = self._fresh if self.mode == "boundary" else partial(self._summed, steps)
+                for parameter, added in fresh(network, number, part, changeable):
                     parameter.mul_(self.shrink ** max(steps, 1))
                     parameter.add_(added.to(parameter.device, non_blocking=True), alpha=self.perturb or 0.0)
 
-    def _summed(self, fresh: Tensor, part: Part, steps: int, generator: torch.Generator) -> Tensor:
-        """The sum over j < steps of shrink^j times a draw each, of the mean and variance of `fresh`."""
-        if part.init == Affine():  # constants; all else is drawn around zero
-            return fresh * _geometric(self.shrink, steps)
-        noise = torch.randn(fresh.shape, generator=generator, dtype=fresh.dtype)
-        return noise * fresh.square().mean().sqrt() * math.sqrt(_geometric(self.shrink**2, steps))
+    def _summed(
+        self, steps: int, network: Network, number: int, part: Part, changeable: set[Tensor]
+    ) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """Those of the part's parameters that may be changed, each with what a period adds to it.
+
+        That is the sum over j < steps of shrink^j times a draw of its init's statistics.
+        """
+        parameters = {key: p for key, p in part.module.named_parameters(recurse=False) if p in changeable}
+        if not parameters:
+            return  # frozen, or a normalisation that has running statistics alone
+        generator = self._generator("noise", network.name, number, self._steps)
+        for key, (mean, deviation) in zip(("weight", "bias"), part.init.statistics(part.module), strict=True):
+            if key in parameters:
+                parameter = parameters[key]
+                added = torch.zeros(parameter.shape, dtype=parameter.dtype)
+                if deviation:
+                    added.normal_(0.0, deviation * math.sqrt(_geometric(self.shrink**2, steps)), generator=generator)
+                yield parameter, added.add_(mean * _geometric(self.shrink, steps))
 
     def on_surgery(self, edit: Edit) -> None:
         """What is new is pulled to where it began, not to where that before it did."""

@@ -20,6 +20,8 @@ from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
 from agents.plasticity.resets.base import NetworkReset, Networks, check_steps, trained_parameters
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.scorer import Scorer
+from agents.plasticity.resets.waiting import Waiting
+from agents.plasticity.schedule import is_scored, scorings
 from agents.plasticity.selections import Candidates, Selection, has_signal
 from agents.plasticity.surgery import Surgery, may_branch, reset_units
 from agents.plasticity.units import Network, UnitLayer
@@ -42,7 +44,8 @@ class UnitReset(NetworkReset):
         networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         period: gradient steps between selections.
         maturity: gradient steps for which a new unit is left alone.
-        score_every: minibatches between scorings; the running mean keeps its time constant. Less costs more.
+        score_every: one minibatch in so many is scored, all places of an iteration alike often
+            (`agents.plasticity.schedule`); the running mean keeps its time constant. Less costs more.
         decay: of the running mean, per gradient step.
         score_on: ``minibatch``, or ``sample``: a fresh sample of the data at hand, once per period.
         samples: transitions of that sample, fewer where the data has fewer.
@@ -53,6 +56,7 @@ class UnitReset(NetworkReset):
     """
 
     name = "reset"
+    period: int
 
     def __init__(
         self,
@@ -114,18 +118,26 @@ class UnitReset(NetworkReset):
     def _taps_needed(self) -> frozenset[str]:
         if self._sampled and not self._averages:
             return frozenset()
-        needs = {"activations"} if self._averages or "a" in self._criterion.inputs else set()
-        return frozenset(needs | ({"activation_grads"} if "g" in self._criterion.inputs else set()))
+        seen = {"a": "activations", "g": "activation_grads", "preactivation_grad": "preactivation_grads"}
+        inputs = self._criterion.inputs | ({"a"} if self._averages else set())
+        return frozenset(need for key, need in seen.items() if key in inputs)
+
+    def hindrance(self, steps: int) -> str | None:
+        young = self._learner.optimizer_steps + steps - self._begun < self.maturity
+        return super().hindrance(steps) or (f"maturity {self.maturity:,}" if young else None)
 
     # ------------------------------------------------------------------ state
 
     def attach(self, learner: Learner) -> None:
         super().attach(learner)
         self._layers = tuple(layer for name in self._names for layer in learner.networks[name].layers)
+        for layer in self._layers:
+            self._criterion.refuse_unknown(layer)
         start = learner.optimizer_steps  # of a learner that has trained before: nothing is due and no unit is old
         self._begun = start
         self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer
         self._selected = dict.fromkeys(self._names, start)  # the step of the last selection
+        self._waiting = Waiting(self._layers, self._selection, self.maturity)
         self._measured: int | None = None  # the step of the last measurement of costs
         self._told = False
         self._moments_known = False
@@ -172,7 +184,7 @@ class UnitReset(NetworkReset):
             state[f"unscored/{layer.name}"] = torch.tensor(layer.name in self._scorer.unscored)
         for name in self._steps:
             state[f"steps/{name}"] = torch.tensor([self._steps[name], self._selected[name]])
-        return state
+        return state | self._waiting.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         if other := self.state_dict().keys() ^ state.keys():
@@ -184,6 +196,7 @@ class UnitReset(NetworkReset):
         for name in self._steps:
             self._steps[name], self._selected[name] = (int(number) for number in state[f"steps/{name}"])
         self._begun = int(state["begun"])
+        self._waiting.load_state_dict(state)
         self._scorer.unscored = {layer.name for layer in self._layers if state[f"unscored/{layer.name}"]}
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -204,7 +217,7 @@ class UnitReset(NetworkReset):
 
     def _looks_at(self, step: int) -> bool:
         """Whether the minibatch of this step is scored: not where it will be forgotten before the next selection."""
-        if step % self.score_every:
+        if not is_scored(step, self.score_every):
             return False
         due = min(step // self.period - selected // self.period for selected in self._selected.values()) > 0
         return due or self.period - step % self.period <= self.memory
@@ -244,7 +257,15 @@ class UnitReset(NetworkReset):
 
     def _reset(self, layers: Sequence[UnitLayer], steps: Mapping[str, int]) -> None:
         self._refuse_unreached(layers)
-        amounts = self._select(layers, self._utilities(layers), steps)
+        ages = {name: self._steps[name] - self._begun for name in steps}
+        waited = {
+            layer.name: self._waiting.fall_due(layer, steps[layer.network], ages[layer.network]) for layer in layers
+        }
+        passed = {name: since for name, since in waited.items() if since is not None}
+        layers = [layer for layer in layers if layer.name in passed]
+        if not layers:
+            return
+        amounts = self._select(layers, self._utilities(layers), passed)
         if may_branch(self._learner.device) and not any((amount > 0).any() for amount in amounts.values()):
             return
         batch, before = self._look_before() if self._cost_is_due() else (None, None)
@@ -279,7 +300,8 @@ class UnitReset(NetworkReset):
             return
         for layer in layers:
             step = self._steps[layer.network]
-            if layer.name in self._scorer.unscored and step // self.score_every > self._begun // self.score_every:
+            looked = scorings(step, self.score_every) > scorings(self._begun, self.score_every)
+            if layer.name in self._scorer.unscored and looked:
                 raise ValueError(
                     f"{self.name}: no gradient has reached {layer.name} in {step - self._begun} gradient steps, so "
                     f"that {self._criterion.name!r} ranks nothing there; make {layer.network} part of the loss, leave "
@@ -291,16 +313,16 @@ class UnitReset(NetworkReset):
         self, layers: Sequence[UnitLayer], utilities: Mapping[str, Tensor], steps: Mapping[str, int]
     ) -> dict[str, Tensor]:
         amounts = {}
-        for name, passed in steps.items():
-            candidates = {}
-            for layer in layers:
-                if layer.network == name:
-                    candidates[layer.name] = self._candidates(layer, utilities[layer.name])
-            loss = self._loss_size(name) if self._selection.needs_loss else None
-            chosen = self._selection.select(list(candidates.values()), passed, loss)
-            for key, (amount, left) in zip(candidates, chosen, strict=True):
-                amounts[key] = amount
-                self._left[key].copy_(left)
+        together: dict[tuple[str, int], list[UnitLayer]] = {}
+        for layer in layers:
+            together.setdefault((layer.network, steps[layer.name]), []).append(layer)
+        for (network, passed), members in together.items():
+            candidates = [self._candidates(layer, utilities[layer.name]) for layer in members]
+            loss = self._loss_size(network) if self._selection.needs_loss else None
+            chosen = self._selection.select(candidates, passed, loss)
+            for layer, (amount, left) in zip(members, chosen, strict=True):
+                amounts[layer.name] = amount
+                self._left[layer.name].copy_(left)
         return amounts
 
     def _candidates(self, layer: UnitLayer, utility: Tensor) -> Candidates:
@@ -324,7 +346,10 @@ class UnitReset(NetworkReset):
         return self._learner.replicas.mean({network: loss})[network]
 
     def _cost_is_due(self) -> bool:
-        """At every reset, but of those that are less than 1,000 gradient steps apart only at one in each thousand."""
+        """At every reset, but of those that are less than 1,000 gradient steps apart only at one in each thousand.
+
+        Where the host must not wait for the device, a selection counts in which a unit may have fallen due.
+        """
         step = max(self._steps.values())
         due = self._measured is None or step // COST_EVERY > self._measured // COST_EVERY
         self._measured = step if due else self._measured
@@ -368,4 +393,5 @@ class UnitReset(NetworkReset):
 
 def _memory(decay: float, score_every: int) -> float:
     """Gradient steps after which what was seen weighs less than a millionth in the running mean."""
-    return max(score_every, math.log(FORGOTTEN) / math.log(decay)) if decay > 0 else score_every
+    least = 2 * score_every  # there is a scored step among so many
+    return max(least, math.log(FORGOTTEN) / math.log(decay)) if decay > 0 else least

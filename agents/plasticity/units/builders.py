@@ -25,6 +25,7 @@ class _Stage:
     """A producer with what follows it up to the next one."""
 
     producer: Producer
+    preactivation: nn.Module  # the last module before its activation
     tap: nn.Module | None = None  # None until its activation has been met
     flattened: bool = False
     norms: tuple[nn.Module, ...] = ()
@@ -77,6 +78,7 @@ def chain(
                 init=init,
                 constants=tuple(norm_constants(stage.norms)),
                 exact=stage.exact,
+                preactivation=stage.preactivation,
             )
         )
     return layers
@@ -157,11 +159,12 @@ def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
             raise _not_understood(name, module)
         if isinstance(module, nn.Linear | nn.Conv2d) and not begun:
             refuse_grouped(name, module)
-            stages.append(_Stage(module))
+            stages.append(_Stage(module, module))
         elif isinstance(module, nn.Flatten | nn.LayerNorm) and stage is None:
             continue  # it flattens or normalises the observation
         elif isinstance(module, PASSING):
-            continue
+            if begun:
+                stages[-1] = replace(stages[-1], preactivation=module)
         elif stage is None:
             raise _not_understood(name, module)
         elif (
@@ -169,9 +172,9 @@ def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
             and not stage.flattened
             and normalizes(module, len(stage.producer.weight), of_map=isinstance(stage.producer, nn.Conv2d))
         ):
-            tap = None if begun else module
             exact = stage.exact and not isinstance(module, MIXING)
-            stages[-1] = replace(stage, norms=(*stage.norms, module), exact=exact, tap=tap)
+            stage = replace(stage, norms=(*stage.norms, module), exact=exact)
+            stages[-1] = replace(stage, preactivation=module) if begun else replace(stage, tap=module)
         elif (isinstance(module, ACTIVATIONS) and begun) or (
             isinstance(module, POOLINGS) and not begun and not stage.flattened
         ):

@@ -99,7 +99,7 @@ class Flow:
         if type(module) in NORMS:
             return self._normalize(step, module, value)
         if type(module) in ACTIVATIONS:
-            return value.turned(str(module), active=True)
+            return _activated(value, str(module))
         if type(module) in PASSING:
             return value if type(module) is nn.Identity else value.turned(step)
         if type(module) in POOLINGS and value.is_map:
@@ -193,7 +193,7 @@ class Flow:
             if step.name in SAME:
                 return value
             if step.name in ACTIVATED:
-                return value.turned((step.name, *_numbers(step)), active=True)
+                return _activated(value, (step.name, *_numbers(step)))
             if step.name in DROPOUTS:
                 return value.turned(step)
             if value.is_map and (step.name in POOLED or _is_mean_of_positions(step)):
@@ -265,6 +265,15 @@ class Flow:
         if not value.is_map and (step.shape == before if before is not None else start == 1):
             return value  # it is flat already
         return self._mixed(step, [value], known=False, reason=f"what {step.name or 'Flatten'} makes")
+
+
+def _activated(value: Value, function: Any) -> Value:
+    """The value behind an activation function."""
+    for piece in value.pieces:
+        # Normalisations alone stand between the producer and its first activation function.
+        if isinstance(piece.of, Stage) and not piece.active and len(piece.form) == len(piece.of.norms):
+            piece.of.preactivation = piece.of.preactivation or [piece.of.producer, *piece.of.norms][-1]
+    return value.turned(function, active=True)
 
 
 def _first(step: Step) -> Step:

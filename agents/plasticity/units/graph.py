@@ -83,6 +83,8 @@ class UnitLayer:
         exact: a unit whose activation is zero everywhere can be replaced without changing what the network computes;
             false where a normalisation lets each unit change the others' activations.
         fixed: why its units cannot be reset; empty where they can. They are measured all the same.
+        preactivation: the module whose output goes into the activation function: the producer, or a normalisation or
+            dropout behind it. None where no module's output does; then criteria that look at it refuse the layer.
 
     Raises:
         ValueError: nothing reads the units, a consumer or a constant has no room for them, or there is neither a tap
@@ -98,6 +100,7 @@ class UnitLayer:
     constants: tuple[tuple[Tensor, float], ...] = ()
     exact: bool = True
     fixed: str = ""
+    preactivation: nn.Module | None = None
 
     def __post_init__(self) -> None:
         if not self.consumers:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of an entry."""
+
+    mean: float
+    deviation: float
+
+
+ZERO = Statistics(0.0, 0.0)
 
 
 class Init(Protocol):
@@ -15,6 +25,10 @@ class Init(Protocol):
 
     def draw(self, module: nn.Module, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """New weight and bias of `module`'s shapes, on the CPU, with `generator` alone."""
+        ...
+
+    def statistics(self, module: nn.Module) -> tuple[Statistics, Statistics]:
+        """What the entries of weights and of biases are like over many draws; without a draw."""
         ...
 
 
@@ -29,6 +43,11 @@ class Orthogonal:
         nn.init.orthogonal_(weight, self.gain, generator=generator)
         return weight, None if bias is None else bias.zero_()
 
+    def statistics(self, module: nn.Module) -> tuple[Statistics, Statistics]:
+        # Of rows or columns, whichever are fewer, each has the gain as its length.
+        rows, columns = _matrix(module)
+        return Statistics(0.0, self.gain / math.sqrt(max(rows, columns))), ZERO
+
 
 @dataclass(frozen=True)
 class TorchDefault:
@@ -36,9 +55,16 @@ class TorchDefault:
 
     def draw(self, module: nn.Module, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         weight, bias = _empty(module)
-        bound = 1 / math.sqrt(math.prod(weight.shape[1:]))
+        bound = self._bound(module)
         weight.uniform_(-bound, bound, generator=generator)
         return weight, None if bias is None else bias.uniform_(-bound, bound, generator=generator)
+
+    def statistics(self, module: nn.Module) -> tuple[Statistics, Statistics]:
+        uniform = Statistics(0.0, self._bound(module) / math.sqrt(3))
+        return uniform, uniform
+
+    def _bound(self, module: nn.Module) -> float:
+        return 1 / math.sqrt(_matrix(module)[1])
 
 
 @dataclass(frozen=True)
@@ -48,6 +74,16 @@ class Affine:
     def draw(self, module: nn.Module, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         weight, bias = _empty(module)
         return weight.fill_(1), None if bias is None else bias.zero_()
+
+    def statistics(self, module: nn.Module) -> tuple[Statistics, Statistics]:
+        return Statistics(1.0, 0.0), ZERO
+
+
+def _matrix(module: nn.Module) -> tuple[int, int]:
+    """Rows and columns of the module's weight as a matrix: units and inputs of each."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return len(weight), math.prod(weight.shape[1:])
 
 
 def _empty(module: nn.Module) -> tuple[Tensor, Tensor | None]:

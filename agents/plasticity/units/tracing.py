@@ -203,9 +203,17 @@ def _layer(stage: Stage, layer: str, network: str, init: Init) -> UnitLayer:
         Consumer(reader.producer.weight, reader.producer.bias, start, block, reader.module)
         for reader, start, block in stage.readers
     )
-    constants = tuple(norm_constants(stage.norms))
-    exact = not any(isinstance(norm, MIXING) for norm in stage.norms)
-    return UnitLayer(layer, network, stage.producer, None, consumers, init, constants, exact)
+    return UnitLayer(
+        name=layer,
+        network=network,
+        producer=stage.producer,
+        tap=None,
+        consumers=consumers,
+        init=init,
+        constants=tuple(norm_constants(stage.norms)),
+        exact=not any(isinstance(norm, MIXING) for norm in stage.norms),
+        preactivation=stage.preactivation,
+    )
 
 
 def _constants(

@@ -32,6 +32,7 @@ class Stage(Made):
 
     Attributes:
         norms: the normalisations behind it.
+        preactivation: the module whose output goes into the activation function; None where no module's does.
         readers: (producer, first column, columns of each unit) of everything that reads the units.
         forms: what was made of them before they were read: more than one where the readers see different values.
         fixed: why they cannot be reset.
@@ -39,6 +40,7 @@ class Stage(Made):
     """
 
     norms: list[nn.Module] = field(default_factory=list)
+    preactivation: nn.Module | None = None
     readers: list[tuple[Stage, int, int]] = field(default_factory=list)
     forms: set[Any] = field(default_factory=set)
     fixed: list[str] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -89,8 +90,9 @@ def test_regrama_of_weights() -> None:
 
 
 def test_regrama_of_activations_is_a_mean_over_samples() -> None:
-    assert_utility(criteria.regrama_activation(G), [1.0, 0.3])  # (|1| + |-1|) / 2 and (.2 + .4) / 2
-    assert_utility(criteria.regrama_activation(BOARD_G), [3.0, 3.0])  # (3 + 3) / 2 and (1 + 5) / 2
+    for criterion in (criteria.regrama_preactivation, criteria.regrama_activation):
+        assert_utility(criterion(G), [1.0, 0.3])  # (|1| + |-1|) / 2 and (.2 + .4) / 2
+        assert_utility(criterion(BOARD_G), [3.0, 3.0])  # (3 + 3) / 2 and (1 + 5) / 2
 
 
 def test_contribution_of_a_linear_layer() -> None:
@@ -264,6 +266,7 @@ def test_a_criterion_knows_what_it_looks_at() -> None:
         "gxd": ({"a", "g", "reference"}, True, True),
         "redo": ({"a"}, False, False),
         "regrama": ({"weight_in_grad"}, True, False),
+        "regrama_preactivation": ({"preactivation_grad"}, True, False),
         "regrama_activation": ({"g"}, True, False),
         "contribution": ({"a", "weight_in", "weight_out", "mean"}, False, False),
         "magnitude": ({"weight_in", "weight_out"}, False, False),
@@ -278,6 +281,7 @@ def test_every_criterion_gives_one_utility_per_unit(layer: UnitLayer) -> None:
         layer,
         a=torch.rand(4, 3),
         g=torch.rand(4, 3),
+        preactivation_grad=torch.rand(4, 3),
         weight_in_grad=torch.rand(3, 2),
         mean=torch.rand(3),
         reference=ZERO,
@@ -288,6 +292,18 @@ def test_every_criterion_gives_one_utility_per_unit(layer: UnitLayer) -> None:
         assert utility.shape == (3,), name
         assert utility.isfinite().all(), name
         assert not utility.requires_grad, name
+
+
+def test_a_layer_that_hides_what_goes_into_its_activation_function_is_refused(layer: UnitLayer) -> None:
+    hidden = replace(layer, preactivation=None)
+    for name, entry in CRITERIA.items():
+        criterion = Criterion(name, entry.resolve(), {})
+        criterion.refuse_unknown(layer)
+        if name != "regrama_preactivation":
+            criterion.refuse_unknown(hidden)
+            continue
+        with pytest.raises(ValueError, match=r"^net\.0: the criterion 'regrama_preactivation' looks at what goes into"):
+            criterion.refuse_unknown(hidden)
 
 
 def test_options_are_what_stands_behind_the_star(layer: UnitLayer) -> None:

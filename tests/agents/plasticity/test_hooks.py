@@ -98,12 +98,14 @@ def test_a_penalty_is_in_the_gradient_but_not_in_the_taps(model: nn.Sequential) 
     learner = learner_of(model)
     hooks = Hooks(learner, diaries)
     x = torch.randn(5, 2)
-    with Taps(learner.networks["net"].layers) as taps:
+    with Taps(learner.networks["net"].layers, preactivations=True) as taps:
         loss = model(x).sum()
     plain = torch.autograd.grad(loss, model[0].weight, retain_graph=True)[0]
     update = hooks.backward(update_of(loss), taps)
     torch.testing.assert_close(model[0].weight.grad, plain + 2 * 5 * model[0].weight.detach())
     torch.testing.assert_close(update.taps["net.1"][1], model[4].weight.detach().expand(5, 4))
+    alive = model[:3](x).detach() > 0
+    torch.testing.assert_close(update.preactivation_grads["net.1"], model[4].weight.detach() * alive)
     seen = [what for _, call, what in pages if call == "after_backward"]
     assert len(seen) == 3
     assert all(what is update for what in seen)
@@ -115,8 +117,9 @@ def test_a_penalty_is_in_the_gradient_but_not_in_the_taps(model: nn.Sequential) 
     [
         (set(), 1, 1, False),
         ({"activations"}, 1, 1, True),
-        ({"activation_grads"}, 4, 8, True),
-        ({"activation_grads"}, 4, 9, False),
+        ({"activation_grads"}, 4, 7, True),
+        ({"activation_grads"}, 4, 8, False),
+        ({"preactivation_grads"}, 1, 1, True),
     ],
 )
 def test_taps_are_opened_when_somebody_scores(
@@ -127,6 +130,7 @@ def test_taps_are_opened_when_somebody_scores(
     with Hooks(learner_of(model), [idle, scorer]).taps(step) as taps:
         model(torch.ones(1, 2))
     assert set(taps.activations) == ({"net.0", "net.1"} if hooked else set())
+    assert set(taps.preactivations) == ({"net.0", "net.1"} if "preactivation_grads" in needs else set())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +158,7 @@ def test_taps_are_opened_on_the_networks_that_a_forward_trains(
         with hooks.taps(step, networks) as taps:
             for model in models.values():
                 model(torch.ones(1, 2))
-        assert set(taps.activations) == (hooked if step == 2 else set())
+        assert set(taps.activations) == (hooked if step == 1 else set())
 
 
 def test_a_surgery_is_told_to_the_others_and_counted(model: nn.Sequential) -> None:

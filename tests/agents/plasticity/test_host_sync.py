@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from agents.plasticity import GXD, Intervention, ShrinkAndPerturb, Switch, UnitReset
 from agents.plasticity.registry import CRITERIA, SELECTIONS
+from agents.plasticity.units import TorchDefault
 
 METHODS = ("item", "tolist", "nonzero", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__")
 HOOKS = ("penalty", "after_backward", "after_step", "after_update", "on_task_switch", "on_surgery")
@@ -128,9 +129,13 @@ def network() -> nn.Sequential:
 
 
 def run(
-    make: Callable[[], Intervention], around: Callable[[], Any] | None, device: str = "cpu", rate: float = 1e-2
+    make: Callable[[], Intervention],
+    around: Callable[[], Any] | None,
+    device: str = "cpu",
+    rate: float = 1e-2,
+    steps: int = 4,
 ) -> Regression:
-    """Four steps and a task switch, with the hooks inside `around`."""
+    """Some steps and a task switch, with the hooks inside `around`."""
     torch.manual_seed(0)
     module, target, x = network(), network(), torch.randn(64, 1, 4, 4)
     targets = dict(zip(module.to(device).parameters(), target.to(device).parameters(), strict=True))
@@ -139,7 +144,7 @@ def run(
     learner.target = target
     if around is not None:
         guard(intervention, around)
-    for _ in range(4):
+    for _ in range(steps):
         learner.train(1)
     learner.after_update(Switch("next", 1, 1))
     return learner
@@ -181,12 +186,54 @@ def test_nothing_waits_for_the_device(what: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_update_in_which_nothing_is_reset_does_not_wait_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = reset_of("redo", selection={"name": "threshold", "tau": 0.0}, maturity=1000)
+    make = reset_of("random", selection={"name": "threshold", "tau": 0.0})
     free, blind = (run(make, around) for around in (None, lambda: watched(monkeypatch)))
     assert free.edits == []  # on a CPU it has ended early
     assert len(blind.edits) == 2
     assert all(torch.equal(t, blind.parameters()[name]) for name, t in free.parameters().items())
     assert blind.count() == 0
+
+
+@pytest.mark.parametrize("name", ["random", "gxd", "redo"])
+def test_before_a_unit_is_old_enough_nothing_is_drawn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = count_draws(monkeypatch)
+    blind = run(reset_of(name, maturity=5), lambda: watched(monkeypatch))
+    assert (blind.edits, blind.samples, drawn) == ([], [], [])
+
+
+def test_donors_are_drawn_and_costs_measured_where_a_unit_may_have_fallen_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate of 0.05 at every step from the third on: 0.3, 0.25, 0.6 and 0.5 units of the layers of 6, 5, 12 and 10.
+
+    The steps on which these have summed to another whole unit are 6 and 9, 6 and 10, 4, 6, 7 and 9, 4, 6, 8 and 10.
+    """
+    drawn = count_draws(monkeypatch)
+    learners = []
+    for around in (None, lambda: watched(monkeypatch)):
+        drawn.clear()
+        learners.append(run(lambda: GXD(rate=0.05, period=1, maturity=3, score_every=1), around, steps=10))
+    free, blind = learners
+    assert drawn == [12, 10, 6, 5, 12, 10, 12, 10, 6, 12, 5, 10]
+    assert [step for step, _ in blind.edits] == [4, 6, 7, 8, 9, 10]
+    left, right = tensors_of(free), tensors_of(blind)
+    assert not [key for key in left if not torch.equal(left[key].nan_to_num(-1), right[key].nan_to_num(-1))]
+    assert free.units_reset() == blind.units_reset()
+    found = blind.interventions[0].metrics()
+    assert found == free.interventions[0].metrics()
+    assert found["gxd/predicted_cost"] > 0
+    assert found["gxd/realised_cost"] > 0
+
+
+def count_draws(patch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the layers that donors are drawn for, from now on."""
+    drawn: list[int] = []
+    draw = TorchDefault.draw
+
+    def counted(init: TorchDefault, module: nn.Module, generator: torch.Generator) -> Any:
+        drawn.append(len(module.weight))
+        return draw(init, module, generator)
+
+    patch.setattr(TorchDefault, "draw", counted)
+    return drawn
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_data_are_given_with_what_to_do_with_them() -> None:
         optimizer.sample(3, torch.Generator())
 
 
-@pytest.mark.parametrize("reset", [lambda: ReDo(period=1), lambda: GXD(signal="outputs", period=1)])
+@pytest.mark.parametrize("reset", [lambda: ReDo(period=1), lambda: GXD(signal="outputs", rate=1, period=1, maturity=0)])
 def test_what_needs_data_says_so(reset) -> None:
     model = model_of()
     optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [reset()])

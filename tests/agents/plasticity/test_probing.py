@@ -88,16 +88,17 @@ def test_nothing_is_part_of_a_graph_and_nothing_changes() -> None:
     before = {name: {key: tensor.clone() for key, tensor in state.items()} for name, state in before.items()}
     random = torch.get_rng_state()
     with torch.no_grad():  # the caller's own business
-        seen = look(couple, couple.x)
-        activations, networks = output_gradients(couple, couple.x, layers_of(couple))
+        seen = look(couple, couple.x, preactivations=True)
+        activations, networks = output_gradients(couple, couple.x, layers_of(couple), preactivations=True)
     found = [seen.activations, seen.gradients, seen.parameter_gradients, seen.losses, seen.outputs, activations]
-    found += [gradients for outputs in networks for gradients in outputs]
+    found += [seen.preactivation_gradients]
+    found += [slope._asdict() for outputs in networks for slopes in outputs for slope in slopes.values()]
     for tensors in found:
         assert tensors
         assert not any(tensor.requires_grad for tensor in tensors.values())
     assert all(g.any() for g in seen.gradients.values())
     assert all(p.requires_grad for module in couple.modules.values() for p in module.parameters())
-    assert networks[0][0]["actor.0"].any()
+    assert networks[0][0]["actor.0"].activation.any()
     for name, module in couple.modules.items():
         assert all(torch.equal(tensor, before[name][key]) for key, tensor in module.state_dict().items())
     assert all((parameter.grad == 1).all() for parameter in couple.actor.parameters())
@@ -111,12 +112,15 @@ def test_where_no_gradient_arrives_it_is_zero() -> None:
     couple.sample_losses = lambda batch, td_targets=None: {
         "actor": couple.actor(batch).sum(1), "critic": (couple.critic(batch) * 0).sum(1).detach(),
     }  # fmt: skip
-    seen = look(couple, couple.x)
+    seen = look(couple, couple.x, preactivations=True)
     assert seen.gradients["actor.0"].shape == (7, 5)
     assert not seen.gradients["actor.0"].any()  # nothing before it takes gradients, so it takes none
     assert seen.gradients["actor.1"].any()
     assert seen.gradients["critic.0"].shape == (7, 6)
     assert not seen.gradients["critic.0"].any()
+    for name, arrives in (("actor.0", False), ("actor.1", True), ("critic.0", False)):
+        assert seen.preactivation_gradients[name].shape == seen.gradients[name].shape
+        assert seen.preactivation_gradients[name].any() == arrives
     assert not any(seen.parameter_gradients[parameter].any() for parameter in couple.actor[0].parameters())
     assert seen.parameter_gradients[couple.actor[2].weight].any()
 
@@ -126,16 +130,30 @@ def test_sensitivities_are_gradients_of_each_mean_output() -> None:
     activations, (actor, critic) = output_gradients(couple, couple.x, layers_of(couple))
     assert activations.keys() == {"actor.0", "actor.1", "critic.0"}
     assert (len(actor), len(critic)) == (2, 1)
-    for number, gradients in enumerate(actor):
+    for number, slopes in enumerate(actor):
         expected = couple.actor[4].weight[number].detach() / 7
-        torch.testing.assert_close(gradients["actor.1"], expected.expand(7, 4))
+        torch.testing.assert_close(slopes["actor.1"].activation, expected.expand(7, 4))
         own = torch.autograd.grad(couple.actor(couple.x)[:, number].mean(), couple.actor[0].weight)[0]
-        torch.testing.assert_close(gradients["actor.0.weight"], own)
-        assert gradients["critic.0"].shape == (7, 6)
-        assert not gradients["critic.0"].any()
-        assert not gradients["critic.0.weight"].any()
-    torch.testing.assert_close(critic[0]["critic.0"], couple.critic[2].weight.detach().expand(7, 6) / 7)
-    assert not critic[0]["actor.0"].any()
+        torch.testing.assert_close(slopes["actor.0"].weight, own)
+        assert slopes["critic.0"].activation.shape == (7, 6)
+        assert not slopes["critic.0"].activation.any()
+        assert not slopes["critic.0"].weight.any()
+        assert all(slope.preactivation is None for slope in slopes.values())  # nobody has asked for it
+    torch.testing.assert_close(critic[0]["critic.0"].activation, couple.critic[2].weight.detach().expand(7, 6) / 7)
+    assert not critic[0]["actor.0"].activation.any()
+
+
+def test_preactivations_have_the_gradient_of_the_activation_times_its_slope() -> None:
+    """Of the losses and of each output; tanh'(z) = 1 - tanh(z)^2."""
+    couple = Couple()
+    seen = look(couple, couple.x, preactivations=True)
+    _, networks = output_gradients(couple, couple.x, layers_of(couple), preactivations=True)
+    assert not look(couple, couple.x).preactivation_gradients
+    for layer in layers_of(couple):
+        slope = 1 - seen.activations[layer.name].square()
+        torch.testing.assert_close(seen.slopes(layer).preactivation, seen.gradients[layer.name] * slope)
+        for slopes in (slopes for outputs in networks for slopes in outputs):
+            torch.testing.assert_close(slopes[layer.name].preactivation, slopes[layer.name].activation * slope)
 
 
 def test_some_layers_alone_can_be_asked_for() -> None:
@@ -144,19 +162,21 @@ def test_some_layers_alone_can_be_asked_for() -> None:
     activations, networks = output_gradients(couple, couple.x, [layer])
     assert activations.keys() == {"critic.0"}
     assert [len(outputs) for outputs in networks] == [2, 1]
-    assert all(set(gradients) == {"critic.0", "critic.0.weight"} for outputs in networks for gradients in outputs)
+    assert all(set(slopes) == {"critic.0"} for outputs in networks for slopes in outputs)
 
 
 @pytest.mark.parametrize("kind", POLICIES)
 def test_every_policy_can_be_looked_at(kind: str) -> None:
     case = POLICIES[kind]()
     learner = CaseLearner(case)
-    seen = look(learner, None)
+    seen = look(learner, None, preactivations=True)
     assert seen.activations.keys() == seen.gradients.keys() == {layer.name for layer in case.layers}
+    assert seen.preactivation_gradients.keys() == seen.gradients.keys()
     for layer in case.layers:
         assert seen.activations[layer.name].shape == seen.gradients[layer.name].shape
         assert seen.activations[layer.name].shape[1] == layer.units
         assert seen.gradients[layer.name].any()
+        assert seen.preactivation_gradients[layer.name].any()
         assert seen.weight_gradient(layer).shape == layer.producer.weight.shape
     assert seen.parameter_gradients.keys() == {p for network in case.networks.values() for p in network.parameters}
     assert all(parameter.grad is None for parameter in seen.parameter_gradients)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from dataclasses import replace
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from agents.plasticity.taps import Taps, untapped
 from agents.plasticity.units import UnitLayer, sequential
@@ -54,14 +58,76 @@ def test_what_consumers_see_is_tapped() -> None:
     torch.testing.assert_close(g, module[7].weight.detach().expand(5, 4))
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+def test_what_goes_into_the_activation_function_is_tapped_when_it_is_asked_for(inplace: bool) -> None:
+    """Behind a normalisation, before pooling; an activation in place works on the very tensor."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(inplace), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 4), nn.LayerNorm(4),
+        nn.ELU(inplace=inplace), nn.Linear(4, 1),
+    )  # fmt: skip
+    layers, x = sequential(module).layers, torch.randn(5, 1, 6, 6)
+    with Taps(layers, preactivations=True) as taps:
+        loss = module(x).square().sum()
+    by_edge = torch.autograd.grad(loss, [taps.preactivations[layer.name].edge for layer in layers], retain_graph=True)
+    loss.backward()
+    found = taps.read_preactivations()
+    first = module[0](x).detach().requires_grad_()
+    second = module[4:6](module[3](module[2](first.relu())))
+    expected = torch.autograd.grad(module[7](nn.functional.elu(second)).square().sum(), [first, second])
+    for layer, at_edge, wanted in zip(layers, by_edge, expected, strict=True):
+        torch.testing.assert_close(found[layer.name], wanted)
+        torch.testing.assert_close(at_edge, wanted)
+        assert taps.preactivations[layer.name].shape == wanted.shape
+    torch.testing.assert_close(taps.read()["net.1"][1], (2 * module(x) * module[7].weight).detach())
+    assert not any(part._forward_hooks for part in module.modules())
+    with Taps(layers) as taps:
+        module(x).sum().backward()
+    assert taps.preactivations == taps.read_preactivations() == {}
+
+
+def test_preactivations_that_are_not_known_or_take_no_gradient_are_not_read() -> None:
+    module, (layer,) = network()
+    with Taps([replace(layer, preactivation=None)], preactivations=True) as taps:
+        module(torch.ones(1, 2)).sum().backward()
+    assert taps.preactivations == taps.read_preactivations() == {}
+    assert taps.read().keys() == {"net.0"}
+    module[0].requires_grad_(False)
+    with Taps([layer], preactivations=True) as taps:
+        module(torch.ones(1, 2)).sum().backward()
+    assert taps.preactivations["net.0"] == (None, (1, 3))
+    assert taps.read_preactivations() == {}
+    with Taps([layer], preactivations=True), pytest.raises(RuntimeError, match=r"net\.0: .* ran twice"):
+        module[0](torch.ones(1, 2)), module[0](torch.ones(1, 2))
+
+
 def test_the_first_backward_counts() -> None:
     module, layers = network()
-    with Taps(layers) as taps:
+    with Taps(layers, preactivations=True) as taps:
         output = module(torch.randn(5, 2)).sum()
     output.backward(retain_graph=True)
-    first = taps.read()["net.0"][1].clone()
+    first, inner = taps.read()["net.0"][1].clone(), taps.read_preactivations()["net.0"].clone()
     (7 * output).backward()
     assert torch.equal(taps.read()["net.0"][1], first)
+    assert torch.equal(taps.read_preactivations()["net.0"], inner)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_no_tapped_tensor_outlives_its_taps(inplace: bool) -> None:
+    """Python's collector is off: nothing may lead from a tensor's hooks back to it."""
+    module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace), nn.Linear(3, 1))
+    held: list[weakref.ref[Tensor]] = []
+    for index in (0, 1):
+        module[index].register_forward_hook(lambda module, inputs, output: held.append(weakref.ref(output)))
+    gc.disable()
+    try:
+        with Taps(sequential(module).layers, preactivations=True) as taps:
+            module(torch.randn(5, 2)).sum().backward()
+        assert taps.read_preactivations()
+        del taps
+        assert [reference() for reference in held] == [None] * 2
+    finally:
+        gc.enable()
 
 
 def test_outputs_are_part_of_the_graph_and_activations_are_not() -> None:

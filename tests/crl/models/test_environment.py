@@ -42,6 +42,21 @@ UNIT = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
             'stream.name="Odd-v0" is not supported (Multi-dimensional MultiBinary((2, 2)) action space',
         ),
         (
+            {"actions": gymnasium.spaces.Discrete(3, start=-1)},
+            [],
+            'stream.name="Odd-v0" is not supported: SB3 counts from 0, unlike the actions Discrete(3, start=-1); shift',
+        ),
+        (
+            {"observations": gymnasium.spaces.MultiDiscrete([[2, 3], [2, 2]])},
+            [],
+            'stream.name="Odd-v0" is not supported: SB3 needs one axis, unlike the observations MultiDiscrete',
+        ),
+        (
+            {"observations": gymnasium.spaces.Box(0, 1, (6, 7, 8), bool)},
+            [],
+            "agent: the shape of Box(False, True, (6, 7, 8), bool) leaves open whether its channels come first or last",
+        ),
+        (
             {"observations": gymnasium.spaces.Box(0, 1, (10, 2, 10), bool)},
             ["agent.features=minatar_cnn"],
             "agent.features=minatar_cnn does not fit observations Box(False, True, (10, 2, 10), bool); give flatten",

@@ -15,6 +15,7 @@ from crl.models.features import features_of
     ("space", "expected"),
     [
         (gymnasium.spaces.Box(0, 1, (10, 10, 10), bool), "minatar_cnn"),
+        (gymnasium.spaces.Box(0, 1, (2, 10, 10), bool), "minatar_cnn"),
         (gymnasium.spaces.Box(0, 255, (84, 84, 4), np.uint8), "nature_cnn"),
         (gymnasium.spaces.Box(0, 255, (3, 64, 64), np.uint8), "nature_cnn"),
         (gymnasium.spaces.Box(0, 255, (20, 20, 3), np.uint8), "minatar_cnn"),

@@ -8,6 +8,7 @@ from gymnasium.wrappers import TimeLimit
 from shifted import Rewarding
 
 from envs.games import SyncGames
+from envs.infos import info_of
 from envs.shifts import FrameSkip, VectorFrameSkip
 
 
@@ -66,7 +67,7 @@ def test_infos_of_other_kinds_are_kept_as_they_are() -> None:
     class Changing(Rewarding):
         def step(self, action: int) -> Any:
             *rest, info = super().step(action)
-            return *rest, info | {"value": 7 if action else 0.5}
+            return *rest, info | {"value": 7 if action else 0.5, "other": {"k": 1} if action else None}
 
     games = VectorFrameSkip(SyncGames([Changing] * 2, "changing"), 4)
     games.reset()
@@ -74,8 +75,12 @@ def test_infos_of_other_kinds_are_kept_as_they_are() -> None:
     games.configure(skip=2)
     games.step(np.array([1, 0]), np.array([False, True]))
     *_, info = games.step(np.array([1, 0]))
-    assert info["value"].tolist() == [7, 0]
-    assert info["final_info"]["value"].tolist() == [0, 0.5]
+    assert info_of(info, 0) == {"count": 2, "value": 7, "other": {"k": 1}}
+    assert info_of(info["final_info"], 1) == {"count": 4, "value": 0.5, "other": None}
+    games.reset()
+    games.configure(skip=1)
+    *_, info = games.step(np.array([1, 0]))
+    assert [type(info_of(info, game)["value"]) for game in range(2)] == [int, float]
 
 
 @pytest.mark.parametrize("skip", [0, -1, 1.5, True, "4", None])

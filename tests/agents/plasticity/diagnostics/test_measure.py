@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 from policies import POLICIES
+from small_loop import Regression
 from small_ppo import assert_same, build, parameters
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from agents.plasticity import diagnostics
+from agents.plasticity import GXD, diagnostics
 from agents.plasticity.diagnostics import Diagnostics
 from agents.plasticity.diagnostics.measure import last_layers
 from agents.plasticity.probing import look
@@ -439,3 +440,14 @@ def _move(toy: Toy) -> None:
         for module in (toy.actor, toy.critic):
             for parameter in module.parameters():
                 parameter.mul_(0.9).add_(0.01)
+
+
+def test_after_a_head_was_replaced_nothing_is_compared_with_the_old_one() -> None:
+    learner = Regression([GXD()])
+    diagnostics = Diagnostics(learner, torch.Generator().manual_seed(0))
+    diagnostics.measure()
+    learner.train(1)
+    assert "plasticity/net/update_norm" in diagnostics.measure()
+    learner.module[4] = nn.Linear(20, 3)
+    assert "plasticity/net/update_norm" not in diagnostics.measure()
+    assert diagnostics.measure()["plasticity/net/update_norm"] == 0.0

@@ -16,6 +16,8 @@ from agents.plasticity.criteria import gxd
 from agents.plasticity.probing import look
 from agents.plasticity.resets import unit_reset
 from agents.plasticity.resets.cost import CostMeter
+from agents.plasticity.surgery import reset_units
+from agents.plasticity.units import sequential
 
 ZERO = torch.zeros(())
 
@@ -70,13 +72,75 @@ def test_where_a_first_order_is_exact_prediction_is_reality(surgery: dict[str, A
     assert found["realised_change"] == pytest.approx(float(change.mean()), **close)
     assert abs(found["realised_change"]) > 1e-3
     assert found["realised_cost"] == pytest.approx(float(change.abs().mean()), **close)
-    assert found["predicted_cost"] == pytest.approx(float(utilities[units].sum()), **close)
+    assert found["predicted_cost"] == pytest.approx(found["realised_cost"], **close)
+    assert found["unit_costs"] == pytest.approx(float(utilities[units].sum()), **close)
+    assert found["unit_costs"] > 1.2 * found["predicted_cost"]  # units of opposite sign cancel
     assert found["net/predicted_cost"] == found["predicted_cost"]
+    assert found["net/unit_costs"] == found["unit_costs"]
     assert found["net/output_change"] == pytest.approx(float(outputs), **close)
     assert set(found) == {
-        "predicted_cost", "predicted_change", "realised_cost", "realised_change", "net/predicted_cost",
-        "net/output_change",
+        "predicted_cost", "predicted_change", "unit_costs", "realised_cost", "realised_change", "net/predicted_cost",
+        "net/unit_costs", "net/output_change",
     }  # fmt: skip
+
+
+class Pair:
+    """Two networks of one hidden layer each; their losses are linear in what the hidden units put out.
+
+    On x = 1 and x = -1 the first one's two units put out (1, 2) and (-1, -2), with weights 3 and 1 in its loss; the
+    second one's unit puts out 4 and -4, with weight -1 on the first example and 2 on the second.
+    """
+
+    seed, num_timesteps, optimizer_steps, targets, optimizers = 0, 0, 0, {}, ()
+    device = torch.device("cpu")
+
+    def __init__(self, *, shared: bool) -> None:
+        self.shared = shared
+        self.one, self.two = (nn.Sequential(nn.Linear(1, n), nn.LeakyReLU(1.0), nn.Linear(n, 1)) for n in (2, 1))
+        with torch.no_grad():
+            for module in (self.one, self.two):
+                for parameter in module.parameters():
+                    parameter.zero_()
+            self.one[0].weight.copy_(torch.tensor([[1.0], [2.0]]))
+            self.one[2].weight.copy_(torch.tensor([[3.0, 1.0]]))
+            self.two[0].weight.fill_(4.0)
+            self.two[2].weight.fill_(1.0)
+        self.networks = {"one": sequential(self.one, "one"), "two": sequential(self.two, "two")}
+        self.x, self.signs = torch.tensor([[1.0], [-1.0]]), torch.tensor([-1.0, 2.0])
+
+    def td_targets(self, batch: Any) -> None:
+        return None
+
+    def outputs(self, batch: Any) -> dict[str, Tensor]:
+        return {"one": self.one(self.x), "two": self.two(self.x)}
+
+    def sample_losses(self, batch: Any, td_targets: Any = None) -> dict[str, Tensor]:
+        one, two = self.one(self.x).flatten(), self.signs * self.two(self.x).flatten()
+        return dict.fromkeys(self.networks, one + two) if self.shared else {"one": one, "two": two}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_costs_by_hand(shared: bool) -> None:
+    """All units are zeroed. On the two examples their activations' parts of the loss, which they take along, are:
+
+    first network  3 * 1 and 1 * 2, together 5     3 * -1 and 1 * -2, together -5
+    second         -1 * 4 = -4                     2 * -4 = -8
+    """
+    pair = Pair(shared=shared)
+    meter = CostMeter(pair, ["one", "two"])
+    layers = [layer for network in pair.networks.values() for layer in network.layers]
+    amounts = {layer.name: torch.ones(layer.units) for layer in layers}
+    before = meter.before(None)
+    reset_units(layers, amounts, (), lambda layer: torch.Generator())
+    meter.after(None, before, layers, amounts, dict.fromkeys(amounts, ZERO))
+    assert meter.read() == {
+        "predicted_cost": (abs(-5 + 4) + abs(5 + 8)) / 2, "predicted_change": (-5 + 4 + 5 + 8) / 2,
+        "unit_costs": (3 + 3) / 2 + (2 + 2) / 2 + (4 + 8) / 2,
+        "realised_cost": 7, "realised_change": 6,
+        "one/predicted_cost": 5, "one/unit_costs": 5, "two/predicted_cost": 6, "two/unit_costs": 6,
+        "one/output_change": 5, "two/output_change": 4,
+    }  # fmt: skip
+    assert not any(meter.read().values())
 
 
 def test_one_unit_alone_costs_what_its_utility_says() -> None:
@@ -100,7 +164,9 @@ def test_a_part_of_a_unit_costs_that_part() -> None:
     learner.train(1)
     amounts = learner.edits[0][1].amounts["net.0"]
     assert 0 < amounts.min() < amounts.max() <= 0.5
-    assert numbers(reset)["predicted_cost"] == pytest.approx(float((gxd(a, g, ZERO) * amounts).sum()), rel=1e-5)
+    found = numbers(reset)
+    assert found["unit_costs"] == pytest.approx(float((gxd(a, g, ZERO) * amounts).sum()), rel=1e-5)
+    assert found["predicted_cost"] == pytest.approx(float((a * g * amounts).sum(1).abs().sum()), rel=1e-5)
 
 
 MAPS = nn.Sequential(nn.Conv2d(2, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(32, 3))
@@ -116,6 +182,7 @@ def test_with_kept_outgoing_weights_the_reference_is_what_the_unit_puts_out_now(
     assert learner.count() > 0
     found = numbers(reset)
     assert found["predicted_change"] == pytest.approx(found["realised_change"], rel=1e-4, abs=1e-6)
+    assert found["predicted_cost"] == pytest.approx(found["realised_cost"], rel=1e-4, abs=1e-6)
     assert abs(found["realised_change"]) > 1e-3
 
 
@@ -130,7 +197,8 @@ def test_of_a_flattened_map_the_costs_of_positions_are_summed_first() -> None:
     learner.train(2)
     found = numbers(reset)
     utilities = gxd(a, g, a.mean(0).flatten(1))
-    assert found["predicted_cost"] == pytest.approx(float(utilities[learner.units("net.0")].sum()), rel=1e-5)
+    assert found["unit_costs"] == pytest.approx(float(utilities[learner.units("net.0")].sum()), rel=1e-5)
+    assert found["predicted_cost"] == pytest.approx(found["realised_cost"], rel=1e-4, abs=1e-6)
     assert found["predicted_change"] == pytest.approx(found["realised_change"], rel=1e-4, abs=1e-6)
     assert abs(found["realised_change"]) > 1e-4
 
@@ -236,8 +304,9 @@ def test_every_policy_is_measured(kind: str) -> None:
     hidden = [name for name, network in case.networks.items() if network.layers]
     for name in hidden:
         assert found[f"{name}/predicted_cost"] > 0
+    assert found["unit_costs"] == pytest.approx(sum(found[f"{name}/unit_costs"] for name in hidden), rel=1e-5)
     parts = sum(found[f"{name}/predicted_cost"] for name in hidden)
-    assert found["predicted_cost"] == pytest.approx(parts, rel=1e-5)
+    assert found["predicted_cost"] <= parts * 1.00001 <= found["unit_costs"] * 1.00002
     assert found["realised_cost"] > 0
     assert abs(found["realised_change"]) <= found["realised_cost"] * 1.001
     with_outputs = {name for name, n in case.networks.items() if any(part.height == 0 for part in n.parts)}

@@ -60,9 +60,10 @@ DEFAULTS: dict[str, tuple[UnitReset, dict[str, Any]]] = {
         },
     ),
     "regrama of the paper": (
-        ReGraMa(gradient="activations"),
-        {"criterion": {"name": "regrama_activation"}, "surgery": RENEWED},
+        ReGraMa(gradient="preactivations"),
+        {"criterion": {"name": "regrama_preactivation"}, "surgery": RENEWED},
     ),
+    "regrama of activations": (ReGraMa(gradient="activations"), {"criterion": {"name": "regrama_activation"}}),
     "regrama of the code": (
         ReGraMa(outgoing="keep"),
         {"criterion": {"name": "regrama", "normalize": False}, "surgery": {**RENEWED, "outgoing": "keep"}},
@@ -163,7 +164,7 @@ def test_gxd_stays_within_its_budget() -> None:
     learner.train(2)
     metrics = reset.metrics()
     assert learner.count() > 2
-    assert 0 < metrics["gxd/predicted_cost"] <= 0.05 * size * 1.0001
+    assert 0 < metrics["gxd/unit_costs"] <= 0.05 * size * 1.0001
     assert learner.samples == [256, 256]  # the size of the loss, and the probe
 
 
@@ -210,7 +211,51 @@ def test_regrama_scores_weight_gradients_and_keeps_to_its_cap() -> None:
 
 def test_regrama_needs_no_taps_for_weights() -> None:
     assert ReGraMa().needs == frozenset()
+    assert ReGraMa(gradient="preactivations").needs == {"preactivation_grads"}
     assert ReGraMa(gradient="activations").needs == {"activation_grads"}
+
+
+def dying(seed: int) -> Regression:
+    """Two hidden ReLU layers, of which some units are silent on all examples; a tenth, and what chance adds."""
+    learner = Regression(seed=seed, rate=0.0, width=40)
+    with torch.no_grad():
+        for number in (0, 2):
+            learner.module[number].bias[torch.randperm(40)[:4]] = -100.0
+    return learner
+
+
+@pytest.mark.parametrize("gradient", ["weights", "preactivations"])
+def test_regrama_at_threshold_zero_flags_the_dead_units_and_no_others(gradient: str) -> None:
+    """As the paper states of dormant ReLU units; on minibatches, and on a sample."""
+    dead = 0
+    for seed in range(20):
+        learner = dying(seed)
+        silent = {f"net.{n}": ~learner.module[: 2 * n + 2](learner.x).any(0) for n in (0, 1)}
+        reset = ReGraMa(gradient=gradient, tau=0.0, cap=1.0, period=1, maturity=0)
+        for score_on in ("minibatch", "sample"):
+            general = UnitReset(
+                criterion=reset.criterion, selection=reset.selection, period=1, maturity=0, score_every=1,
+                score_on=score_on, samples=64,
+            )  # fmt: skip
+            learner.interventions[:] = [general]
+            learner.edits.clear()
+            general.attach(learner)
+            before = learner.parameters()
+            learner.train(1)
+            learner.module.load_state_dict(before)
+            for name, mask in silent.items():
+                assert learner.units(name) == mask.nonzero().flatten().tolist()
+        dead += sum(int(mask.sum()) for mask in silent.values())
+    assert dead >= 160
+
+
+def test_regrama_of_activations_does_not_tell_the_dead_from_the_living() -> None:
+    learner = dying(0)
+    reset = ReGraMa(gradient="activations", tau=0.0, cap=1.0, period=1, maturity=0)
+    learner.interventions.append(reset)
+    reset.attach(learner)
+    learner.train(1)
+    assert learner.edits == []
 
 
 def test_regrama_scores_the_penalties_gradients_too() -> None:

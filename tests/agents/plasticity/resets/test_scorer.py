@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def test_utilities_are_means_over_minibatches(learner: Regression) -> None:
 
 def test_where_a_minibatch_shows_nothing_there_is_no_score(learner: Regression) -> None:
     layer = layers_of(learner)[0]
-    for name in ("gxd", "redo", "regrama_activation", "contribution"):
+    for name in ("gxd", "redo", "regrama_preactivation", "regrama_activation", "contribution"):
         scorer = scorer_of(learner, name, averages=True)
         assert scorer.watch(layer, update()) is None
         assert layer.name in scorer.unscored
@@ -200,14 +201,15 @@ def test_a_sample_is_drawn_anew_at_each_step(learner: Regression) -> None:
     torch.testing.assert_close(found["net.1"], criteria.redo(learner.module[:4](learner.x[drawn[0]]).detach()))
 
 
-@pytest.mark.parametrize("name", ["gxd", "regrama", "regrama_activation"])
+@pytest.mark.parametrize("name", ["gxd", "regrama", "regrama_preactivation", "regrama_activation"])
 def test_gradients_on_a_sample_are_those_of_its_mean_loss(learner: Regression, name: str) -> None:
     scorer = scorer_of(learner, name, samples=1000)  # there are 64: their order does not matter
     found = scorer.utilities(layers_of(learner), {"net": 1})
     reference = scorer_of(learner, name)
     a = learner.module[:2](learner.x).detach().requires_grad_()
     (g,) = torch.autograd.grad(learner.loss(learner.module[2:](a), learner.y).mean(), a)
-    reference.watch(layers_of(learner)[0], update(net_0=(a.detach(), g)))  # .grad is that of the mean loss
+    seen = replace(update(net_0=(a.detach(), g)), preactivation_grads={"net.0": g * (a > 0)})
+    reference.watch(layers_of(learner)[0], seen)  # .grad is that of the mean loss
     expected = reference.utilities(layers_of(learner)[:1], {"net": 1})["net.0"]
     torch.testing.assert_close(found["net.0"], expected, rtol=1e-4, atol=1e-7)
     assert found["net.0"].shape == found["net.1"].shape == (5,)

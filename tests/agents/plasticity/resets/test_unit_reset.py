@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,7 +162,7 @@ def test_running_utility_is_a_bias_corrected_mean_of_the_scores() -> None:
     scores, expected, weight, keep = [], torch.zeros(20), 0.0, 0.99**4
     for step in range(1, 21):
         a, g = torch.randn(8, 20), torch.randn(8, 20)
-        taps = {"net.0": (a, g)} if step % 4 == 0 else {}
+        taps = {"net.0": (a, g)} if step in (1, 7, 9, 16, 18) else {}
         reset.after_backward(Update(("net",), None, {}, torch.optim.SGD([a]), 0.0, step, taps))
         if taps:
             scores.append((a * g).abs().sum(0))
@@ -170,6 +171,7 @@ def test_running_utility_is_a_bias_corrected_mean_of_the_scores() -> None:
     found = state["utility/net.0"] / state["utility_weight/net.0"]
     torch.testing.assert_close(found, expected / weight)
     torch.testing.assert_close(found, torch.stack(scores).mean(0), rtol=0.2, atol=0.2)
+    assert len(scores) == 5
     assert not state["utility_weight/net.1"].any()
 
 
@@ -182,7 +184,7 @@ def test_minibatches_that_would_be_forgotten_are_not_scored() -> None:
         if always:
             reset.memory = 300.0
         learner.train(1)
-        assert not reset.state_dict()["utility_weight/net.0"].any()
+        assert reset.state_dict()["utility_weight/net.0"].any() == always
         learner.train(150)
         assert reset.state_dict()["utility_weight/net.0"].any() == always
         learner.train(149)
@@ -195,8 +197,8 @@ def test_minibatches_that_would_be_forgotten_are_not_scored() -> None:
     reset = GXD(period=10_000)
     Regression([reset])
     # 1,374 steps before, a score weighs less than a millionth in a mean with a decay of 0.99
-    assert [step for step in range(8_600, 8_660) if reset.taps_at(step)] == [8_640, 8_656]
-    assert reset.taps_at(10_000)
+    assert [step for step in range(8_580, 8_670) if reset.taps_at(step)] == [8_626, 8_652, 8_662]
+    assert sum(reset.taps_at(step) for step in range(9_889, 10_001)) == 7
 
 
 def test_the_cheapest_units_are_taken() -> None:
@@ -287,8 +289,11 @@ def test_layers_without_a_signal_are_counted_and_told_once() -> None:
 
 
 def test_units_that_were_not_scored_yet_are_no_missing_signal() -> None:
-    reset = GXD(rate=0.5, period=3, maturity=0, score_every=4)  # at step 3 nothing has been scored
-    learner = Regression([reset])
+    learner = Regression().train(1)
+    reset = GXD(rate=0.5, period=3, maturity=0, score_every=4)  # of steps 1, 7, 9, ...; at 3 and 6 it knows nothing
+    learner.interventions.append(reset)
+    reset.attach(learner)
+    learner.train(2)
     learner.train(3)
     assert learner.edits == []
     assert reset.metrics()["gxd/net/no_signal"] == 0.0
@@ -465,9 +470,9 @@ NAMED: dict[str, tuple[Callable[..., UnitReset], dict[str, Any]]] = {
         {"criterion": "regrama", "selection": {"name": "threshold", "tau": 0.8, "cap": 0.2}, "decay": 0.9},
     ),
     "regrama of the paper": (
-        lambda **schedule: ReGraMa(tau=0.8, cap=0.2, gradient="activations", outgoing="small_random", **schedule),
+        lambda **schedule: ReGraMa(tau=0.8, cap=0.2, gradient="preactivations", outgoing="small_random", **schedule),
         {
-            "criterion": "regrama_activation",
+            "criterion": "regrama_preactivation",
             "selection": {"name": "threshold", "tau": 0.8, "cap": 0.2},
             "surgery": {"outgoing": "small_random"},
             "decay": 0.9,
@@ -700,7 +705,7 @@ WRONG = [
     (lambda: ReDo(tau=-0.1), r"tau is -0\.1; give a threshold of at least 0"),
     (lambda: ReDo(samples=0), "samples is 0; give a whole number of transitions of at least 1"),
     (lambda: ReGraMa(cap=0), "cap is 0; give a share of a layer above 0"),
-    (lambda: ReGraMa(gradient="both"), "gradient is 'both'; give weights or activations"),
+    (lambda: ReGraMa(gradient="both"), "gradient is 'both'; give one of weights, preactivations, activations"),
     (lambda: ReGraMa(outgoing="half"), "outgoing is 'half'; give one of zero, keep, small_random"),
     (lambda: CBP(rate=2), "rate is 2; give a share of units per gradient step"),
     (lambda: CBP(form="mine"), "form is 'mine'; give plain, centred or adaptable"),
@@ -793,6 +798,17 @@ def test_networks_in_which_nothing_is_trained_are_refused(how: str) -> None:
     for reset in (GXD(), ReGraMa(), CPR(), GXD(signal="outputs"), ReDo(), CBP()):
         with pytest.raises(ValueError, match=rf"{reset.name}: nothing in net .* 2\.weight is frozen \({why}\); le"):
             reset.attach(learner)
+
+
+def test_layers_that_do_not_show_what_the_criterion_looks_at_are_refused() -> None:
+    learner = Regression()
+    (net,) = learner.networks.values()
+    learner.pose({"net": replace(net, layers=(net.layers[0], replace(net.layers[1], preactivation=None)))})
+    with pytest.raises(
+        ValueError, match=r"^net\.1: the criterion 'regrama_preactivation' .* give its UnitLayer a preact"
+    ):
+        ReGraMa(gradient="preactivations").attach(learner)
+    ReGraMa(gradient="activations").attach(learner)
 
 
 def test_state_of_other_networks_is_refused() -> None:

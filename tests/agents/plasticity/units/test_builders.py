@@ -62,6 +62,7 @@ def test_a_norm_before_the_activation_belongs_to_the_units_and_the_activation_is
     norm, activation = nn.LayerNorm(3), nn.ReLU()
     (layer,) = chain("net", [nn.Linear(4, 3), norm, activation], [(nn.Linear(3, 2), 0)], INIT)
     assert layer.tap is activation
+    assert layer.preactivation is norm
     assert [(id(tensor), value) for tensor, value in layer.constants] == [(id(norm.weight), 1), (id(norm.bias), 0)]
     assert layer.exact is False
 
@@ -70,6 +71,7 @@ def test_a_norm_behind_the_activation_is_what_the_consumers_see() -> None:
     norm = nn.LayerNorm(3)
     (layer,) = chain("net", [nn.Linear(4, 3), nn.ReLU(), norm], [(nn.Linear(3, 2), 0)], INIT)
     assert layer.tap is norm
+    assert layer.preactivation is layer.producer
     assert [tensor for tensor, _ in layer.constants] == [norm.weight, norm.bias]
     assert layer.exact is False
 
@@ -97,10 +99,11 @@ def test_a_norm_without_parameters_has_no_constants_and_is_inexact_all_the_same(
 
 
 def test_pooling_is_tapped_and_dropout_is_passed() -> None:
-    pool = nn.MaxPool2d(2)
-    modules = [nn.Conv2d(1, 3, 2), nn.Dropout2d(), nn.ReLU(), pool, nn.Dropout(), nn.Flatten(), nn.Identity()]
+    pool, dropout = nn.MaxPool2d(2), nn.Dropout2d()
+    modules = [nn.Conv2d(1, 3, 2), dropout, nn.ReLU(), pool, nn.Dropout(), nn.Flatten(), nn.Identity()]
     (layer,) = chain("net", modules, [(nn.Linear(12, 2), 0)], INIT, alone=True)
     assert layer.tap is pool
+    assert layer.preactivation is dropout
     assert layer.exact is True
     assert layer.positions == 4
 

@@ -46,6 +46,19 @@ def test_normalisations_begin_with_one_and_zero() -> None:
     assert torch.equal(bias, torch.zeros(3, 2))
 
 
+@pytest.mark.parametrize("init", [Orthogonal(1.7), TorchDefault(), Affine()])
+@pytest.mark.parametrize(
+    "module", [nn.Linear(8, 5), nn.Linear(5, 8), nn.Linear(6, 6), nn.Conv2d(3, 4, 2), nn.Conv2d(2, 20, 3)]
+)
+def test_statistics_are_those_of_many_draws(init: Init, module: nn.Module) -> None:
+    draws = generator()
+    drawn = [init.draw(module, draws) for _ in range(400)]
+    for index, (mean, deviation) in enumerate(init.statistics(module)):
+        entries = torch.stack([pair[index] for pair in drawn])
+        assert abs(float(entries.mean()) - mean) <= 5 * deviation / math.sqrt(entries.numel())
+        assert float(entries.std()) == pytest.approx(deviation, rel=0.05)
+
+
 @pytest.mark.parametrize("init", [Orthogonal(1.0), TorchDefault(), Affine()])
 def test_a_draw_is_its_generators_alone_and_leaves_the_module_as_it_is(init: Init) -> None:
     module = nn.Linear(6, 4, bias=False).double()

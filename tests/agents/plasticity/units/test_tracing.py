@@ -121,6 +121,13 @@ def test_normalisations_and_parameters_of_its_own() -> None:
     assert [layer.exact for layer in traced(Mlp()).layers] == [True, True, False]
 
 
+def test_what_goes_into_activation_functions() -> None:
+    model = ActorCritic()
+    assert [layer.preactivation for layer in traced(model).layers] == [model.first, model.norm, model.hidden]
+    scaled = Small(lambda m, x: two(m, torch.relu(m.one(x) * 0.5)))
+    assert [layer.preactivation for layer in traced(scaled).layers] == [None, scaled.two]
+
+
 def test_a_trunk_is_fixed_and_says_why() -> None:
     network = traced(Residual())
     assert network.fixed == {"embed": LINEAR, "blocks.0.down": SUMMED, "blocks.1.down": SUMMED}
@@ -251,8 +258,8 @@ def test_a_tree_of_sequential_has_the_same_graph_both_ways() -> None:
     assert type(network_of(model)) is type(one)
     assert [part.height for part in one.parts] == [part.height for part in other.parts]
     for left, right in zip(one.layers, other.layers, strict=True):
-        assert (left.name, left.producer, left.constants, left.exact) == (
-            right.name, right.producer, right.constants, right.exact,
+        assert (left.name, left.producer, left.constants, left.exact, left.preactivation) == (
+            right.name, right.producer, right.constants, right.exact, right.preactivation,
         )  # fmt: skip
         ours, theirs = ([(c.weight, c.bias, c.start, c.block) for c in each.consumers] for each in (left, right))
         assert ours == theirs
