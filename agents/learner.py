@@ -24,6 +24,7 @@ from torch.distributions import Distribution
 from agents.networks import MinAtarCNN
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, Update
+from agents.plasticity.replicas import ALONE
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import LiveNetworks, Network
 from agents.saving import SavingMixin
@@ -48,6 +49,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     """
 
     optimizer_steps: int
+    replicas = ALONE
 
     _board_policies: ClassVar[tuple[type[BasePolicy], ...]]
     """Policies that are given `MinAtarCNN` on boards too small for SB3's NatureCNN."""

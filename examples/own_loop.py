@@ -5,10 +5,19 @@ from torch import nn
 
 from agents.plasticity import GXD, PlasticOptimizer
 
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.out = nn.Linear(8, 64), nn.Linear(64, 64), nn.Linear(64, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(torch.relu(self.two(torch.relu(self.one(x)))))
+
+
 torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
-resets = [GXD(rate=1e-3, period=100, maturity=100)]
-optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters(), lr=1e-3), model, resets)
+model = Net()
+optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [GXD(rate=1e-3, period=100, maturity=100)])
 
 for step in range(2000):
     if step % 500 == 0:

@@ -6,7 +6,7 @@ that zeroes the outgoing weights (the value is 0) or lets the consumers' biases 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,8 @@ from agents.plasticity.criteria import Criterion, Sight, spread
 from agents.plasticity.probing import Slopes, layers_of, look, output_gradients
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
-from agents.plasticity.units import UnitLayer
+from agents.plasticity.taps import eagerly
+from agents.plasticity.units import Place, UnitLayer
 
 REFERENCES: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")
 # The options that are audited beside the default ones.
@@ -114,10 +115,11 @@ class _Ablations:
     def __init__(self, learner: Learner, batch: Any, layer: UnitLayer) -> None:
         self._layer = layer
         parts = [part.module for network in learner.networks.values() for part in network.parts]
-        modules = {*parts, *(other.tap for other in layers_of(learner))}
+        modules = {*parts, *(other.tap for other in layers_of(learner) if other.tap is not None)}
+        held = {place.module for place in layer.places}
         losses = partial(learner.sample_losses, batch, learner.td_targets(batch))
         calls = losses, partial(learner.outputs, batch)
-        self._losses, self._outputs = (_Replay(call, modules, layer.tap) for call in calls)
+        self._losses, self._outputs = (_Replay(call, modules, held) for call in calls)
         self._untouched = self._ablation(torch.tensor([], dtype=torch.int64), torch.zeros((), device=learner.device))
 
     def _ablation(self, units: Tensor, value: Tensor) -> Ablation:
@@ -143,26 +145,29 @@ def _held(layer: UnitLayer, units: Tensor, value: Tensor) -> Iterator[None]:
     mask = torch.zeros(layer.units, dtype=torch.bool)
     mask[units] = True
 
-    def hold(module: nn.Module, _: object, output: Tensor) -> Tensor:
-        rows = mask.to(output.device).view(-1, *[1] * (output.dim() - 2))
-        return torch.where(rows, spread(value, output).to(output.dtype), output)
+    def hold(place: Place, shown: Tensor) -> Tensor:
+        seen = place.units(shown)
+        rows = mask.to(seen.device).view(-1, *[1] * (seen.dim() - 2))
+        return place.with_units(shown, torch.where(rows, spread(value, seen).to(seen.dtype), seen))
 
-    handle = layer.tap.register_forward_hook(hold)
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(eagerly())
+        for place in layer.places:
+            stack.callback(place.show(partial(hold, place)).remove)
         yield
-    finally:
-        handle.remove()
 
 
 class _Replay:
-    """A call in which modules that run before a tap, once, put out what they did at first: no ablation can change it.
+    """A call in which modules that run before some others, once, put out what they did at first.
 
-    They still run, on one row of their input.
+    No ablation in those others can change it. They still run, on one row of their input.
     """
 
-    def __init__(self, call: Callable[[], Mapping[str, Tensor]], modules: Iterable[nn.Module], tap: nn.Module) -> None:
+    def __init__(
+        self, call: Callable[[], Mapping[str, Tensor]], modules: Iterable[nn.Module], others: Collection[nn.Module]
+    ) -> None:
         self._call = call
-        self._known = _run_before(call, modules, tap)
+        self._known = _run_before(call, modules, others)
         self._copied = set(self._known)
         self._copies: dict[nn.Module, Tensor] = {}
         self()
@@ -171,6 +176,7 @@ class _Replay:
 
     def __call__(self) -> Mapping[str, Tensor]:
         with ExitStack() as stack:
+            stack.enter_context(eagerly())
             for module in self._known:
                 stack.callback(module.register_forward_pre_hook(_first_row).remove)
                 stack.callback(module.register_forward_hook(self._put_out, prepend=True).remove)
@@ -184,26 +190,30 @@ class _Replay:
 
 
 def _first_row(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (inputs[0][:1].clone(), *inputs[1:])  # a copy, because the module may work in place
+    first = [tensor[:1].clone() for tensor in inputs[:1]]  # a copy, because the module may work in place
+    return (*first, *inputs[1:])
 
 
-def _run_before(call: Callable[[], object], modules: Iterable[nn.Module], tap: nn.Module) -> dict[nn.Module, Tensor]:
-    """What those of the modules put out that run before the tap, and once."""
+def _run_before(
+    call: Callable[[], object], modules: Iterable[nn.Module], others: Collection[nn.Module]
+) -> dict[nn.Module, Tensor]:
+    """What those of the modules put out that run before the first of the others, and once."""
     found: dict[nn.Module, Tensor] = {}
     repeated: set[nn.Module] = set()
     passed = False
 
     def note(module: nn.Module, _: object, output: Tensor) -> None:
         nonlocal passed
-        passed = passed or module is tap
+        passed = passed or module in others
         if passed or module in found:
             repeated.add(module)
         else:
             found[module] = output.clone()
 
-    handles = [module.register_forward_hook(note) for module in {*modules, tap}]
+    handles = [module.register_forward_hook(note) for module in {*modules, *others}]
     try:
-        call()
+        with eagerly():
+            call()
     finally:
         for handle in handles:
             handle.remove()

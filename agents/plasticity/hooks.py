@@ -88,16 +88,25 @@ class Hooks:
         layers = (layer for layer in self._layers.values() if networks is None or layer.network in networks)
         return Taps(layers, preactivations=any("preactivation_grads" in i.needs for i in looking))
 
-    def backward(self, update: Update, taps: Taps) -> Update:
-        """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen."""
-        if not self._interventions:
-            update.losses["loss"].backward()
-            return update
+    def backward(self, update: Update, taps: Taps, scaler: torch.amp.GradScaler | None = None) -> Update:
+        """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen.
+
+        Args:
+            update: what the backward is of.
+            taps: that were open in its forward.
+            scaler: losses are differentiated scaled, and all gradients are unscaled when this returns.
+        """
+        scaled = scaler.scale if scaler is not None else lambda loss: loss
         penalties = [p for i in self._interventions if (p := i.penalty(update)) is not None]
-        update.losses["loss"].backward(retain_graph=bool(penalties))
+        scaled(update.losses["loss"]).backward(retain_graph=bool(penalties))
         seen, inner = taps.read(), taps.read_preactivations()
         if penalties:
-            torch.stack(penalties).sum().backward()
+            scaled(torch.stack(penalties).sum()).backward()
+        if scaler is not None:
+            scaler.unscale_(update.optimizer)
+            scale = scaled(torch.ones((), device=update.losses["loss"].device))
+            seen = {name: (a, g / scale) for name, (a, g) in seen.items()}
+            inner = {name: g / scale for name, g in inner.items()}
         update = replace(update, taps=seen, preactivation_grads=inner)
         for intervention in self._interventions:
             intervention.after_backward(update)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, NoDataError, Switch, Update
+from agents.plasticity.replicas import ALONE, Replicas, process_group
 from agents.plasticity.taps import Taps
-from agents.plasticity.units import LiveNetworks, Network, sequential
+from agents.plasticity.units import LiveNetworks, Network, Traced, network_of
+from agents.plasticity.verified import verified
 
 Sample = Callable[[int, torch.Generator], Any]
 
@@ -24,10 +27,18 @@ class PlasticOptimizer:
     implements the protocol `Learner`.
 
     Args:
-        optimizer: that steps on the networks' parameters.
-        networks: a tree of `nn.Sequential`, or unit graphs (`agents.plasticity.units`) of anything else, by name.
+        optimizer: that steps on the networks' parameters. Learning-rate schedulers are built on it.
+        networks: a module, or several by name; its hidden layers are found by `sequential` in a tree of
+            `nn.Sequential` and by `traced` in any other module. In place of a module may stand the unit graph that one
+            of them gave, or that was declared (`agents.plasticity.units`).
         interventions: called in this order.
         seed: of all that the interventions draw.
+        example: a batch of inputs of the module: a tensor, a tuple of arguments, or a dict of named ones; of several,
+            by network's name. Needed where a forward cannot be traced without data. What was traced without is
+            verified in the first `forward`.
+        replicas: where a process group of torch.distributed is up, its processes train copies of these networks, by
+            `DistributedDataParallel` or otherwise: they take the seed of the first process, share the means of their
+            utilities, and so reset the same units alike. False where each process trains networks of its own.
         sample: ``(n, generator) -> batch``, at most `n` examples of the data at hand, drawn with `generator` alone.
             Needed by what looks at a sample (ReDo, ``signal="outputs"``, the costs that resets log).
         sample_losses: ``batch -> (batch,)`` losses of each example; needed with `sample`. It is called in evaluation
@@ -44,31 +55,37 @@ class PlasticOptimizer:
             optimizer.step(loss)
 
     Raises:
-        ValueError: a network is not understood or bears another name than its key, or an intervention does not fit
-            it; the message says why.
+        ValueError: a network is not understood or bears another name than its key, an intervention does not fit
+            it, or the optimizer needs a closure (LBFGS); the message says why.
     """
 
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        networks: nn.Module | Mapping[str, Network],
+        networks: nn.Module | Mapping[str, nn.Module | Network],
         interventions: Iterable[Intervention],
         *,
         seed: int = 0,
+        example: Any = None,
+        replicas: bool = True,
         sample: Sample | None = None,
         sample_losses: Callable[[Any], Tensor] | None = None,
         outputs: Callable[[Any], Tensor] | None = None,
         targets: Mapping[Tensor, Tensor] | None = None,
     ) -> None:
-        self._live = _declared(networks) if isinstance(networks, Mapping) else _built(networks)
+        _refuse_closure(optimizer)
+        if isinstance(networks, nn.Module):
+            networks, example = {"net": networks}, {"net": example}
+        self._live = _live(networks, example or {})
         _check_names(self.networks)
         self.interventions = list(interventions)
         self.optimizers = (optimizer,)
         self.targets: Mapping[Tensor, Tensor] = targets or {}
-        self.seed: int | None = seed
         self.num_timesteps = 0
         self.optimizer_steps = 0
         self.device = next(p.device for network in self.networks.values() for p in network.parameters)
+        self.replicas = Replicas(process_group()) if replicas else ALONE
+        self.seed: int | None = self.replicas.first(seed, self.device)
         if sample is not None and (sample_losses is None or outputs is None):
             missing = "sample_losses" if sample_losses is None else "outputs"
             raise ValueError(f"{missing} is None, but sample is given; give both functions of a batch with it")
@@ -79,19 +96,42 @@ class PlasticOptimizer:
 
     @contextmanager
     def forward(self) -> Iterator[None]:
-        """Around the forward pass whose loss goes to `step`, and around nothing else."""
-        with self._hooks.taps(self.optimizer_steps + 1) as self._taps:
+        """Around the forward pass whose loss goes to `step`, and around nothing else.
+
+        Raises:
+            ValueError: a module does something else than what was traced, or is not run as a whole.
+        """
+        with verified(self.networks.values()), self._hooks.taps(self.optimizer_steps + 1) as self._taps:
             yield
 
-    def step(self, loss: Tensor, *, max_grad_norm: float | None = None, update_ends: bool = True) -> None:
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's, whose learning rates may be set."""
+        return self.optimizers[0].param_groups
+
+    def step(
+        self,
+        loss: Tensor | None = None,
+        *,
+        max_grad_norm: float | None = None,
+        update_ends: bool = True,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
         """Backward, optimizer step, and the resets that are due. Old gradients are cleared first.
 
         Args:
-            loss: a scalar, the mean over the minibatch.
+            loss: a scalar, the mean over the minibatch; not scaled.
             max_grad_norm: gradients are clipped to this norm.
             update_ends: resets may act now. False inside a sequence of steps that a reset must not disturb, such as
                 PPO's epochs over one rollout; call `after_update` at its end.
+            scaler: scales the loss, lets the optimizer step unless gradients are not finite, and is updated. A step
+                that it leaves out counts like any other, but what is not finite enters no utility.
         """
+        if loss is None:
+            raise TypeError(
+                "step was called without the loss; call step(loss), and with a GradScaler step(loss, scaler=scaler) in "
+                "place of scaler.step and scaler.update"
+            )
         if self._taps is None:
             raise RuntimeError("step was called without a forward pass; compute the loss inside `with forward():`")
         taps, self._taps = self._taps, None
@@ -106,11 +146,15 @@ class PlasticOptimizer:
             step=self.optimizer_steps,
         )
         optimizer.zero_grad()
-        update = self._hooks.backward(update, taps)
+        update = self._hooks.backward(update, taps, scaler)
         if max_grad_norm is not None:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-        optimizer.step()
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
         self._hooks.after_step(update)
         if update_ends:
             self.after_update()
@@ -218,25 +262,49 @@ class PlasticOptimizer:
         self._hooks.announce(edit, author)
 
 
-def _built(model: nn.Module) -> LiveNetworks:
-    """The unit graph of a model, as the network ``net``."""
-    return LiveNetworks(lambda: (model,), lambda: {"net": sequential(model)})
+def _refuse_closure(optimizer: torch.optim.Optimizer) -> None:
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"{type(optimizer).__name__} computes the loss several times in a step, so that no one backward pass shows "
+            "what units are worth; give an optimizer such as Adam"
+        )
 
 
-def _declared(networks: Mapping[str, Network]) -> LiveNetworks:
-    """Unit graphs that the caller has made, who alone knows what else there is."""
-    modules = tuple(dict.fromkeys(part.module for network in networks.values() for part in network.parts))
-    parameters = {parameter for network in networks.values() for parameter in network.parameters}
+def _live(given: Mapping[str, nn.Module | Network], examples: Mapping[str, Any]) -> LiveNetworks:
+    """The unit graphs of modules, and those that the caller has made, who alone knows what else there is."""
+    declared = [network for network in given.values() if isinstance(network, Network)]
+    modules: list[nn.Module] = []
+    for value in given.values():
+        if isinstance(value, nn.Module | Traced):
+            modules.append(value.module if isinstance(value, Traced) else value)
+        else:
+            modules += [part.module for part in value.parts]
+    parameters = {parameter for network in declared for parameter in network.parameters}
+    starts: dict[Tensor, float] = {}
 
     def build() -> Mapping[str, Network]:
-        if any(parameter not in parameters for module in modules for parameter in module.parameters(recurse=False)):
+        held = [parameter for network in declared for parameter in network.parameters]
+        if any(parameter not in parameters for parameter in held) or any(_outgrown(network) for network in declared):
             raise ValueError(
                 "a parameter was replaced after its unit graph was declared; declare the graph of what is there now, "
                 "and build PlasticOptimizer with it"
             )
+        networks = {
+            name: network_of(value, name, None, examples.get(name), starts) if isinstance(value, nn.Module) else value
+            for name, value in given.items()
+        }
+        starts.update(pair for network in networks.values() for pair in network.constants)
         return networks
 
-    return LiveNetworks(lambda: modules, build)
+    unique = tuple(dict.fromkeys(modules))
+    return LiveNetworks(lambda: unique, build)
+
+
+def _outgrown(network: Network) -> bool:
+    """Whether the module that a graph was traced from has parameters that the graph does not know."""
+    known = {*network.parameters, *(tensor for tensor, _ in network.constants)}
+    return isinstance(network, Traced) and any(parameter not in known for parameter in network.module.parameters())
 
 
 def _check_names(networks: Mapping[str, Network]) -> None:

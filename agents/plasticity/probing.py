@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -97,13 +97,13 @@ def look(learner: Learner, batch: Any, *, outputs: bool = True, preactivations: 
     parameter_gradients: dict[nn.Parameter, Tensor] = {}
     for names in of_loss.values():
         seen = [layer.name for layer in layers if layer.network in names]
-        of_a, inner, of_parameters = _gradients(
+        of_roots, inner, of_parameters = _gradients(
             losses[names[0]].mean(),
-            {name: taps.outputs[name] for name in seen},
+            _roots(taps, seen),
             {name: taps.preactivations[name] for name in seen if name in taps.preactivations},
             {parameter: parameter for name in names for parameter in networks[name].parameters},
         )
-        gradients.update(of_a)
+        gradients.update(_gathered(taps, of_roots))
         inner_gradients.update(inner)
         parameter_gradients.update(of_parameters)
     with torch.no_grad():
@@ -139,17 +139,28 @@ def output_gradients(
     """
     with Taps(layers, preactivations=preactivations) as taps:
         outputs = learner.outputs(batch)
-    activations, weights = dict(taps.outputs), {layer.name: layer.producer.weight for layer in layers}
+    roots, weights = _roots(taps, [layer.name for layer in layers]), {x.name: x.producer.weight for x in layers}
     columns = [(network, column) for network, output in outputs.items() for column in output.mean(0)]
     found: dict[str, list[dict[str, Slopes]]] = {}
     for number, (network, column) in enumerate(columns):
         last = number + 1 == len(columns)
-        of_a, inner, of_weights = _gradients(column, activations, taps.preactivations, weights, keep_graph=not last)
+        of_roots, inner, of_weights = _gradients(column, roots, taps.preactivations, weights, keep_graph=not last)
+        of_a = _gathered(taps, of_roots)
         slopes = {
             layer.name: Slopes(of_a[layer.name], inner.get(layer.name), of_weights[layer.name]) for layer in layers
         }
         found.setdefault(network, []).append(slopes)
     return taps.activations, list(found.values())
+
+
+def _roots(taps: Taps, names: Iterable[str]) -> dict[tuple[str, int], Tensor]:
+    return {(name, number): root for name in names for number, root in enumerate(taps.roots(name))}
+
+
+def _gathered(taps: Taps, of_roots: Mapping[tuple[str, int], Tensor]) -> dict[str, Tensor]:
+    """Layer's name -> the gradient of its units."""
+    names = dict.fromkeys(name for name, _ in of_roots)
+    return {name: taps.gradient(name, [g for (owner, _), g in of_roots.items() if owner == name]) for name in names}
 
 
 def _gradients(

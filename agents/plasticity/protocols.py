@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from agents.plasticity.replicas import Replicas
 from agents.plasticity.schedule import is_scored
 from agents.plasticity.units import Network
 
@@ -106,6 +107,8 @@ class Learner(Protocol):
     seed: int | None
     num_timesteps: int
     device: torch.device
+    replicas: Replicas
+    """Processes that train copies of these networks: resets agree with them on what is reset."""
 
     @property
     def optimizer_steps(self) -> int:

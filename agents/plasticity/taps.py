@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from agents.plasticity.units import UnitLayer
+from agents.plasticity.units import Place, UnitLayer
 
 _listening: ContextVar[bool] = ContextVar("listening", default=True)
 
@@ -31,13 +31,20 @@ def untapped() -> Iterator[None]:
         _listening.reset(token)
 
 
-def _keep_first(gradients: dict[str, Tensor], name: str, gradient: Tensor) -> None:
+def _keep_first(gradients: dict[int, Tensor], number: int, gradient: Tensor) -> None:
     """A tensor's hook: keep the RL loss's gradient, which a second backward (a penalty's) must not overwrite.
 
     What a hook holds must not lead back to its tensor: that circle runs through autograd, where Python's collector
     does not see it, and the whole graph would stay for ever. Hence the detaching, and no `Taps` among the arguments.
     """
-    gradients.setdefault(name, gradient.detach())
+    gradients.setdefault(number, gradient.detach())
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Around forward passes that hooks must see: graphs that torch.compile made before do not run them."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 class Preactivation(NamedTuple):
@@ -52,10 +59,57 @@ class Preactivation(NamedTuple):
     shape: torch.Size
 
 
-class Taps:
-    """Records what each layer's tap puts out while the taps are open, and the gradient of it.
+class _Record:
+    """What one layer has shown in one forward pass."""
 
-    The gradient of the tapped tensor is complete when backward has passed it: it sums over all consumers.
+    def __init__(self, layer: UnitLayer) -> None:
+        self.layer = layer
+        self.shown: list[tuple[Place, Tensor]] = []  # still part of the graph
+        self.gradients: dict[int, Tensor] = {}  # number in `shown` -> gradient
+        self.preactivation: Preactivation | None = None
+        self.inner_gradients: dict[int, Tensor] = {}  # of the preactivation, under the key 0
+        self._met: set[Place] = set()
+
+    def look(self, place: Place, tensor: Tensor) -> Tensor | None:
+        if not _listening.get():
+            return None
+        if place in self._met:
+            raise self._ran_twice(place.module)
+        self._met.add(place)
+        # Of several consumers each takes an alias: a tensor that two share would bring each the other's gradient, too.
+        shared = len(self.layer.places) > 1 and tensor.requires_grad
+        shown = tensor.view_as(tensor) if shared else tensor
+        if shown.requires_grad:
+            shown.register_hook(partial(_keep_first, self.gradients, len(self.shown)))
+        self.shown.append((place, shown))
+        return shown if shared else None
+
+    def look_inside(self, module: nn.Module, _: object, output: Tensor) -> None:
+        if not _listening.get():
+            return
+        if self.preactivation is not None:
+            raise self._ran_twice(module)
+        edge = get_gradient_edge(output) if output.requires_grad else None
+        self.preactivation = Preactivation(edge, output.shape)
+        if edge is not None:
+            output.register_hook(partial(_keep_first, self.inner_gradients, 0))
+
+    def _ran_twice(self, module: nn.Module) -> RuntimeError:
+        return RuntimeError(
+            f"{self.layer.name}: the module {module} ran twice in one forward; give each layer its own, and run what "
+            "is not the training forward inside `with untapped():`"
+        )
+
+    def gathered(self, gradients: Mapping[int, Tensor]) -> Tensor:
+        """The units' gradient from those of what was shown."""
+        found = [self.shown[number][0].units(gradient) for number, gradient in gradients.items()]
+        return found[0] if len(found) == 1 else torch.stack(found).sum(0)
+
+
+class Taps:
+    """Records each layer's units, as their consumers see them, while the taps are open, and the gradients of them.
+
+    Gradients are complete when backward has passed the layer: they sum over all consumers.
 
     Args:
         layers: to be tapped.
@@ -71,83 +125,55 @@ class Taps:
     """
 
     def __init__(self, layers: Iterable[UnitLayer], *, preactivations: bool = False) -> None:
-        self._layers = tuple(layers)
+        self._records = {layer.name: _Record(layer) for layer in layers}
         self._looks_inside = preactivations
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._outputs: dict[str, Tensor] = {}
-        self._gradients: dict[str, Tensor] = {}
-        self._preactivations: dict[str, Preactivation] = {}
-        self._inner_gradients: dict[str, Tensor] = {}
+        self._open = ExitStack()
 
     def __enter__(self) -> Taps:
-        for layer in self._layers:
-            if self._looks_inside and layer.preactivation is not None:
-                # Before the tap's hook: one module may be both, and no activation has worked on its output yet.
-                self._handles.append(layer.preactivation.register_forward_hook(self._inner_recorder(layer)))
-            self._handles.append(layer.tap.register_forward_hook(self._recorder(layer)))
+        with ExitStack() as stack:
+            if self._records:
+                stack.enter_context(eagerly())
+            for record in self._records.values():
+                inside = record.layer.preactivation if self._looks_inside else None
+                if inside is not None:
+                    # Before the places' hooks: one module may be both, and no activation has worked on its output yet.
+                    stack.callback(inside.register_forward_hook(record.look_inside).remove)
+                for place in record.layer.places:
+                    stack.callback(place.show(partial(record.look, place)).remove)
+            self._open = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._open.close()
 
-    def _recorder(self, layer: UnitLayer) -> Callable[[nn.Module, object, Tensor], None]:
-        outputs, keep_gradient = self._outputs, partial(_keep_first, self._gradients, layer.name)
+    def roots(self, name: str) -> list[Tensor]:
+        """The tensors that hold a layer's units, still part of the graph: what gradients can be taken of."""
+        return [tensor for _, tensor in self._records[name].shown]
 
-        def record(module: nn.Module, _: object, output: Tensor) -> None:
-            if not _listening.get():
-                return
-            _refuse_twice(layer, module, outputs)
-            outputs[layer.name] = output
-            if output.requires_grad:
-                output.register_hook(keep_gradient)
-
-        return record
-
-    def _inner_recorder(self, layer: UnitLayer) -> Callable[[nn.Module, object, Tensor], None]:
-        found, keep_gradient = self._preactivations, partial(_keep_first, self._inner_gradients, layer.name)
-
-        def record(module: nn.Module, _: object, output: Tensor) -> None:
-            if not _listening.get():
-                return
-            _refuse_twice(layer, module, found)
-            edge = get_gradient_edge(output) if output.requires_grad else None
-            found[layer.name] = Preactivation(edge, output.shape)
-            if edge is not None:
-                output.register_hook(keep_gradient)
-
-        return record
-
-    @property
-    def outputs(self) -> dict[str, Tensor]:
-        """Layer's name -> what its tap put out, still part of the graph: gradients can be taken with respect to it."""
-        return self._outputs
+    def gradient(self, name: str, gradients: Sequence[Tensor]) -> Tensor:
+        """The gradient of a layer's units, in the shape of its activations, from those of its `roots`."""
+        return self._records[name].gathered(dict(enumerate(gradients)))
 
     @property
     def activations(self) -> dict[str, Tensor]:
         """Layer's name -> activations, (batch, units) or (batch, channels, height, width)."""
-        return {name: output.detach() for name, output in self._outputs.items()}
+        seen = {name: record.shown[0] for name, record in self._records.items() if record.shown}
+        return {name: place.units(tensor.detach()) for name, (place, tensor) in seen.items()}
 
     @property
     def preactivations(self) -> dict[str, Preactivation]:
         """Layer's name -> what goes into its activation function, where it is known and was asked for."""
-        return self._preactivations
+        found = {name: record.preactivation for name, record in self._records.items()}
+        return {name: preactivation for name, preactivation in found.items() if preactivation is not None}
 
     def read(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Layer's name -> (a, dL/da), for the layers that the backward has reached."""
-        return {name: (self._outputs[name].detach(), gradient) for name, gradient in self._gradients.items()}
+        activations = self.activations
+        reached = {name: record for name, record in self._records.items() if record.gradients}
+        return {name: (activations[name], record.gathered(record.gradients)) for name, record in reached.items()}
 
     def read_preactivations(self) -> dict[str, Tensor]:
         """Layer's name -> dL/d(what goes into its activation function), as `read`."""
-        return dict(self._inner_gradients)
-
-
-def _refuse_twice(layer: UnitLayer, module: nn.Module, seen: Container[str]) -> None:
-    if layer.name in seen:
-        raise RuntimeError(
-            f"{layer.name}: the module {module} ran twice in one forward; give each layer its own, and run what is not "
-            "the training forward inside `with untapped():`"
-        )
+        return {name: record.inner_gradients[0] for name, record in self._records.items() if record.inner_gradients}

@@ -57,7 +57,7 @@ def _check_complete(policy: BasePolicy, networks: Sequence[Network]) -> None:
     """
     owners: dict[Tensor | nn.Module, str] = {}
     for network in networks:
-        taps = [layer.tap for layer in network.layers]
+        taps = [layer.tap for layer in network.layers if layer.tap is not None]
         things: list[Tensor | nn.Module] = [*network.parameters, *taps]
         for held in things:
             if held in owners:

@@ -25,6 +25,7 @@ from agents.plasticity import (
     Update,
 )
 from agents.plasticity.hooks import Hooks
+from agents.plasticity.replicas import ALONE
 from agents.plasticity.units import LiveNetworks, Network
 
 # Every registered intervention, with arguments that make it act within a few steps.
@@ -137,6 +138,7 @@ class CaseLearner:
         self.seed: int | None = 3
         self.num_timesteps = self.optimizer_steps = 0
         self.device = torch.device("cpu")
+        self.replicas = ALONE
         self.authors: set[str] = set()
         self.begun_anew = 0
         self.hooks = Hooks(self, interventions)

@@ -76,6 +76,12 @@ class NetworkReset(Intervention):
                     f"{', '.join(known)}"
                 )
         if not self._names:
+            reasons = [f"{path}: {why}" for n in learner.networks.values() for path, why in n.fixed.items()]
+            if reasons and self.networks is None:
+                raise ValueError(
+                    f"{self.name}: no hidden layer can be reset ({'; '.join(reasons[:3])}); give it a Linear or "
+                    "Conv2d layer whose activations go to others alone"
+                )
             raise ValueError(
                 f"{self.name}: the policy has no hidden units to reset"
                 f"{'' if self.networks is None else ' in its ' + ' and '.join(learner.paper_networks)}; give it "

@@ -74,8 +74,12 @@ class Scorer:
         return self._utility[layer.name].take_in(self._criterion.score(sight), self._keep)
 
     def means(self) -> dict[str, Tensor]:
-        """Layer's name -> running mean activations; 0 where nothing was seen of a unit. Empty unless they are kept."""
-        return {name: mean.value().nan_to_num() for name, mean in self._mean.items()}
+        """Layer's name -> running mean activations; 0 where nothing was seen of a unit. Empty unless they are kept.
+
+        Replicas share their mean: what it is put into must stay the same in all of them.
+        """
+        means = self._learner.replicas.mean({name: mean.value() for name, mean in self._mean.items()})
+        return {name: mean.nan_to_num() for name, mean in means.items()}
 
     def references(self, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
         """Layer's name -> what a surgery that loses the outgoing weights puts in a unit's place."""
@@ -84,6 +88,9 @@ class Scorer:
     def utilities(self, layers: Sequence[UnitLayer], steps: Mapping[str, int]) -> dict[str, Tensor]:
         """Layer's name -> utilities now, (units,); nan where a unit has no score since it was new.
 
+        Replicas, which score their own data, share their mean: of absolute values of single examples (GXD's
+        ``abs_mean``) that is what one process would see on all of the data.
+
         Args:
             layers: those that are asked for.
             steps: network's name -> gradient steps of its optimizer.
@@ -91,6 +98,9 @@ class Scorer:
         Raises:
             NoDataError: a sample is asked for and the learner has no data.
         """
+        return self._learner.replicas.mean(self._own_utilities(layers, steps))
+
+    def _own_utilities(self, layers: Sequence[UnitLayer], steps: Mapping[str, int]) -> dict[str, Tensor]:
         if self._samples is None:
             return {layer.name: self._utility[layer.name].value() for layer in layers}
         batch = self._learner.sample(self._samples, self._generator("sample", *steps.values()))

@@ -338,12 +338,13 @@ class UnitReset(NetworkReset):
         return Candidates(utility, eligible, self._left[layer.name])
 
     def _loss_size(self, network: str) -> Tensor:
-        """Mean absolute loss of a sample."""
+        """Mean absolute loss of a sample, over all replicas."""
         try:
             batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))
         except NoDataError as error:
             raise self._no_data(error) from error
-        return self._learner.sample_losses(batch)[network].abs().mean()
+        loss = self._learner.sample_losses(batch)[network].abs().mean()
+        return self._learner.replicas.mean({network: loss})[network]
 
     def _cost_is_due(self) -> bool:
         """At every reset, but of those that are less than 1,000 gradient steps apart only at one in each thousand.

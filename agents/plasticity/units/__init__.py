@@ -1,13 +1,15 @@
 """Which weights enter and leave each hidden unit, and how the layers were drawn.
 
-For a tree of `nn.Sequential` there is `sequential`; anything else is declared with `UnitLayer`, `Consumer` and
-`Network`.
+`sequential` finds them in a tree of `nn.Sequential`, `traced` in any other module; what neither understands is declared
+with `UnitLayer`, `Consumer` and `Network`.
 """
 
 from agents.plasticity.units.builders import ACTIVATIONS, chain, sequential
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
 from agents.plasticity.units.inits import Affine, Init, Orthogonal, Statistics, TorchDefault
 from agents.plasticity.units.live import LiveNetworks
+from agents.plasticity.units.places import Place
+from agents.plasticity.units.tracing import Traced, network_of, traced
 
 __all__ = [
     "ACTIVATIONS",
@@ -18,10 +20,14 @@ __all__ = [
     "Network",
     "Orthogonal",
     "Part",
+    "Place",
     "Producer",
     "Statistics",
     "TorchDefault",
+    "Traced",
     "UnitLayer",
     "chain",
+    "network_of",
     "sequential",
+    "traced",
 ]

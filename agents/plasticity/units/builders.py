@@ -14,6 +14,7 @@ ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d)  # the units behind them are those before them
+MIXING = (nn.LayerNorm, nn.GroupNorm)  # each unit changes the others'
 PRODUCERS = (nn.Linear, nn.Conv2d)
 UNDERSTOOD = (*PRODUCERS, nn.Flatten, *ACTIVATIONS, *NORMS, *POOLINGS, *PASSING)  # and no subclass: it may do anything
 BEHIND = (*ACTIVATIONS, *PASSING, nn.Softmax, nn.LogSoftmax, nn.Flatten, nn.Unflatten)  # an output layer
@@ -75,7 +76,7 @@ def chain(
                 tap=stage.tap,
                 consumers=tuple(_consumer(layer, stage, reader, start, alone=only) for reader, start in readers),
                 init=init,
-                constants=tuple(_norm_constants(stage.norms)),
+                constants=tuple(norm_constants(stage.norms)),
                 exact=stage.exact,
                 preactivation=stage.preactivation,
             )
@@ -157,8 +158,7 @@ def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
         if type(module) not in UNDERSTOOD:
             raise _not_understood(name, module)
         if isinstance(module, nn.Linear | nn.Conv2d) and not begun:
-            if isinstance(module, nn.Conv2d) and module.groups != 1:
-                raise ValueError(f"{name}: the grouped convolution {module} is not understood; use groups=1")
+            refuse_grouped(name, module)
             stages.append(_Stage(module, module))
         elif isinstance(module, nn.Flatten | nn.LayerNorm) and stage is None:
             continue  # it flattens or normalises the observation
@@ -167,9 +167,13 @@ def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
                 stages[-1] = replace(stages[-1], preactivation=module)
         elif stage is None:
             raise _not_understood(name, module)
-        elif isinstance(module, NORMS) and not stage.flattened and _normalizes(stage, module):
-            mixes = isinstance(module, nn.LayerNorm | nn.GroupNorm)
-            stage = replace(stage, norms=(*stage.norms, module), exact=stage.exact and not mixes)
+        elif (
+            isinstance(module, NORMS)
+            and not stage.flattened
+            and normalizes(module, len(stage.producer.weight), of_map=isinstance(stage.producer, nn.Conv2d))
+        ):
+            exact = stage.exact and not isinstance(module, MIXING)
+            stage = replace(stage, norms=(*stage.norms, module), exact=exact)
             stages[-1] = replace(stage, preactivation=module) if begun else replace(stage, tap=module)
         elif (isinstance(module, ACTIVATIONS) and begun) or (
             isinstance(module, POOLINGS) and not begun and not stage.flattened
@@ -205,6 +209,16 @@ def refuse_changed(name: str, module: nn.Module) -> None:
         )
 
 
+def refuse_grouped(name: str, module: nn.Module) -> None:
+    """Refuse a convolution whose weights do not read all channels.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if isinstance(module, nn.Conv2d) and module.groups != 1:
+        raise ValueError(f"{name}: the grouped convolution {module} is not understood; use groups=1")
+
+
 def _not_understood(name: str, module: nn.Module) -> ValueError:
     return ValueError(
         f"{name}: {title(module)} is not understood at this place; resets know Linear or Conv2d layers, each followed "
@@ -212,19 +226,23 @@ def _not_understood(name: str, module: nn.Module) -> ValueError:
     )
 
 
-def _normalizes(stage: _Stage, norm: nn.Module) -> bool:
-    """Whether the norm's parameters have one row per unit of the stage."""
-    units = len(stage.producer.weight)
+def normalizes(norm: nn.Module, units: int, *, of_map: bool) -> bool:
+    """Whether the norm's parameters have one row per unit.
+
+    Args:
+        norm: one of `NORMS`.
+        units: how many there are.
+        of_map: they are the channels of a map.
+    """
     if isinstance(norm, nn.LayerNorm):
         # Over (units,), or over all of (channels, height, width): shapes that begin with the units.
-        wanted = 1 if isinstance(stage.producer, nn.Linear) else 3
-        return len(norm.normalized_shape) == wanted and norm.normalized_shape[0] == units
+        return len(norm.normalized_shape) == (3 if of_map else 1) and norm.normalized_shape[0] == units
     if isinstance(norm, nn.GroupNorm):
         return norm.num_channels == units
     return isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.num_features == units
 
 
-def _norm_constants(norms: Iterable[nn.Module]) -> Iterator[tuple[Tensor, float]]:
+def norm_constants(norms: Iterable[nn.Module]) -> Iterator[tuple[Tensor, float]]:
     """What a normalisation holds of each unit, and the value it starts from."""
     for norm in norms:
         for key, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
@@ -236,8 +254,7 @@ def _norm_constants(norms: Iterable[nn.Module]) -> Iterator[tuple[Tensor, float]
 def _consumer(name: str, stage: _Stage, reader: Producer, start: int, *, alone: bool) -> Consumer:
     """How `reader` sees the units; `alone`: they are all that it sees."""
     units, inputs = len(stage.producer.weight), reader.weight.shape[1]
-    if isinstance(reader, nn.Conv2d) and reader.groups != 1:
-        raise ValueError(f"{name}: the grouped convolution {reader} is not understood; use groups=1")
+    refuse_grouped(name, reader)
     map_in = isinstance(stage.producer, nn.Conv2d) and not stage.flattened
     if map_in != isinstance(reader, nn.Conv2d):
         raise ValueError(

@@ -15,18 +15,28 @@ import torch
 from torch import Tensor, nn
 
 from agents.plasticity.units.inits import Init
+from agents.plasticity.units.places import Input, Output, Place
 
 Producer = nn.Linear | nn.Conv2d
 
 
 @dataclass(frozen=True, eq=False)
 class Consumer:
-    """A weight that reads a layer's units: unit i feeds the `block` columns from ``start + i * block`` on (axis 1)."""
+    """A weight that reads a layer's units: unit i feeds the `block` columns from ``start + i * block`` on (axis 1).
+
+    Attributes:
+        weight: (outputs, inputs) or (outputs, channels, height, width).
+        bias: (outputs,).
+        start: the first unit's column.
+        block: columns of each unit.
+        module: a Linear or Conv2d that holds the weight; needed where the layer has no `tap`.
+    """
 
     weight: Tensor
     bias: Tensor | None = None
     start: int = 0
     block: int = 1
+    module: nn.Module | None = None
 
     def columns(self, units: Tensor) -> tuple[Tensor, Tensor]:
         """The slice of the weight that the units feed, and `units` (one value each) spread over it, broadcastable."""
@@ -64,7 +74,8 @@ class UnitLayer:
         name: the network's name and the depth in it, such as ``actor.0``.
         network: the network's name.
         producer: the module whose rows are the units' incoming weights.
-        tap: the module whose output the consumers see: the activation, or a normalisation or pooling behind it.
+        tap: the module whose output the consumers see: the activation, or a normalisation or pooling behind it. None
+            where no module puts that out (``torch.relu``): the units are then what the consumers' modules take in.
         consumers: every weight that reads the units.
         init: how the producer was initialised.
         constants: (tensor, value): tensors with one row per unit that start from a constant (a normalisation's
@@ -76,13 +87,14 @@ class UnitLayer:
             dropout behind it. None where no module's output does; then criteria that look at it refuse the layer.
 
     Raises:
-        ValueError: nothing reads the units, or a consumer or a constant has no room for them.
+        ValueError: nothing reads the units, a consumer or a constant has no room for them, or there is neither a tap
+            nor every consumer's module.
     """
 
     name: str
     network: str
     producer: Producer
-    tap: nn.Module
+    tap: nn.Module | None
     consumers: tuple[Consumer, ...]
     init: Init
     constants: tuple[tuple[Tensor, float], ...] = ()
@@ -100,6 +112,11 @@ class UnitLayer:
                     f"{self.name}: a consumer with {inputs} inputs cannot read {self.units} units of {consumer.block} "
                     f"columns each from column {consumer.start} on; correct its start or block"
                 )
+        if self.tap is None and any(consumer.module is None for consumer in self.consumers):
+            raise ValueError(
+                f"{self.name}: tap is None and a consumer has no module, so that the units cannot be seen; give the "
+                "module whose output the consumers see, or every consumer's module"
+            )
         if any(len(tensor) != self.units for tensor, _ in self.constants):
             raise ValueError(f"{self.name}: a constant has not {self.units} rows; give tensors with a row per unit")
 
@@ -112,6 +129,14 @@ class UnitLayer:
     def positions(self) -> int:
         """How many columns of a consumer each unit feeds: more than 1 where a flattened convolution is read."""
         return self.consumers[0].block
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the units can be seen and held: all of these together are what the consumers see."""
+        if self.tap is not None:
+            return (Output(self.tap),)
+        readers = [(c.module, c.start, c.block) for c in self.consumers if c.module is not None]
+        return tuple(Input(module, start, self.units, block) for module, start, block in readers)
 
     def outgoing(self) -> Tensor:
         """What leaves each unit to all consumers, (units, weights, positions)."""

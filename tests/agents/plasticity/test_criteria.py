@@ -195,10 +195,11 @@ def smooth(request: pytest.FixtureRequest) -> Iterator[tuple[Case, dict[str, Ten
     in_double(case.policy)
     with Taps(case.layers) as taps:
         losses = losses_of(case.outputs())
-    losses.mean().backward(inputs=list(taps.outputs.values()), retain_graph=True)
+    roots = {layer.name: root for layer in case.layers for root in taps.roots(layer.name)}
+    losses.mean().backward(inputs=list(roots.values()), retain_graph=True)
     seen = taps.read()
     assert seen.keys() == {layer.name for layer in case.layers}
-    return case, dict(taps.outputs), {name: g for name, (_, g) in seen.items()}, losses
+    return case, roots, {name: g for name, (_, g) in seen.items()}, losses
 
 
 def losses_of(outputs: Tensor) -> Tensor:

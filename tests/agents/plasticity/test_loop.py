@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from modules import ActorCritic, Mlp, Observations
 from small_loop import ACTING, Regression
 from torch import Tensor, nn
 
@@ -329,3 +330,205 @@ def test_the_state_of_other_interventions_is_refused(names: list[str]) -> None:
     state = Regression([ACTING["gxd"](), ACTING["redo"]()]).state_dict()
     with pytest.raises(ValueError, match=f"is of 2 interventions with a state, but here are {len(names)}; give those"):
         Regression([ACTING[name]() for name in names]).load_state_dict(state)
+
+
+# ---------------------------------------------------------------------- ordinary modules
+
+
+def test_an_ordinary_module_without_a_reset_trains_bit_for_bit_as_ever() -> None:
+    torch.manual_seed(0)
+    ours = ActorCritic()
+    plain = copy.deepcopy(ours)
+    x = torch.rand(6, 3, 7, 7)
+
+    def loss_of(model: nn.Module) -> Tensor:
+        torch.manual_seed(1)  # dropout
+        return sum((output.square().mean() for output in model(x)), torch.zeros(()))
+
+    optimizer = PlasticOptimizer(torch.optim.Adam(ours.parameters()), ours, [GXD(period=10**6, score_every=1)])
+    adam = torch.optim.Adam(plain.parameters())
+    for _ in range(5):
+        with optimizer.forward():
+            loss = loss_of(ours)
+        optimizer.step(loss)
+        adam.zero_grad()
+        loss_of(plain).backward()
+        adam.step()
+    for key, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, ours.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_every_intervention_acts_on_an_ordinary_module(name: str) -> None:
+    learner = Regression([ACTING[name]()], model=Mlp())
+    before = learner.parameters()
+    for _ in range(6):
+        learner.train(1)
+    assert name == "shrink_and_perturb" or learner.edits
+    for key, tensor in learner.parameters().items():
+        assert tensor.isfinite().all()
+        assert "norm" in key or not torch.equal(tensor, before[key]), key
+
+
+def test_the_first_forward_verifies_what_was_traced_without_data() -> None:
+    class Optional(Mlp):
+        def forward(self, x: Tensor, back: bool = False) -> Tensor:
+            h = torch.relu(self.one(x))
+            return self.out(torch.relu(self.norm(self.three(torch.relu(self.two(h.flip(1) if back else h))))))
+
+    model = Optional()
+    optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [GXD()])
+    with pytest.raises(ValueError, match="the forward of Optional does something else"), optimizer.forward():
+        model(X, back=True)
+    with optimizer.forward():
+        loss = model(X).sum()
+    optimizer.step(loss)
+    assert all(not m._forward_pre_hooks and not m._forward_hooks for m in model.modules())
+    with optimizer.forward():
+        model(X, back=True)  # nothing is compared any more
+
+
+def test_a_module_whose_parts_run_by_themselves_is_refused() -> None:
+    model = Mlp()
+    optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [GXD()])
+    with (
+        pytest.raises(ValueError, match=r"Linear.*runs outside of the forward of Mlp.*give the parts that run by them"),
+        optimizer.forward(),
+    ):
+        model.one(X)
+
+
+def test_a_head_that_was_replaced_is_found_by_tracing_again() -> None:
+    model = ActorCritic()
+    x = torch.rand(6, 3, 7, 7)
+    adam = torch.optim.Adam(model.parameters())
+    optimizer = PlasticOptimizer(adam, model, [GXD(rate=0.2, period=1, maturity=0, score_every=1)], example=x)
+
+    def train() -> None:
+        with optimizer.forward():
+            loss = sum((output.square().mean() for output in model(x)), torch.zeros(()))
+        optimizer.step(loss)
+
+    train()
+    assert len(model.log_std.detach().unique()) == 1
+    with torch.no_grad():
+        model.log_std += torch.arange(3)  # no longer one value
+    model.critic = nn.Linear(10, 2)
+    adam.add_param_group({"params": list(model.critic.parameters())})
+    before = optimizer.units_reset()["net"]
+    train()
+    assert optimizer.units_reset()["net"] > before
+    (hidden,) = [layer for layer in optimizer.networks["net"].layers if layer.producer is model.hidden]
+    assert [consumer.module for consumer in hidden.consumers] == [model.actor, model.critic]
+    assert optimizer.networks["net"].constants == ((model.log_std, -0.5),)
+
+
+def test_a_network_whose_layers_are_all_fixed_says_why() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.two(self.one(x))
+
+    model = Deep()
+    with pytest.raises(ValueError, match=r"^gxd: no hidden layer can be reset \(one: no activation follows it\); give"):
+        PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [GXD()])
+
+
+def test_modules_are_given_by_name() -> None:
+    actor, critic = Mlp(), Observations()
+    adam = torch.optim.Adam([*actor.parameters(), *critic.parameters()])
+    example = {"critic": Observations.example()}
+    optimizer = PlasticOptimizer(adam, {"actor": actor, "critic": critic}, [GXD()], example=example)
+    assert [layer.name for layer in optimizer.networks["critic"].layers] == ["critic.0", "critic.1", "critic.2"]
+    assert optimizer.units_reset() == {"actor": 0, "critic": 0}
+
+
+def test_a_handle_of_torch_compile_may_run_the_forward() -> None:
+    module = model_of()
+    compiled = torch.compile(module, backend="eager")
+    compiled(X)
+    for given in (module, compiled):
+        resets = [GXD(rate=0.1, period=2, maturity=0, score_every=2), ReDo(period=2)]
+        optimizer = PlasticOptimizer(
+            torch.optim.Adam(module.parameters()), given, resets,
+            sample=lambda n, generator: X, sample_losses=lambda x: compiled(x).sum(1), outputs=compiled,
+        )  # fmt: skip
+        for _ in range(4):
+            with optimizer.forward():
+                loss = compiled(X).square().mean()
+            optimizer.step(loss)
+        assert optimizer.units_reset()["net"] > 0
+
+
+# ---------------------------------------------------------------------- what stands around an optimizer
+
+
+def test_a_scaler_changes_nothing_but_the_range_of_gradients() -> None:
+    def trained(scaler: torch.amp.GradScaler | None) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
+        model, spy = model_of(), Spy()
+        adam = torch.optim.Adam(model.parameters())
+        optimizer = PlasticOptimizer(adam, model, [spy, GXD(rate=0.2, period=2, maturity=0, score_every=1)])
+        for _ in range(6):
+            with optimizer.forward():
+                loss = model(X).square().mean()
+            optimizer.step(loss, scaler=scaler, max_grad_norm=0.1)
+        assert optimizer.units_reset()["net"] > 0
+        return model.state_dict(), [update.taps["net.1"] for update in spy.updates]
+
+    (plain, seen), (scaled, same) = trained(None), trained(torch.amp.GradScaler("cpu", init_scale=2.0**10))
+    for key, tensor in plain.items():
+        assert torch.equal(tensor, scaled[key]), key
+    for (a, g), (same_a, same_g) in zip(seen, same, strict=True):
+        assert torch.equal(a, same_a)
+        assert torch.equal(g, same_g)
+
+
+def test_a_step_that_a_scaler_leaves_out_spoils_nothing() -> None:
+    model = model_of()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-20)
+    reset = GXD(rate=0.2, period=3, maturity=0, score_every=1)
+    optimizer = PlasticOptimizer(torch.optim.SGD(model.parameters(), lr=0.01), model, [reset])
+    before = copy.deepcopy(model.state_dict())
+    for step in range(6):
+        with optimizer.forward():
+            loss = 1e6 * model(X).square().mean()
+        optimizer.step(loss * 1e-3, scaler=scaler)
+        if step == 0:
+            assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    assert scaler.get_scale() < 2.0**127
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+    assert optimizer.units_reset()["net"] > 0
+    assert optimizer.metrics()["gxd/net/not_finite"] > 0
+
+
+def test_a_scaler_or_an_old_habit_that_steps_without_the_loss_is_told_how() -> None:
+    model = model_of()
+    optimizer = PlasticOptimizer(torch.optim.SGD(model.parameters(), lr=0.01), model, [])
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(model(X).mean()).backward()
+    with pytest.raises(TypeError, match=r"call step\(loss\), and with a GradScaler step\(loss, scaler=scaler\)"):
+        scaler.step(optimizer)
+
+
+def test_learning_rates_follow_a_scheduler_of_the_optimizer_or_are_set_by_hand() -> None:
+    model, spy = model_of(), Spy()
+    sgd = torch.optim.SGD(model.parameters(), lr=1.0)
+    scheduler = torch.optim.lr_scheduler.StepLR(sgd, 1, gamma=0.5)
+    optimizer = PlasticOptimizer(sgd, model, [spy])
+    for _ in range(3):
+        with optimizer.forward():
+            loss = model(X).mean()
+        optimizer.step(loss)
+        scheduler.step()
+    assert [update.learning_rate for update in spy.updates] == [1.0, 0.5, 0.25]
+    optimizer.param_groups[0]["lr"] = 0.125
+    assert sgd.param_groups[0]["lr"] == 0.125
+
+
+def test_an_optimizer_that_needs_a_closure_is_refused() -> None:
+    model = model_of()
+    with pytest.raises(ValueError, match=r"LBFGS computes the loss several times in a step.*give an optimizer such as"):
+        PlasticOptimizer(torch.optim.LBFGS(model.parameters()), model, [GXD()])

@@ -134,7 +134,7 @@ def test_outputs_are_part_of_the_graph_and_activations_are_not() -> None:
     module, layers = network()
     with Taps(layers) as taps:
         loss = module(torch.randn(5, 2)).sum()
-    (gradient,) = torch.autograd.grad(loss, taps.outputs["net.0"])
+    (gradient,) = torch.autograd.grad(loss, taps.roots("net.0"))
     torch.testing.assert_close(gradient, module[2].weight.detach().expand(5, 3))
     assert not taps.activations["net.0"].requires_grad
 

@@ -1,0 +1,40 @@
+"""Copies of a network in several processes stay copies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents.plasticity.replicas import ALONE, process_group
+
+JOB = Path(__file__).parents[2] / "support" / "replica.py"
+
+
+@pytest.mark.skipif(
+    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(), reason="torch has no gloo"
+)
+def test_two_processes_reset_the_same_units_alike(tmp_path: Path) -> None:
+    jobs = [subprocess.Popen([sys.executable, str(JOB), str(rank), str(tmp_path)]) for rank in (0, 1)]
+    try:
+        assert [job.wait(timeout=300) for job in jobs] == [0, 0]
+    finally:
+        for job in jobs:
+            job.kill()
+    one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert one["count"] == other["count"] > 0
+    assert one["seed"] == other["seed"] == 0
+    for key, tensor in one["net"].items():
+        assert torch.equal(tensor, other["net"][key]), key
+    assert one["mean"].tolist()[:2] == other["mean"].tolist()[:2] == [2.0, 5.0]
+    assert one["mean"][2].isnan()
+
+
+def test_one_process_agrees_with_itself() -> None:
+    tensors = {"it": torch.tensor([1.0, float("nan")])}
+    assert ALONE.mean(tensors)["it"] is tensors["it"]
+    assert ALONE.first(3, torch.device("cpu")) == 3
+    assert process_group() is None

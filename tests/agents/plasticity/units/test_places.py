@@ -1,0 +1,87 @@
+"""Units that no module puts out are seen and held where their consumers take them in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from agents.plasticity.audit import _held
+from agents.plasticity.taps import Taps
+from agents.plasticity.units import Consumer, TorchDefault, UnitLayer
+from agents.plasticity.units.places import Input
+
+
+class Net(nn.Module):
+    """Five units behind two that are not theirs; read by two heads, and by a third one beside a concatenation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.left, self.right = nn.Linear(3, 5), nn.Linear(5, 1), nn.Linear(5, 1)
+        self.beside = nn.Linear(7, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.body(x))
+        return self.left(h) + 2 * self.right(input=h) + 4 * self.beside(torch.cat([x[:, :2], h], 1))
+
+
+def net() -> tuple[Net, UnitLayer]:
+    torch.manual_seed(0)
+    model = Net()
+    readers = [(model.left, 0), (model.right, 0), (model.beside, 2)]
+    consumers = [Consumer(m.weight, m.bias, start, module=m) for m, start in readers]
+    return model, UnitLayer("net.0", "net", model.body, None, tuple(consumers), TorchDefault())
+
+
+def test_a_gradient_sums_over_all_that_read_the_units() -> None:
+    model, layer = net()
+    x = torch.randn(4, 3)
+    with Taps([layer]) as taps:
+        loss = model(x).sum()
+    loss.backward()
+    a, g = taps.read()["net.0"]
+    torch.testing.assert_close(a, torch.tanh(model.body(x)).detach())
+    by_hand = model.left.weight + 2 * model.right.weight + 4 * model.beside.weight[:, 2:]
+    torch.testing.assert_close(g, by_hand.detach().expand(4, 5))
+
+
+def test_units_are_held_in_all_that_read_them() -> None:
+    model, layer = net()
+    x = torch.randn(4, 3)
+    with torch.no_grad():
+        with _held(layer, torch.tensor([1, 4]), torch.tensor(0.5)):
+            held = model(x)
+        h = torch.tanh(model.body(x))
+        h[:, [1, 4]] = 0.5
+        by_hand = model.left(h) + 2 * model.right(h) + 4 * model.beside(torch.cat([x[:, :2], h], 1))
+        torch.testing.assert_close(held, by_hand)
+        assert not torch.allclose(model(x), held)
+
+
+@pytest.mark.parametrize(
+    ("module", "place", "shape", "shown"),
+    [
+        (nn.Linear(9, 1), (1, 4, 2), (3, 9), (3, 4, 2)),
+        (nn.Linear(9, 1), (2, 4, 1), (3, 6, 9), (3, 4, 6)),
+        (nn.Conv2d(9, 1, 1), (5, 4, 1), (3, 9, 2, 2), (3, 4, 2, 2)),
+    ],
+)
+def test_units_are_axis_1_of_what_is_shown(module: nn.Module, place: tuple, shape: tuple, shown: tuple) -> None:
+    where = Input(module, *place)
+    taken = torch.randn(shape)
+    units = where.units(taken)
+    assert units.shape == shown
+    assert torch.equal(where.with_units(taken, units), taken)
+    start, count, block = place
+    axis = 1 if isinstance(module, nn.Conv2d) else -1
+    changed = where.with_units(taken, torch.full(shown, 7.0)) == 7
+    columns = changed.movedim(axis, 0).flatten(1)
+    assert columns.all(1).nonzero().flatten().tolist() == list(range(start, start + count * block))
+    assert int(columns.any(1).sum()) == count * block
+
+
+def test_without_a_tap_every_consumer_names_its_module() -> None:
+    model, layer = net()
+    blind = Consumer(model.left.weight, model.left.bias)
+    with pytest.raises(ValueError, match=r"^net\.0: tap is None and a consumer has no module.*give the module whose"):
+        UnitLayer("net.0", "net", model.body, None, (*layer.consumers, blind), TorchDefault())

@@ -1,0 +1,52 @@
+"""One of two processes that train copies of a network: ``replica.py RANK FOLDER``; puts what it ends with there."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed, nn
+
+from agents.plasticity import CBP, GXD, PlasticOptimizer, UnitReset
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 20), nn.Linear(20, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.body(x)))
+
+
+def main(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=(folder / "meeting").as_uri(), rank=rank, world_size=2)
+    torch.manual_seed(0)
+    net = Net()
+    torch.manual_seed(10 + rank)  # data of its own
+    x = torch.randn(64, 4)
+    model = nn.parallel.DistributedDataParallel(net)
+    resets = [
+        GXD(rate=0.01, period=5, maturity=5, score_every=1),
+        CBP(rate=0.02, compensate=True, period=5, maturity=5, score_every=1),
+        UnitReset(
+            criterion="gxd", selection={"name": "budget", "share": 0.1}, surgery={"outgoing": "small_random"},
+            period=5, maturity=0, score_every=1,
+        ),
+    ]  # fmt: skip
+    optimizer = PlasticOptimizer(
+        torch.optim.Adam(model.parameters(), lr=1e-2), model, resets, seed=rank,
+        sample=lambda n, generator: x[:n], sample_losses=lambda x: net(x).square().mean(1), outputs=net,
+    )  # fmt: skip
+    for _ in range(30):
+        with optimizer.forward():
+            loss = (model(x) - x[:, :1].sin()).square().mean()
+        optimizer.step(loss)
+    uneven = torch.tensor([[1.0, float("nan"), float("nan")], [3.0, 5.0, float("nan")]][rank])
+    end = {"net": net.state_dict(), "count": optimizer.units_reset()["net"], "seed": optimizer.seed}
+    torch.save({**end, "mean": optimizer.replicas.mean({"it": uneven})["it"]}, folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
