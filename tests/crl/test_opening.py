@@ -17,21 +17,39 @@ from forged import forge_hash
 
 from crl import run as runs
 from crl.audit import audit
-from crl.config import ConfigError
+from crl.config import ConfigError, check_interventions, load
 from crl.config.origin import code_kept_out
-from crl.opening import check_entries, opened
+from crl.opening import opened
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
-Trained = tuple[Path, "subprocess.CompletedProcess[str]"]
+
+TINY = """
+stream: {tasks: [cartpole], steps_per_task: 80}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 1, net_arch: {pi: [4], vf: [4]}}
+seed: 3
+device: cpu
+threads: 1
+"""
 
 EVIL = "from pathlib import Path\nPath({trace!r}).touch()\n"
 WORLD = EVIL + "import gymnasium\ngymnasium.register('Evil-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+MODULES = ("best", "evil", "helper", "mine", "runs")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, which all tests share."""
+    parent = tmp_path_factory.mktemp("trained")
+    (parent / "tiny.yaml").write_text(TINY)
+    assert runs.train(check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}"])), ["crl"]) == 0
+    (found,) = (parent / "runs").iterdir()
+    return found
 
 
 @pytest.fixture
-def run(trained: Trained, tmp_path: Path) -> Path:
-    """A copy of a run that has not ended."""
-    found = Path(shutil.copytree(trained[0], tmp_path / "runs" / "run1"))
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it that has not ended."""
+    found = Path(shutil.copytree(trained, tmp_path / "runs" / "run1"))
     (found / "results.json").unlink()
     return found
 
@@ -39,13 +57,13 @@ def run(trained: Trained, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
     """Modules of one test are not there in another one, and Python's path is as it was."""
-    path, before, finders = list(sys.path), set(sys.modules), list(sys.meta_path)
+    path, finders = list(sys.path), list(sys.meta_path)
     yield
     assert sys.meta_path == finders
     sys.path[:] = path
-    for name in sys.modules.keys() - before:
-        if not name.startswith(("crl", "agents", "envs", "torch", "numpy", "matplotlib", "scipy")):
-            sys.modules.pop(name, None)
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in MODULES:
+            del sys.modules[name]
 
 
 def change(run: Path, **changes: object) -> None:
@@ -112,7 +130,7 @@ def test_no_module_comes_from_the_folder(
     trace = tmp_path / "trace"
     name = place(run, WORLD.format(trace=str(trace)))
     stream = {"tasks": [f"{name}:Evil-v0"], "steps_per_task": 64}
-    change(run, **({"imports": [name]} if given == "imports" else {"stream": stream, "interventions": []}))
+    change(run, **({"imports": [name]} if given == "imports" else {"stream": stream}))
     if verb == "resume":  # the checkpoint is of another config
         shutil.rmtree(run / "checkpoints")
     monkeypatch.chdir(run)
@@ -183,10 +201,9 @@ def test_tasks_of_the_users_are_told_before_they_run(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.py").write_text(WORLD.format(trace=str(tmp_path / "trace")).replace("Evil", "Mine"))
-    change(run, stream={"tasks": [{"id": "mine:Mine-v0"}], "steps_per_task": 64}, interventions=[])
+    change(run, stream={"tasks": [{"id": "mine:Mine-v0"}], "steps_per_task": 64})
     sys.path.insert(0, str(tmp_path))
-    with pytest.raises(ConfigError):  # the checkpoint is of another config
-        audit(run)
+    assert audit(run) == 0
     assert capsys.readouterr().err == f"crl: stream.tasks.0 of the run's config runs '{tmp_path / 'mine.py'}'\n"
     assert (tmp_path / "trace").exists()
 
@@ -198,7 +215,7 @@ def test_plugins_that_lie_in_the_folder_are_not_seen(run: Path, tmp_path: Path, 
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[torch.backends]\nevil = evil:go\n[crl.plugins]\ncriteria.gxd = evil:go\n")
     as_module(run, EVIL.format(trace=str(tmp_path / "trace")))
-    program = "import sys; sys.path.append('.'); from crl.cli import main; sys.argv = ['crl', 'audit', '.']; main()"
+    program = "import sys; sys.path.append('.'); from crl.cli import main; sys.argv = ['crl', 'resume', '.']; main()"
     result = python("-c", program, cwd=run)
     assert (result.returncode, result.stderr) == (0, "")
     assert not (tmp_path / "trace").exists()
@@ -216,7 +233,7 @@ def test_a_folder_that_holds_crl_is_refused() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
     "name",
-    ["progress.csv", "model.zip", ".lock", "audit", "best", "checkpoints/1024/learner.json", "new", "checkpoints/new"],
+    ["progress.csv", "model.zip", ".lock", "audit", "best", "checkpoints/80/learner.json", "new", "checkpoints/new"],
 )
 def test_links_are_refused(name: str, verb: str, run: Path, tmp_path: Path) -> None:
     path = run / name
@@ -245,17 +262,6 @@ def test_what_would_be_waited_for_is_refused(run: Path) -> None:
     for act in VERBS.values():
         with pytest.raises(ConfigError, match=r"pipe' is neither a file nor a folder; remove it$"):
             act(run)
-
-
-def test_folders_may_be_deep(tmp_path: Path) -> None:
-    path = tmp_path
-    for _ in range(1200):
-        path = path / "a"
-        path.mkdir()
-    check_entries(tmp_path)
-    (path / "link").symlink_to("nowhere")
-    with pytest.raises(ConfigError, match="is a link"):
-        check_entries(tmp_path)
 
 
 # ---------------------------------------------------------------------- config
