@@ -52,7 +52,11 @@ def refusal(checkpoint: Path, error: Exception) -> ConfigError:
 
 def log_lengths(run: Mapping[str, Any]) -> dict[str, int]:
     """The bytes that each log file had at a checkpoint, of which `run` is what it holds of the run itself."""
-    return {name: int(length) for name, length in run["logs"].items()}
+    lengths: dict[str, int] = dict(run["logs"])
+    for name, length in lengths.items():
+        if type(length) is not int or length < 0:
+            raise ValueError(f"it saw {length!r} bytes of {name!r}")
+    return lengths
 
 
 def logs_refusal(folder: Path, error: storage.DamagedError) -> ConfigError:

@@ -83,10 +83,12 @@ def train(
 @app.command()
 def resume(run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]) -> None:
     """Go on with a run that was killed, interrupted or failed, from its newest checkpoint."""
-    with _refusing():
+    from crl.opening import opened
+
+    with _refusing(), opened(run) as config:
         from crl import run as runs
 
-        code = runs.resume(run, ["crl", "resume", str(run)])
+        code = runs.resume_opened(run, config, ["crl", "resume", str(run)])
     raise typer.Exit(code)
 
 

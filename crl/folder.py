@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from crl.config import ConfigError, RunConfig, config_hash, to_yaml
+from crl.config import ConfigError, RunConfig, config_hash, load, to_yaml
 
 CONFIG = "config.yaml"
 HASH = ".config_hash"  # of the config with which the run was begun
@@ -77,32 +76,36 @@ def write_config(folder: Path, config: RunConfig) -> None:
     replace_file(folder / CONFIG, to_yaml(config).encode())
 
 
-def check_config(folder: Path, load: Callable[[Path], RunConfig]) -> RunConfig:
-    """The config of a run.
-
-    Args:
-        folder: of the run.
-        load: reads a config.
+def check_config(folder: Path) -> RunConfig:
+    """The config of a run, checked as far as that needs no code that it names.
 
     Raises:
-        ConfigError: this is no run, or its config has been changed since it began.
+        ConfigError: this is no run, or its config is refused or has been changed since the run began.
     """
     path = folder / CONFIG
-    try:
-        begun_with = (folder / HASH).read_bytes()
-    except OSError:
-        begun_with = None
-    if begun_with is None or not path.is_file():  # configs lie elsewhere, too
+    if not (folder / HASH).is_file() or not path.is_file():  # configs lie elsewhere, too
         raise ConfigError(
             f"{str(folder)!r} is no run: it has no config.yaml that crl train has written; give the folder of a run"
         )
     config = load(path)
-    if config_hash(config).encode() != begun_with:
+    refuse_changed(folder, config)
+    return config
+
+
+def refuse_changed(folder: Path, config: RunConfig) -> None:
+    """Refuse a config with which a run did not begin.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    path, known = folder / CONFIG, config_hash(config).encode()
+    with (folder / HASH).open("rb") as file:
+        begun_with = file.read(len(known) + 1)
+    if begun_with != known:
         raise ConfigError(
             f"{str(path)!r} has been changed since the run began; put it back (every checkpoint holds a copy), or "
             "train the changed config as a new run"
         )
-    return config
 
 
 @contextlib.contextmanager
@@ -112,18 +115,20 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: another process trains there, or the folder cannot be written.
     """
+    from filelock import FileLock, Timeout  # which takes a while, and refusals do without
+
+    lock = FileLock(folder / LOCK)
     try:
-        file = (folder / LOCK).open("w")
+        folder.stat()  # else it would be made
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ConfigError(f"the run in {str(folder)!r} is being trained; wait until that ends, or stop it") from None
     except OSError as error:
         raise ConfigError(f"{str(folder)!r} cannot be written ({error.strerror}); give another run") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(
-                f"the run in {str(folder)!r} is being trained; wait until that ends, or stop it"
-            ) from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def available_threads() -> int:

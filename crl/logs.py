@@ -26,6 +26,7 @@ from stable_baselines3.common.logger import (
     filter_excluded_keys,
 )
 
+from crl.config.messages import one_line
 from crl.storage import DamagedError, replace_file
 from crl.storage.files import readable
 
@@ -120,7 +121,7 @@ def lengths(folder: Path, logger: Logger | None = None) -> dict[str, int]:
             output.writer.flush()
     found = {}
     for path in _logs(folder):
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # Windows brings to the disk only what may be written to
             os.fsync(file.fileno())
             found[path.name] = os.fstat(file.fileno()).st_size
     return found
@@ -177,8 +178,11 @@ def _looked_at(folder: Path, lengths: Mapping[str, int]) -> tuple[list[Path], by
         if (size := path.stat().st_size) < length:
             raise DamagedError(f"{str(path)!r} has {size} bytes; the checkpoint saw {length}")
         if name == CSV:
-            with readable(path):
-                content = _cut(path, length)
+            try:
+                with readable(path):
+                    content = _cut(path, length)
+            except csv.Error as error:
+                raise DamagedError(f"{str(path)!r} is no CSV file ({one_line(error)})") from None
     return gone, content
 
 

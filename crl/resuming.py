@@ -12,7 +12,13 @@ import torch
 from crl import checkpoints, logs, storage
 from crl.checkpoints import UNFIT, log_lengths, logs_refusal, machine, needed
 from crl.config import ConfigError, RunConfig, config_hash
+from crl.config.messages import one_line
+from crl.config.schema import MAX_THREADS
 from crl.folder import ABSENT, COMPUTING
+from crl.storage.files import read_whole
+
+LONGEST = 1e10  # seconds: three centuries
+MAX_RESULTS = 1 << 30  # bytes of results.json
 
 
 def refuse_finished(folder: Path) -> None:
@@ -23,8 +29,8 @@ def refuse_finished(folder: Path) -> None:
     """
     path = folder / "results.json"
     try:
-        status = json.loads(path.read_text(encoding="utf-8"))["status"] if path.exists() else None
-    except (OSError, ValueError, KeyError, TypeError):
+        status = json.loads(read_whole(path, MAX_RESULTS))["status"] if path.exists() else None
+    except (storage.DamagedError, ValueError, KeyError, TypeError, RecursionError):
         return  # half written, so the run had not ended
     if status == "done":
         raise ConfigError(f"the run in {str(folder)!r} is finished; train a new one with another seed or config")
@@ -82,13 +88,19 @@ def saved_by(checkpoint: Path | None, config: RunConfig) -> dict[str, Any] | Non
         known = {key: saved[key] for key in ("hash", "seconds", "threads")}
         if known["hash"] != config_hash(config):
             raise ValueError("it is of another config")
-        if not all(isinstance(known[key], int | float) for key in ("seconds", "threads")):
-            raise ValueError(f"it is of {known['seconds']!r} seconds and {known['threads']!r} threads")
-        dict(saved["machine"])
+        _check_numbers(known["seconds"], known["threads"])
+        saved["machine"] = {name: one_line(value) for name, value in saved["machine"].items()}
         saved["logs"] = log_lengths(saved)
     except (storage.DamagedError, *UNFIT) as error:  # with checksums that say otherwise
         raise checkpoints.refusal(checkpoint, error) from error
     return saved
+
+
+def _check_numbers(seconds: Any, threads: Any) -> None:
+    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"it is of {threads!r} threads")
+    if type(seconds) not in (int, float) or not 0 <= seconds < LONGEST:
+        raise ValueError(f"it is of {seconds!r} seconds")
 
 
 def differences(saved: dict[str, Any] | None, device: torch.device, threads: int) -> list[str]:

@@ -23,12 +23,13 @@ from crl import checkpoints, logs, resuming, storage
 from crl import folder as folders
 from crl import results as reports
 from crl.checkpoints import CheckpointCallback
-from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
+from crl.config import ConfigError, RunConfig, check_interventions, config_hash, to_yaml
 from crl.config.messages import one_line
 from crl.ending import Interrupt, Stop, cause, named, remedy, report
 from crl.exit_codes import DONE, FAILED
 from crl.models import build, fixed_layers
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
+from crl.opening import opened
 from crl.screen import concise_warnings, say, tolerant, warn
 
 MEASURE_EVERY = 8192  # steps between two measures of plasticity
@@ -89,8 +90,15 @@ def resume(folder: Path, command: Sequence[str]) -> int:
         ConfigError: the folder is of no run, or of one that is finished or being trained; or its config was changed; or
             its newest checkpoint or its logs do not fit. Nothing has been changed.
     """
+    with opened(folder) as config:
+        return resume_opened(folder, config, command)
+
+
+def resume_opened(folder: Path, config: RunConfig, command: Sequence[str]) -> int:
+    """As `resume`, in a folder that has been opened, see `crl.opening`, with the config that it has."""
     started = time.perf_counter()
-    config = folders.check_config(folder, lambda path: check_interventions(load(path, [])))
+    config = check_interventions(config)
+    folders.refuse_changed(folder, config)  # by another version of crl or of a module, that gives other arguments
     with folders.locked(folder):
         resuming.refuse_finished(folder)
         for parent in (folder / checkpoints.FOLDER, folder / checkpoints.BEST):

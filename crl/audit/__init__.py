@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from crl.config import AgentConfig, ConfigError, OffPolicyConfig, load
+from crl.config import AgentConfig, ConfigError, OffPolicyConfig
+from crl.opening import opened
 
 SAMPLES = 1024
 FEWEST = 2  # PPO divides advantages by their standard deviation
@@ -33,15 +34,15 @@ def audit(folder: Path, task: str | None = None, samples: int | None = None, see
         ConfigError: something does not fit; nothing has been written.
     """
     _check_run(folder)
-    config = load(folder / "config.yaml")
-    samples = _sample_size(config.agent, samples)
-    seed = config.seed if seed is None else seed
-    if not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"--seed {seed} is out of range; give a whole number from 0 to {MAX_SEED}")
-    _check_writable(folder / "audit")
-    from crl.audit.measuring import audit_checkpoint
+    with opened(folder) as config:
+        samples = _sample_size(config.agent, samples)
+        seed = config.seed if seed is None else seed
+        if not 0 <= seed <= MAX_SEED:
+            raise ConfigError(f"--seed {seed} is out of range; give a whole number from 0 to {MAX_SEED}")
+        _check_writable(folder / "audit")
+        from crl.audit.measuring import audit_checkpoint
 
-    return audit_checkpoint(folder, config, task, samples, seed)
+        return audit_checkpoint(folder, config, task, samples, seed)
 
 
 def _check_run(folder: Path) -> None:

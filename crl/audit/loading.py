@@ -129,14 +129,14 @@ def _games(task: envs.Task, config: RunConfig) -> envs.StreamVectorEnv:
 def _load(model: LearnerMixin, checkpoint: Path) -> None:
     try:
         restore_learnt(model, storage.read(checkpoint, LEARNT))
-    except (storage.DamagedError, KeyError, ValueError) as error:
-        raise ConfigError(
-            f"the checkpoint {str(checkpoint)!r} cannot be read ({one_line(error)}); it is damaged, audit another run"
-        ) from error
     except RuntimeError as error:  # torch's, on other names or shapes
         raise ConfigError(
             f"the checkpoint {str(checkpoint)!r} does not fit the run's config.yaml ({one_line(error)}); "
             "put the config back with which it was trained"
+        ) from error
+    except (storage.DamagedError, *checkpoints.UNFIT) as error:
+        raise ConfigError(
+            f"the checkpoint {str(checkpoint)!r} cannot be read ({one_line(error)}); it is damaged, audit another run"
         ) from error
 
 

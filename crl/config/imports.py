@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agents.plasticity import registry
 from crl.config.messages import ConfigError, one_line, shown
+from crl.config.origin import RunFolderCodeError, is_kept_out
 from envs.checks import closest
 
 NO_MODULE_NAME = "is not the name of a module; give one such as my_module, for my_module.py in the current folder"
@@ -44,7 +45,8 @@ def import_modules(names: Sequence[str], key: str = "imports.{}=") -> None:
         ConfigError: one is not found, raises, or is hidden by another module of its name.
     """
     here = str(Path.cwd())
-    if names and here not in sys.path:
+    usable = not is_kept_out(Path(here))
+    if names and usable and here not in sys.path:
         sys.path.insert(0, here)
     for i, name in enumerate(names):
         given = f"{key.format(i)}{shown(name)}"
@@ -52,6 +54,8 @@ def import_modules(names: Sequence[str], key: str = "imports.{}=") -> None:
             raise ConfigError(f"{given} {NO_MODULE_NAME}")
         try:
             module = importlib.import_module(name)
+        except RunFolderCodeError as error:
+            raise ConfigError(f"{given} is refused: {error}") from error
         except (Exception, SystemExit) as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
             if missing is not None and f"{name}.".startswith(f"{missing}."):
@@ -63,7 +67,7 @@ def import_modules(names: Sequence[str], key: str = "imports.{}=") -> None:
                 f"correct it or leave it out"
             ) from error
         own = Path(here, f"{name}.py")
-        if own.is_file() and not own.samefile(getattr(module, "__file__", None) or here):
+        if usable and own.is_file() and not own.samefile(getattr(module, "__file__", None) or here):
             raise ConfigError(f"{given} is {module!r}, which hides {own.name} of the current folder; rename that file")
 
 

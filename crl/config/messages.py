@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from envs.checks import closest
 
 SHOWN = 80  # characters of a value that a message repeats
+MUCH = 10_000  # characters of a message of others that are looked at
 LISTED = 50  # words of a list that a refusal shows
 
 PROBLEMS = {
@@ -67,7 +68,7 @@ class ConfigError(ValueError):
     """A config or an argument that is refused; the message is one sentence for the user."""
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(" ".join(sentence.split()))
+        super().__init__(printable(" ".join(sentence.split())))
 
 
 def refusal(problem: str) -> PydanticCustomError:
@@ -119,7 +120,12 @@ def shortened(text: str) -> str:
 
 def one_line(message: object) -> str:
     """What somebody else's error or warning says, on one line and of bounded length."""
-    return textwrap.shorten(str(message), 300, placeholder=" ...")
+    return printable(textwrap.shorten(str(message)[:MUCH], 300, placeholder=" ..."))
+
+
+def printable(text: str) -> str:
+    """`text` with what steers a terminal written as Python does, and with no half of a character."""
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
 
 
 def sentence(error: ValidationError, prefix: Sequence[str | int] = ()) -> str:

@@ -13,14 +13,26 @@ from crl.config.imports import register_plugins
 from crl.config.messages import ConfigError, sentence, shortened, shown
 from crl.config.schema import RunConfig
 
+MAX_BYTES = 1 << 22  # of a file
 MAX_DEPTH = 50  # levels of lists and mappings; pydantic and PyYAML write no more than a few hundred
+MAX_NODES = 1_000_000  # values, with those that aliases stand for
+MAX_DIGITS = 10_000  # of a number; PyYAML's time grows with their square
+NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe types; keys must be text and each is given once (PyYAML keeps the last one in silence)."""
 
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None:
+            _measure(node, {})
+        return node
+
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
+            if isinstance(node, yaml.ScalarNode) and node.tag in NUMBERS and len(node.value) > MAX_DIGITS:
+                raise ValueError
             return super().construct_object(node, deep)
         except (AttributeError, KeyError, ValueError):  # PyYAML's own, on `!!bool foo` or 2024-13-45
             problem = f"{shown(node.value)} cannot be read as {node.tag.rpartition(':')[2]}"
@@ -41,6 +53,32 @@ class _Loader(yaml.SafeLoader):
                 raise _refused(key_node, f"the key {key!r} is given twice", "remove one of them")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """The levels and the values that a node is written out with: an alias can stand for billions in a few bytes.
+
+    Args:
+        node: of a document.
+        known: what was measured, by identity; grows.
+
+    Raises:
+        RecursionError: it is too deep, or contains itself.
+        ConstructorError: it has too many values.
+    """
+    if id(node) not in known:
+        known[id(node)] = (MAX_DEPTH, 0)  # till it is known: what contains itself meets itself there
+        inner: list[Any] = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            inner = [each for pair in inner for each in pair]
+        found = [_measure(each, known) for each in inner]
+        levels, values = 1 + max((levels for levels, _ in found), default=0), 1 + sum(values for _, values in found)
+        if levels > MAX_DEPTH:
+            raise RecursionError
+        if values > MAX_NODES:
+            raise _refused(node, f"it has more than {MAX_NODES:,} values, with those of aliases", "give fewer")
+        known[id(node)] = (levels, values)
+    return known[id(node)]
 
 
 def _refused(node: yaml.Node, problem: str, remedy: str) -> yaml.constructor.ConstructorError:
@@ -69,22 +107,23 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def _read(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode("utf-8")
     except FileNotFoundError:
         raise ConfigError(f"the config file {str(path)!r} does not exist; give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"the config file {str(path)!r} cannot be read ({reason}); give a YAML file") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"the config file {str(path)!r} has more than {MAX_BYTES:,} bytes; give a shorter one")
     raw = _parse(text, f"the config file {str(path)!r}")
     return {} if raw is None else raw
 
 
 def _parse(text: str, source: str) -> Any:
     try:
-        value = yaml.load(text, Loader=_Loader)
-        if _is_deep(value):
-            raise RecursionError
-        return value
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         problem = f"{error.problem}; {error.note or 'correct the YAML there'}"
         if error.problem_mark is not None:
@@ -94,11 +133,6 @@ def _parse(text: str, source: str) -> Any:
     except Exception as error:  # PyYAML does not say what it raises
         problem = f"{error}; correct the YAML there"
     raise ConfigError(f"{source} is refused: {problem}")
-
-
-def _is_deep(value: Any, left: int = MAX_DEPTH) -> bool:
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return left == 0 or any(_is_deep(item, left - 1) for item in items)
 
 
 def _overridden(raw: Any, override: str) -> Any:

@@ -1,26 +1,21 @@
-"""A nested state as JSON and blocks of memory, and back."""
+"""A nested state as JSON and blocks of memory; `crl.storage.decoding` puts it together again."""
 
 from __future__ import annotations
 
-import ast
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-State: TypeAlias = Any
-"""What a part of a checkpoint may hold; see `encode`."""
+from crl.storage.decoding import CHUNK, MAX_DEPTH, SHARED, SPARE, State, dtype_of, reach
 
-Fill: TypeAlias = Callable[[memoryview], None]
-"""Reads the next bytes of a file, as many as fit."""
-
-CHUNK = 1 << 20  # bytes in hand at a time: what is packed and summed is still in the cache when it is written
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # for dtypes that numpy does not know
 HEADER_NAMES = {  # as safetensors calls them
     **{"|b1": "BOOL", "|u1": "U8", "|i1": "I8", "<u2": "U16", "<i2": "I16", "<u4": "U32", "<i4": "I32"},
@@ -67,15 +62,15 @@ class _Leaf:
         return int(self.array.__array_interface__["data"][0])
 
     def bounds(self) -> tuple[int, int]:
-        spans = [(size - 1) * stride for size, stride in zip(self.array.shape, self.array.strides, strict=True)]
-        first, last = sum(min(span, 0) for span in spans), sum(max(span, 0) for span in spans)
-        return self.start + first, self.start + last + self.array.itemsize
+        first, last = reach(self.array.shape, self.array.strides, self.array.itemsize)
+        return self.start - first, self.start + last
 
 
 def encode(state: State) -> tuple[dict[str, Any], list[Block]]:
     """Take a state apart, without copying its memory.
 
-    Arrays that share memory share a block, and come back sharing it.
+    Arrays that share memory share a block, and come back sharing it; one whose own elements share memory, as
+    broadcasting makes them, comes back with memory for each.
 
     Args:
         state: None, bool, int, float, str, numpy's scalars and arrays of any dtype but object, dense tensors of any
@@ -83,7 +78,8 @@ def encode(state: State) -> tuple[dict[str, Any], list[Block]]:
             CPU and without gradients.
 
     Returns:
-        The structure, which is JSON, and the blocks in the order in which `decode` wants their bytes.
+        The structure, which is JSON, and the blocks in the order in which `crl.storage.decoding.decode` wants their
+        bytes.
 
     Raises:
         TypeError: it holds something else; the message says where.
@@ -106,88 +102,13 @@ def header(blocks: list[Block]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def decode(structure: dict[str, Any], size: int, fill: Fill) -> State:
-    """Put a state together again.
-
-    Args:
-        structure: as `encode` returned it.
-        size: of the safetensors file.
-        fill: reads that file, from its beginning.
-
-    Raises:
-        LookupError, TypeError, ValueError and other errors of values: the structure is none of `encode`.
-    """
-    stored = sum(-(-size // 8) if bits else size for size, bits in structure["blocks"])
-    if size < stored + 8:
-        raise ValueError(f"blocks of {stored} bytes in a file of {size}")
-    fill(memoryview(start := bytearray(size - stored)))
-    if int.from_bytes(start[:8], "little") != len(start) - 8:  # the rest of the header is for other readers
-        raise ValueError("no safetensors file of these blocks")
-    memory = [_load(size, bits, fill) for size, bits in structure["blocks"]]
-    return _build(structure["state"], memory)
-
-
-def _load(size: int, bits: bool, fill: Fill) -> NDArray[np.uint8]:
-    memory = np.empty(size, np.uint8)
-    for start in range(0, size, CHUNK):
-        piece = memory[start : start + CHUNK]
-        if bits:
-            packed = np.empty(-(-piece.size // 8), np.uint8)
-            fill(packed.data)
-            piece[:] = np.unpackbits(packed, count=piece.size)
-        else:
-            fill(piece.data)
-    return memory
-
-
-def _build(tree: Any, memory: list[NDArray[np.uint8]]) -> State:
-    if isinstance(tree, list):
-        return [_build(value, memory) for value in tree]
-    if not isinstance(tree, dict):
-        return tree
-    match next(iter(tree.items()), None):
-        case "$array", spec:
-            return _array(spec, memory)
-        case "$scalar", [dtype, content]:
-            return np.ndarray((), _dtype(dtype), bytes.fromhex(content))[()]
-        case "$float", text:
-            return float(text)
-        case "$int", text:
-            return int(text, 16)
-        case "$items", items:
-            return {key: _build(value, memory) for key, value in items}
-    return {key.removeprefix("$"): _build(value, memory) for key, value in tree.items()}
-
-
-def _array(spec: dict[str, Any], memory: list[NDArray[np.uint8]]) -> NDArray[Any] | torch.Tensor:
-    dtype, shape = _dtype(spec["dtype"]), spec["shape"]
-    array: NDArray[Any]
-    if spec["block"] is None:
-        array = np.empty(shape, dtype)
-    else:
-        # numpy refuses what would reach beyond the block.
-        buffer = memory[spec["block"]]
-        array = np.ndarray(shape, dtype, buffer=buffer.data, offset=spec["offset"], strides=spec["strides"])
-    if "torch" not in spec:
-        return array
-    tensor, wanted = torch.from_numpy(array), getattr(torch, spec["torch"])
-    return tensor if tensor.dtype == wanted else tensor.view(dtype=wanted)
-
-
-def _dtype(text: str) -> np.dtype[Any]:
-    description: Any = ast.literal_eval(text) if text.startswith("[") else text
-    dtype = np.lib.format.descr_to_dtype(description)
-    if dtype.hasobject:  # its bytes would be taken for addresses
-        raise ValueError("an array of objects")
-    return dtype
-
-
 def _dtype_text(dtype: np.dtype[Any], path: str) -> str:
     if not dtype.hasobject:
         description: Any = np.lib.format.dtype_to_descr(dtype)
         text = description if isinstance(description, str) else repr(description)
-        if _dtype(text) == dtype:
-            return text
+        with suppress(ValueError):
+            if dtype_of(text) == dtype:
+                return text
     raise TypeError(f"{path or 'state'} is an array of dtype {dtype}, which cannot be stored; give numbers or text")
 
 
@@ -198,7 +119,9 @@ class _Taker:
         self._leaves: dict[tuple[Any, ...], _Leaf] = {}
         self._moved: dict[tuple[torch.device, int], torch.UntypedStorage] = {}
 
-    def take(self, value: State, path: str) -> Any:
+    def take(self, value: State, path: str, levels: int = MAX_DEPTH) -> Any:
+        if levels == 0 and isinstance(value, Mapping | list | tuple):
+            raise TypeError(f"{path} is nested more than {MAX_DEPTH} levels deep, or contains itself; make it flatter")
         match value:
             case np.ndarray():
                 return self._spec(value, path)
@@ -215,19 +138,20 @@ class _Taker:
             case float():
                 return value if math.isfinite(value) else {"$float": repr(value)}
             case Mapping():
-                return self._mapping(value, path)
+                return self._mapping(value, path, levels - 1)
             case list() | tuple():
-                return [self.take(item, f"{path}/{index}" if path else str(index)) for index, item in enumerate(value)]
+                names = [f"{path}/{index}" if path else str(index) for index in range(len(value))]
+                return [self.take(item, name, levels - 1) for name, item in zip(names, value, strict=True)]
         raise TypeError(
             f"{path or 'state'} is a {type(value).__name__}, which cannot be stored; "
             "give None, bool, int, float, str, arrays, tensors, and dicts and lists of these"
         )
 
-    def _mapping(self, mapping: Mapping[Any, State], path: str) -> dict[str, Any]:
+    def _mapping(self, mapping: Mapping[Any, State], path: str, levels: int) -> dict[str, Any]:
         for key in mapping:
             if type(key) not in (str, int):
                 raise TypeError(f"{path or 'state'} has the key {key!r}, which cannot be stored; give str or int")
-        items = {key: self.take(value, f"{path}/{key}" if path else str(key)) for key, value in mapping.items()}
+        items = {key: self.take(value, f"{path}/{key}" if path else str(key), levels) for key, value in mapping.items()}
         if any(isinstance(key, int) for key in items):
             return {"$items": list(items.items())}
         return {f"${key}" if key.startswith("$") else key: value for key, value in items.items()}
@@ -251,8 +175,12 @@ class _Taker:
 
     def _spec(self, array: NDArray[Any], path: str) -> dict[str, Any]:
         dtype = _dtype_text(array.dtype, path)
+        if array.size and not array.nbytes:
+            raise TypeError(f"{path or 'state'} has elements without bytes, which cannot be stored; leave it out")
         spec = {"block": None, "offset": 0, "dtype": dtype, "shape": list(array.shape), "strides": None}
         if array.nbytes:
+            if array.nbytes > sum(reach(array.shape, array.strides, array.itemsize)):
+                array = np.ascontiguousarray(array)
             place = (array.__array_interface__["data"][0], dtype, array.shape, array.strides)
             self._leaves.setdefault(place, _Leaf(path or "state", array, dtype)).specs.append(spec)
         return {"$array": spec}
@@ -270,6 +198,7 @@ class _Taker:
                     leaf.array = np.ascontiguousarray(leaf.array)
                     found.append((_block([leaf], leaf.start, leaf.array.nbytes), _place([leaf], leaf.start)))
         found.sort(key=lambda pair: -pair[0].alignment)
+        self._check_sharing(sum(block.memory.size for block, _ in found))
         names = {"__metadata__"}  # which safetensors keeps for itself
         for index, (block, specs) in enumerate(found):
             while block.name in names:
@@ -278,6 +207,10 @@ class _Taker:
             for spec in specs:
                 spec["block"] = index
         return [block for block, _ in found]
+
+    def _check_sharing(self, size: int) -> None:
+        if sum(leaf.array.nbytes * len(leaf.specs) for leaf in self._leaves.values()) > SHARED * size + SPARE:
+            raise TypeError(f"the state has arrays that share their memory more than {SHARED} times; give copies of it")
 
 
 def _groups(leaves: Iterable[_Leaf]) -> Iterator[list[_Leaf]]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from crl.storage.files import DamagedError, replace_file, temporary
 from crl.storage.folders import MANIFEST, Manifest, file_names, read, verify
 
+LONGEST_STEP = 18  # digits: more than any run makes
+
 
 def newest(
     folder: Path, needed: Collection[str] = (), check: Callable[[Path], None] | None = None
@@ -31,7 +33,7 @@ def newest(
             manifest = verify(path)
             if manifest.step != int(path.name):
                 raise DamagedError(f"it is of step {manifest.step}")
-            read(path, [part for part in needed if part not in manifest.parts])
+            read(path, [part for part in needed if part not in manifest.parts])  # which says why it is not there
             if check is not None:
                 check(path)
         except DamagedError as error:
@@ -110,5 +112,6 @@ def _clear(folder: Path) -> None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Newest first."""
-    found = [path for path in folder.glob("*") if path.name.isdecimal() and path.name == str(int(path.name))]
-    return sorted((path for path in found if path.is_dir()), key=lambda path: -int(path.name))
+    found = [path for path in folder.glob("*") if path.name.isdecimal() and len(path.name) <= LONGEST_STEP]
+    found = [path for path in found if path.name == str(int(path.name)) and path.is_dir()]
+    return sorted(found, key=lambda path: -int(path.name))

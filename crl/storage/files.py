@@ -41,11 +41,30 @@ def put(path: Path, *pieces: Iterable[bytes | memoryview]) -> tuple[int, int]:
 
 def sync(folder: Path) -> None:
     """Make the folder's list of names as durable as the files themselves."""
+    if os.name == "nt":  # there a folder cannot be opened, and NTFS keeps a journal of names by itself
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """What a file holds that is read into memory whole.
+
+    Args:
+        path: of the file.
+        most: bytes that one which crl has written can have.
+
+    Raises:
+        DamagedError: it is missing, cannot be read, or is larger.
+    """
+    with readable(path), path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise DamagedError(f"{str(path)!r} has more than the {most:,} bytes that crl writes there at most")
+    return content
 
 
 @contextmanager

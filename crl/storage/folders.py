@@ -14,12 +14,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from crl.storage.blocks import CHUNK, Fill, State, decode, encode, header
-from crl.storage.files import DamagedError, put, readable, sync, temporary
+from crl.config.messages import one_line, shown
+from crl.storage.blocks import encode, header
+from crl.storage.decoding import CHUNK, Fill, State, decode
+from crl.storage.files import DamagedError, put, read_whole, readable, sync, temporary
 
 FORMAT = 1
+MAX_MANIFEST = 1 << 20  # bytes; it names ten files
+MAX_JSON = 1 << 28  # bytes of a part beside its arrays
 MANIFEST = "manifest.json"
 REPLACED = ".old.tmp"  # behind the name of a folder that is being replaced
 
@@ -43,22 +47,33 @@ class Manifest:
             DamagedError: it is missing, damaged or of another format.
         """
         path = folder / MANIFEST
-        with readable(path):
-            content = path.read_bytes()
+        content = read_whole(path, MAX_MANIFEST)
         try:
             entries = json.loads(content)
             form, checksum = entries.pop("format"), entries.pop("checksum")
+            if form == FORMAT and checksum == zlib.crc32(json.dumps(entries).encode()):
+                return cls._of(**entries)
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             raise DamagedError(f"{str(path)!r} is no manifest") from None
         if form != FORMAT:
-            raise DamagedError(f"{str(path)!r} is of format {form}; this crl reads format {FORMAT}")
-        if checksum != zlib.crc32(json.dumps(entries).encode()):
-            raise DamagedError(f"{str(path)!r} does not have the checksum that it says")
-        try:
-            files = {name: (int(size), int(found)) for name, (size, found) in entries["files"].items()}
-            return cls(entries["step"], list(entries["parts"]), list(entries["dropped"]), files)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise DamagedError(f"{str(path)!r} is no manifest") from None
+            raise DamagedError(f"{str(path)!r} is of format {shown(form)}; this crl reads format {FORMAT}")
+        raise DamagedError(f"{str(path)!r} does not have the checksum that it says")
+
+    @classmethod
+    def _of(cls, step: Any, parts: Any, dropped: Any, files: Any) -> Self:
+        """From JSON that anybody may have written.
+
+        Raises:
+            AttributeError, TypeError, ValueError: something is of another kind, or a name leads out of the folder.
+        """
+        numbers = [number for pair in files.values() for number in pair] + ([] if step is None else [step])
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError("no numbers")
+        if not isinstance(parts, list) or not isinstance(dropped, list):
+            raise TypeError("no lists")
+        if not all(isinstance(name, str) and _is_plain(name) for name in [*parts, *dropped, *files]):
+            raise ValueError("no names of files")
+        return cls(step, parts, dropped, {name: (size, found) for name, (size, found) in files.items()})
 
     def content(self) -> bytes:
         """As it is written."""
@@ -85,7 +100,7 @@ def write(
     """
     texts = texts or {}
     names = [MANIFEST, *texts, *(name for part in parts for name in file_names(part))]
-    if len(set(names)) < len(names) or any(Path(name).name != name or name.startswith(".") for name in names):
+    if len(set(names)) < len(names) or not all(map(_is_plain, names)):
         raise ValueError(f"parts and texts have to differ in the names of their files, and lie in the folder: {names}")
     if step is None and folder.name.isdecimal():
         step = int(folder.name)
@@ -160,8 +175,14 @@ def _write_part(folder: Path, part: str, state: State) -> dict[str, tuple[int, i
     structure, blocks = encode(state)
     contents = (piece for block in blocks for piece in block.pieces())
     json_name, tensors_name = file_names(part)
+    text = json.dumps(structure, allow_nan=False).encode()
+    if len(text) > MAX_JSON:
+        raise TypeError(
+            f"the state {part!r} has {len(text):,} bytes beside its arrays, and {MAX_JSON:,} can be read; give numbers "
+            "as arrays"
+        )
     return {
-        json_name: put(folder / json_name, [json.dumps(structure, allow_nan=False).encode()]),
+        json_name: put(folder / json_name, [text]),
         tensors_name: put(folder / tensors_name, [header(blocks)], contents),
     }
 
@@ -169,13 +190,15 @@ def _write_part(folder: Path, part: str, state: State) -> dict[str, tuple[int, i
 def _read_part(folder: Path, part: str, manifest: Manifest) -> State:
     json_name, tensors_name = file_names(part)
     with _checked(folder, json_name, manifest) as (fill, size):
+        if size > MAX_JSON:
+            raise DamagedError(f"{str(folder / json_name)!r} has more than {MAX_JSON:,} bytes")
         text = bytearray(size)
         fill(memoryview(text))
     try:
         with _checked(folder, tensors_name, manifest) as (fill, size):
             return decode(json.loads(text), size, fill)
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError) as error:
-        problem = f"does not hold what {json_name!r} describes ({error})"
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        problem = f"does not hold what {json_name!r} describes ({one_line(error)})"
         raise DamagedError(f"{str(folder / tensors_name)!r} {problem}") from None
 
 
@@ -213,6 +236,11 @@ def _checked(folder: Path, name: str, manifest: Manifest) -> Iterator[tuple[Fill
 def file_names(part: str) -> tuple[str, str]:
     """Of a part: its structure and its tensors."""
     return f"{part}.json", f"{part}.safetensors"
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a file of this name lies in its folder, on every system."""
+    return name.isprintable() and bool(name) and not name.startswith(".") and not set(name) & set("/\\:")
 
 
 def _bytes(text: str) -> bytes:

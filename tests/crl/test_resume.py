@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import shlex
@@ -16,7 +15,11 @@ from typing import Any
 
 import pytest
 from compared import assert_equal, checkpoints_of, results_of
-from processes import Process, crl
+from processes import SUPPORT, Process, crl
+
+from crl import folder
+
+WORLD = SUPPORT / "walk_world.py"
 
 CONFIGS = {
     "ppo": """
@@ -171,7 +174,8 @@ def test_kills_at_random_moments_leave_no_trace(kind: str, tmp_path: Path, unint
         kills.append(checkpoints_of(run))
         process = Process("resume", str(run), cwd=tmp_path, name=f"resume {number}")
     assert process.wait() == 0, process.errors()
-    assert process.errors() == ""
+    told = [f"crl: imports.0 of the run's config runs '{WORLD}'"] if "imports" in CONFIGS[kind] else []
+    assert process.errors().splitlines() == told
     assert_equal(run, expected)
     assert len((run / "command.txt").read_text().splitlines()) <= 1 + KILLS
 
@@ -318,8 +322,7 @@ def test_a_changed_config_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_that_is_being_trained_is_refused(tmp_path: Path) -> None:
     run = stopped(tmp_path)
-    with (run / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with folder.locked(run):
         assert refused(run, tmp_path) == "the run in 'RUN' is being trained; wait until that ends, or stop it"
 
 

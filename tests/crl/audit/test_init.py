@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
+from forged import forge_hash
 
 from agents.plasticity.registry import CRITERIA
 from agents.training_state import training_state
 from crl import storage
 from crl.audit import audit
 from crl.audit.loading import newest_checkpoint
-from crl.config import ConfigError, RunConfig, to_yaml
+from crl.config import ConfigError, RunConfig
+from crl.folder import write_config
 from crl.models import build
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -136,7 +138,8 @@ def test_a_silent_criterion_says_so(trained: Trained, tmp_path: Path, capsys: py
         audit(run, task="breakout", samples=32)
     CRITERIA.clear()
     CRITERIA.update(known)
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert err == f"crl: imports.0 of the run's config runs '{tmp_path / 'mine.py'}'\n"
     assert out.startswith("breakout: 32 of 64 transitions played after 1,024 steps")
     assert "left out: option (criterion.power is missing, which 'option' needs; give it)" in out
     said = [line for line in out.splitlines() if line.startswith("no signal (")]
@@ -148,6 +151,7 @@ def test_a_silent_criterion_says_so(trained: Trained, tmp_path: Path, capsys: py
 def with_imports(run: Path, module: str) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
     (run / "config.yaml").write_text(yaml.safe_dump({**config, "imports": [module]}))
+    forge_hash(run)
 
 
 def test_agents_with_a_replay_buffer(
@@ -286,7 +290,7 @@ def test_an_agent_without_hidden_units(tmp_path: Path) -> None:
     state = training_state(model)
     storage.write(tmp_path / "checkpoints" / "32", {part: state[part] for part in ("learner", "world")})
     env.close()
-    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    write_config(tmp_path, config)
     before = contents(tmp_path)
     with pytest.raises(ConfigError) as refusal:
         audit(tmp_path)

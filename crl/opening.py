@@ -1,0 +1,79 @@
+"""Opening the folder of a run, which anybody may have made: what is in it is data, and is looked at with suspicion."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crl.config import ConfigError, RunConfig
+from crl.config.origin import code_kept_out
+from crl.folder import check_config
+
+JUNCTION = 0xA0000003  # Windows' links between folders, by their reparse tag
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[RunConfig]:
+    """The config of a run; as long as this lasts, no code is taken from the run's folder.
+
+    The modules that the config names and that lie elsewhere are told on stderr, each before it runs.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        ConfigError: it is no run, something in it is a link, or its config is refused or was changed; nothing has been
+            changed and nobody's code has run.
+    """
+    if not folder.is_dir():
+        check_config(folder)
+    check_entries(folder)
+    with code_kept_out(folder) as guard:
+        config = check_config(folder)
+        guard.name(_modules(config))
+        yield config
+
+
+def check_entries(folder: Path) -> None:
+    """Refuse what leads out of a folder, or cannot be read to an end.
+
+    Raises:
+        ConfigError: there is a link, or something that is neither a file nor a folder.
+    """
+    waiting = [str(folder)]
+    while waiting:
+        path = waiting.pop()
+        try:
+            with os.scandir(path) as entries:
+                waiting += [entry.path for entry in entries if _is_folder(entry)]
+        except FileNotFoundError:  # of a run that is being trained
+            continue
+        except OSError as error:
+            raise ConfigError(f"{path!r} cannot be read ({error.strerror}); change its permissions") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder; else it is a file."""
+    if entry.is_symlink() or getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0) == JUNCTION:
+        raise ConfigError(
+            f"{entry.path!r} is a link, and a run's folder has none; remove it, or put what it leads to in its place"
+        )
+    if entry.is_dir(follow_symlinks=False):
+        return True
+    if not entry.is_file(follow_symlinks=False):
+        raise ConfigError(f"{entry.path!r} is neither a file nor a folder; remove it")
+    return False
+
+
+def _modules(config: RunConfig) -> dict[str, str]:
+    """The modules that a config has imported -> the key that names them."""
+    found = {name: f"imports.{index}" for index, name in enumerate(config.imports)}
+    tasks = [*enumerate(config.stream.tasks or ())]
+    entries = {f"stream.tasks.{index}": task.get("id") if isinstance(task, dict) else task for index, task in tasks}
+    for key, entry in {"stream.name": config.stream.name, **entries}.items():
+        module, colon, _ = str(entry).rpartition(":")
+        if colon:
+            found.setdefault(module, key)
+    return found

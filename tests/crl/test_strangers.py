@@ -1,0 +1,283 @@
+"""A fuzzer: whatever the folder of a run holds, it is refused in one sentence, or it fits."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from forged import forge_hash, forge_manifest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from crl import logs, resuming, storage
+from crl import run as runs
+from crl.audit.loading import LEARNT, newest_checkpoint
+from crl.cli import app
+from crl.config import ConfigError, RunConfig, check_interventions, load
+from crl.opening import opened
+from crl.storage import DamagedError
+from crl.storage.decoding import SHARED, SPARE
+
+TINY = """
+stream: {tasks: [cartpole, {id: cartpole, gravity: 5.0, shifts: [pixel_permutation]}], steps_per_task: 40}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 1, net_arch: {pi: [4], vf: [4]}}
+normalize: {obs: true}
+interventions: [{name: gxd, networks: [actor], period: 1, maturity: 0, score_every: 1}]
+checkpoint: {every: 40, keep: 2}
+seed: 3
+device: cpu
+threads: 1
+"""
+
+
+def fuzz(examples: int) -> Callable[[Any], Any]:
+    """Hypothesis with as many examples, always the same ones."""
+    chosen = settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    return lambda test: chosen(given(draw=st.randoms(use_true_random=False))(test))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has not ended, which all tests share."""
+    parent = tmp_path_factory.mktemp("trained")
+    (parent / "tiny.yaml").write_text(TINY)
+    assert runs.train(check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}"])), ["crl"]) == 0
+    (found,) = (parent / "runs").iterdir()
+    (found / "results.json").unlink()
+    return found
+
+
+@pytest.fixture(scope="module")
+def work(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it, in which every example changes something."""
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("work") / "run"))
+
+
+def renew(work: Path, trained: Path) -> None:
+    shutil.rmtree(work)
+    shutil.copytree(trained, work)
+
+
+def check_sentence(text: object) -> None:
+    sentence = str(text)
+    assert sentence.isprintable()
+    assert 0 < len(sentence) < 2000
+
+
+def newest_of(folder: Path) -> Path:
+    return max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name))
+
+
+# ---------------------------------------------------------------------- what is changed
+
+NASTY: list[Any] = [
+    *[None, True, False, 0, 1, -1, 7, 2**31, 2**62, 2**63, 2**64, 10**400, -(2**63), 0.0, -0.5, 1e308],
+    *[float("nan"), float("inf"), "", "x", "0", "../../x", "/etc/passwd", "a\0b", "\ud800", "\x1b[2J\n", "é" * 300],
+    *["|O", "<f4", "<f8", "|S0", "<U1000000000", "[('a', '|O')]", "(" * 300, "a5", "load", "float32", "qint8", "nan"],
+    *[[], {}, [[]], [0], [2**62, 4], [2**32, 2**32], [-1], {"$array": None}, {"$float": "1e999"}],
+    *[{"$int": "0x" + "f" * 99}, {"$scalar": ["<f4", "00"]}, {"$items": [[[], 1]]}, {"$items": [[0, 1]]}, {"": 0}],
+    *[{"$array": {"block": None, "offset": 0, "dtype": "<f4", "shape": [1 << 40], "strides": None}}],
+    *[{"$array": {"block": 0, "offset": 0, "dtype": "|u1", "shape": [1 << 40], "strides": [0]}}],
+]
+
+
+def places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Every item of nested lists and dicts: what holds it, and where."""
+    inner = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)) if isinstance(tree, list) else []
+    for key, value in inner:
+        yield tree, key
+        yield from places(value)
+
+
+def changed_tree(tree: Any, draw: random.Random) -> Any:
+    """A copy of JSON with items removed, replaced, exchanged, put deep or, where they are numbers, moved."""
+    tree = copy.deepcopy(tree)
+    for _ in range(draw.choice((1, 1, 1, 2, 4))):
+        found = list(places(tree))
+        if not found:
+            return draw.choice(NASTY)
+        holder, key = draw.choice(found)
+        match draw.randrange(5):
+            case 0:
+                del holder[key]
+            case 1:
+                other, place = draw.choice(found)
+                holder[key] = copy.deepcopy(other[place])
+            case 2 if type(holder[key]) is int:
+                holder[key] += draw.choice((-1, 1, 8, -8, 1 << 20, 1 << 40))
+            case 3 if draw.random() < 0.3:
+                for _ in range(draw.choice((1, 60, 700))):
+                    holder[key] = [holder[key]]
+            case _:
+                holder[key] = draw.choice(NASTY)
+    return tree
+
+
+def changed_bytes(content: bytes, draw: random.Random) -> bytes:
+    """Bytes with some cut out, doubled or put in."""
+    for _ in range(draw.choice((1, 1, 2, 5))):
+        start = draw.randrange(len(content) + 1)
+        end = min(len(content), start + draw.choice((0, 1, 4, 40, 4000)))
+        middle = draw.choice((b"", content[start:end] * 2, bytes([draw.randrange(256)]), b"[" * 3000, b"\0", b'"'))
+        content = content[:start] + middle + content[end:]
+    return content
+
+
+def dumped(tree: Any) -> bytes:
+    try:
+        return json.dumps(tree).encode()
+    except RecursionError:
+        return b"[" * 5000
+
+
+# ---------------------------------------------------------------------- checkpoints
+
+
+def look(folder: Path) -> None:
+    """All that `resume` and `audit` look at before anything is built."""
+    config = load(folder / "config.yaml")
+    try:
+        found, passed_over = resuming.newest(folder, config)
+        for sentence in passed_over:
+            check_sentence(sentence)
+        saved = resuming.saved_by(found, config)
+        for sentence in [*resuming.differences(saved, torch.device("cpu"), 1), *resuming.lost(folder, found, saved)]:
+            check_sentence(sentence)
+        storage.read(newest_checkpoint(folder), LEARNT)
+    except (ConfigError, DamagedError) as error:
+        check_sentence(error)
+
+
+@fuzz(150)
+def test_manifests(work: Path, trained: Path, draw: random.Random) -> None:
+    path = newest_of(work) / "manifest.json"
+    content = path.read_bytes()
+    if draw.random() < 0.3:
+        path.write_bytes(changed_bytes(content, draw))
+    else:
+        entries = json.loads(content)
+        del entries["checksum"]
+        entries = changed_tree(entries, draw)
+        if isinstance(entries, dict):
+            entries["checksum"] = zlib.crc32(dumped({key: entries[key] for key in entries if key != "format"}))
+        path.write_bytes(dumped(entries))
+    look(work)
+    path.write_bytes(content)
+
+
+def change_part(checkpoint: Path, draw: random.Random) -> str:
+    """Change the structure or the tensors of a part, with checksums that say so."""
+    part = draw.choice(storage.Manifest.load(checkpoint).parts)
+    if draw.random() < 0.2:
+        path = checkpoint / f"{part}.safetensors"
+        path.write_bytes(changed_bytes(path.read_bytes(), draw))
+    else:
+        path = checkpoint / f"{part}.json"
+        content = path.read_bytes()
+        if draw.random() < 0.2:
+            path.write_bytes(changed_bytes(content, draw))
+        else:
+            path.write_bytes(dumped(changed_tree(json.loads(content), draw)))
+    forge_manifest(checkpoint)
+    return part
+
+
+def arrays(state: Any) -> Iterator[Any]:
+    if isinstance(state, np.ndarray | torch.Tensor):
+        yield state
+    for value in state.values() if isinstance(state, dict) else state if isinstance(state, list) else ():
+        yield from arrays(value)
+
+
+@fuzz(150)
+def test_parts_take_no_more_than_their_files(work: Path, trained: Path, draw: random.Random) -> None:
+    checkpoint = newest_of(work)
+    part = change_part(checkpoint, draw)
+    look(work)
+    try:
+        state = storage.read(checkpoint, [part])
+    except DamagedError as error:
+        check_sentence(error)
+    else:
+        held = sum(array.nbytes for array in arrays(state))
+        assert held <= SHARED * 8 * (checkpoint / f"{part}.safetensors").stat().st_size + SPARE
+    renew(work, trained)
+
+
+class Fits(BaseException):  # no failure of the run, which would be caught
+    """All has been put back, and training would go on."""
+
+
+@fuzz(60)
+def test_what_is_put_back(work: Path, trained: Path, draw: random.Random) -> None:
+    def fits(*_: object) -> None:
+        raise Fits
+
+    change_part(newest_of(work), draw)
+    with pytest.MonkeyPatch.context() as patch, opened(work) as config:
+        patch.setattr(logs, "truncate", fits)
+        try:
+            code = runs.resume_opened(work, config, ["crl"])
+        except ConfigError as error:
+            check_sentence(error)
+        except Fits:
+            pass
+        else:
+            pytest.fail(f"it ended with {code}")
+    renew(work, trained)
+
+
+# ---------------------------------------------------------------------- other files
+
+
+@fuzz(100)
+def test_configs(work: Path, trained: Path, draw: random.Random) -> None:
+    path = work / "config.yaml"
+    path.write_bytes(changed_bytes(path.read_bytes(), draw))
+    try:
+        forge_hash(work)
+        with opened(work) as config:
+            assert isinstance(config, RunConfig)
+    except ConfigError as error:
+        check_sentence(error)
+    renew(work, trained)
+
+
+@fuzz(60)
+def test_logs_and_results(work: Path, trained: Path, draw: random.Random) -> None:
+    names = (".config_hash", "progress.csv", "results.json", next(trained.glob("events*")).name)
+    path = work / draw.choice(names)
+    path.write_bytes(changed_bytes(path.read_bytes() if path.exists() else b'{"status": "done"}', draw))
+    try:
+        with opened(work):
+            resuming.refuse_finished(work)
+            look(work)
+    except ConfigError as error:
+        check_sentence(error)
+    renew(work, trained)
+
+
+@pytest.mark.parametrize("verb", ["audit", "resume"])
+@pytest.mark.parametrize("seed", range(6))
+def test_verbs(seed: int, verb: str, work: Path, trained: Path) -> None:
+    change_part(newest_of(work), random.Random(seed))
+    result = CliRunner().invoke(app, [verb, str(work)])
+    renew(work, trained)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    assert result.exit_code in (0, 2), result.stderr
+    if result.exit_code == 2:
+        refusal = result.stderr.splitlines()[-1]
+        assert refusal.startswith("crl: ")
+        check_sentence(refusal)
