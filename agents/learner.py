@@ -188,8 +188,10 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     def _setup_learn(
         self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
     ) -> tuple[int, BaseCallback]:
-        """SB3's; interventions that training is too short for are told once."""
+        """SB3's; interventions that training is too short for are told where it begins."""
         found = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
+        if self.optimizer_steps:  # what was trained before counts too, and more may come
+            return found
         steps = self._most_gradient_steps(self._total_timesteps - self.num_timesteps)
         hindered = [(i.name, reason) for i in self.interventions if (reason := i.hindrance(steps)) is not None]
         if hindered:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -27,6 +27,7 @@ from torch import Tensor
 from agents.at_switch import AtSwitch
 from agents.learner import LearnerMixin
 from agents.plasticity.protocols import NoDataError
+from agents.plasticity.units import Network
 
 Batch = ReplayBufferSamples | DictReplayBufferSamples
 
@@ -48,6 +49,15 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     def paper_networks(self) -> tuple[str, ...]:
         """Published resets of value-based and actor-critic learners from replay act on the critic."""
         return ("critic",)
+
+    def _build_networks(self) -> Mapping[str, Network]:
+        for name in ("q_net", "q_net_target", "actor", "critic", "critic_target"):
+            if getattr(self.policy, name, None) is not getattr(self, name, None):
+                raise ValueError(
+                    f"policy was assigned anew, but training uses the old one's {name}; put parameters into the policy "
+                    "that is there with policy.load_state_dict, or build a new agent"
+                )
+        return super()._build_networks()
 
     # ------------------------------------------------------------------ data
 

@@ -32,6 +32,8 @@ def check_playable(observations: spaces.Space[Any], actions: spaces.Space[Any]) 
                 "(gymnasium.wrappers.TransformObservation)"
             )
         _check_numbers(f"{whose} {part}", part, "TransformObservation")
+    if isinstance(actions, spaces.Box) and not np.prod(actions.shape):
+        raise ValueError(f"SB3 needs at least one number, unlike the actions {actions}; give one in a wrapper")
     _check_numbers(f"the actions {actions}", actions, "TransformAction")
 
 

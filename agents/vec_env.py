@@ -68,8 +68,8 @@ class VectorEnvAdapter(VecEnv):
             info["TimeLimit.truncated"] = False
         if dones.any():
             ended = _per_env(final_infos, self.num_envs)
-            # Objects may be the games' own, which these write to.
-            last = deepcopy(final_observations) if final_observations.dtype == object else final_observations
+            # They may be the games' own, which these write to.
+            last = deepcopy(final_observations)
             for i in np.flatnonzero(dones):
                 self.reset_infos[i], infos[i] = infos[i], ended[i]
                 infos[i]["terminal_observation"] = last[i]

@@ -272,7 +272,7 @@ class CheckpointCallback(BaseCallback):
         self._passed = int(run["passed"])
         self._best = {task: float(found) for task, found in run["best"].items()}
         self._started -= run["seconds"]
-        self._peaks = {kind: int(peak) for kind, peak in run["peak_memory"].items()}
+        self._peaks = {kind: int(peak) for kind, peak in run.get("peak_memory", {}).items()}
         self._tasks.restore(run["tasks"])
         self._rows.written, self._progress.ended = int(run["rows"]), int(run["progress"])
         self._plasticity.restore(run["plasticity"])

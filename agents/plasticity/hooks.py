@@ -28,7 +28,7 @@ class Hooks:
         self._learner = learner
         self._interventions = interventions
         self._units: dict[str, Tensor] = {}
-        self._graph: dict[str, Network] = {}  # that the interventions are attached to
+        self._graph: dict[str, Network] | None = None  # that the interventions are attached to
 
     def attach(self) -> None:
         """Attach the interventions to the learner's networks.
@@ -39,9 +39,12 @@ class Hooks:
         for number, intervention in enumerate(self._interventions):
             if any(intervention is other for other in self._interventions[:number]):
                 raise ValueError(f"interventions has one {intervention.name} object twice; give an object for each")
-            _claim(intervention, self._learner)
+            _refuse_owned(intervention, self._learner)
+        for intervention in self._interventions:
             intervention.attach(self._learner)
-        self._graph = dict(self._learner.networks) if self._interventions else {}
+        for intervention in self._interventions:  # not before: a learner that one does not fit will never be
+            intervention.owner = self._learner
+        self._graph = dict(self._learner.networks) if self._interventions else None
 
     def _follow(self) -> None:
         """Attach the interventions again where the learner's networks have been built anew, with all that still fits.
@@ -49,21 +52,25 @@ class Hooks:
         Raises:
             ValueError: one does not fit the networks that are there now.
         """
+        if self._graph is None:
+            return
         networks = dict(self._learner.networks)
         if networks == self._graph:  # graphs are equal if they are the same object
             return
-        self._graph = networks
+        replaced = _replaced(self._graph, networks)
         for intervention in self._interventions:
             held = intervention.state_dict()
             intervention.attach(self._learner)
             if _shapes(held) == _shapes(intervention.state_dict()):
                 intervention.load_state_dict(held)
+                intervention.on_surgery(replaced)
             else:
                 warnings.warn(
                     f"{intervention.name}: modules were replaced by others of another shape, so that its ages, means "
                     "and periods begin anew",
                     stacklevel=4,
                 )
+        self._graph = networks
 
     @property
     def _layers(self) -> dict[str, UnitLayer]:
@@ -81,10 +88,10 @@ class Hooks:
             step: the gradient step that the forward belongs to.
             networks: names of those that this forward trains; None for all.
         """
+        self._follow()
         looking = [i for i in self._interventions if i.taps_at(step)]
         if not looking:
             return Taps(())
-        self._follow()
         layers = (layer for layer in self._layers.values() if networks is None or layer.network in networks)
         return Taps(layers, preactivations=any("preactivation_grads" in i.needs for i in looking))
 
@@ -119,8 +126,6 @@ class Hooks:
 
     def after_update(self, switches: Iterable[Switch] = ()) -> None:
         """The end of an update; the switches revealed since the last one come first."""
-        if not self._interventions:
-            return
         self._follow()
         for switch in switches:
             for intervention in self._interventions:
@@ -157,6 +162,7 @@ class Hooks:
 
     def state_dict(self) -> dict[str, Tensor]:
         """All interventions' tensors under flat names, by their place in the list, and the counts."""
+        self._follow()
         state = {
             f"{number}/{key}": tensor
             for number, intervention in enumerate(self._interventions)
@@ -172,6 +178,7 @@ class Hooks:
         Raises:
             ValueError: it is of other interventions.
         """
+        self._follow()
         saved, ours = (
             {key.partition("/")[0] for key in keys if key[0].isdigit()} for keys in (state, self.state_dict())
         )
@@ -187,18 +194,26 @@ class Hooks:
         self._units = {name: state[f"units_reset/{name}"].to(device) for name, device in devices.items()}
 
 
-def _claim(intervention: Intervention, learner: Learner) -> None:
-    """Note that an intervention is this learner's.
-
-    Raises:
-        ValueError: it is another one's.
-    """
+def _refuse_owned(intervention: Intervention, learner: Learner) -> None:
     if intervention.owner not in (None, learner):
         raise ValueError(
             f"{intervention.name} is attached to another learner, whose units' ages and means it holds; "
             f"give each learner an object of its own, such as {type(intervention).__name__}(...)"
         )
-    intervention.owner = learner
+
+
+def _replaced(before: Mapping[str, Network], now: Mapping[str, Network]) -> Edit:
+    """What is new in graphs, as an edit: the units of other producers, and other parameters."""
+    known = {parameter for network in before.values() for parameter in network.parameters}
+    layers = [layer for network in now.values() for layer in network.layers]
+    return Edit(
+        {
+            layer.name: torch.ones(layer.units, device=layer.producer.weight.device)
+            for layer in layers
+            if layer.producer.weight not in known
+        },
+        tuple(parameter for network in now.values() for parameter in network.parameters if parameter not in known),
+    )
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -76,7 +76,7 @@ class PlasticOptimizer:
         _refuse_closure(optimizer)
         if isinstance(networks, nn.Module):
             networks, example = {"net": networks}, {"net": example}
-        self._live = _live(networks, example or {})
+        self._live = _live(networks, {} if example is None else _by_name(example, networks))
         _check_names(self.networks)
         self.interventions = list(interventions)
         self.optimizers = (optimizer,)
@@ -269,6 +269,15 @@ def _refuse_closure(optimizer: torch.optim.Optimizer) -> None:
             f"{type(optimizer).__name__} computes the loss several times in a step, so that no one backward pass shows "
             "what units are worth; give an optimizer such as Adam"
         )
+
+
+def _by_name(example: Any, networks: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The examples of several networks."""
+    if not isinstance(example, Mapping) or not example.keys() <= networks.keys():
+        raise ValueError(
+            f"example is no mapping of networks' names to their inputs; the names are {', '.join(networks)}"
+        )
+    return example
 
 
 def _live(given: Mapping[str, nn.Module | Network], examples: Mapping[str, Any]) -> LiveNetworks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -20,10 +21,10 @@ def peak_memory(device: torch.device) -> dict[str, int]:
 
 
 def _peak_resident() -> int:
-    if STATUS.exists():
-        # Not getrusage, whose number a process takes over from the one that started it.
-        (line,) = (line for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
+    with suppress(OSError, StopIteration):
+        # Not getrusage, whose number a process takes over from the one that started it. Sandboxes may not have it.
+        lines = STATUS.read_text(encoding="utf-8", errors="replace").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     import resource

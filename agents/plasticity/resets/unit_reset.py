@@ -189,7 +189,10 @@ class UnitReset(NetworkReset):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         if other := self.state_dict().keys() ^ state.keys():
-            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
+            raise ValueError(
+                f"{self.name}: the saved state is of other networks, or of another version of crl: "
+                f"{', '.join(sorted(other))}"
+            )
         for key, tensor in self._tensors().items():
             tensor.copy_(state[key])
         self._seed = int(state["seed"])
@@ -237,8 +240,9 @@ class UnitReset(NetworkReset):
 
     def after_step(self, update: Update) -> None:
         if not self._moments_known and self._surgery.moments == "renew":
-            refuse_unknown_moments(self._learner.optimizers)  # not before: optimizers remember nothing till they step
-            self._moments_known = True
+            refuse_unknown_moments(self._learner.optimizers)
+            # Optimizers remember nothing till they step, and a GradScaler may leave the first steps out.
+            self._moments_known = all(optimizer.state for optimizer in self._learner.optimizers)
         if self.period == 1:
             self._reset_due()
 
@@ -270,17 +274,19 @@ class UnitReset(NetworkReset):
         if may_branch(self._learner.device) and not any((amount > 0).any() for amount in amounts.values()):
             return
         batch, before = self._look_before() if self._cost_is_due() else (None, None)
+        means = self._scorer.means() if self._surgery.compensate else None
         reset_units(
             layers,
             amounts,
             self._learner.optimizers,
             lambda layer: self._generator(layer.name, self._steps[layer.network]),
             self._surgery,
-            self._scorer.means() if self._surgery.compensate else None,
+            means,
             self._learner.targets,
         )
         if before is not None:
-            references = None if self._surgery.outgoing == "keep" else self._scorer.references(layers)
+            zero = {layer.name: torch.zeros((), device=self._learner.device) for layer in layers}
+            references = None if self._surgery.outgoing == "keep" else means or zero
             self._costs.after(batch, before, layers, amounts, references)
         edit = Edit(amounts)
         self.on_surgery(edit)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from agents.plasticity.units.builders import NORMS
 from agents.plasticity.units.graph import Network
 
 
@@ -45,7 +46,7 @@ class LiveNetworks:
         if self._networks is None or self._changed():
             self._networks = self._build()
             self._seen = tuple(self._roots())
-            self._tables = [table for module in self.modules() for table in (module._modules, module._parameters)]
+            self._tables = [table for module in self.modules() for table in _tables(module)]
             self._held = list(self._holding())
             self._identities = list(map(id, self._held))
         return self._networks
@@ -75,3 +76,9 @@ class LiveNetworks:
                 if found is parameter:
                     return path
         return f"parameter of shape {tuple(parameter.shape)}"
+
+
+def _tables(module: nn.Module) -> list[dict[str, Any]]:
+    """What a graph may hold of a module; its buffers only where they are statistics of units: `to` replaces them."""
+    found: list[dict[str, Any]] = [module._modules, module._parameters]
+    return [*found, module._buffers] if isinstance(module, NORMS) else found

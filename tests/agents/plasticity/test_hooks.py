@@ -207,3 +207,10 @@ def test_an_intervention_that_is_given_twice_is_refused() -> None:
     reset = GXD()
     with pytest.raises(ValueError, match="interventions has one gxd object twice; give an object for each"):
         Regression([reset, reset])
+
+
+def test_a_learner_that_was_refused_owns_nothing() -> None:
+    reset = GXD()
+    with pytest.raises(ValueError, match="networks names 'foo'"):
+        Regression([reset, GXD(networks=["foo"])])
+    assert Regression([reset]).interventions == [reset]

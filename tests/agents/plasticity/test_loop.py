@@ -532,3 +532,10 @@ def test_an_optimizer_that_needs_a_closure_is_refused() -> None:
     model = model_of()
     with pytest.raises(ValueError, match=r"LBFGS computes the loss several times in a step.*give an optimizer such as"):
         PlasticOptimizer(torch.optim.LBFGS(model.parameters()), model, [GXD()])
+
+
+def test_examples_of_several_networks_come_by_name() -> None:
+    model = model_of()
+    for example in (torch.zeros(2, 4), {"nett": torch.zeros(2, 4)}):
+        with pytest.raises(ValueError, match="example is no mapping of networks' names to their inputs; the names"):
+            PlasticOptimizer(torch.optim.Adam(model.parameters()), {"net": model}, [GXD()], example=example)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 
 import pytest
+import small_off_policy
 import torch
 from small_loop import Regression
 from small_ppo import build
 from torch import nn
 
-from agents.plasticity import GXD, PlasticOptimizer, ReDo
+from agents.plasticity import GXD, PlasticOptimizer, ReDo, ShrinkAndPerturb
 from agents.plasticity.units import LiveNetworks, sequential
 
 
@@ -111,3 +112,41 @@ def test_an_agent_whose_policy_was_changed(change: str) -> None:
     assert (model.policy.value_net.weight == 0).any()
     if change == "policy":
         assert all(map(torch.equal, old.parameters(), kept))
+
+
+def test_units_of_a_layer_that_was_replaced_are_new() -> None:
+    """They wait for their maturity, and are pulled to where they began and not to where the old ones did."""
+    learner = Regression([GXD(rate=0.5, period=10, maturity=10, score_every=1), ShrinkAndPerturb(mode="to_init")])
+    learner.train(19)
+    learner.module[2] = nn.Linear(20, 20)
+    learner.optimizers[0].add_param_group({"params": learner.module[2].parameters()})
+    began = learner.module[2].weight.detach().clone()
+    learner.train(1)
+    assert learner.units("net.0")
+    assert learner.units("net.1") == []
+    anchors = learner.interventions[1].state_dict()
+    assert torch.equal(anchors["anchor/net/2"], began)
+
+
+def test_statistics_that_were_replaced_are_followed() -> None:
+    """`Module.to` keeps parameters and puts other tensors into the place of buffers."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
+    live = LiveNetworks(lambda: (model,), lambda: {"net": sequential(model)})
+    weight = live.now()["net"].layers[0].producer.weight
+    model.double()
+    (layer,) = live.now()["net"].layers
+    assert layer.producer.weight is weight
+    assert [id(tensor) for tensor, _ in layer.constants][2:] == [id(model[1].running_mean), id(model[1].running_var)]
+    first = live.now()
+    model(torch.randn(3, 4, dtype=torch.float64))  # statistics move in place
+    assert live.now() is first
+
+
+@pytest.mark.parametrize("kind", ["dqn-mlp", "sac-mlp"])
+def test_a_policy_that_is_assigned_where_training_holds_the_old_one_is_refused(kind: str) -> None:
+    model = small_off_policy.ours(kind, interventions=[ReDo(period=4)])
+    model.learn(24)
+    model.policy = copy.deepcopy(model.policy)
+    with pytest.raises(ValueError, match=r"policy was assigned anew, but training uses the old one's (q_net|actor); "):
+        model.learn(8, reset_num_timesteps=False)
