@@ -19,13 +19,16 @@ BOARD_MINIMUM = 3  # height and width: the kernel of MinAtarCNN
 def board_channels_first(space: spaces.Box) -> bool | None:
     """Whether the channels of a board of three axes come first; None where its shape leaves that open.
 
-    Two equal axes are height and width, in MinAtar's order (height, width, channel) where all three are equal. Else the
-    channels are the fewest and come last; an image's come first, where SB3 puts them.
+    An image's come first, where SB3 puts them, but for squares with more channels than height, as of stacked frames.
+    Of other boards two equal axes are height and width, in MinAtar's order (height, width, channel) where all three are
+    equal; else the channels are the fewest and come last.
     """
     first, middle, last = space.shape
-    if first == middle:  # SB3 leaves an image so that has more channels, as of stacked frames, than height
+    if is_image_space(space):
+        return not first == middle <= last
+    if first == middle:
         return False
-    if middle == last or first < BOARD_MINIMUM or (is_image_space(space) and first < min(middle, last)):
+    if first < BOARD_MINIMUM or first < middle == last:
         return True
     return False if last < min(first, middle) else None
 

@@ -31,7 +31,7 @@ from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, Ta
 FOLDER = "checkpoints"
 BEST = "best"
 LONGEST_NAME = 100
-UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 """What raises where a state is put back that does not fit."""
 
 

@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from crl.config import ConfigError, RunConfig, config_hash, load, to_yaml
+from crl.config.origin import HASH
 
 CONFIG = "config.yaml"
-HASH = ".config_hash"  # of the config with which the run was begun
 LOCK = ".lock"
 ABSENT = "not installed"  # in place of a version
 COMPUTING = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba")  # packages, as torch is one

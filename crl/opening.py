@@ -31,6 +31,11 @@ def opened(folder: Path) -> Iterator[RunConfig]:
         check_config(folder)
     check_entries(folder)
     with code_kept_out(folder) as guard:
+        if guard.holds(os.curdir):  # numba and others look there for settings, which may name code
+            raise ConfigError(
+                f"the current directory lies in {str(folder)!r}, where programs would look for settings of theirs; go "
+                "elsewhere, such as cd .., and name the folder from there"
+            )
         config = check_config(folder)
         guard.name(_modules(config))
         yield config
@@ -47,7 +52,8 @@ def check_entries(folder: Path) -> None:
         path = waiting.pop()
         try:
             with os.scandir(path) as entries:
-                waiting += [entry.path for entry in entries if _is_folder(entry)]
+                found = list(entries)
+            waiting += [entry.path for entry in found if _is_folder(entry)]
         except FileNotFoundError:  # of a run that is being trained
             continue
         except OSError as error:
@@ -55,8 +61,12 @@ def check_entries(folder: Path) -> None:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder; else it is a file."""
-    if entry.is_symlink() or getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0) == JUNCTION:
+    """Whether it is a folder; else it is a file, or has just been removed by a run that is being trained."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if entry.is_symlink() or getattr(status, "st_reparse_tag", 0) == JUNCTION:
         raise ConfigError(
             f"{entry.path!r} is a link, and a run's folder has none; remove it, or put what it leads to in its place"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from crl.folder import ABSENT, COMPUTING
 from crl.storage.files import read_whole
 
 LONGEST = 1e10  # seconds: three centuries
-MAX_RESULTS = 1 << 30  # bytes of results.json
+MAX_RESULTS = 1 << 28  # bytes of results.json
 
 
 def refuse_finished(folder: Path) -> None:
@@ -29,7 +28,7 @@ def refuse_finished(folder: Path) -> None:
     """
     path = folder / "results.json"
     try:
-        status = json.loads(read_whole(path, MAX_RESULTS))["status"] if path.exists() else None
+        status = storage.parsed(read_whole(path, MAX_RESULTS))["status"] if path.exists() else None
     except (storage.DamagedError, ValueError, KeyError, TypeError, RecursionError):
         return  # half written, so the run had not ended
     if status == "done":

@@ -141,9 +141,14 @@ class SyncGames(SyncVectorEnv, Games):
 
     def _begin(self, game: int, infos: dict[str, Any], **arguments: Any) -> None:
         """Begin an episode in one game, and add what it says of that to ``infos``."""
-        observation, info = self.envs[game].reset(**arguments)
-        self._env_obs[game] = copied(observation)
-        add_info(infos, info, game, self.num_envs)
+        answer = self.envs[game].reset(**arguments)
+        if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict)):
+            raise WorldError(
+                f"task {self._task!r} answered a reset with {answer!r:.200}, not with an observation and a dict of "
+                "infos"
+            )
+        self._env_obs[game] = copied(answer[0])
+        add_info(infos, answer[1], game, self.num_envs)
 
     def _read(self, answer: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """What an environment's ``step`` has returned."""

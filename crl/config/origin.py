@@ -14,6 +14,7 @@ from types import ModuleType
 from crl.config.messages import ConfigError
 
 OURS = ("agents", "crl", "envs")
+HASH = ".config_hash"  # in the folder of a run: of the config with which it was begun
 
 
 class RunFolderCodeError(ModuleNotFoundError):
@@ -21,14 +22,14 @@ class RunFolderCodeError(ModuleNotFoundError):
 
     def __init__(self, name: str, place: str) -> None:
         super().__init__(
-            f"{name!r} is {place!r} in the run's folder, from which no code is run; read it, and move it elsewhere if "
+            f"{name!r} is {place!r} in a run's folder, from which no code is run; read it, and move it elsewhere if "
             "you trust it",
             name=name,
         )
 
 
 class Guard(MetaPathFinder):
-    """Stands before all that finds modules, and refuses those that lie in a folder or below it.
+    """Stands before all that finds modules, and refuses those that lie in a folder or below it, or in other runs.
 
     By the files and folders themselves, and not by how they are written: links lead nowhere else.
 
@@ -37,23 +38,25 @@ class Guard(MetaPathFinder):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.stat()
+        self._folder, self._path = folder.stat(), Path(os.path.realpath(folder))
         self._below: dict[Path, bool] = {}
         self._hidden = [os.path.realpath(entry) for entry in sys.path if self.holds(entry)]
         self._named: dict[str, str] = {}
         self._told: set[str] = set()
 
     def holds(self, path: str | Path) -> bool:
-        """Whether `path` is the folder or lies below it, where all links have been followed."""
+        """Whether `path` is the folder or lies below it, or below another run's, where all links have been followed."""
         with suppress(OSError, ValueError):  # of entries of Python's path that are none
             return self._is_below(Path(os.path.realpath(path)))
         return False
 
     def _is_below(self, path: Path) -> bool:
         if path not in self._below:
-            found = False
+            found = path == self._path
             with suppress(OSError):
-                found = os.path.samestat(path.stat(), self._folder)
+                status = path.stat()
+                found = found or (status.st_ino != 0 and os.path.samestat(status, self._folder))
+                found = found or (path / HASH).is_file()  # other runs may be strangers', too
             self._below[path] = found or (path.parent != path and self._is_below(path.parent))
         return self._below[path]
 
@@ -98,8 +101,9 @@ class Guard(MetaPathFinder):
         return found
 
     def _check(self, name: str, places: Sequence[str]) -> None:
+        guards = [self, *(finder for finder in sys.meta_path if isinstance(finder, Guard))]
         for place in places:
-            if self.holds(place):
+            if any(guard.holds(place) for guard in guards):
                 raise RunFolderCodeError(name, place)
 
     def _tell(self, name: str, file: str | None) -> None:

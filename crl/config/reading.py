@@ -13,7 +13,7 @@ from crl.config.imports import register_plugins
 from crl.config.messages import ConfigError, sentence, shortened, shown
 from crl.config.schema import RunConfig
 
-MAX_BYTES = 1 << 22  # of a file
+MAX_BYTES = 1 << 19  # of a file; PyYAML takes hundreds for each before anything can be counted
 MAX_DEPTH = 50  # levels of lists and mappings; pydantic and PyYAML write no more than a few hundred
 MAX_NODES = 1_000_000  # values, with those that aliases stand for
 MAX_DIGITS = 10_000  # of a number; PyYAML's time grows with their square

@@ -110,11 +110,9 @@ def _fits_nature_cnn(space: spaces.Space[Any]) -> bool:
 def _fits_minatar_cnn(space: spaces.Space[Any]) -> bool:
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         return False
-    if is_image_space(space):
-        sides: tuple[int, ...] = tuple(sorted(space.shape)[1:])
-    else:
-        sides = space.shape[1:] if board_channels_first(space) else space.shape[:2]
-    return min(sides) >= BOARD_MINIMUM
+    channels_first = board_channels_first(space)
+    sides: tuple[int, ...] = space.shape[1:] if channels_first else space.shape[:2]
+    return channels_first is not None and min(sides) >= BOARD_MINIMUM
 
 
 def _fits_impala(space: spaces.Space[Any]) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+MAX_VALUES = 2_000_000  # in one JSON text: each takes a hundred bytes where two are written
 
 
 class DamagedError(Exception):
@@ -76,3 +80,14 @@ def readable(path: Path) -> Iterator[None]:
         raise DamagedError(f"{str(path)!r} is missing") from None
     except OSError as error:
         raise DamagedError(f"{str(path)!r} cannot be read ({error.strerror})") from None
+
+
+def parsed(text: bytes | bytearray) -> Any:
+    """JSON that anybody may have written.
+
+    Raises:
+        ValueError: it is none, or has so many values that a small file would take gigabytes.
+    """
+    if sum(text.count(mark) for mark in b"[{,") > MAX_VALUES:
+        raise ValueError(f"more than {MAX_VALUES:,} values")
+    return json.loads(text)

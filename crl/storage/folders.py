@@ -19,7 +19,7 @@ from typing import Any, Self
 from crl.config.messages import one_line, shown
 from crl.storage.blocks import encode, header
 from crl.storage.decoding import CHUNK, Fill, State, decode
-from crl.storage.files import DamagedError, put, read_whole, readable, sync, temporary
+from crl.storage.files import DamagedError, parsed, put, read_whole, readable, sync, temporary
 
 FORMAT = 1
 MAX_MANIFEST = 1 << 20  # bytes; it names ten files
@@ -196,8 +196,8 @@ def _read_part(folder: Path, part: str, manifest: Manifest) -> State:
         fill(memoryview(text))
     try:
         with _checked(folder, tensors_name, manifest) as (fill, size):
-            return decode(json.loads(text), size, fill)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            return decode(parsed(text), size, fill)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         problem = f"does not hold what {json_name!r} describes ({one_line(error)})"
         raise DamagedError(f"{str(folder / tensors_name)!r} {problem}") from None
 
