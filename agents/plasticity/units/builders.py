@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
 from agents.plasticity.units.inits import Affine, Init, TorchDefault
@@ -202,9 +203,10 @@ def refuse_changed(name: str, module: nn.Module) -> None:
         raise ValueError(
             f"{name}: the forward of {title(module)} was replaced, which is not understood; leave it as it was"
         )
-    if type(module) in PRODUCERS and not isinstance(module.weight, nn.Parameter):
+    computed = type(module) in PRODUCERS and not isinstance(module.weight, nn.Parameter)
+    if computed or parametrize.is_parametrized(module):
         raise ValueError(
-            f"{name}: the weight of {module} is computed from other parameters, which is not understood; "
+            f"{name}: the weight of {title(module)} is computed from other parameters, which is not understood; "
             "remove its weight_norm or spectral_norm"
         )
 

@@ -15,7 +15,6 @@ from agents.plasticity.units.builders import (
     POOLINGS,
     PRODUCERS,
     normalizes,
-    refuse_changed,
     refuse_grouped,
     title,
 )
@@ -89,7 +88,6 @@ class Flow:
     def _through_module(self, step: Step) -> Value:
         module = step.module
         assert module is not None
-        refuse_changed(self._name, module)
         if any(module is made.module for made in self.made):
             raise self._error(f"{step.name}, {title(module)}, runs twice in a forward; give each place its own")
         arguments = self._arguments(step)

@@ -17,6 +17,7 @@ from agents.plasticity.units.builders import (
     UNDERSTOOD,
     flat,
     norm_constants,
+    refuse_changed,
     sequential,
     title,
 )
@@ -179,6 +180,7 @@ def _refuse_strange(name: str, model: nn.Module) -> None:
             f"{{{parts}}}, or {DECLARE}"
         )
     for path, module in model.named_modules():
+        refuse_changed(name, module)
         strange = is_leaf(module) and type(module) not in (*PRODUCERS, *NORMS)
         if strange and next(module.parameters(), None) is not None:
             known = ", ".join(kind.__name__ for kind in (*PRODUCERS, *NORMS))

@@ -204,6 +204,13 @@ def test_modules_that_are_not_understood_are_named(module: nn.Module) -> None:
         traced(module)
 
 
+def test_weights_that_are_computed_are_named() -> None:
+    model = Mlp()
+    model.two = nn.utils.parametrizations.weight_norm(model.two)
+    with pytest.raises(ValueError, match=r"is computed from other parameters.*remove its weight_norm or spectral_norm"):
+        traced(model)
+
+
 def test_what_needs_data_says_so() -> None:
     with pytest.raises(ValueError, match=r"the forward of Observations cannot be traced without data.*give exam"):
         traced(Observations())
