@@ -60,7 +60,6 @@ BOARDS = {  # shape, channels, height and width
     "MinAtar's": ((10, 10, 10), bool, 10, (10, 10)),
     "floats": ((10, 10, 4), np.float32, 4, (10, 10)),
     "channels first": ((4, 10, 10), np.float32, 4, (10, 10)),
-    "many channels first": ((12, 8, 8), np.int8, 12, (8, 8)),
     "many channels": ((8, 8, 12), bool, 12, (8, 8)),
     "no square": ((6, 7, 2), np.float32, 2, (6, 7)),
     "no square, channels first": ((2, 6, 7), np.float32, 2, (6, 7)),
@@ -95,6 +94,7 @@ REFUSED = {
         (84, 84, 3), {"normalize_images": False}, ValueError, r"reads images with the channels first, not Box",
     ),
     "either order": ((6, 7, 8), {}, ValueError, r"leaves open .* first or last; give features_extractor_kwargs="),
+    "twelve boards, or one that is no square": ((12, 8, 8), {}, ValueError, r"leaves open whether"),
     "either order, small sides": ((3, 20, 30), {"normalize_images": False}, ValueError, r"leaves open whether"),
     "too small": ((2, 2, 4), {}, ValueError, r"^MinAtarCNN needs boards of shape"),
 }  # fmt: skip

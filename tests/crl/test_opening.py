@@ -133,10 +133,9 @@ def test_no_module_comes_from_the_folder(
     change(run, **({"imports": [name]} if given == "imports" else {"stream": stream}))
     if verb == "resume":  # the checkpoint is of another config
         shutil.rmtree(run / "checkpoints")
-    monkeypatch.chdir(run)
-    sys.path[:0] = ["", str(run), os.path.relpath(run), str(run / "evil.zip")]
+    sys.path[:0] = [str(run), os.path.relpath(run), str(run / "evil.zip")]
     sentence = refused(VERBS[verb], run)
-    assert "in the run's folder, from which no code is run; read it, and move it elsewhere if you trust it" in sentence
+    assert "in a run's folder, from which no code is run; read it, and move it elsewhere if you trust it" in sentence
     assert sentence.startswith("imports.0=" if given == "imports" else "stream.tasks: the module ")
     assert not trace.exists()
 
@@ -147,8 +146,26 @@ def test_no_module_comes_from_below_the_current_folder(
     as_module(run, EVIL.format(trace=str(tmp_path / "trace")))
     change(run, imports=["runs.run1.evil"])
     monkeypatch.chdir(tmp_path)
-    assert refused(resume, run).startswith("imports.0=\"runs.run1.evil\" is refused: 'runs.run1' is 'RUN' in the run's")
+    assert refused(resume, run).startswith("imports.0=\"runs.run1.evil\" is refused: 'runs.run1' is 'RUN' in a run's f")
     assert not (tmp_path / "trace").exists()
+
+
+def test_no_module_comes_from_another_run(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = run.with_name("run2")
+    other.mkdir()
+    (other / ".config_hash").touch()
+    as_module(other, EVIL.format(trace=str(tmp_path / "trace")))
+    change(run, imports=["runs.run2.evil"])
+    monkeypatch.chdir(tmp_path)
+    assert "run2' in a run's folder, from which no code is run" in refused(resume, run)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("place", [".", "checkpoints"])
+def test_a_run_is_not_opened_from_inside(place: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run / place)
+    for act in VERBS.values():
+        assert "lies in 'RUN', where programs would look for settings of theirs; go elsewhere" in refused(act, run)
 
 
 def test_links_lead_no_module_out_of_the_folder(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +187,7 @@ def test_a_module_that_was_imported_from_the_folder(run: Path, tmp_path: Path) -
     __import__("evil")
     change(run, imports=["evil"])
     for act in VERBS.values():
-        assert refused(act, run).startswith("imports.0: 'evil' is 'RUN/evil.py' in the run's folder")
+        assert refused(act, run).startswith("imports.0: 'evil' is 'RUN/evil.py' in a run's folder")
 
 
 def test_modules_of_the_users_are_told_before_they_run(
@@ -184,7 +201,6 @@ def test_modules_of_the_users_are_told_before_they_run(
     (mine / "evil.py").write_text("import os\nimport helper\nos.write(2, b'it runs\\n')\n")
     (mine / "helper.py").touch()
     change(run, imports=["evil"])
-    monkeypatch.chdir(run)
     sys.path[:0] = [str(run), str(mine)]
     assert audit(run) == 0
     assert capfd.readouterr().err == f"crl: imports.0 of the run's config runs '{mine / 'evil.py'}'\nit runs\n"
@@ -193,7 +209,7 @@ def test_modules_of_the_users_are_told_before_they_run(
     (mine / "helper.py").unlink()
     del sys.modules["helper"], sys.modules["evil"]
     sentence = refused(audit, run)
-    assert sentence.startswith("imports.0=\"evil\" is refused: 'helper' is 'RUN/helper.py' in the run's folder")
+    assert sentence.startswith("imports.0=\"evil\" is refused: 'helper' is 'RUN/helper.py' in a run's folder")
     assert not (tmp_path / "trace").exists()
 
 
@@ -215,8 +231,11 @@ def test_plugins_that_lie_in_the_folder_are_not_seen(run: Path, tmp_path: Path, 
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[torch.backends]\nevil = evil:go\n[crl.plugins]\ncriteria.gxd = evil:go\n")
     as_module(run, EVIL.format(trace=str(tmp_path / "trace")))
-    program = "import sys; sys.path.append('.'); from crl.cli import main; sys.argv = ['crl', 'resume', '.']; main()"
-    result = python("-c", program, cwd=run)
+    program = (
+        f"import sys; sys.path.append({str(run)!r}); from crl.cli import main; "
+        f"sys.argv = ['crl', 'resume', {str(run)!r}]; main()"
+    )
+    result = python("-c", program, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert not (tmp_path / "trace").exists()
 
