@@ -91,6 +91,8 @@ def soak(name: str, runs: Path) -> Path:
                     memory, cpu = process.memory_info().rss / MEGA, sum(process.cpu_times()[:2])
                 except psutil.Error:
                     break
+                if not memory:
+                    break  # it has ended
                 writer.writerow(Sample(number, steps, round(time.perf_counter() - begun, 1), cpu, round(memory, 1)))
                 file.flush()
     if run.wait():
@@ -177,7 +179,8 @@ def plot() -> None:
         column[0].plot(steps / 1e6, [sample.resident_mb for sample in samples])
         column[0].axvline(verdict["judged_from"] / 1e6, color="grey", linestyle=":")
         column[0].set(title=verdict["job"], ylim=(0, None), ylabel="resident memory (MB)")
-        pairs = [(a, b) for a, b in pairwise(samples) if a.process == b.process]
+        # Over a fortieth of the run each: steps are known at rows of the log, which come in lumps.
+        pairs = [(a, b) for a, b in pairwise(samples[:: max(1, len(samples) // 40)]) if a.process == b.process]
         speed = [(b.steps - a.steps) / max(b.cpu_seconds - a.cpu_seconds, 1e-9) for a, b in pairs]
         column[1].plot([b.steps / 1e6 for _, b in pairs], speed)
         column[1].set(ylim=(0, None), xlabel="million steps", ylabel="steps per second of CPU")
