@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -187,6 +188,8 @@ def main() -> None:
     """Entry point of `crl`."""
     # Until a run's folder exists there is nothing to save. Not by an exception: minatar's imports catch all of them.
     signal.signal(signal.SIGINT, _leave)
+    if isinstance(sys.stdout, TextIOWrapper):  # a pipe on Windows cannot take every name of a task or a folder
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()
 
 
