@@ -25,12 +25,12 @@ from crl import logs, storage
 from crl.config import ConfigError, RunConfig, config_hash, to_yaml
 from crl.config.messages import one_line
 from crl.ending import Interrupt, LossError, Stop, spoilt
-from crl.folder import COMPUTING, installed
+from crl.folder import COMPUTING, LONGEST_NAME, installed
 from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback, peak_memory
 
 FOLDER = "checkpoints"
 BEST = "best"
-LONGEST_NAME = 100
+DEVICES = re.compile("con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # which Windows takes for no files
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 """What raises where a state is put back that does not fit."""
 
@@ -291,7 +291,8 @@ def _put_back(logger: Logger, pending: Mapping[str, Any]) -> None:
 def _folder_name(task: str) -> str:
     """A task's name as that of a folder; where it must be changed, its checksum is behind it."""
     name = re.sub(r"[^A-Za-z0-9_,()=-]+", "-", task)[:LONGEST_NAME]
-    return name if name == task else f"{name}-{zlib.crc32(task.encode()):08x}"
+    kept = name == task and not DEVICES.fullmatch(name)
+    return name if kept else f"{name}-{zlib.crc32(task.encode()):08x}"
 
 
 def machine(device: torch.device) -> dict[str, str]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -190,6 +191,8 @@ def main() -> None:
     # OpenMP's threads spin while they wait, so that processes which share a machine starve each other. Read by torch's
     # OpenMP when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, TextIOWrapper):  # a pipe on Windows cannot take every name of a task or a folder
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()
 
 

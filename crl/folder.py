@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import platform
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ from crl.config.origin import HASH
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
+LONGEST_NAME = 100  # characters; Windows gives a whole path no more than 260
 ABSENT = "not installed"  # in place of a version
 COMPUTING = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba")  # packages, as torch is one
 PACKAGES = ("torch", *COMPUTING, "crl")
@@ -37,9 +39,10 @@ def check_writable(runs: Path) -> None:
 
 
 def run_name(config: RunConfig) -> str:
-    """``<stream>__<algo>__<method>__s<seed>``, safe as the name of a folder."""
+    """``<stream>__<algo>__<method>__s<seed>``, the name of a folder that every system can have."""
     method = "+".join(intervention.name for intervention in config.interventions) or "plain"
-    return f"{config.stream.name or 'custom'}__{config.agent.name}__{method}__s{config.seed}".replace("/", "-")
+    name = re.sub(r"[^\w,()=+ -]+", "-", f"{config.stream.name or 'custom'}__{config.agent.name}__{method}")
+    return f"{name[:LONGEST_NAME]}__s{config.seed}"
 
 
 def create(config: RunConfig) -> Path:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -43,7 +46,7 @@ def show(results: dict[str, Any]) -> None:
     print(f"{results['status']}: {results['steps']:,} steps in {results['seconds']:.1f} s, {memory}")
     print(f"run folder: {results['folder']}")
     if results["status"] == "interrupted":
-        print(f"to go on: {shlex.join(['crl', 'resume', results['folder']])}")
+        print(f"to go on: {typed(['crl', 'resume', results['folder']])}")
     print(f"curves: {results['tensorboard']}")
 
 
@@ -54,11 +57,16 @@ def _peaks(peaks: dict[str, int]) -> str:
 
 def tensorboard_command(runs: Path) -> str:
     """The command that shows all runs beside one another, as it can be typed here."""
-    beside = Path(sys.executable).with_name("tensorboard")
-    if beside.is_relative_to(Path.cwd()):
-        beside = beside.relative_to(Path.cwd())
-    program = "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
-    return shlex.join([program, "--logdir", str(runs)])
+    beside = shutil.which("tensorboard", path=str(Path(sys.executable).parent))
+    if beside is None or shutil.which("tensorboard"):
+        return typed(["tensorboard", "--logdir", str(runs)])
+    here = Path(beside).is_relative_to(Path.cwd())
+    return typed([str(Path(beside).relative_to(Path.cwd())) if here else beside, "--logdir", str(runs)])
+
+
+def typed(words: Sequence[str]) -> str:
+    """A command line as the user's shell takes it."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def _returns(visits: list[dict[str, Any]], width: int) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 import time
 import warnings
@@ -195,7 +194,7 @@ def _describe(run: _Run, command: Sequence[str]) -> None:
     """The files that say how it was run, each time that it was begun or resumed."""
     # A path need not be valid text.
     with (run.folder / "command.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(shlex.join(command) + "\n")
+        file.write(reports.typed(command) + "\n")
     versions = folders.versions(torch.get_num_threads(), str(run.model.device))
     with (run.folder / "versions.txt").open("a", encoding="utf-8") as file:
         file.write(f"\n{versions}" if file.tell() else versions)

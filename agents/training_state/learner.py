@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.save_util import recursive_getattr
@@ -21,7 +23,7 @@ COUNTERS = (
     "_units_logged", "_random_until", "_exploration_began", "_refilling", "_row_written_at", "_begins_anew", "_segment",
     "_iterations",
 )  # fmt: skip
-"""Attributes of a learner that hold numbers; not every learner has all of them."""
+"""Attributes of a learner that hold numbers, or dicts of them; not every learner has all of them."""
 OBSERVED = ("_last_obs", "_last_original_obs", "_last_episode_starts")
 
 
@@ -47,6 +49,10 @@ def restore_learner(model: LearnerMixin, state: State) -> None:
     Raises:
         ValueError: the state is of another kind of learner.
     """
+    for name, value in state["counters"].items():
+        numbers = value.values() if isinstance(value, dict) else [value]
+        if not all(number is None or isinstance(number, int | float) for number in numbers):
+            raise ValueError(f"the saved counter {name} is no number")
     _set(model, [name for name in COUNTERS if hasattr(model, name)], state["counters"])
     for name, saved in state["modules"].items():
         target = recursive_getattr(model, name)
@@ -62,9 +68,14 @@ def restore_learner(model: LearnerMixin, state: State) -> None:
     assert model.ep_info_buffer is not None
     assert model.ep_success_buffer is not None
     model.ep_info_buffer.clear()
+    numbers = [number for info in state["episodes"] for number in (info["r"], info["l"])]
+    if not all(map(math.isfinite, [*numbers, *state["successes"]])):
+        raise ValueError("a saved episode has no return or length")
     model.ep_info_buffer.extend(state["episodes"])
     model.ep_success_buffer.clear()
     model.ep_success_buffer.extend(state["successes"])
+    for name in OBSERVED:
+        _check_alike(name, getattr(model, name), state["observed"].get(name))
     _set(model, OBSERVED, state["observed"])
     _restore_noise(getattr(model, "action_noise", None), state["noise"])
 
@@ -75,6 +86,17 @@ def _set(model: LearnerMixin, names: Sequence[str], values: State) -> None:
         raise ValueError(f"the saved state is of another kind of learner: {', '.join(sorted(other))}")
     for name in names:
         setattr(model, name, values[name])
+
+
+def _check_alike(name: str, held: Any, saved: Any) -> None:
+    """Refuse observations of another shape or kind of numbers than those that the environment has just given."""
+    if isinstance(held, dict):
+        for key in held:
+            _check_alike(f"{name}[{key!r}]", held[key], saved[key])
+    elif isinstance(held, np.ndarray):
+        array = np.asarray(saved)
+        if (array.shape, array.dtype.kind) != (held.shape, held.dtype.kind):
+            raise ValueError(f"the saved {name} is of another environment")
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer, saved: State) -> dict[str, Any]:

@@ -86,10 +86,10 @@ class TaskCallback(BaseCallback):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.segment = self.stream.segment(state["segment"])
-        self.returns = deque(state["returns"], maxlen=WINDOW)
-        self.lengths = deque(state["lengths"], maxlen=WINDOW)
-        self.late_returns = list(state["late_returns"])
-        self.ended = {int(index): dict(result) for index, result in state["ended"].items()}
+        self.returns = deque(map(float, state["returns"]), maxlen=WINDOW)
+        self.lengths = deque(map(int, state["lengths"]), maxlen=WINDOW)
+        self.late_returns = list(map(float, state["late_returns"]))
+        self.ended = {int(index): _restored(**result) for index, result in state["ended"].items()}
 
     def mean_return(self) -> float | None:
         """Over the window; None before the first episode of the visit has ended."""
@@ -122,3 +122,9 @@ class TaskCallback(BaseCallback):
             return NOTHING
         over = "last tenth" if self.late_returns else "last episodes"
         return {"mean_return": fmean(returns), "episodes": len(returns), "over": over}
+
+
+def _restored(mean_return: float | None, episodes: int, over: str | None) -> dict[str, Any]:
+    """The result of a visit, as `TaskCallback.visits` shows it."""
+    mean = None if mean_return is None else float(mean_return)
+    return {"mean_return": mean, "episodes": int(episodes), "over": None if over is None else str(over)}

@@ -39,6 +39,8 @@ def test_runs_of_one_second_get_suffixes(tmp_path: Path, monkeypatch: pytest.Mon
         (["interventions=[{name: gxd}, {name: redo}]"], "minatar3__ppo__gxd+redo__s1"),
         (["stream={name: null, tasks: [breakout, asterix]}"], "custom__ppo__gxd__s1"),
         (["stream.name=MinAtar/Breakout-v1"], "MinAtar-Breakout-v1__ppo__gxd__s1"),
+        (["stream.name=my_pkg.worlds:Mine-v1"], "my_pkg-worlds-Mine-v1__ppo__gxd__s1"),
+        ([f"interventions=[{', '.join(['{name: redo}'] * 30)}]"], "minatar3__ppo__" + ("redo+" * 17) + "__s1"),
     ],
 )
 def test_names(tmp_path: Path, overrides: list[str], expected: str) -> None:
@@ -62,7 +64,7 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
 def test_folder_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ConfigError, match="no permission"):

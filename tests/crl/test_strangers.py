@@ -56,6 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert runs.train(check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}"])), ["crl"]) == 0
     (found,) = (parent / "runs").iterdir()
     (found / "results.json").unlink()
+    shutil.rmtree(newest_of(found))  # there shall be something left to train
     return found
 
 
@@ -93,27 +94,27 @@ NASTY: list[Any] = [
 ]
 
 
-def places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    """Every item of nested lists and dicts: what holds it, and where."""
-    inner = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)) if isinstance(tree, list) else []
-    for key, value in inner:
-        yield tree, key
-        yield from places(value)
+def place_in(tree: Any, draw: random.Random) -> tuple[Any, Any]:
+    """An item of nested lists and dicts, long ones no more often than others: what holds it, and where."""
+    while True:
+        key = draw.choice(list(tree) if isinstance(tree, dict) else range(len(tree)))
+        if not isinstance(tree[key], dict | list) or not tree[key] or draw.random() < 0.15:
+            return tree, key
+        tree = tree[key]
 
 
 def changed_tree(tree: Any, draw: random.Random) -> Any:
     """A copy of JSON with items removed, replaced, exchanged, put deep or, where they are numbers, moved."""
     tree = copy.deepcopy(tree)
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
-        found = list(places(tree))
-        if not found:
+        if not isinstance(tree, dict | list) or not tree:
             return draw.choice(NASTY)
-        holder, key = draw.choice(found)
+        holder, key = place_in(tree, draw)
         match draw.randrange(5):
             case 0:
                 del holder[key]
             case 1:
-                other, place = draw.choice(found)
+                other, place = place_in(tree, draw)
                 holder[key] = copy.deepcopy(other[place])
             case 2 if type(holder[key]) is int:
                 holder[key] += draw.choice((-1, 1, 8, -8, 1 << 20, 1 << 40))
@@ -189,7 +190,9 @@ def change_part(checkpoint: Path, draw: random.Random) -> str:
         if draw.random() < 0.2:
             path.write_bytes(changed_bytes(content, draw))
         else:
-            path.write_bytes(dumped(changed_tree(json.loads(content), draw)))
+            structure = json.loads(content)
+            key = "blocks" if draw.random() < 0.2 else "state"
+            path.write_bytes(dumped({**structure, key: changed_tree(structure[key], draw)}))
     forge_manifest(checkpoint)
     return part
 
