@@ -97,7 +97,7 @@ def cause(error: BaseException, policy: nn.Module, observations: object, task: s
     if name is not None:
         if not isinstance(error, LossError):
             found = LossError(f"the parameter {name} is not finite")
-    elif isinstance(error, ValueError | ArithmeticError) and not _finite(observations):
+    elif isinstance(error, ValueError | ArithmeticError | RuntimeError) and not _finite(observations):
         found = ObservationError(f"an observation of task {task!r} is not finite")
     if found is not error:
         found.__cause__ = error

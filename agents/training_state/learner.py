@@ -50,6 +50,8 @@ def restore_learner(model: LearnerMixin, state: State) -> None:
         ValueError: the state is of another kind of learner.
     """
     for name, value in state["counters"].items():
+        if name not in COUNTERS:
+            continue  # refused below, by its name
         numbers = value.values() if isinstance(value, dict) else [value]
         if not all(number is None or isinstance(number, int | float) for number in numbers):
             raise ValueError(f"the saved counter {name} is no number")

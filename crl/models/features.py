@@ -110,9 +110,11 @@ def _fits_nature_cnn(space: spaces.Space[Any]) -> bool:
 def _fits_minatar_cnn(space: spaces.Space[Any]) -> bool:
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         return False
-    channels_first = board_channels_first(space)
-    sides: tuple[int, ...] = space.shape[1:] if channels_first else space.shape[:2]
-    return channels_first is not None and min(sides) >= BOARD_MINIMUM
+    channels_first = board_channels_first(space)  # None: the network says that it is open
+    readings = [space.shape[1:]] if channels_first else [space.shape[:2]]
+    if channels_first is None:
+        readings = [space.shape[1:], space.shape[:2]]
+    return any(min(sides) >= BOARD_MINIMUM for sides in readings)
 
 
 def _fits_impala(space: spaces.Space[Any]) -> bool:
