@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from crl.config.imports import register_plugins
-from crl.config.messages import ConfigError, sentence, shortened, shown
+from crl.config.messages import ConfigError, one_line, sentence, shortened, shown
 from crl.config.schema import RunConfig
 
 MAX_BYTES = 1 << 19  # of a file; PyYAML takes hundreds for each before anything can be counted
@@ -125,13 +125,13 @@ def _parse(text: str, source: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        problem = f"{error.problem}; {error.note or 'correct the YAML there'}"
+        problem = f"{one_line(error.problem)}; {error.note or 'correct the YAML there'}"
         if error.problem_mark is not None:
             problem = f"line {error.problem_mark.line + 1}: {problem}"
     except RecursionError:
         problem = f"it is nested more than {MAX_DEPTH} levels deep, or contains itself; make it flatter"
     except Exception as error:  # PyYAML does not say what it raises
-        problem = f"{error}; correct the YAML there"
+        problem = f"{one_line(error)}; correct the YAML there"
     raise ConfigError(f"{source} is refused: {problem}")
 
 

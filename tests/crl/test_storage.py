@@ -208,6 +208,31 @@ def test_booleans_take_a_bit_each(size: int, tmp_path: Path) -> None:
     assert (tmp_path / "1" / "part.safetensors").stat().st_size <= size / 8 + 200
 
 
+def test_what_shares_memory_with_itself_comes_back_with_its_own(tmp_path: Path) -> None:
+    state = {
+        "expanded": torch.ones(1).expand(3, 5),
+        "windows": np.lib.stride_tricks.sliding_window_view(np.arange(9), 4),
+    }
+    found = back(tmp_path, state)
+    assert same(found, state)
+    assert found["expanded"].is_contiguous()
+    found["windows"][0, 1] = -1
+    assert found["windows"][1, 0] == 1
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert back(tmp_path, nested(100)) == nested(100)
+    with pytest.raises(TypeError, match="is nested more than 100 levels deep, or contains itself; make it flatter"):
+        back(tmp_path, nested(101))
+    weight = torch.ones(100_000)
+    assert len(back(tmp_path, [weight] * 64)) == 64
+    with pytest.raises(TypeError, match="share their memory more than 64 times; give copies of it"):
+        back(tmp_path, [weight] * 66)
+    monkeypatch.setattr("crl.storage.folders.MAX_JSON", 1000)
+    with pytest.raises(TypeError, match="and 1,000 can be read; give numbers as arrays"):
+        back(tmp_path, ["x" * 1000])
+
+
 def test_an_optimizers_state_comes_back(tmp_path: Path) -> None:
     weight = torch.nn.Parameter(torch.randn(3))
     optimizer = torch.optim.Adam([weight])
@@ -326,6 +351,35 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         storage.read(folder)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *[
+            {"files": {name: [1, 1]}}
+            for name in ("../1/config.yaml", "/dev/zero", "a\\b", "a:b", "a\0", "\ud800", ".", "")
+        ],
+        *[{"files": {"learner.json": size}} for size in (["1", 1], [-1, 1], [1.0, 1], [True, 1], 3)],
+        *[{"parts": "learner"}, {"parts": ["../learner"]}, {"dropped": [1]}, {"step": "64"}, {"step": -1}, {"more": 1}],
+    ],
+    ids=str,
+)
+def test_a_forged_manifest_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    path = checkpoints(tmp_path, 64) / "64" / "manifest.json"
+    entries = json.loads(path.read_text()) | changes
+    form, _ = entries.pop("format"), entries.pop("checksum")
+    checksum = zlib.crc32(json.dumps(entries).encode())
+    path.write_text(json.dumps({"format": form, **entries, "checksum": checksum}))
+    with pytest.raises(DamagedError, match=r"manifest\.json' is no manifest$"):
+        storage.verify(path.parent)
+
+
+def test_a_manifest_is_short(tmp_path: Path) -> None:
+    path = checkpoints(tmp_path, 64) / "64" / "manifest.json"
+    os.truncate(path, 1 << 40)
+    with pytest.raises(DamagedError, match="has more than the 1,048,576 bytes that crl writes there at most"):
+        storage.verify(path.parent)
+
+
 class Exploit:
     """Leaves a file where its pickle is loaded."""
 
@@ -351,6 +405,18 @@ def test_a_planted_pickle_is_not_run(name: str, listed: bool, tmp_path: Path) ->
     assert not trace.exists()
 
 
+def spec(**changes: Any) -> dict[str, Any]:
+    """An array as a forger describes it."""
+    return {"$array": {"block": 0, "offset": 0, "dtype": "<f4", "strides": None, **changes}}
+
+
+def nested(levels: int) -> list[Any]:
+    state: list[Any] = []
+    for _ in range(levels - 1):
+        state = [state]
+    return state
+
+
 @pytest.mark.parametrize(
     "state",
     [
@@ -361,9 +427,21 @@ def test_a_planted_pickle_is_not_run(name: str, listed: bool, tmp_path: Path) ->
         {"$array": {"block": 0, "offset": 0, "dtype": "<f4", "shape": [2], "strides": [1000]}},
         {"$array": {"block": 0, "offset": 0, "dtype": "<f4", "shape": [1], "strides": [4], "torch": "load"}},
         {"$array": {"block": None, "dtype": "[__import__('os')]", "shape": [0]}},
-        *[{"$scalar": ["|O", "00" * 8]}, {"$int": "x"}, {"$float": "x"}, {"$items": 3}],
+        *[{"$scalar": ["|O", "00" * 8]}, {"$int": "x"}, {"$float": "x"}, {"$items": 3}, {"$items": [[None, 1]]}],
+        # More than there is: 2**64 elements, of which numpy sees none, elements in one place, others before the block.
+        *[spec(shape=[2**32, 2**32], strides=[0, 0]), spec(shape=[2**62], strides=[0]), spec(shape=[3], strides=[0])],
+        *[spec(shape=[2], strides=[-4]), spec(shape=[-1], strides=[4]), spec(shape=[True], strides=[4])],
+        *[spec(offset=2**63, shape=[1], strides=[4]), spec(shape=[1], strides=[4], block=-1)],
+        *[spec(shape=[2**40], block=None), spec(shape=[2**40], block=None, dtype="|S0"), spec(shape=[1] * 65)],
+        *[spec(shape=[1], strides=[4], torch=name) for name in ("qint8", "float64", "Tensor", None)],
+        *[
+            spec(shape=[0], block=None, dtype=dtype)
+            for dtype in (None, "a5", "[('a', '|O')]", "[" * 9_000, "x" * 20_000)
+        ],
+        *[spec(shape=[1], strides=[1], dtype="('|u1', (1000000,))"), nested(101)],
+        [spec(shape=[2], strides=[4])] * 8300,  # each of 8 bytes, and copied each for itself
     ],
-    ids=str,
+    ids=lambda state: str(state)[:60],
 )
 def test_a_forged_structure_is_refused(state: Any, tmp_path: Path) -> None:
     folder = tmp_path / "1"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from crl.config import (
     load,
     to_yaml,
 )
+from crl.config.reading import MAX_BYTES
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 GXD = CONFIGS / "minatar3_ppo_gxd.yaml"
@@ -36,6 +39,16 @@ EXTREMES = {
         "is refused: it is nested more than 50 levels deep, or contains itself; make",
     ),
     "brackets": ("seed=" + "[" * 51 + "]" * 51, "is refused: it is nested more than 50 levels deep"),
+    "sexagesimal digits": (
+        "seed=" + "1:" * 6000 + "1",
+        "1:1:1:... cannot be read as int; put it in quotes to give text",
+    ),
+    "aliases": (
+        "stream=[&a [x, x, x, x], "
+        + ", ".join(f"&{b} [*{a}, *{a}, *{a}, *{a}]" for a, b in pairwise("abcdefghijklmn"))
+        + "]",
+        "it has more than 1,000,000 values, with those of aliases; give fewer",
+    ),
     "key": ("a." * 2000 + "a=1", "is refused: it is nested more than 50 levels deep; give a shorter key"),
     "index": ("interventions." + "9" * 5000 + ".rate=1", "is no item of the list; give an index from 0 to 0"),
     "device": ("device=cuda:" + "1" * 5000, "is not a device; give auto, cpu, cuda or cuda:0"),
@@ -57,6 +70,13 @@ def refused(*overrides: str, path: Path = GXD) -> str:
     message = str(error.value)
     assert "\n" not in message
     return message
+
+
+def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    assert refused(path=path) == f"the config file {str(path)!r} has more than {MAX_BYTES:,} bytes; give a shorter one"
 
 
 @pytest.mark.parametrize("method", ["", "_gxd", "_redo", "_regrama"])
