@@ -73,7 +73,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._begin_switching(at_switch)
         self.update_ended: Callable[[], None] | None = None
         self._units_logged: dict[str, int] = {}
-        self._live = self._live_networks()
+        self._live = LiveNetworks(self._roots, self._build_networks)
         super().__init__(policy, env, *args, **kwargs)
 
     # ------------------------------------------------------------------ networks
@@ -86,9 +86,6 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             ValueError: the policy is not understood.
         """
         return self._live.now()
-
-    def _live_networks(self) -> LiveNetworks:
-        return LiveNetworks(self._roots, self._build_networks)
 
     def _roots(self) -> tuple[nn.Module]:
         return (self.policy,)
@@ -151,7 +148,6 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._read_at_switch()
         self._fit_network_to_boards()
         super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
-        self._live = self._live_networks()
         if not self.interventions:
             self._build_interventions()
         if self.env is not None:

@@ -68,11 +68,10 @@ class VectorEnvAdapter(VecEnv):
             info["TimeLimit.truncated"] = False
         if dones.any():
             ended = _per_env(final_infos, self.num_envs)
-            # They may be the games' own, which these write to.
-            last = deepcopy(final_observations)
             for i in np.flatnonzero(dones):
                 self.reset_infos[i], infos[i] = infos[i], ended[i]
-                infos[i]["terminal_observation"] = last[i]
+                # A copy: it may be the game's own, which the game writes to.
+                infos[i]["terminal_observation"] = deepcopy(final_observations[i])
                 infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
         return _copy(observations), rewards.astype(np.float32), dones, infos
 

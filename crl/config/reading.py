@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
                 written = repr(key_node.value) if isinstance(key_node, yaml.ScalarNode) else shown(key)
                 raise _refused(key_node, f"the key {written} is not text", "write it in quotes")
             if key in seen:
-                raise _refused(key_node, f"the key {key!r} is given twice", "remove one of them")
+                raise _refused(key_node, f"the key {shortened(key)!r} is given twice", "remove one of them")
             seen.add(key)
         return super().construct_mapping(node, deep)
 

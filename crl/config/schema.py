@@ -16,7 +16,7 @@ from agents.plasticity.registry import INTERVENTIONS
 from crl.config.agents import AGENT_CONFIGS, AnyAgent, OffPolicyConfig, SACConfig
 from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named
 from crl.config.imports import NO_MODULE_NAME, is_module_name
-from crl.config.messages import nearest, refusal, refused_sentence, shown
+from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
 from crl.config.stream import StreamConfig
 
 MAX_THREADS = 1024
@@ -156,9 +156,8 @@ class RunConfig(Model):
                 continue  # refused with the types of all arguments
             if name not in networks:
                 belong = f", whose features belong to {' and '.join(networks)}" if name == "features" else ""
-                return (
-                    f"{key} names {name!r}, which is no network of {self.agent.name}{belong}; {nearest(name, networks)}"
-                )
+                strange = f"{key} names {shortened(name)!r}, which is no network of {self.agent.name}{belong}"
+                return f"{strange}; {nearest(name, networks)}"
             if of_units and networks[name] is not None:
                 return f"{key} names {name}, which has no hidden units with {networks[name]}; {UNITS[name]}"
         return None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Repetitions, number
-from crl.config.messages import nearest, refusal, refused_sentence, shown
+from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
 from envs.catalogue import ABOUT, ARGUMENTS, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_draw, is_game
 from envs.checks import closest
 
@@ -45,7 +45,7 @@ def _check_task(entry: Any) -> Any:
     for shift in entry["shifts"] if isinstance(entry.get("shifts"), list) else ():
         called = shift.get("name") if isinstance(shift, dict) else shift
         if isinstance(called, str) and called not in SHIFTS:
-            raise refusal(f"has a shift {called!r} that is not known; {nearest(called, SHIFTS)}")
+            raise refusal(f"has a shift {shortened(called)!r} that is not known; {nearest(called, SHIFTS)}")
     return {key: _with_numbers(value) if _has_numbers(name, key, value) else value for key, value in entry.items()}
 
 

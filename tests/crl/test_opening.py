@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 from forged import forge_hash
+from small_run import trained_run
 
 from crl import run as runs
 from crl.audit import audit
-from crl.config import ConfigError, check_interventions, load
+from crl.config import ConfigError
 from crl.config.origin import code_kept_out
 from crl.opening import opened
 
@@ -39,11 +40,7 @@ MODULES = ("best", "evil", "helper", "mine", "runs")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run, which all tests share."""
-    parent = tmp_path_factory.mktemp("trained")
-    (parent / "tiny.yaml").write_text(TINY)
-    assert runs.train(check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}"])), ["crl"]) == 0
-    (found,) = (parent / "runs").iterdir()
-    return found
+    return trained_run(tmp_path_factory.mktemp("trained"), TINY)
 
 
 @pytest.fixture

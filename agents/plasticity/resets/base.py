@@ -95,14 +95,14 @@ class NetworkReset(Intervention):
 
     # ------------------------------------------------------------------ what must stay as it is
 
-    def _obstacles(self, network: Network) -> list[str]:
+    def _obstacles(self, network: Network, trained: set[Tensor]) -> list[str]:
         """Why each thing in a network that could be reset must stay as it is; empty texts for those that need not."""
-        trained = trained_parameters(self._learner)
         return [self._untrained([parameter], trained) for parameter in network.parameters]
 
     def _refuse_fixed(self) -> None:
         """Refuse a network in which nothing can be reset, if it is asked for by name or there is no other."""
-        found = {name: self._obstacles(self._learner.networks[name]) for name in self._names}
+        trained, networks = trained_parameters(self._learner), self._learner.networks
+        found = {name: self._obstacles(networks[name], trained) for name in self._names}
         fixed = [name for name in self._names if all(found[name])]
         if fixed and (isinstance(self.networks, list) or len(fixed) == len(self._names)):
             raise ValueError(

@@ -81,6 +81,10 @@ class Scorer:
         means = self._learner.replicas.mean({name: mean.value() for name, mean in self._mean.items()})
         return {name: mean.nan_to_num() for name, mean in means.items()}
 
+    def references(self, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
+        """Layer's name -> what a surgery that loses the outgoing weights puts in a unit's place."""
+        return self.means() if self._compensates else {layer.name: self._zero for layer in layers}
+
     def utilities(self, layers: Sequence[UnitLayer], steps: Mapping[str, int]) -> dict[str, Tensor]:
         """Layer's name -> utilities now, (units,); nan where a unit has no score since it was new.
 

@@ -161,16 +161,17 @@ class UnitReset(NetworkReset):
         self._not_finite = {name: torch.zeros((), dtype=torch.int64, device=device) for name in self._names}
         self._costs = CostMeter(learner, self._names)
 
-    def _obstacles(self, network: Network) -> list[str]:
-        """Why each layer's units must stay as they are: a surgery would write to what is not trained."""
-        trained = trained_parameters(self._learner)
-        return [layer.fixed or self._untrained(self._surgery.writes(layer), trained) for layer in network.layers]
+    def _obstacles(self, network: Network, trained: set[Tensor]) -> list[str]:
+        return [self._obstacle(layer, trained) for layer in network.layers]
+
+    def _obstacle(self, layer: UnitLayer, trained: set[Tensor]) -> str:
+        """Why a layer's units must stay as they are: a surgery would write to what is not trained."""
+        return layer.fixed or self._untrained(self._surgery.writes(layer), trained)
 
     def _resettable(self, layers: Sequence[UnitLayer]) -> list[UnitLayer]:
         """Those of the layers that may be changed now; of the others it warns once."""
-        why: dict[str, str] = {}
-        for network in map(self._learner.networks.__getitem__, {layer.network: None for layer in layers}):
-            why.update(zip((layer.name for layer in network.layers), self._obstacles(network), strict=True))
+        trained = trained_parameters(self._learner) if layers else set()
+        why = {layer.name: self._obstacle(layer, trained) for layer in layers}
         for layer in layers:
             if why[layer.name] and not layer.fixed:  # what can never be reset is told when the graph is made
                 self._tell_left_alone(layer.name, why[layer.name])
@@ -274,20 +275,19 @@ class UnitReset(NetworkReset):
         if may_branch(self._learner.device) and not any((amount > 0).any() for amount in amounts.values()):
             return
         batch, before = self._look_before() if self._cost_is_due() else (None, None)
-        means = self._scorer.means() if self._surgery.compensate else None
+        references = self._scorer.references(layers)  # once, for replicas reduce them together
         reset_units(
             layers,
             amounts,
             self._learner.optimizers,
             lambda layer: self._generator(layer.name, self._steps[layer.network]),
             self._surgery,
-            means,
+            references if self._surgery.compensate else None,
             self._learner.targets,
         )
         if before is not None:
-            zero = {layer.name: torch.zeros((), device=self._learner.device) for layer in layers}
-            references = None if self._surgery.outgoing == "keep" else means or zero
-            self._costs.after(batch, before, layers, amounts, references)
+            known = None if self._surgery.outgoing == "keep" else references
+            self._costs.after(batch, before, layers, amounts, known)
         edit = Edit(amounts)
         self.on_surgery(edit)
         self._learner.announce(edit, self)

@@ -119,16 +119,18 @@ def test_chance_has_a_generator_for_each_layer_and_step(learner: Regression) -> 
 
 
 def test_means_of_activations_are_references_where_the_surgery_compensates(learner: Regression) -> None:
-    first, _ = layers_of(learner)
+    first, second = layers_of(learner)
     scorer = scorer_of(learner, averages=True, compensates=True)
     a, g = torch.rand(8, 5), torch.randn(8, 5)
     assert not scorer.means()["net.0"].any()  # nothing was seen yet
     scorer.watch(first, update(net_0=(a, g)))
     torch.testing.assert_close(scorer.means()["net.0"], a.mean(0))
+    torch.testing.assert_close(scorer.references([first, second])["net.0"], a.mean(0))
     found = scorer.utilities([first], {"net": 1})["net.0"]
     torch.testing.assert_close(found, criteria.gxd(a, g, a.mean(0)))  # this minibatch counts in its own mean
     plain = scorer_of(learner, averages=True)
     plain.watch(first, update(net_0=(a, g)))
+    assert {name: float(r) for name, r in plain.references([first, second]).items()} == {"net.0": 0.0, "net.1": 0.0}
     torch.testing.assert_close(plain.utilities([first], {"net": 1})["net.0"], criteria.gxd(a, g, ZERO))
     assert scorer_of(learner).means() == {}
 
