@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agents.plasticity.registry import Entry
+from agents.specs import AGENTS
 
 if TYPE_CHECKING:
     from agents.dqn import DQN
@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
 __all__ = ["AGENTS", "DQN", "PPO", "SAC", "StreamMonitor", "VectorEnvAdapter"]
-
-AGENTS: dict[str, Entry] = {
-    "dqn": Entry("agents.dqn:DQN", "deep Q-network, Double DQN as an option, Stable-Baselines3's with hook points"),
-    "ppo": Entry("agents.ppo:PPO", "proximal policy optimisation, Stable-Baselines3's with hook points"),
-    "sac": Entry("agents.sac:SAC", "soft actor-critic, Stable-Baselines3's with hook points"),
-}
 
 
 def __getattr__(name: str) -> Any:

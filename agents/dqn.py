@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from agents.off_policy import Batch, OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.taps import untapped
+from agents.specs import AGENTS
 
 
 class DQN(OffPolicyMixin, StockDQN):
@@ -49,6 +50,7 @@ class DQN(OffPolicyMixin, StockDQN):
         model.learn(200_000)
     """
 
+    spec = AGENTS["dqn"]
     _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
     _board_heads: ClassVar[Any] = []
 

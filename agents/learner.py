@@ -30,6 +30,7 @@ from agents.plasticity.units import LiveNetworks, Network
 from agents.saving import SavingMixin
 from agents.sb3_units import policy_networks, policy_targets
 from agents.spaces import check_playable
+from agents.specs import AgentSpec
 from agents.switching import SwitchingMixin
 from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
@@ -48,6 +49,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             there, it is the place for checkpoints.
     """
 
+    spec: ClassVar[AgentSpec]
     optimizer_steps: int
     replicas = ALONE
 
@@ -109,8 +111,9 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return policy_targets(self.policy)
 
     @property
-    @abstractmethod
-    def paper_networks(self) -> Sequence[str]: ...
+    def paper_networks(self) -> Sequence[str]:
+        """Names of the networks that published resets act on."""
+        return self.spec.paper_networks
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...

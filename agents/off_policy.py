@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,8 +35,6 @@ Batch = ReplayBufferSamples | DictReplayBufferSamples
 class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     """A `LearnerMixin` that learns from a replay buffer; mixed into DQN or SAC, in front of it."""
 
-    can_forget: ClassVar[frozenset[str]] = LearnerMixin.can_forget | {"replay", "exploration", "random_steps"}
-
     def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
         # All in steps of this learner, and plain numbers: SB3's zip holds them.
         self._random_until = 0
@@ -44,11 +42,6 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self._refilling = False
         self._row_written_at = -1
         super().__init__(policy, env, *args, **kwargs)
-
-    @property
-    def paper_networks(self) -> tuple[str, ...]:
-        """Published resets of value-based and actor-critic learners from replay act on the critic."""
-        return ("critic",)
 
     def _build_networks(self) -> Mapping[str, Network]:
         for name in ("q_net", "q_net_target", "actor", "critic", "critic_target"):

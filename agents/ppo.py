@@ -23,6 +23,7 @@ from agents.networks import MINATAR_HEAD
 from agents.plasticity.protocols import Update
 from agents.policies import POLICIES, LayerNormCnnPolicy
 from agents.sde import noise_log_std
+from agents.specs import AGENTS
 
 Batch = RolloutBufferSamples | DictRolloutBufferSamples
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
@@ -68,6 +69,7 @@ class PPO(LearnerMixin, StockPPO):
         model.learn(1_500_000)
     """
 
+    spec = AGENTS["ppo"]
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**StockPPO.policy_aliases, **POLICIES}
     _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (ActorCriticCnnPolicy, LayerNormCnnPolicy)
     _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "vf": list(MINATAR_HEAD)}
@@ -76,11 +78,6 @@ class PPO(LearnerMixin, StockPPO):
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
         """PPO has one optimizer over all parameters."""
         return (self.policy.optimizer,)
-
-    @property
-    def paper_networks(self) -> tuple[str, ...]:
-        """Published resets act on actor and critic; features that they share are left alone."""
-        return ("actor", "critic")
 
     def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
         self._iterations = 0  # rollouts since `learn` began

@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, unwrap_v
 from agents.at_switch import AtSwitch
 from agents.plasticity.protocols import Intervention, Switch
 from agents.spaces import going_on_with
+from agents.specs import AgentSpec
 from agents.vec_env import VectorEnvAdapter
 
 
@@ -29,9 +30,7 @@ class SwitchingMixin(BaseAlgorithm):
     interventions: list[Intervention]
     at_switch: Mapping[str, Any]
     switches_seen: int
-
-    can_forget: ClassVar[frozenset[str]] = frozenset({"optimizer", "normalizer"})
-    """The keys of `AtSwitch` that mean something to this learner."""
+    spec: ClassVar[AgentSpec]
 
     @property
     @abstractmethod
@@ -53,7 +52,7 @@ class SwitchingMixin(BaseAlgorithm):
         """
         self._at_switch = AtSwitch.of(self.at_switch)
         for key in self._at_switch.changes:
-            if key not in self.can_forget:
+            if key not in self.spec.forgets:
                 raise ValueError(
                     f"at_switch.{key} is {self.at_switch[key]!r}, but {type(self).__name__} has nothing of the kind; "
                     "leave it out"

@@ -67,7 +67,7 @@ def test_all_agents_have_a_section() -> None:
 
 @pytest.mark.parametrize("name", AGENT_CONFIGS)
 def test_what_an_agent_can_forget_is_what_its_learner_can(name: str) -> None:
-    assert AGENT_CONFIGS[name].switch_keys == AGENTS[name].resolve().can_forget
+    assert AGENT_CONFIGS[name].switch_keys == AGENTS[name].forgets
     assert AGENT_CONFIGS["dqn"].switch_keys == set(inspect.signature(AtSwitch).parameters)
 
 
