@@ -20,6 +20,7 @@ from stable_baselines3.common.type_aliases import (
     ReplayBufferSamples,
     RolloutReturn,
     TrainFreq,
+    TrainFrequencyUnit,
 )
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import Tensor
@@ -125,6 +126,14 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         if rollout.continue_training and (warming_up or self.gradient_steps == 0):
             self._end_update()
         return rollout
+
+    def fill_buffer(self) -> None:
+        assert self.env is not None
+        assert self.replay_buffer is not None
+        steps = self.replay_buffer.buffer_size
+        _, callback = self._setup_learn(steps * self.n_envs)
+        frequency = TrainFreq(steps, TrainFrequencyUnit.STEP)
+        self.collect_rollouts(self.env, callback, frequency, self.replay_buffer, self.action_noise)
 
     # ------------------------------------------------------------------ task switches
 
