@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import SAC as StockSAC
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.sac.policies import CnnPolicy
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.at_switch import AtSwitch
-from agents.networks import MINATAR_HEAD
 from agents.off_policy import Batch, OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.seeds import derive_seed
@@ -41,7 +38,7 @@ class SAC(OffPolicyMixin, StockSAC):
     trained by the actor's loss alone.
 
     Args:
-        policy: as in SB3.
+        policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
@@ -59,8 +56,6 @@ class SAC(OffPolicyMixin, StockSAC):
     """
 
     spec = agent_spec("sac")
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
-    _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "qf": list(MINATAR_HEAD)}
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
