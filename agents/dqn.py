@@ -148,12 +148,12 @@ class DQN(OffPolicyMixin, StockDQN):
         return actions, state
 
     def fill_buffer(self) -> None:
-        before = self.exploration_schedule, self.exploration_rate, self.target_update_interval
+        before = self.exploration_schedule, self.target_update_interval
         self.exploration_rate = self.exploration_final_eps
         self.exploration_schedule = ConstantSchedule(self.exploration_final_eps)
         self.target_update_interval = sys.maxsize
         super().fill_buffer()
-        self.exploration_schedule, self.exploration_rate, self.target_update_interval = before
+        self.exploration_schedule, self.target_update_interval = before
 
     def _restart_exploration(self) -> None:
         super()._restart_exploration()
