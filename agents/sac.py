@@ -18,8 +18,9 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.at_switch import AtSwitch
+from agents.buffers.sampling import ReplayBatch as Batch
 from agents.networks import MINATAR_HEAD
-from agents.off_policy import Batch, OffPolicyMixin
+from agents.off_policy import OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Taps, untapped
