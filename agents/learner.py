@@ -211,6 +211,13 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     def _most_gradient_steps(self, timesteps: int) -> int:
         """How many gradient steps training makes in so many steps of the games from now on, if it is not cut short."""
 
+    @abstractmethod
+    def fill_buffer(self) -> None:
+        """Fill the buffer by playing as the learner does in the end: one rollout, or a whole replay buffer.
+
+        Nothing is trained, and no target network moves; steps are counted from 0.
+        """
+
     # ------------------------------------------------------------------ environments
 
     @staticmethod

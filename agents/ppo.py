@@ -24,7 +24,7 @@ from agents.networks import MINATAR_HEAD
 from agents.plasticity.protocols import Update
 from agents.policies import POLICIES, LayerNormCnnPolicy
 from agents.sde import noise_log_std
-from agents.specs import AGENTS
+from agents.specs import agent_spec
 
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
     "entropy_loss": "train/entropy_loss",
@@ -69,7 +69,7 @@ class PPO(LearnerMixin, StockPPO):
         model.learn(1_500_000)
     """
 
-    spec = AGENTS["ppo"]
+    spec = agent_spec("ppo")
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**StockPPO.policy_aliases, **POLICIES}
     _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (ActorCriticCnnPolicy, LayerNormCnnPolicy)
     _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "vf": list(MINATAR_HEAD)}
@@ -113,6 +113,11 @@ class PPO(LearnerMixin, StockPPO):
     def _most_gradient_steps(self, timesteps: int) -> int:
         rollout = self.n_steps * self.n_envs
         return math.ceil(timesteps / rollout) * self.n_epochs * math.ceil(rollout / self.batch_size)
+
+    def fill_buffer(self) -> None:
+        assert self.env is not None
+        _, callback = self._setup_learn(self.n_steps * self.n_envs)
+        self.collect_rollouts(self.env, callback, self.rollout_buffer, n_rollout_steps=self.n_steps)
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
