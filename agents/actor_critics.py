@@ -10,8 +10,9 @@ import torch
 from stable_baselines3.common.policies import ContinuousCritic
 from torch import Tensor
 
+from agents.buffers.sampling import ReplayBatch as Batch
 from agents.networks import MINATAR_HEAD
-from agents.off_policy import Batch, OffPolicyMixin
+from agents.off_policy import OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Taps, untapped

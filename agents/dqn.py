@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from agents.off_policy import Batch, OffPolicyMixin
+from agents.buffers.sampling import ReplayBatch as Batch
+from agents.off_policy import OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from agents.actor_critics import ActorCriticsMixin
 from agents.at_switch import AtSwitch
-from agents.off_policy import Batch
+from agents.buffers.sampling import ReplayBatch as Batch
 from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
