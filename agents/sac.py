@@ -119,6 +119,7 @@ class SAC(OffPolicyMixin, StockSAC):
             networks=self._trained("actor", "features") if name == "actor" else self._trained(name),
             batch=batch, losses={"loss": loss}, optimizer=optimizer,
             learning_rate=optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+            network=name,
         ), taps)  # fmt: skip
 
     def _entropy_coefficient(self) -> Tensor:
@@ -156,26 +157,25 @@ class SAC(OffPolicyMixin, StockSAC):
 
     # ------------------------------------------------------------------ what a batch shows
 
-    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The networks' outputs on the batch, in evaluation mode.
+    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The networks' outputs on the batch.
 
         Returns:
             ``actor``: means before squashing and log standard deviations (before clipping; of gSDE's noise),
             (batch, 2 x actions); ``critic``: Q-values of the actions taken, (batch, critics).
         """
         actor, critic = self.actor, self.critic
-        with self._evaluation():
-            pi = actor.extract_features(batch.observations, actor.features_extractor)
-            shared = critic.share_features_extractor
-            qf = pi if shared else critic.extract_features(batch.observations, critic.features_extractor)
-            latent = actor.latent_pi(pi)
-            log_std: Any = actor.log_std  # a layer, with gSDE a parameter
-            log_std = noise_log_std(actor.action_dist, latent, log_std) if actor.use_sde else log_std(latent)
-            inputs = torch.cat([qf, batch.actions], dim=1)
-            return {
-                "actor": torch.cat([actor.mu(latent), log_std], dim=1),
-                "critic": torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1),
-            }
+        pi = actor.extract_features(batch.observations, actor.features_extractor)
+        shared = critic.share_features_extractor
+        qf = pi if shared else critic.extract_features(batch.observations, critic.features_extractor)
+        latent = actor.latent_pi(pi)
+        log_std: Any = actor.log_std  # a layer, with gSDE a parameter
+        log_std = noise_log_std(actor.action_dist, latent, log_std) if actor.use_sde else log_std(latent)
+        inputs = torch.cat([qf, batch.actions], dim=1)
+        return {
+            "actor": torch.cat([actor.mu(latent), log_std], dim=1),
+            "critic": torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1),
+        }
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """The policy before squashing on the batch's observations: one Normal, (batch, actions). In evaluation mode."""
