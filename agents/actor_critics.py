@@ -42,6 +42,7 @@ class ActorCriticsMixin(OffPolicyMixin):
             networks=self._trained("actor", "features") if name == "actor" else self._trained(name),
             batch=batch, losses={"loss": loss}, optimizer=optimizer,
             learning_rate=optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+            network=name,
         ), taps)  # fmt: skip
 
     @torch.no_grad()
@@ -51,21 +52,20 @@ class ActorCriticsMixin(OffPolicyMixin):
 
     # ------------------------------------------------------------------ what a batch shows
 
-    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The networks' outputs on the batch, in evaluation mode.
+    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The networks' outputs on the batch.
 
         Returns:
             ``actor``: what it gives before it is squashed, see `_before_squashing`; ``critic``: Q-values of the actions
             taken, (batch, critics).
         """
         actor, critic = self.actor, self.critic
-        with self._evaluation():
-            pi = actor.extract_features(batch.observations, actor.features_extractor)
-            shared = critic.share_features_extractor
-            qf = pi if shared else critic.extract_features(batch.observations, critic.features_extractor)
-            inputs = torch.cat([qf, batch.actions], dim=1)
-            values = torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1)
-            return {"actor": self._before_squashing(pi), "critic": values}
+        pi = actor.extract_features(batch.observations, actor.features_extractor)
+        shared = critic.share_features_extractor
+        qf = pi if shared else critic.extract_features(batch.observations, critic.features_extractor)
+        inputs = torch.cat([qf, batch.actions], dim=1)
+        values = torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1)
+        return {"actor": self._before_squashing(pi), "critic": values}
 
     @abstractmethod
     def td_targets(self, batch: Batch) -> Tensor: ...

@@ -86,6 +86,7 @@ class DQN(OffPolicyMixin, StockDQN):
             update = self._optimize(Update(
                 networks=self._trained(), batch=batch, losses={"loss": loss}, optimizer=self.policy.optimizer,
                 learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+                network="critic",
             ), taps, self.max_grad_norm)  # fmt: skip
             self._hooks.after_step(update)
         self._n_updates += gradient_steps
@@ -110,10 +111,9 @@ class DQN(OffPolicyMixin, StockDQN):
         targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
         return targets
 
-    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """``critic``: Q-values, (batch, actions). In evaluation mode."""
-        with self._evaluation():
-            return {"critic": self.q_net(batch.observations)}
+    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """``critic``: Q-values, (batch, actions)."""
+        return {"critic": self.q_net(batch.observations)}
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """None: the policy is greedy on the Q-values."""

@@ -21,7 +21,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from agents.batches import packed, unpacked
 from agents.networks import MinAtarCNN
+from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
@@ -123,8 +125,40 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
 
+    def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+        """Output network's name -> its outputs on the batch, as `_outputs` of each algorithm says; in evaluation mode.
+
+        Args:
+            batch: as the buffer or `sample` gives it.
+            parameters: of `snapshot`; None for the parameters at hand, which then take gradients.
+
+        Raises:
+            ValueError: the parameters are those of other networks.
+        """
+        with self._evaluation():
+            if parameters is None:
+                return self._outputs(batch)
+            found: Mapping[str, Tensor] = run_with(self.policy, parameters, self._outputs, batch)
+            return found
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Copies of all parameters and buffers of the policy as they are now, for `outputs`; without gradients."""
+        return snapshot(self.policy)
+
+    def pack(self, batch: Any) -> dict[str, Any]:
+        """A batch as plain data, so that an intervention can keep it across a checkpoint."""
+        return packed(batch)
+
+    def unpack(self, saved: Mapping[str, Any]) -> Any:
+        """What `pack` was given, on the learner's device.
+
+        Raises:
+            ValueError: it is no batch.
+        """
+        return unpacked(saved, self.device)
+
     @abstractmethod
-    def outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
+    def _outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
 
     @abstractmethod
     def distributions(self, batch: Any) -> Sequence[Distribution]: ...

@@ -142,6 +142,7 @@ class PPO(LearnerMixin, StockPPO):
                 update = self._optimize(Update(
                     networks=self._trained(), batch=batch, losses=losses, optimizer=self.policy.optimizer,
                     learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+                    network="policy",
                 ), taps, self.max_grad_norm)  # fmt: skip
                 self._hooks.after_step(update)
             self._n_updates += 1
@@ -225,22 +226,21 @@ class PPO(LearnerMixin, StockPPO):
         if self.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", self._now(self.clip_range_vf))
 
-    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The networks' outputs on the batch, in evaluation mode.
+    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The networks' outputs on the batch.
 
         Returns:
             ``actor``: action logits or means, (batch, actions), with gSDE behind them the log standard deviations of
             the actions, (batch, 2 x actions); ``critic``: values, (batch, 1).
         """
         policy = self.policy
-        with self._evaluation():
-            features = policy.extract_features(batch.observations)
-            pi, vf = features if isinstance(features, tuple) else (features, features)
-            latent = policy.mlp_extractor.forward_actor(pi)
-            actor = policy.action_net(latent)
-            if policy.use_sde:
-                actor = torch.cat([actor, noise_log_std(policy.action_dist, latent, policy.log_std)], dim=1)
-            return {"actor": actor, "critic": policy.value_net(policy.mlp_extractor.forward_critic(vf))}
+        features = policy.extract_features(batch.observations)
+        pi, vf = features if isinstance(features, tuple) else (features, features)
+        latent = policy.mlp_extractor.forward_actor(pi)
+        actor = policy.action_net(latent)
+        if policy.use_sde:
+            actor = torch.cat([actor, noise_log_std(policy.action_dist, latent, policy.log_std)], dim=1)
+        return {"actor": actor, "critic": policy.value_net(policy.mlp_extractor.forward_critic(vf))}
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """The policy on the batch's observations, in evaluation mode.

@@ -13,7 +13,6 @@ from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
 from agents.plasticity.diagnostics import Diagnostics
 from agents.plasticity.protocols import NoDataError
-from agents.training_state import packed_batch, unpacked_batch
 from crl.monitoring.dashboard import layout
 from crl.monitoring.tasks import TaskCallback
 
@@ -86,7 +85,7 @@ class PlasticityRecorder:
         diagnostics = self._diagnostics.state()
         probe = diagnostics["probe"]
         if probe is not None:
-            probe |= {key: packed_batch(probe[key]) for key in ("batch", "few")}
+            probe |= {key: self._learner.pack(probe[key]) for key in ("batch", "few")}
         return {
             "segment": self._segment,
             "measured": self._measured,
@@ -100,8 +99,7 @@ class PlasticityRecorder:
         self._layout_written = state["layout_written"]
         diagnostics = dict(state["diagnostics"])
         if diagnostics["probe"] is not None:
-            device = self._learner.device
-            batches = {key: unpacked_batch(diagnostics["probe"][key], device) for key in ("batch", "few")}
+            batches = {key: self._learner.unpack(diagnostics["probe"][key]) for key in ("batch", "few")}
             diagnostics["probe"] = {**diagnostics["probe"], **batches}
         self._diagnostics.restore(diagnostics)
 

@@ -15,9 +15,9 @@ from agents.plasticity import registry
 from agents.plasticity.checks import check
 from agents.plasticity.criteria import Criterion
 from agents.plasticity.moments import refuse_unknown_moments
+from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
 from agents.plasticity.probing import Look
 from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
-from agents.plasticity.resets.base import NetworkReset, Networks, check_steps, trained_parameters
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.scorer import Scorer
 from agents.plasticity.resets.waiting import Waiting
@@ -30,7 +30,7 @@ FORGOTTEN = 1e-6  # weight in a running mean below which a score is not taken
 COST_EVERY = 1000  # gradient steps between measurements of what resets cost, where they act more often
 
 
-class UnitReset(NetworkReset):
+class UnitReset(NetworkIntervention):
     """Any criterion, selection and surgery put together; `GXD`, `ReDo`, `ReGraMa`, `CBP` and `CPR` are such.
 
     Utilities are taken on training minibatches and averaged over time, or on a fresh sample when units are selected.
@@ -56,6 +56,7 @@ class UnitReset(NetworkReset):
     """
 
     name = "reset"
+    of_units = True
     period: int
 
     def __init__(
