@@ -11,7 +11,6 @@ from stable_baselines3.common.policies import ContinuousCritic
 from torch import Tensor
 
 from agents.buffers.sampling import ReplayBatch as Batch
-from agents.networks import MINATAR_HEAD
 from agents.off_policy import OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.seeds import derive_seed
@@ -27,7 +26,6 @@ class ActorCriticsMixin(OffPolicyMixin):
     actor: Any
     critic: ContinuousCritic
     critic_target: ContinuousCritic
-    _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "qf": list(MINATAR_HEAD)}
     _critic_coef: ClassVar[float]
     """What the critics' squared errors are multiplied by in their loss."""
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import DQN as StockDQN
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import ConstantSchedule
-from stable_baselines3.dqn.policies import CnnPolicy
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
@@ -32,7 +30,7 @@ class DQN(OffPolicyMixin, StockDQN):
     each step of a batch of games.
 
     Args:
-        policy: as in SB3.
+        policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         double_q: the online network chooses the action whose target value is bootstrapped from (Double DQN, van Hasselt
@@ -54,8 +52,6 @@ class DQN(OffPolicyMixin, StockDQN):
     """
 
     spec = agent_spec("dqn")
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
-    _board_heads: ClassVar[Any] = []
 
     def __init__(
         self, policy: Any, env: Any, *args: Any, double_q: bool = False, epsilon_per_env: bool = False, **kwargs: Any

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
@@ -20,9 +19,7 @@ from torch.nn import functional as F
 from agents.buffers import sampling
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
-from agents.networks import MINATAR_HEAD
 from agents.plasticity.protocols import Update
-from agents.policies import POLICIES, LayerNormCnnPolicy
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
 
@@ -52,7 +49,7 @@ class PPO(LearnerMixin, StockPPO):
 
     Args:
         policy: as in SB3, or with layer normalisation ``"LayerNormMlpPolicy"``, ``"LayerNormCnnPolicy"`` or
-            ``"LayerNormMultiInputPolicy"`` (`agents.policies`).
+            ``"LayerNormMultiInputPolicy"`` (`agents.networks.policies`).
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
@@ -70,9 +67,6 @@ class PPO(LearnerMixin, StockPPO):
     """
 
     spec = agent_spec("ppo")
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**StockPPO.policy_aliases, **POLICIES}
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (ActorCriticCnnPolicy, LayerNormCnnPolicy)
-    _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "vf": list(MINATAR_HEAD)}
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import SAC as StockSAC
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.sac.policies import CnnPolicy
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
@@ -39,7 +37,7 @@ class SAC(ActorCriticsMixin, StockSAC):
     trained by the actor's loss alone.
 
     Args:
-        policy: as in SB3.
+        policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
@@ -57,7 +55,6 @@ class SAC(ActorCriticsMixin, StockSAC):
     """
 
     spec = agent_spec("sac")
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
     _critic_coef = 0.5
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
