@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,15 +10,17 @@ import numpy as np
 import torch
 from stable_baselines3 import DQN as StockDQN
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import ConstantSchedule
 from stable_baselines3.dqn.policies import CnnPolicy
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from agents.off_policy import Batch, OffPolicyMixin
+from agents.buffers.sampling import ReplayBatch as Batch
+from agents.off_policy import OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.taps import untapped
-from agents.specs import AGENTS
+from agents.specs import agent_spec
 
 
 class DQN(OffPolicyMixin, StockDQN):
@@ -50,7 +53,7 @@ class DQN(OffPolicyMixin, StockDQN):
         model.learn(200_000)
     """
 
-    spec = AGENTS["dqn"]
+    spec = agent_spec("dqn")
     _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
     _board_heads: ClassVar[Any] = []
 
@@ -144,6 +147,14 @@ class DQN(OffPolicyMixin, StockDQN):
         for game in np.flatnonzero(explores):
             actions[game] = self.action_space.sample()
         return actions, state
+
+    def fill_buffer(self) -> None:
+        before = self.exploration_schedule, self.exploration_rate, self.target_update_interval
+        self.exploration_rate = self.exploration_final_eps
+        self.exploration_schedule = ConstantSchedule(self.exploration_final_eps)
+        self.target_update_interval = sys.maxsize
+        super().fill_buffer()
+        self.exploration_schedule, self.exploration_rate, self.target_update_interval = before
 
     def _restart_exploration(self) -> None:
         super()._restart_exploration()

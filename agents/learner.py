@@ -115,6 +115,11 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         """Names of the networks that published resets act on."""
         return self.spec.paper_networks
 
+    @property
+    def buffer(self) -> Any:
+        """SB3's buffer of the transitions that it learns from."""
+        return getattr(self, f"{self.spec.data}_buffer")
+
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
 
@@ -143,7 +148,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     def _upload(self, array: np.ndarray | Tensor) -> Tensor:
         """The array on the learner's device; a GPU is given its copy without waiting for it."""
         tensor = torch.as_tensor(array)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and tensor.device.type == "cpu":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
 
@@ -205,6 +210,13 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     @abstractmethod
     def _most_gradient_steps(self, timesteps: int) -> int:
         """How many gradient steps training makes in so many steps of the games from now on, if it is not cut short."""
+
+    @abstractmethod
+    def fill_buffer(self) -> None:
+        """Fill the buffer by playing as the learner does in the end: one rollout, or a whole replay buffer.
+
+        Nothing is trained, and no target network moves; steps are counted from 0.
+        """
 
     # ------------------------------------------------------------------ environments
 

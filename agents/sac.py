@@ -18,13 +18,14 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.at_switch import AtSwitch
+from agents.buffers.sampling import ReplayBatch as Batch
 from agents.networks import MINATAR_HEAD
-from agents.off_policy import Batch, OffPolicyMixin
+from agents.off_policy import OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Taps, untapped
 from agents.sde import noise_log_std
-from agents.specs import AGENTS
+from agents.specs import agent_spec
 
 LOGGED = ("ent_coef", "actor_loss", "critic_loss")
 
@@ -58,7 +59,7 @@ class SAC(OffPolicyMixin, StockSAC):
         model.learn(100_000)
     """
 
-    spec = AGENTS["sac"]
+    spec = agent_spec("sac")
     _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
     _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "qf": list(MINATAR_HEAD)}
 
