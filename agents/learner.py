@@ -44,8 +44,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     Attributes:
         interventions: called in this order.
         optimizer_steps: optimizer steps made since training began.
-        update_ended: called at the very end of every update, and of rollouts that none follows: nothing is half done
-            there, it is the place for checkpoints.
+        update_ended: called in this order at the very end of every update, and of rollouts that none follows: nothing
+            is half done there, it is the place for checkpoints.
     """
 
     spec: ClassVar[AgentSpec]
@@ -67,7 +67,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self.intervention_specs = []
         self.optimizer_steps = 0
         self._begin_switching(at_switch)
-        self.update_ended: Callable[[], None] | None = None
+        self.update_ended: list[Callable[[], None]] = []
         self._units_logged: dict[str, int] = {}
         self._norm_by_name = False
         self._live = LiveNetworks(self._roots, self._build_networks)
@@ -268,8 +268,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         switches = self._deliver_switches()
         self._hooks.after_update(switches)
         self._forget_what_is_due(switched=bool(switches))
-        if self.update_ended is not None:
-            self.update_ended()
+        for ended in self.update_ended:
+            ended()
 
     def _release_graphs(self) -> None:
         """Drop what SB3's distributions hold of the last minibatch: its whole graph, all through the next rollout."""
