@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from agents.off_policy import Batch, OffPolicyMixin
+from agents.buffers.sampling import ReplayBatch as Batch
+from agents.off_policy import OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
@@ -81,6 +82,7 @@ class DQN(OffPolicyMixin, StockDQN):
             update = self._optimize(Update(
                 networks=self._trained(), batch=batch, losses={"loss": loss}, optimizer=self.policy.optimizer,
                 learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+                network="critic",
             ), taps, self.max_grad_norm)  # fmt: skip
             self._hooks.after_step(update)
         self._n_updates += gradient_steps
@@ -105,10 +107,9 @@ class DQN(OffPolicyMixin, StockDQN):
         targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
         return targets
 
-    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """``critic``: Q-values, (batch, actions). In evaluation mode."""
-        with self._evaluation():
-            return {"critic": self.q_net(batch.observations)}
+    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """``critic``: Q-values, (batch, actions)."""
+        return {"critic": self.q_net(batch.observations)}
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """None: the policy is greedy on the Q-values."""
@@ -144,12 +145,12 @@ class DQN(OffPolicyMixin, StockDQN):
         return actions, state
 
     def fill_buffer(self) -> None:
-        before = self.exploration_schedule, self.exploration_rate, self.target_update_interval
+        before = self.exploration_schedule, self.target_update_interval
         self.exploration_rate = self.exploration_final_eps
         self.exploration_schedule = ConstantSchedule(self.exploration_final_eps)
         self.target_update_interval = sys.maxsize
         super().fill_buffer()
-        self.exploration_schedule, self.exploration_rate, self.target_update_interval = before
+        self.exploration_schedule, self.target_update_interval = before
 
     def _restart_exploration(self) -> None:
         super()._restart_exploration()

@@ -19,7 +19,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from agents.batches import packed, unpacked
 from agents.networks.builder import LAYER_NORM, fitted
+from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
@@ -42,8 +44,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     Attributes:
         interventions: called in this order.
         optimizer_steps: optimizer steps made since training began.
-        update_ended: called at the very end of every update, and of rollouts that none follows: nothing is half done
-            there, it is the place for checkpoints.
+        update_ended: called in this order at the very end of every update, and of rollouts that none follows: nothing
+            is half done there, it is the place for checkpoints.
     """
 
     spec: ClassVar[AgentSpec]
@@ -65,7 +67,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self.intervention_specs = []
         self.optimizer_steps = 0
         self._begin_switching(at_switch)
-        self.update_ended: Callable[[], None] | None = None
+        self.update_ended: list[Callable[[], None]] = []
         self._units_logged: dict[str, int] = {}
         self._norm_by_name = False
         self._live = LiveNetworks(self._roots, self._build_networks)
@@ -108,11 +110,48 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         """Names of the networks that published resets act on."""
         return self.spec.paper_networks
 
+    @property
+    def buffer(self) -> Any:
+        """SB3's buffer of the transitions that it learns from."""
+        return getattr(self, f"{self.spec.data}_buffer")
+
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
 
+    def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+        """Output network's name -> its outputs on the batch, as `_outputs` of each algorithm says; in evaluation mode.
+
+        Args:
+            batch: as the buffer or `sample` gives it.
+            parameters: of `snapshot`; None for the parameters at hand, which then take gradients.
+
+        Raises:
+            ValueError: the parameters are those of other networks.
+        """
+        with self._evaluation():
+            if parameters is None:
+                return self._outputs(batch)
+            found: Mapping[str, Tensor] = run_with(self.policy, parameters, self._outputs, batch)
+            return found
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Copies of all parameters and buffers of the policy as they are now, for `outputs`; without gradients."""
+        return snapshot(self.policy)
+
+    def pack(self, batch: Any) -> dict[str, Any]:
+        """A batch as plain data, so that an intervention can keep it across a checkpoint."""
+        return packed(batch)
+
+    def unpack(self, saved: Mapping[str, Any]) -> Any:
+        """What `pack` was given, on the learner's device.
+
+        Raises:
+            ValueError: it is no batch.
+        """
+        return unpacked(saved, self.device)
+
     @abstractmethod
-    def outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
+    def _outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
 
     @abstractmethod
     def distributions(self, batch: Any) -> Sequence[Distribution]: ...
@@ -136,7 +175,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     def _upload(self, array: np.ndarray | Tensor) -> Tensor:
         """The array on the learner's device; a GPU is given its copy without waiting for it."""
         tensor = torch.as_tensor(array)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and tensor.device.type == "cpu":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
 
@@ -229,8 +268,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         switches = self._deliver_switches()
         self._hooks.after_update(switches)
         self._forget_what_is_due(switched=bool(switches))
-        if self.update_ended is not None:
-            self.update_ended()
+        for ended in self.update_ended:
+            ended()
 
     def _release_graphs(self) -> None:
         """Drop what SB3's distributions hold of the last minibatch: its whole graph, all through the next rollout."""

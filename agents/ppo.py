@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
-from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
-from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, MaybeCallback, RolloutBufferSamples
+from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from agents.buffers import sampling
+from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
 from agents.plasticity.protocols import Update
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
 
-Batch = RolloutBufferSamples | DictRolloutBufferSamples
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
     "entropy_loss": "train/entropy_loss",
     "policy_loss": "train/policy_gradient_loss",
@@ -136,6 +136,7 @@ class PPO(LearnerMixin, StockPPO):
                 update = self._optimize(Update(
                     networks=self._trained(), batch=batch, losses=losses, optimizer=self.policy.optimizer,
                     learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+                    network="policy",
                 ), taps, self.max_grad_norm)  # fmt: skip
                 self._hooks.after_step(update)
             self._n_updates += 1
@@ -219,22 +220,21 @@ class PPO(LearnerMixin, StockPPO):
         if self.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", self._now(self.clip_range_vf))
 
-    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The networks' outputs on the batch, in evaluation mode.
+    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The networks' outputs on the batch.
 
         Returns:
             ``actor``: action logits or means, (batch, actions), with gSDE behind them the log standard deviations of
             the actions, (batch, 2 x actions); ``critic``: values, (batch, 1).
         """
         policy = self.policy
-        with self._evaluation():
-            features = policy.extract_features(batch.observations)
-            pi, vf = features if isinstance(features, tuple) else (features, features)
-            latent = policy.mlp_extractor.forward_actor(pi)
-            actor = policy.action_net(latent)
-            if policy.use_sde:
-                actor = torch.cat([actor, noise_log_std(policy.action_dist, latent, policy.log_std)], dim=1)
-            return {"actor": actor, "critic": policy.value_net(policy.mlp_extractor.forward_critic(vf))}
+        features = policy.extract_features(batch.observations)
+        pi, vf = features if isinstance(features, tuple) else (features, features)
+        latent = policy.mlp_extractor.forward_actor(pi)
+        actor = policy.action_net(latent)
+        if policy.use_sde:
+            actor = torch.cat([actor, noise_log_std(policy.action_dist, latent, policy.log_std)], dim=1)
+        return {"actor": actor, "critic": policy.value_net(policy.mlp_extractor.forward_critic(vf))}
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """The policy on the batch's observations, in evaluation mode.
@@ -262,21 +262,4 @@ class PPO(LearnerMixin, StockPPO):
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         """At most `n` transitions of the last rollout, without replacement."""
-        buffer = self.rollout_buffer
-        total = buffer.buffer_size * buffer.n_envs
-        rows = torch.randperm(total, generator=generator)[:n].numpy()
-
-        def take(array: np.ndarray) -> Tensor:
-            # SB3 flattens a rollout to (env, step) order when it is first read; before that it is (step, env).
-            flat = buffer.generator_ready
-            picked = array[rows] if flat else array[rows % buffer.buffer_size, rows // buffer.buffer_size]
-            return self._upload(picked)
-
-        actions = take(buffer.actions).float()
-        names = ("values", "log_probs", "advantages", "returns")
-        scalars = [take(getattr(buffer, name)).flatten() for name in names]
-        if isinstance(buffer, DictRolloutBuffer):
-            observations = {key: take(array) for key, array in buffer.observations.items()}
-            return DictRolloutBufferSamples(observations, actions, *scalars)
-        assert isinstance(buffer, RolloutBuffer)
-        return RolloutBufferSamples(take(buffer.observations), actions, *scalars)
+        return sampling.moved(sampling.sample_rollout(self.rollout_buffer, n, generator), self._upload)

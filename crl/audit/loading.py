@@ -55,8 +55,7 @@ class Played:
     @property
     def transitions(self) -> int:
         """How many there are to draw from."""
-        buffer = getattr(self.model, f"{self.model.spec.data}_buffer")
-        return int(buffer.buffer_size * buffer.n_envs)
+        return int(self.model.buffer.buffer_size * self.model.buffer.n_envs)
 
 
 def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, seed: int) -> Played:

@@ -13,6 +13,7 @@ from agents.networks.builder import policy_of
 from agents.plasticity.hooks import MisfitError
 from agents.plasticity.registry import INTERVENTIONS
 from agents.plasticity.resets import UnitReset
+from agents.training_state import check_saveable
 from crl.config import AgentConfig, ConfigError, Linear, RunConfig
 from crl.models.environment import check_spaces, given, make_stream, played, warn_of_short_visits
 from crl.models.features import network_of, resolved
@@ -84,6 +85,7 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
             seed=config.seed,
             device=config.device,
         )
+        check_saveable(model.buffer)
     except AssertionError as error:  # SB3 asserts what it asks of spaces
         raise ConfigError(f"{given(config.stream)} is not supported ({error}); wrap the environment") from error
     except ValueError as error:
