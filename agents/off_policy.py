@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq
+from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq, TrainFrequencyUnit
 from torch import Tensor
 
 from agents.at_switch import AtSwitch
@@ -34,7 +34,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         super().__init__(policy, env, *args, **kwargs)
 
     def _build_networks(self) -> Mapping[str, Network]:
-        for name in ("q_net", "q_net_target", "actor", "critic", "critic_target"):
+        for name in ("q_net", "q_net_target", "actor", "actor_target", "critic", "critic_target"):
             if getattr(self.policy, name, None) is not getattr(self, name, None):
                 raise ValueError(
                     f"policy was assigned anew, but training uses the old one's {name}; put parameters into the policy "
@@ -92,6 +92,14 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         if rollout.continue_training and (warming_up or self.gradient_steps == 0):
             self._end_update()
         return rollout
+
+    def fill_buffer(self) -> None:
+        assert self.env is not None
+        assert self.replay_buffer is not None
+        steps = self.replay_buffer.buffer_size
+        _, callback = self._setup_learn(steps * self.n_envs)
+        frequency = TrainFreq(steps, TrainFrequencyUnit.STEP)
+        self.collect_rollouts(self.env, callback, frequency, self.replay_buffer, self.action_noise)
 
     # ------------------------------------------------------------------ task switches
 

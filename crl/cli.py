@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from io import TextIOWrapper
@@ -18,6 +18,8 @@ import typer
 from crl.exit_codes import INTERRUPTED, REFUSED
 
 if TYPE_CHECKING:
+    from agents.plasticity.registry import Entry
+    from agents.specs import AgentSpec
     from envs.catalogue import NamedStream
 
 SHOWN_TASKS = 6  # of a stream; the tasks of a longer one are numbered
@@ -101,7 +103,7 @@ def audit(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(help="Transitions to measure on; left out, 1024 or a whole rollout of PPO.", show_default=False),
+        typer.Option(help="Transitions to measure on; left out, 1024 or a whole rollout.", show_default=False),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of games, actions and sample; left out, the run's.", show_default=False)
@@ -156,13 +158,13 @@ def _lines(kind: Kind) -> dict[str, str]:
         return {name: f"{shift.description}; arguments: {', '.join(shift.arguments)}" for name, shift in SHIFTS.items()}
     if kind is Kind.drifts:
         return {name: f"{drift.description}; arguments: {', '.join(drift.arguments)}" for name, drift in DRIFTS.items()}
-    entries = {
+    registries: dict[Kind, Mapping[str, AgentSpec | Entry]] = {
         Kind.agents: AGENTS,
         Kind.criteria: CRITERIA,
         Kind.selections: SELECTIONS,
         Kind.interventions: INTERVENTIONS,
-    }[kind]
-    return {name: entry.summary for name, entry in entries.items()}
+    }
+    return {name: entry.summary for name, entry in registries[kind].items()}
 
 
 def _described(stream: NamedStream) -> str:

@@ -1,18 +1,19 @@
 """Names of interventions, criteria and selections, and where their code is. Importing this loads no torch.
 
-A user adds a criterion with the decorator `criterion`, or with an entry point of the group ``crl.plugins`` whose name
-is ``criteria.NAME``, ``selections.NAME`` or ``interventions.NAME`` and whose value is ``module:attribute``.
+A user adds one with the decorators `intervention` and `criterion`, or with an entry point of the group ``crl.plugins``
+whose name is ``criteria.NAME``, ``selections.NAME`` or ``interventions.NAME`` and whose value is ``module:attribute``.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple, TypeVar
 
 GROUP = "crl.plugins"
 Function = TypeVar("Function", bound=Callable[..., Any])
+Class = TypeVar("Class", bound=type)
 
 
 class Entry(NamedTuple):
@@ -86,7 +87,7 @@ SELECTIONS: dict[str, Entry] = {
 PARTS: dict[str, dict[str, Entry]] = {"criterion": CRITERIA, "selection": SELECTIONS}
 """Argument of `agents.plasticity.resets.UnitReset` -> the names that it takes."""
 
-_KINDS = {"criteria": CRITERIA, "selections": SELECTIONS, "interventions": INTERVENTIONS}
+_KINDS: dict[str, dict[str, Entry]] = {"criteria": CRITERIA, "selections": SELECTIONS, "interventions": INTERVENTIONS}
 
 
 def criterion(name: str, *, summary: str = "a user's criterion") -> Callable[[Function], Function]:
@@ -112,8 +113,44 @@ def criterion(name: str, *, summary: str = "a user's criterion") -> Callable[[Fu
     return register
 
 
-def add(registry: dict[str, Entry], name: str, entry: Entry) -> None:
+def intervention(name: str, *, summary: str = "a user's intervention") -> Callable[[Class], Class]:
+    """Decorator that registers a subclass of `agents.plasticity.Intervention` and gives it the name.
+
+    Configs and saved agents know it by that. `agents.plasticity.NetworkIntervention` is the base of those that act on
+    some of the networks.
+
+    Example::
+
+        @intervention("decay", summary="pull all weights towards zero")
+        class Decay(Intervention):
+            def __init__(self, *, strength: float = 1e-4) -> None:
+                self.strength = strength
+
+            def penalty(self, update):
+                weights = [p for group in update.optimizer.param_groups for p in group["params"]]
+                return self.strength * sum(weight.square().sum() for weight in weights)
+
+    Raises:
+        ValueError: another class has this name.
+    """
+    if not isinstance(name, str):
+        raise ValueError("intervention needs a name; write @intervention('mine')")
+
+    def register(found: Class) -> Class:
+        add(INTERVENTIONS, name, Entry(found, summary, getattr(found, "of_units", False)))
+        found.name = name  # type: ignore[attr-defined]  # the base class needs torch, which is not imported here
+        return found
+
+    return register
+
+
+def add(registry: MutableMapping[str, Any], name: str, entry: Any) -> None:
     """Register a name.
+
+    Args:
+        registry: name -> entry, of this module or of the same kind: whose `target` is its code, or where that is.
+        name: to be given in configs.
+        entry: what it stands for.
 
     Raises:
         ValueError: something else has this name.
@@ -130,21 +167,25 @@ def _place(target: str | Callable[..., Any]) -> str:
     return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
 
 
-def plugins() -> None:
+def plugins(others: Mapping[str, MutableMapping[str, Any]] | None = None) -> None:
     """Register what installed distributions bring, without importing it.
+
+    Args:
+        others: kinds of things that can be added beside those of this module -> their registries.
 
     Raises:
         ValueError: a name is taken, or does not begin with a kind of thing that can be added.
     """
+    kinds = {**_KINDS, **(others or {})}
     for point in entry_points(group=GROUP):
         kind, _, name = point.name.partition(".")
         origin = point.dist.name if point.dist is not None else point.value
-        if kind not in _KINDS or not name:
+        if kind not in kinds or not name:
             raise ValueError(
                 f"the entry point {point.name!r} of {origin} is not understood; its name must begin with one of "
-                f"{', '.join(f'{known}.' for known in _KINDS)}"
+                f"{', '.join(f'{known}.' for known in kinds)}"
             )
-        add(_KINDS[kind], name, Entry(point.value, f"from {origin}"))
+        add(kinds[kind], name, Entry(point.value, f"from {origin}"))
 
 
 def build(part: str, spec: str | Mapping[str, Any]) -> Any:

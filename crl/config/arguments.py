@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Tag, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
 from agents.plasticity.registry import INTERVENTIONS, PARTS, Entry
+from crl.config.agents import UnknownAgent
 from crl.config.fields import Flag, Model, Named, Number, Whole
 from crl.config.imports import import_modules
 from crl.config.messages import ConfigError, nearest, one_line, sentence, shown
@@ -29,6 +30,25 @@ class _NamedSection(Named):
     model_config = ConfigDict(extra="forbid")
 
 
+def imported(config: RunConfig) -> RunConfig:
+    """`config` with the modules that it names imported, and checked against what they register.
+
+    Raises:
+        ConfigError: a module cannot be imported, a name is not registered, or a setting of an agent that a module
+            registers is refused.
+    """
+    import_modules(config.imports)
+    problem = config.names_problem()
+    if problem is not None:
+        raise ConfigError(problem)
+    if not isinstance(config.agent, UnknownAgent):
+        return config
+    try:
+        return RunConfig.model_validate(config.model_dump())
+    except ValidationError as error:
+        raise ConfigError(sentence(error)) from None
+
+
 def check_interventions(config: RunConfig) -> RunConfig:
     """`config` with all arguments of its interventions checked and filled in, those of their parts too.
 
@@ -38,10 +58,7 @@ def check_interventions(config: RunConfig) -> RunConfig:
         ConfigError: a module cannot be imported, a name is not registered, or an argument is unknown, of a wrong type
             or out of range.
     """
-    import_modules(config.imports)
-    problem = config.names_problem()
-    if problem is not None:
-        raise ConfigError(problem)
+    config = imported(config)
     checked = tuple(_checked(config, i) for i in range(len(config.interventions)))
     return config.model_copy(update={"interventions": checked})
 

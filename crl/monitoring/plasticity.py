@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,13 +12,15 @@ from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
 from agents.plasticity.diagnostics import Diagnostics
 from agents.plasticity.protocols import NoDataError
-from agents.training_state import packed_batch, unpacked_batch
+from crl.every import Every
 from crl.monitoring.dashboard import layout
 from crl.monitoring.tasks import TaskCallback
+from crl.parts import Part
+from crl.storage import State
 
 
-class PlasticityRecorder:
-    """Records ``plasticity/*``, and once how TensorBoard shall group all tags.
+class PlasticityRecorder(Part):
+    """Records ``plasticity/*``, and with the first measure of each process how TensorBoard shall group all tags.
 
     A measure is due at least `every` steps after the last one. Where rollouts are learnt from and dropped, it is also
     due in the first row of a segment; where a replay buffer keeps the segments before, it is not, and the first one of
@@ -37,19 +38,22 @@ class PlasticityRecorder:
         each_visit: whether the first row of a segment is due even so; where not, `every` is the mean.
     """
 
+    name = "plasticity"
+
     def __init__(
         self, learner: LearnerMixin, tasks: TaskCallback, seed: int, every: int = 1, *, each_visit: bool = True
     ) -> None:
+        super().__init__()
         self._learner = learner
         self._tasks = tasks
         self._every = every
         self._each_visit = each_visit
         self._seed = seed
         generator = torch.Generator().manual_seed(seed)
-        replays = isinstance(learner, OffPolicyMixin)
-        self._diagnostics = Diagnostics(learner, generator, draw=self._draw_newest if replays else None)
-        self._segment: int | None = None
-        self._measured: int | None = None  # steps at the last measure
+        self._replays = learner.spec.data == "replay"
+        self._diagnostics = Diagnostics(learner, generator, draw=self._draw_newest if self._replays else None)
+        self._segment: int | None = None  # at the last measure
+        self._measure = Every(every, at_once=True)
         self._layout_written = False
 
     @property
@@ -68,7 +72,8 @@ class PlasticityRecorder:
             found = self._diagnostics.measure()
         except NoDataError:
             return
-        self._segment, self._measured = segment, self._learner.num_timesteps
+        self._segment = segment
+        self._done(self._learner.num_timesteps)
         for tag, value in found.items():
             self._learner.logger.record(tag, value, exclude="stdout")
         if not self._layout_written:
@@ -77,54 +82,43 @@ class PlasticityRecorder:
 
     def _draw_newest(self, n: int, generator: torch.Generator) -> Any:
         """Transitions of this segment, of which the replay buffer is only one part."""
-        assert isinstance(self._learner, OffPolicyMixin)
         seen = self._learner.num_timesteps - self._tasks.segment.start
-        return self._learner.sample_newest(n, seen, generator)
+        return cast(OffPolicyMixin, self._learner).sample_newest(n, seen, generator)
 
-    def state(self) -> dict[str, Any]:
-        """What decides its next measures: nested dicts and lists of JSON values and tensors."""
+    def state(self) -> State:
+        """What decides its next measures."""
         diagnostics = self._diagnostics.state()
         probe = diagnostics["probe"]
         if probe is not None:
-            probe |= {key: packed_batch(probe[key]) for key in ("batch", "few")}
-        return {
-            "segment": self._segment,
-            "measured": self._measured,
-            "layout_written": self._layout_written,
-            "diagnostics": diagnostics,
-        }
+            probe |= {key: self._learner.pack(probe[key]) for key in ("batch", "few")}
+        return {"segment": self._segment, "measure": self._measure.state(), "diagnostics": diagnostics}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Any) -> None:
         """Go on from what `state` gave."""
-        self._segment, self._measured = state["segment"], state["measured"]
-        self._layout_written = state["layout_written"]
+        self._segment = state["segment"]
+        self._measure.restore(state["measure"])
         diagnostics = dict(state["diagnostics"])
         if diagnostics["probe"] is not None:
-            device = self._learner.device
-            batches = {key: unpacked_batch(diagnostics["probe"][key], device) for key in ("batch", "few")}
+            batches = {key: self._learner.unpack(diagnostics["probe"][key]) for key in ("batch", "few")}
             diagnostics["probe"] = {**diagnostics["probe"], **batches}
         self._diagnostics.restore(diagnostics)
 
     def _is_due(self, segment: int) -> bool:
         steps = self._learner.num_timesteps
-        waited = self._measured is None or steps - self._measured >= self._wait()
-        if isinstance(self._learner, OffPolicyMixin):
-            return waited and steps > self._learner.learning_starts
+        waited = self._measure.is_due(steps)
+        if self._replays:
+            return waited and steps > cast(OffPolicyMixin, self._learner).learning_starts
         return waited or (self._each_visit and segment != self._segment)
 
-    def _wait(self) -> int:
-        """Steps from the last measure to the next. Where not each visit is measured they are drawn.
+    def _done(self, step: int) -> None:
+        """Where not each visit is measured, the steps to the next measure are drawn.
 
         At even steps all measures could fall into visits of one and the same task.
         """
-        if self._each_visit:
-            return self._every
-        generator = np.random.default_rng((self._seed, self._measured or 0))
-        return self._every // 2 + int(generator.integers(self._every + 1))
-
-    def write_layout_again(self) -> None:
-        """Tell TensorBoard how to group the tags once more: the file that said so is gone."""
-        self._layout_written = False
+        self._measure.done(step)
+        if not self._each_visit:
+            generator = np.random.default_rng((self._seed, step))
+            self._measure.n = max(self._every // 2 + int(generator.integers(self._every + 1)), 1)
 
     def _write_layout(self) -> None:
         names = list(dict.fromkeys(task.family for task in self._tasks.stream.tasks))
