@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from agents import AGENTS
 from agents.training_state import rebuild_games, restore_training_state, training_state
 from crl import logs, storage
 from crl.best import FOLDER as BEST
@@ -32,7 +31,7 @@ UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryErr
 
 def needed(config: RunConfig) -> tuple[str, ...]:
     """What a checkpoint must hold for a run to go on from it."""
-    replay = ("replay",) if AGENTS[config.agent.name].data == "replay" else ()
+    replay = ("replay",) if config.agent.spec.data == "replay" else ()
     return ("learner", "world", "random", "run", *replay)
 
 

@@ -30,7 +30,7 @@ from crl.machine import differences, machine
 from crl.models import build, fixed_layers
 from crl.monitoring import LoggerPart, PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback, UsagePart
 from crl.opening import opened
-from crl.parts import Part, Run, check_parts
+from crl.parts import Part, Run, check_parts, configured
 from crl.results import RunResults
 from crl.screen import concise_warnings, say, tolerant, warn
 
@@ -141,7 +141,7 @@ class _Parts(NamedTuple):
 
 def _parts(config: RunConfig, model: LearnerMixin, stream: envs.TaskStream, others: Sequence[Part]) -> _Parts:
     usage, tasks = UsagePart(), TaskCallback(stream)
-    recorders = [tasks, _plasticity(config, model, tasks), *others]
+    recorders = [tasks, _plasticity(config, model, tasks), *configured(config), *others]
     best = BestPart(tasks)
     parts = [usage, LoggerPart(), *recorders, RowCallback(recorders), ProgressCallback(tasks), best]
     check_parts([CheckpointCallback, *parts])
