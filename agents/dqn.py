@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import DQN as StockDQN
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import ConstantSchedule
-from stable_baselines3.dqn.policies import CnnPolicy
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
@@ -32,7 +30,7 @@ class DQN(OffPolicyMixin, StockDQN):
     each step of a batch of games.
 
     Args:
-        policy: as in SB3.
+        policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         double_q: the online network chooses the action whose target value is bootstrapped from (Double DQN, van Hasselt
@@ -54,8 +52,6 @@ class DQN(OffPolicyMixin, StockDQN):
     """
 
     spec = agent_spec("dqn")
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
-    _board_heads: ClassVar[Any] = []
 
     def __init__(
         self, policy: Any, env: Any, *args: Any, double_q: bool = False, epsilon_per_env: bool = False, **kwargs: Any
@@ -86,6 +82,7 @@ class DQN(OffPolicyMixin, StockDQN):
             update = self._optimize(Update(
                 networks=self._trained(), batch=batch, losses={"loss": loss}, optimizer=self.policy.optimizer,
                 learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+                network="critic",
             ), taps, self.max_grad_norm)  # fmt: skip
             self._hooks.after_step(update)
         self._n_updates += gradient_steps
@@ -110,10 +107,9 @@ class DQN(OffPolicyMixin, StockDQN):
         targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
         return targets
 
-    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """``critic``: Q-values, (batch, actions). In evaluation mode."""
-        with self._evaluation():
-            return {"critic": self.q_net(batch.observations)}
+    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """``critic``: Q-values, (batch, actions)."""
+        return {"critic": self.q_net(batch.observations)}
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """None: the policy is greedy on the Q-values."""
@@ -149,12 +145,12 @@ class DQN(OffPolicyMixin, StockDQN):
         return actions, state
 
     def fill_buffer(self) -> None:
-        before = self.exploration_schedule, self.exploration_rate, self.target_update_interval
+        before = self.exploration_schedule, self.target_update_interval
         self.exploration_rate = self.exploration_final_eps
         self.exploration_schedule = ConstantSchedule(self.exploration_final_eps)
         self.target_update_interval = sys.maxsize
         super().fill_buffer()
-        self.exploration_schedule, self.exploration_rate, self.target_update_interval = before
+        self.exploration_schedule, self.target_update_interval = before
 
     def _restart_exploration(self) -> None:
         super()._restart_exploration()

@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from agents.networks import MinAtarCNN
+from agents.batches import packed, unpacked
+from agents.networks.builder import LAYER_NORM, fitted
+from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
@@ -36,7 +36,6 @@ from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
 CLIP_RANGES = ("clip_range", "clip_range_vf")  # of PPO
 IN_DISTRIBUTIONS = ("distribution", "gaussian_actions", "_latent_sde")  # of the forward before, every forward sets them
-NATURE_CNN_MINIMUM = 36  # pixels: NatureCNN's three convolutions leave nothing of smaller images
 
 
 class LearnerMixin(SwitchingMixin, SavingMixin):
@@ -52,11 +51,6 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     spec: ClassVar[AgentSpec]
     optimizer_steps: int
     replicas = ALONE
-
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]]
-    """Policies that are given `MinAtarCNN` on boards too small for SB3's NatureCNN."""
-    _board_heads: ClassVar[Any]
-    """Hidden layers behind it where none are given, as ``net_arch``."""
 
     def __init__(
         self,
@@ -75,6 +69,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._begin_switching(at_switch)
         self.update_ended: list[Callable[[], None]] = []
         self._units_logged: dict[str, int] = {}
+        self._norm_by_name = False
         self._live = LiveNetworks(self._roots, self._build_networks)
         super().__init__(policy, env, *args, **kwargs)
 
@@ -123,8 +118,40 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
 
+    def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+        """Output network's name -> its outputs on the batch, as `_outputs` of each algorithm says; in evaluation mode.
+
+        Args:
+            batch: as the buffer or `sample` gives it.
+            parameters: of `snapshot`; None for the parameters at hand, which then take gradients.
+
+        Raises:
+            ValueError: the parameters are those of other networks.
+        """
+        with self._evaluation():
+            if parameters is None:
+                return self._outputs(batch)
+            found: Mapping[str, Tensor] = run_with(self.policy, parameters, self._outputs, batch)
+            return found
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Copies of all parameters and buffers of the policy as they are now, for `outputs`; without gradients."""
+        return snapshot(self.policy)
+
+    def pack(self, batch: Any) -> dict[str, Any]:
+        """A batch as plain data, so that an intervention can keep it across a checkpoint."""
+        return packed(batch)
+
+    def unpack(self, saved: Mapping[str, Any]) -> Any:
+        """What `pack` was given, on the learner's device.
+
+        Raises:
+            ValueError: it is no batch.
+        """
+        return unpacked(saved, self.device)
+
     @abstractmethod
-    def outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
+    def _outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
 
     @abstractmethod
     def distributions(self, batch: Any) -> Sequence[Distribution]: ...
@@ -154,7 +181,10 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
     def _setup_model(self) -> None:
         self._read_at_switch()
-        self._fit_network_to_boards()
+        named = {"norm": "layer"} if self._norm_by_name else {}
+        self.policy_class, self.policy_kwargs = fitted(
+            self.policy_class, {**named, **self.policy_kwargs}, self.observation_space, self.spec, self.policy_aliases
+        )
         super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
         if not self.interventions:
             self._build_interventions()
@@ -163,29 +193,12 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._hooks = Hooks(self, self.interventions)
         self._hooks.attach()
 
-    def _fit_network_to_boards(self) -> None:
-        """Give CNN policies the MinAtar network on boards that are too small for SB3's NatureCNN."""
-        space = self.observation_space
-        if (
-            self.policy_class not in self._board_policies
-            or "features_extractor_class" in self.policy_kwargs
-            or not isinstance(space, spaces.Box)
-            or len(space.shape) != 3
-        ):
-            return
-        if is_image_space(space):  # SB3 has put the channels first
-            small = min(space.shape[1:]) < NATURE_CNN_MINIMUM
-        else:  # channels first or last: the two larger axes are height and width
-            small = sorted(space.shape)[1] < NATURE_CNN_MINIMUM
-            scaled = not self.policy_kwargs.get("normalize_images", True)
-            if scaled and not small and min(space.shape[1:]) < NATURE_CNN_MINIMUM:
-                raise ValueError(
-                    f"a CnnPolicy with normalize_images=False reads images with the channels first, not {space}; "
-                    "transpose them in a wrapper (gymnasium.wrappers.TransformObservation)"
-                )
-        if small:
-            defaults = {"net_arch": self._board_heads, "activation_fn": nn.ReLU}
-            self.policy_kwargs = {"features_extractor_class": MinAtarCNN, **defaults, **self.policy_kwargs}
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        """SB3's; behind ``LayerNorm`` with layer normalisation."""
+        plain = policy_name.removeprefix(LAYER_NORM)
+        self._norm_by_name = plain != policy_name
+        found: type[BasePolicy] = super()._get_policy_from_name(plain)
+        return found
 
     # ------------------------------------------------------------------ training
 

@@ -34,7 +34,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         super().__init__(policy, env, *args, **kwargs)
 
     def _build_networks(self) -> Mapping[str, Network]:
-        for name in ("q_net", "q_net_target", "actor", "critic", "critic_target"):
+        for name in ("q_net", "q_net_target", "actor", "actor_target", "critic", "critic_target"):
             if getattr(self.policy, name, None) is not getattr(self, name, None):
                 raise ValueError(
                     f"policy was assigned anew, but training uses the old one's {name}; put parameters into the policy "

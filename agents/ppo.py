@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
@@ -20,9 +19,7 @@ from torch.nn import functional as F
 from agents.buffers import sampling
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
-from agents.networks import MINATAR_HEAD
 from agents.plasticity.protocols import Update
-from agents.policies import POLICIES, LayerNormCnnPolicy
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
 
@@ -52,7 +49,7 @@ class PPO(LearnerMixin, StockPPO):
 
     Args:
         policy: as in SB3, or with layer normalisation ``"LayerNormMlpPolicy"``, ``"LayerNormCnnPolicy"`` or
-            ``"LayerNormMultiInputPolicy"`` (`agents.policies`).
+            ``"LayerNormMultiInputPolicy"`` (`agents.networks.policies`).
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
@@ -70,9 +67,6 @@ class PPO(LearnerMixin, StockPPO):
     """
 
     spec = agent_spec("ppo")
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**StockPPO.policy_aliases, **POLICIES}
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (ActorCriticCnnPolicy, LayerNormCnnPolicy)
-    _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "vf": list(MINATAR_HEAD)}
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
@@ -142,6 +136,7 @@ class PPO(LearnerMixin, StockPPO):
                 update = self._optimize(Update(
                     networks=self._trained(), batch=batch, losses=losses, optimizer=self.policy.optimizer,
                     learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+                    network="policy",
                 ), taps, self.max_grad_norm)  # fmt: skip
                 self._hooks.after_step(update)
             self._n_updates += 1
@@ -225,22 +220,21 @@ class PPO(LearnerMixin, StockPPO):
         if self.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", self._now(self.clip_range_vf))
 
-    def outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The networks' outputs on the batch, in evaluation mode.
+    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The networks' outputs on the batch.
 
         Returns:
             ``actor``: action logits or means, (batch, actions), with gSDE behind them the log standard deviations of
             the actions, (batch, 2 x actions); ``critic``: values, (batch, 1).
         """
         policy = self.policy
-        with self._evaluation():
-            features = policy.extract_features(batch.observations)
-            pi, vf = features if isinstance(features, tuple) else (features, features)
-            latent = policy.mlp_extractor.forward_actor(pi)
-            actor = policy.action_net(latent)
-            if policy.use_sde:
-                actor = torch.cat([actor, noise_log_std(policy.action_dist, latent, policy.log_std)], dim=1)
-            return {"actor": actor, "critic": policy.value_net(policy.mlp_extractor.forward_critic(vf))}
+        features = policy.extract_features(batch.observations)
+        pi, vf = features if isinstance(features, tuple) else (features, features)
+        latent = policy.mlp_extractor.forward_actor(pi)
+        actor = policy.action_net(latent)
+        if policy.use_sde:
+            actor = torch.cat([actor, noise_log_std(policy.action_dist, latent, policy.log_std)], dim=1)
+        return {"actor": actor, "critic": policy.value_net(policy.mlp_extractor.forward_critic(vf))}
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """The policy on the batch's observations, in evaluation mode.

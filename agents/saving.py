@@ -22,7 +22,9 @@ from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import INTERVENTIONS
 from agents.spaces import going_on_with
 
-STATE_MEMBER = "interventions.safetensors"
+TENSORS_MEMBER, TREE_MEMBER = "interventions.safetensors", "interventions.json"
+MARK = "$tensor"
+"""Key of the dicts that stand for tensors in a zip's JSON; their names are the values."""
 
 
 class SavingMixin(BaseAlgorithm):
@@ -55,26 +57,27 @@ class SavingMixin(BaseAlgorithm):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """SB3's zip; the interventions' tensors lie in it as a member that stock SB3 passes over."""
+        """SB3's zip; what the interventions hold lies in it as members that stock SB3 passes over."""
         self.intervention_specs = [{"name": i.name, **i.arguments()} for i in self.interventions]
         if not self.interventions:
             super().save(path, exclude, include)
             return
         archive = io.BytesIO()
         super().save(archive, exclude, include)
+        tree, tensors = split(self.intervention_state())
         with zipfile.ZipFile(archive, mode="a") as members:
-            members.writestr(STATE_MEMBER, safetensors.save(self.intervention_state()))
+            members.writestr(TENSORS_MEMBER, safetensors.save(tensors))
+            members.writestr(TREE_MEMBER, json.dumps(tree))
         file = open_path(path, "w", verbose=0, suffix="zip")
         file.write(archive.getvalue())
         if isinstance(path, str | pathlib.Path):
             file.close()
 
-    def intervention_state(self) -> dict[str, Tensor]:
-        """What all interventions hold, on the CPU; empty without interventions."""
-        held = self._hooks.state_dict() if self.interventions else {}
-        return {key: tensor.detach().cpu().contiguous() for key, tensor in held.items()}
+    def intervention_state(self) -> dict[str, Any]:
+        """What all interventions hold, nested; the tensors are their own. Empty without interventions."""
+        return self._hooks.state_dict() if self.interventions else {}
 
-    def load_intervention_state(self, state: Mapping[str, Tensor]) -> None:
+    def load_intervention_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `intervention_state` gave.
 
         Raises:
@@ -118,14 +121,59 @@ class SavingMixin(BaseAlgorithm):
         if model.env is not None and is_vecenv_wrapped(model.env, VecTransposeImage):
             model._last_obs = _in_transposed_layout(model._last_obs)
         if "interventions" not in kwargs and model.interventions:
-            state = _member(path, STATE_MEMBER)
-            if state is None:
+            tensors, tree = _member(path, TENSORS_MEMBER), _member(path, TREE_MEMBER)
+            if tensors is None or tree is None:
                 # Stock SB3 has saved it again: it keeps plain data and drops members that it does not know.
                 warnings.warn(f"{path} holds no state of its interventions, they begin anew", stacklevel=2)
             else:
-                model.load_intervention_state(safetensors.load(state))
+                model.load_intervention_state(merge(json.loads(tree), safetensors.load(tensors)))
                 model._units_logged = model.units_reset()
         return model
+
+
+def split(state: Any) -> tuple[Any, dict[str, Tensor]]:
+    """A nested state as JSON with marks in place of its tensors, and copies of these on the CPU.
+
+    Raises:
+        TypeError: it holds something else than dicts (keys: str), lists, tensors and JSON values.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def without(value: Any, path: str) -> Any:
+        match value:
+            case Tensor():
+                name = f"{len(tensors)}{path}"
+                tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                return {MARK: name}
+            case Mapping():
+                if wrong := [key for key in value if not isinstance(key, str) or key == MARK]:
+                    raise TypeError(f"an intervention's state has the key {wrong[0]!r}, which cannot be saved")
+                return {key: without(held, f"{path}/{key}") for key, held in value.items()}
+            case list() | tuple():
+                return [without(held, f"{path}/{index}") for index, held in enumerate(value)]
+            case None | bool() | int() | float() | str():
+                return value
+        raise TypeError(f"an intervention's state holds a {type(value).__name__}, which cannot be saved")
+
+    return without(state, ""), tensors
+
+
+def merge(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """What `split` was given.
+
+    Raises:
+        ValueError: a tensor is missing.
+    """
+    match tree:
+        case {"$tensor": str(name)} if len(tree) == 1:
+            if name not in tensors:
+                raise ValueError(f"the saved state of the interventions lacks its tensor {name!r}")
+            return tensors[name]
+        case dict():
+            return {key: merge(held, tensors) for key, held in tree.items()}
+        case list():
+            return [merge(held, tensors) for held in tree]
+    return tree
 
 
 def _member(path: str | pathlib.Path | io.BufferedIOBase, name: str) -> bytes | None:

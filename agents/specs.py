@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from agents import settings
+from agents.networks.spec import Activation, Norm
 from agents.plasticity.registry import Entry, add
 from agents.settings import Schedule, Setting
 
@@ -23,7 +24,7 @@ class Head(NamedTuple):
     """Hidden layers behind features, where none are given: SB3's, or as published with the features extractor."""
 
     widths: tuple[int, ...]
-    activation: str
+    activation: Activation
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class AgentSpec:
     heads: Mapping[str, Head]
     settings: Mapping[str, Setting] = field(repr=False)
     shares_features: bool = False
-    norms: tuple[str, ...] = ("none",)
+    norms: tuple[Norm, ...] = ("none",)
     unrestartable: Callable[[Mapping[str, Any]], tuple[str, str] | None] = lambda _settings: None
 
     def __post_init__(self) -> None:
@@ -142,6 +143,7 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         actions=frozenset({"Discrete"}),
         networks={"critic": ""},
         paper_networks=("critic",),
+        norms=("none", "layer"),
         forgets=REPLAYING,
         heads={
             "flatten": Head((64, 64), "relu"),
@@ -194,6 +196,7 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         actions=frozenset({"Box"}),
         networks={"actor": "pi", "critic": "qf"},
         paper_networks=("critic",),
+        norms=("none", "layer"),
         forgets=REPLAYING,
         unrestartable=_fixed_entropy,
         heads={

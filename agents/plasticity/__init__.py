@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from agents.plasticity.registry import criterion
+from agents.plasticity.registry import criterion, intervention
 
 if TYPE_CHECKING:
     from agents.plasticity.loop import PlasticOptimizer
+    from agents.plasticity.network_intervention import NetworkIntervention
     from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
     from agents.plasticity.resets import (
         CBP,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "loop": ("PlasticOptimizer",),
+    "network_intervention": ("NetworkIntervention",),
     "protocols": ("Edit", "Intervention", "Learner", "Switch", "Update"),
     "resets": (
         "CBP",
@@ -53,6 +55,7 @@ __all__ = [
     "HeadReset",
     "Intervention",
     "Learner",
+    "NetworkIntervention",
     "Oracle",
     "PlasticOptimizer",
     "ReDo",
@@ -62,6 +65,7 @@ __all__ = [
     "UnitReset",
     "Update",
     "criterion",
+    "intervention",
 ]
 
 

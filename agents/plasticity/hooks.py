@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -176,38 +177,29 @@ class Hooks:
                 values[f"{title}/{tag.removeprefix(f'{name}/')}"] = value
         return values
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """All interventions' tensors under flat names, by their place in the list, and the counts."""
+    def state_dict(self) -> dict[str, Any]:
+        """What each intervention holds, in their order, and the counts: nested dicts and lists."""
         self._follow()
-        state = {
-            f"{number}/{key}": tensor
-            for number, intervention in enumerate(self._interventions)
-            for key, tensor in intervention.state_dict().items()
-        }
-        for name in self._networks:
-            state[f"units_reset/{name}"] = self._units.get(name, torch.zeros((), dtype=torch.float64)).clone()
-        return state
+        counts = {name: self._units.get(name, torch.zeros((), dtype=torch.float64)).clone() for name in self._networks}
+        return {"interventions": [i.state_dict() for i in self._interventions], "units_reset": counts}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave.
 
         Raises:
             ValueError: it is of other interventions.
         """
         self._follow()
-        saved, ours = (
-            {key.partition("/")[0] for key in keys if key[0].isdigit()} for keys in (state, self.state_dict())
-        )
-        if saved != ours:
+        saved = state["interventions"]
+        if len(saved) != len(self._interventions):
             raise ValueError(
-                f"the saved state is of {len(saved)} interventions with a state, but here are {len(ours)}; give those "
-                "that it was saved with, in the same order"
+                f"the saved state is of {len(saved)} interventions, but here are {len(self._interventions)}; give "
+                "those that it was saved with, in the same order"
             )
-        for number, intervention in enumerate(self._interventions):
-            prefix = f"{number}/"
-            intervention.load_state_dict({k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)})
+        for intervention, held in zip(self._interventions, saved, strict=True):
+            intervention.load_state_dict(held)
         devices = {layer.network: layer.producer.weight.device for layer in self._layers.values()}
-        self._units = {name: state[f"units_reset/{name}"].to(device) for name, device in devices.items()}
+        self._units = {name: state["units_reset"][name].to(device) for name, device in devices.items()}
 
 
 def _refuse_owned(intervention: Intervention, learner: Learner) -> None:
@@ -232,5 +224,13 @@ def _replaced(before: Mapping[str, Network], now: Mapping[str, Network]) -> Edit
     )
 
 
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {key: tensor.shape for key, tensor in state.items()}
+def _shapes(state: Any) -> Any:
+    """What a state is made of: its keys, and its tensors' shapes."""
+    match state:
+        case Tensor():
+            return state.shape
+        case Mapping():
+            return {key: _shapes(value) for key, value in state.items()}
+        case list() | tuple():
+            return [_shapes(value) for value in state]
+    return None

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, NoDataError, Switch, Update
 from agents.plasticity.replicas import ALONE, Replicas, process_group
@@ -144,6 +145,7 @@ class PlasticOptimizer:
             optimizer=optimizer,
             learning_rate=optimizer.param_groups[0]["lr"],
             step=self.optimizer_steps,
+            network=list(self.networks)[-1],
         )
         optimizer.zero_grad()
         update = self._hooks.backward(update, taps, scaler)
@@ -177,14 +179,17 @@ class PlasticOptimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's and the interventions' state."""
-        hooks = {"optimizer_steps": torch.tensor(self.optimizer_steps), **self._hooks.state_dict()}
-        return {"optimizer": self.optimizers[0].state_dict(), "interventions": hooks}
+        return {
+            "optimizer": self.optimizers[0].state_dict(),
+            "optimizer_steps": self.optimizer_steps,
+            "hooks": self._hooks.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self.optimizers[0].load_state_dict(state["optimizer"])
-        self.optimizer_steps = int(state["interventions"]["optimizer_steps"])
-        self._hooks.load_state_dict(state["interventions"])
+        self.optimizer_steps = state["optimizer_steps"]
+        self._hooks.load_state_dict(state["hooks"])
 
     # ------------------------------------------------------------------ the protocol `Learner`
 
@@ -231,11 +236,27 @@ class PlasticOptimizer:
             losses = self._sample_losses(batch)
         return dict.fromkeys(self.networks, losses)
 
-    def outputs(self, batch: Any) -> Mapping[str, Tensor]:
-        """The last network's name -> its outputs, (batch, outputs)."""
+    def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+        """The last network's name -> its outputs, (batch, outputs); with these parameters, where some are given."""
         assert self._outputs is not None
         with self._evaluation():
-            return {list(self.networks)[-1]: self._outputs(batch)}
+            if parameters is None:
+                found = self._outputs(batch)
+            else:
+                found = run_with(self._live.root, parameters, self._outputs, batch)
+        return {list(self.networks)[-1]: found}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Copies of all parameters and buffers as they are now; of several networks their names begin with a number."""
+        return snapshot(self._live.root)
+
+    def pack(self, batch: Any) -> Any:
+        """The batch as it is: the caller saves what `state_dict` gives."""
+        return batch
+
+    def unpack(self, saved: Any) -> Any:
+        """What `pack` was given."""
+        return saved
 
     @contextmanager
     def _evaluation(self) -> Iterator[None]:

@@ -35,6 +35,9 @@ class Update:
             intervention asked for it at this step (`Intervention.needs` and `score_every`).
         preactivation_grads: unit layer's name -> gradient of the same loss with respect to what goes into the layer's
             activation function; filled as `taps`, for the layers of which that is known.
+        network: whose update this is, by which an intervention tells apart the steps of a learner that makes several:
+            ``critic`` and ``actor`` of SAC, ``critic`` of DQN; ``policy`` of PPO, where one loss trains all; of
+            `PlasticOptimizer` the network that `Learner.outputs` is of.
     """
 
     networks: tuple[str, ...]
@@ -45,6 +48,7 @@ class Update:
     step: int
     taps: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     preactivation_grads: Mapping[str, Tensor] = field(default_factory=dict)
+    network: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,35 @@ class Learner(Protocol):
         """
         ...
 
-    def outputs(self, batch: Any) -> Mapping[str, Tensor]:
-        """Output network's name -> its outputs on the batch's observations, (batch, outputs); in evaluation mode."""
+    def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+        """Output network's name -> its outputs on the batch's observations, (batch, outputs); in evaluation mode.
+
+        Args:
+            batch: of `sample`, or the minibatch of an update.
+            parameters: of `snapshot`, perhaps an old one: the outputs are those of the networks with these, without a
+                graph, and no taps record them. None for the parameters at hand: gradients reach them, so that a penalty
+                can be taken of the outputs; what keeps outputs for later must `detach` them or take them in
+                ``torch.no_grad()``, or it keeps their graph.
+
+        Raises:
+            ValueError: the parameters are those of other networks; modules were replaced in between.
+        """
+        ...
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Copies of all parameters and buffers as they are now, by the names of ``named_parameters()``."""
+        ...
+
+    def pack(self, batch: Any) -> Any:
+        """A batch as nested dicts and lists of tensors and JSON values, for an intervention's `state_dict`."""
+        ...
+
+    def unpack(self, saved: Any) -> Any:
+        """What `pack` was given, on the learner's device.
+
+        Raises:
+            ValueError: it is no batch.
+        """
         ...
 
     def distributions(self, batch: Any) -> Sequence[torch.distributions.Distribution]:
@@ -188,6 +219,7 @@ class Intervention:
             training backward; what nobody needs is never hooked.
         score_every: the taps are opened for this intervention at one gradient step in each `score_every`, all places of
             an iteration alike (`taps_at`).
+        of_units: it acts on hidden units alone, so that networks without them are refused.
         uses_boundaries: it acts on task switches, so it needs a stream that reveals them.
         owner: the learner that it is attached to; an intervention holds the state of one learner's units.
     """
@@ -195,6 +227,7 @@ class Intervention:
     name: str = ""
     needs: frozenset[str] = frozenset()
     score_every: int = 1
+    of_units: bool = False
     uses_boundaries: bool = False
     owner: Learner | None = None
 
@@ -220,7 +253,11 @@ class Intervention:
         """
 
     def penalty(self, update: Update) -> Tensor | None:
-        """A term that is added to this backward's loss before clipping, or None. `update.taps` is still empty."""
+        """A term that is added to this backward's loss before clipping, or None.
+
+        It is differentiated apart from the loss, and `update.taps` is still empty. Of a learner that makes several
+        steps it is asked at each, and `update.network` names the one that this is.
+        """
         return None
 
     def after_backward(self, update: Update) -> None:
@@ -238,12 +275,12 @@ class Intervention:
     def on_surgery(self, edit: Edit) -> None:
         """Another intervention has redrawn these units: move ages, means and anchors along."""
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """All that must survive saving and loading, as tensors under flat names."""
+    def state_dict(self) -> dict[str, Any]:
+        """All that must survive saving and loading: nested dicts (keys: str) and lists of tensors and JSON values."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave; called after `attach`."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, tuples as lists and tensors perhaps on the CPU; called after `attach`."""
 
     def metrics(self) -> dict[str, float]:
         """Scalars for the log, by tag; called once per row of the log."""

@@ -1,7 +1,7 @@
 """Names of interventions, criteria and selections, and where their code is. Importing this loads no torch.
 
-A user adds a criterion with the decorator `criterion`, or with an entry point of the group ``crl.plugins`` whose name
-is ``criteria.NAME``, ``selections.NAME`` or ``interventions.NAME`` and whose value is ``module:attribute``.
+A user adds one with the decorators `intervention` and `criterion`, or with an entry point of the group ``crl.plugins``
+whose name is ``criteria.NAME``, ``selections.NAME`` or ``interventions.NAME`` and whose value is ``module:attribute``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 GROUP = "crl.plugins"
 Function = TypeVar("Function", bound=Callable[..., Any])
+Class = TypeVar("Class", bound=type)
 
 
 class Entry(NamedTuple):
@@ -108,6 +109,37 @@ def criterion(name: str, *, summary: str = "a user's criterion") -> Callable[[Fu
     def register(function: Function) -> Function:
         add(CRITERIA, name, Entry(function, summary))
         return function
+
+    return register
+
+
+def intervention(name: str, *, summary: str = "a user's intervention") -> Callable[[Class], Class]:
+    """Decorator that registers a subclass of `agents.plasticity.Intervention` and gives it the name.
+
+    Configs and saved agents know it by that. `agents.plasticity.NetworkIntervention` is the base of those that act on
+    some of the networks.
+
+    Example::
+
+        @intervention("decay", summary="pull all weights towards zero")
+        class Decay(Intervention):
+            def __init__(self, *, strength: float = 1e-4) -> None:
+                self.strength = strength
+
+            def penalty(self, update):
+                weights = [p for group in update.optimizer.param_groups for p in group["params"]]
+                return self.strength * sum(weight.square().sum() for weight in weights)
+
+    Raises:
+        ValueError: another class has this name.
+    """
+    if not isinstance(name, str):
+        raise ValueError("intervention needs a name; write @intervention('mine')")
+
+    def register(found: Class) -> Class:
+        add(INTERVENTIONS, name, Entry(found, summary, getattr(found, "of_units", False)))
+        found.name = name  # type: ignore[attr-defined]  # the base class needs torch, which is not imported here
+        return found
 
     return register
 

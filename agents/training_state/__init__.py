@@ -7,17 +7,9 @@ pickled, and nothing but the data of the learner's own classes is put back.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from stable_baselines3.common.save_util import recursive_getattr
-from stable_baselines3.common.type_aliases import (
-    DictReplayBufferSamples,
-    DictRolloutBufferSamples,
-    ReplayBufferSamples,
-    RolloutBufferSamples,
-)
-from torch import Tensor
 
 from agents.buffers.state import buffer_state, check_saveable, restore_buffer
 from agents.learner import LearnerMixin
@@ -29,18 +21,11 @@ from agents.training_state.world import rebuild_games, restore_normalizer, resto
 __all__ = [
     "State",
     "check_saveable",
-    "packed_batch",
     "rebuild_games",
     "restore_learnt",
     "restore_training_state",
     "training_state",
-    "unpacked_batch",
 ]
-
-BATCHES: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (DictReplayBufferSamples, DictRolloutBufferSamples, ReplayBufferSamples, RolloutBufferSamples)
-}
 
 
 def training_state(model: LearnerMixin) -> dict[str, State]:
@@ -80,22 +65,6 @@ def restore_training_state(model: LearnerMixin, state: Mapping[str, State]) -> N
     restore_buffer(model.buffer, state["replay"] if model.spec.data == "replay" else state.get("rollout", {}))
     restore_world(model.env, state["world"])
     restore_random(model, state["random"])
-
-
-def packed_batch(batch: Any) -> State:
-    """A batch of a learner's buffer as plain data."""
-    return {"kind": type(batch).__name__, "fields": list(batch)}
-
-
-def unpacked_batch(saved: State, device: torch.device) -> Any:
-    """What `packed_batch` was given, on a device."""
-    return BATCHES[saved["kind"]](*(_moved(field, device) for field in saved["fields"]))
-
-
-def _moved(field: Any, device: torch.device) -> Any:
-    if isinstance(field, dict):
-        return {key: _moved(value, device) for key, value in field.items()}
-    return field.to(device) if isinstance(field, Tensor) else field
 
 
 def restore_learnt(model: LearnerMixin, state: Mapping[str, State]) -> None:

@@ -19,14 +19,13 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from agents.networks.spec import Activation, Features
 from agents.settings import Schedule as AnySchedule
 from agents.settings import Setting
 from agents.specs import AGENTS, AgentSpec, agent_spec, known_specs
 from crl.config.fields import Flag, Games, Model, Number, Schedule, Whole, Width, refuse_misspelt_name
 from crl.config.messages import foreign_key, nearest, one_line, refusal, refused_sentence, shown
 
-Features = Literal["flatten", "nature_cnn", "minatar_cnn", "impala"]
-Activation = Literal["relu", "tanh", "leaky_relu"]
 Layers = tuple[Width, ...]
 TYPES: dict[Any, Any] = {int: Whole, float: Number, bool: Flag, AnySchedule: Schedule}
 """Type of a setting -> as configs mean it."""

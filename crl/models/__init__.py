@@ -9,14 +9,14 @@ from stable_baselines3.common.utils import LinearSchedule
 
 import envs
 from agents.learner import LearnerMixin
+from agents.networks.builder import policy_of
 from agents.plasticity.hooks import MisfitError
 from agents.plasticity.registry import INTERVENTIONS
 from agents.plasticity.resets import UnitReset
-from agents.policies import LayerNormPolicy
 from agents.training_state import check_saveable
 from crl.config import AgentConfig, ConfigError, Linear, RunConfig
 from crl.models.environment import check_spaces, given, make_stream, played, warn_of_short_visits
-from crl.models.features import policy_arguments, resolved
+from crl.models.features import network_of, resolved
 from crl.models.memory import check_replay
 
 
@@ -74,11 +74,12 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
     settings = {key: _plain(value) for key, value in agent.settings.items()}
     interventions = [INTERVENTIONS[i.name].resolve()(**i.arguments()) for i in config.interventions]
     try:
+        policy, policy_kwargs = policy_of(network_of(agent))
         model: LearnerMixin = agent.spec.resolve()(
-            _policy(agent),
+            policy,
             played(config, env),
             **settings,
-            policy_kwargs=policy_arguments(agent),
+            policy_kwargs=policy_kwargs,
             interventions=interventions,
             at_switch=config.at_switch.changes(),
             seed=config.seed,
@@ -96,12 +97,6 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
 def _plain(value: Any) -> Any:
     """A setting as SB3 takes it."""
     return LinearSchedule(*value.linear, end_fraction=1.0) if isinstance(value, Linear) else value
-
-
-def _policy(agent: AgentConfig) -> str | type[LayerNormPolicy]:
-    if "norm" in type(agent).model_fields and agent.norm == "layer":
-        return LayerNormPolicy
-    return "MlpPolicy" if agent.features == "flatten" else "CnnPolicy"
 
 
 def fixed_layers(model: LearnerMixin) -> list[str]:

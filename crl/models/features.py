@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
-from torch import nn
 
-from agents.learner import NATURE_CNN_MINIMUM
-from agents.networks import BOARD_MINIMUM, ImpalaCNN, MinAtarCNN, board_channels_first
+from agents.networks import NetworkSpec
+from agents.networks.extractors import BOARD_MINIMUM, NATURE_CNN_MINIMUM, board_channels_first
+from agents.networks.spec import Features, Norm
 from crl.config import AgentConfig, ConfigError
-from crl.config.agents import Activation, Features
-
-EXTRACTORS: dict[Features, type[BaseFeaturesExtractor]] = {
-    "flatten": FlattenExtractor,
-    "nature_cnn": NatureCNN,
-    "minatar_cnn": MinAtarCNN,
-    "impala": ImpalaCNN,
-}
-ACTIVATIONS: dict[Activation, Any] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "leaky_relu": partial(nn.LeakyReLU, 0.1),  # the slope of C-CHAIN's control networks, arXiv 2506.00592
-}
 
 
 def resolved(agent: AgentConfig, space: spaces.Space[Any]) -> AgentConfig:
@@ -56,15 +41,12 @@ def resolved(agent: AgentConfig, space: spaces.Space[Any]) -> AgentConfig:
     )
 
 
-def policy_arguments(agent: AgentConfig) -> dict[str, Any]:
-    """The keyword arguments of SB3's policy, for a resolved agent."""
+def network_of(agent: AgentConfig) -> NetworkSpec:
+    """The networks of a resolved agent."""
     assert agent.features is not None
     assert agent.activation is not None
-    return {
-        "features_extractor_class": EXTRACTORS[agent.features],
-        "net_arch": agent.model_dump(mode="json")["net_arch"],
-        "activation_fn": ACTIVATIONS[agent.activation],
-    }
+    norm: Norm = agent.norm if "norm" in type(agent).model_fields else "none"
+    return NetworkSpec(agent.features, agent.model_dump(mode="json")["net_arch"], agent.activation, norm)
 
 
 def features_of(space: spaces.Space[Any]) -> Features:

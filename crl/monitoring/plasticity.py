@@ -12,7 +12,6 @@ from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
 from agents.plasticity.diagnostics import Diagnostics
 from agents.plasticity.protocols import NoDataError
-from agents.training_state import packed_batch, unpacked_batch
 from crl.every import Every
 from crl.monitoring.dashboard import layout
 from crl.monitoring.tasks import TaskCallback
@@ -99,7 +98,7 @@ class PlasticityRecorder(Part):
         diagnostics = self._diagnostics.state()
         probe = diagnostics["probe"]
         if probe is not None:
-            probe |= {key: packed_batch(probe[key]) for key in ("batch", "few")}
+            probe |= {key: self._learner.pack(probe[key]) for key in ("batch", "few")}
         return {"segment": self._segment, "measure": self._measure.state(), "diagnostics": diagnostics}
 
     def restore(self, state: Any) -> None:
@@ -108,8 +107,7 @@ class PlasticityRecorder(Part):
         self._measure.restore(state["measure"])
         diagnostics = dict(state["diagnostics"])
         if diagnostics["probe"] is not None:
-            device = self._learner.device
-            batches = {key: unpacked_batch(diagnostics["probe"][key], device) for key in ("batch", "few")}
+            batches = {key: self._learner.unpack(diagnostics["probe"][key]) for key in ("batch", "few")}
             diagnostics["probe"] = {**diagnostics["probe"], **batches}
         self._diagnostics.restore(diagnostics)
 

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_off_policy
+import small_ppo
 import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 from small_ppo import KINDS, RESETS, assert_same, build, global_rng, parameters
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
 
 import envs
 from agents import PPO
-from agents.plasticity import CBP, GXD, Edit, Intervention, ReDo, ReGraMa, ShrinkAndPerturb
+from agents.plasticity import CBP, GXD, Edit, Intervention, ReDo, ReGraMa, ShrinkAndPerturb, Update
 from agents.plasticity.diagnostics import Diagnostics
 
 # Surgery at every step is slow: two kinds of policy show it.
@@ -284,3 +287,84 @@ def test_ppo_knows_how_many_gradient_steps_it_makes(batch_size: int, timesteps: 
     model = build("mlp", batch_size=batch_size)
     assert model._most_gradient_steps(timesteps) == expected
     assert model.learn(timesteps).optimizer_steps == expected
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "mlp", "mlp-tanh-gsde", "board", "nature-separate", "norm-mlp", "norm-board", "dict",
+        "dqn-mlp", "dqn-cnn", "sac-mlp", "sac-gsde", "sac-cnn", "sac-cnn-shared", "sac-dict-shared",
+    ],
+)  # fmt: skip
+def test_outputs_of_old_parameters_are_those_that_the_network_had(kind: str) -> None:
+    make = build if kind in small_ppo.ALL else small_off_policy.ours
+    model = make(kind).learn(64)
+    batch = model.sample(16, torch.Generator().manual_seed(0))
+    old, then = model.snapshot(), model.outputs(batch)
+    assert set(old) == {name for name, _ in (*model.policy.named_parameters(), *model.policy.named_buffers())}
+    model.learn(64, reset_num_timesteps=False)
+    held, now = parameters(model), model.outputs(batch)
+    for parameter in model.policy.parameters():
+        parameter.grad = None
+    again = model.outputs(batch, old)
+    assert_same(again, then)
+    assert not any(torch.equal(again[name], now[name]) for name in now)
+    assert not any(output.requires_grad for output in again.values())
+    assert_same(parameters(model), held)
+    of_optimizers = {p for optimizer in model.optimizers for group in optimizer.param_groups for p in group["params"]}
+    assert of_optimizers <= set(model.policy.parameters())  # the very same, and not the old ones
+
+
+def test_outputs_take_gradients_unless_parameters_are_given() -> None:
+    model = build("mlp").learn(64)
+    batch = model.sample(16, torch.Generator().manual_seed(0))
+    model.policy.mlp_extractor.value_net.requires_grad_(False)
+    model.policy.zero_grad()
+    model.outputs(batch)["actor"].sum().backward()
+    assert model.policy.action_net.bias.grad.tolist() == [16.0, 16.0]
+    assert set(model.snapshot()) == set(dict(model.policy.named_parameters()))  # frozen ones too
+    given = {name: tensor.requires_grad_() for name, tensor in model.snapshot().items()}
+    model.policy.action_net.bias.grad = None
+    model.outputs(batch, given)["actor"].sum().backward()
+    assert given["action_net.bias"].grad.tolist() == [16.0, 16.0]
+    assert model.policy.action_net.bias.grad is None
+
+
+def test_old_parameters_of_a_module_that_was_replaced_are_refused() -> None:
+    model = build("mlp").learn(64)
+    batch, old = model.sample(16, torch.Generator().manual_seed(0)), model.snapshot()
+    then = model.outputs(batch)
+    model.policy.value_net = nn.Linear(12, 1)
+    assert_same(model.outputs(batch, old), then)  # another module of its kind
+    model.policy.value_net = nn.Linear(12, 2)
+    with pytest.raises(ValueError, match=r"value_net\.weight has the shape \(1, 12\), and here it is \(2, 12\); give"):
+        model.outputs(batch, old)
+
+
+class Named(Intervention):
+    """Notes whose updates it sees, and which tensors their losses are."""
+
+    name = "named"
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, tuple[str, ...]]] = []
+
+    def penalty(self, update: Update) -> None:
+        self.seen.append((update.network, update.networks))
+
+
+@pytest.mark.parametrize(
+    ("kind", "updates"),
+    [
+        ("board", [("policy", ("actor", "critic", "features"))]),
+        ("dqn-mlp", [("critic", ("critic",))]),
+        ("sac-mlp", [("critic", ("critic",)), ("actor", ("actor",))]),
+        ("sac-cnn-shared", [("critic", ("critic",)), ("actor", ("actor", "features"))]),
+    ],
+)
+def test_an_update_names_the_network_whose_it_is(kind: str, updates: list[tuple[str, tuple[str, ...]]]) -> None:
+    named = Named()
+    make = build if kind in small_ppo.ALL else small_off_policy.ours
+    make(kind, interventions=[named]).learn(64)
+    assert len(named.seen) > 4
+    assert named.seen == updates * (len(named.seen) // len(updates))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import pytest
+import torch
 from small_ppo import RESETS, assert_same, build, parameters, world
 from stable_baselines3 import PPO as StockPPO
 
 import envs
 from agents import PPO
-from agents.plasticity import GXD
+from agents.plasticity import GXD, Intervention, intervention
+from agents.plasticity.registry import INTERVENTIONS
+from agents.saving import merge, split
 
 
 def test_stock_sb3_loads_a_zip_with_interventions(tmp_path: Path) -> None:
@@ -102,3 +109,76 @@ def test_an_environment_that_is_refused_changes_no_space() -> None:
 def test_what_is_no_zip_is_refused_by_sb3() -> None:
     with pytest.raises(ValueError, match="wasn't a zip-file"):
         PPO.load(io.BytesIO(b"no zip"), env=gymnasium.make("CartPole-v1"))
+
+
+@pytest.fixture
+def nested() -> Iterator[type[Intervention]]:
+    """A registered intervention whose state is nested."""
+
+    @intervention("nested")
+    class Nested(Intervention):
+        def __init__(self) -> None:
+            self.held: Any = None
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"held": self.held}
+
+        def load_state_dict(self, state: Mapping[str, Any]) -> None:
+            self.held = state["held"]
+
+    yield Nested
+    del INTERVENTIONS["nested"]
+
+
+def test_a_nested_state_goes_through_a_zip(nested: type[Intervention], tmp_path: Path) -> None:
+    shared = torch.arange(6.0)
+    held = {
+        "a": [shared, {"b/c": shared[2:], "n": 3, "none": None}, [], "text"],
+        "a/1/b": torch.tensor([True]),
+        "rate": 0.1,
+        "infinite": float("inf"),
+        "seen": (1, False),
+    }
+    model = build("mlp", interventions=[RESETS["gxd"](), nested()]).learn(64)
+    model.interventions[1].held = held
+    model.save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", device="cpu")
+    first, second = loaded.interventions
+    assert_same(first.state_dict(), model.interventions[0].state_dict())
+    found = second.held
+    assert list(found) == list(held)
+    assert found["a"][0].tolist() == shared.tolist()
+    assert found["a"][1] == {"b/c": found["a"][1]["b/c"], "n": 3, "none": None}
+    assert found["a"][1]["b/c"].tolist() == [2.0, 3.0, 4.0, 5.0]
+    assert found["a"][2:] == [[], "text"]
+    assert found["a/1/b"].tolist() == [True]
+    assert (found["rate"], found["infinite"], found["seen"]) == (0.1, float("inf"), [1, False])
+    assert_same(parameters(StockPPO.load(tmp_path / "model", device="cpu")), parameters(model))
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({1: 2}, "the key 1, which cannot be saved"),
+        ({"$tensor": "0"}, r"the key '\$tensor', which cannot be saved"),
+        ([{1, 2}], "holds a set, which cannot be saved"),
+        (GXD, "holds a type, which cannot be saved"),
+    ],
+)
+def test_what_is_no_plain_data_is_not_saved(held: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"an intervention's state .*{message}"):
+        split({"held": held})
+
+
+def test_a_state_that_lacks_a_tensor_is_refused(nested: type[Intervention], tmp_path: Path) -> None:
+    model = build("mlp", interventions=[nested()])
+    model.interventions[0].held = [torch.ones(2)]
+    model.save(tmp_path / "model.zip")
+    tree = {"interventions": [{"held": [{"$tensor": "other"}]}], "units_reset": {}}
+    changed = tmp_path / "changed.zip"
+    with zipfile.ZipFile(tmp_path / "model.zip") as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, json.dumps(tree) if name == "interventions.json" else old.read(name))
+    with pytest.raises(ValueError, match="state of the interventions lacks its tensor 'other'"):
+        PPO.load(changed, device="cpu")
+    assert merge({"$tensor": "x", "y": 1}, {"x": torch.ones(1)}) == {"$tensor": "x", "y": 1}

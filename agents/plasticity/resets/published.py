@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from agents.plasticity.checks import check
-from agents.plasticity.resets.base import Networks
+from agents.plasticity.network_intervention import Networks
 from agents.plasticity.resets.unit_reset import UnitReset
 from agents.plasticity.selections import Calibrated
 

@@ -15,13 +15,13 @@ from agents.plasticity import registry
 from agents.plasticity.checks import check
 from agents.plasticity.criteria import Criterion
 from agents.plasticity.moments import refuse_unknown_moments
+from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
 from agents.plasticity.probing import Look
 from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
-from agents.plasticity.resets.base import NetworkReset, Networks, check_steps, trained_parameters
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.scorer import Scorer
 from agents.plasticity.resets.waiting import Waiting
-from agents.plasticity.schedule import is_scored, scorings
+from agents.plasticity.schedule import is_scored
 from agents.plasticity.selections import Candidates, Selection, has_signal
 from agents.plasticity.surgery import Surgery, may_branch, reset_units
 from agents.plasticity.units import Network, UnitLayer
@@ -30,7 +30,7 @@ FORGOTTEN = 1e-6  # weight in a running mean below which a score is not taken
 COST_EVERY = 1000  # gradient steps between measurements of what resets cost, where they act more often
 
 
-class UnitReset(NetworkReset):
+class UnitReset(NetworkIntervention):
     """Any criterion, selection and surgery put together; `GXD`, `ReDo`, `ReGraMa`, `CBP` and `CPR` are such.
 
     Utilities are taken on training minibatches and averaged over time, or on a fresh sample when units are selected.
@@ -56,6 +56,7 @@ class UnitReset(NetworkReset):
     """
 
     name = "reset"
+    of_units = True
     period: int
 
     def __init__(
@@ -139,6 +140,7 @@ class UnitReset(NetworkReset):
         self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer
         self._selected = dict.fromkeys(self._names, start)  # the step of the last selection
         self._waiting = Waiting(self._layers, self._selection, self.maturity)
+        self._shown: set[str] = set()  # networks that a scored minibatch has trained
         self._measured: int | None = None  # the step of the last measurement of costs
         self._told = False
         self._moments_known = False
@@ -233,6 +235,7 @@ class UnitReset(NetworkReset):
                 self._steps[name] = update.step
         if not self._looks_at(update.step):
             return
+        self._shown.update(update.networks)
         for layer in self._layers:
             if layer.network in update.networks:
                 finite = self._scorer.watch(layer, update)
@@ -306,11 +309,10 @@ class UnitReset(NetworkReset):
         if self._sampled:
             return
         for layer in layers:
-            step = self._steps[layer.network]
-            looked = scorings(step, self.score_every) > scorings(self._begun, self.score_every)
-            if layer.name in self._scorer.unscored and looked:
+            if layer.name in self._scorer.unscored and layer.network in self._shown:
+                steps = self._steps[layer.network] - self._begun
                 raise ValueError(
-                    f"{self.name}: no gradient has reached {layer.name} in {step - self._begun} gradient steps, so "
+                    f"{self.name}: no gradient has reached {layer.name} in {steps} gradient steps, so "
                     f"that {self._criterion.name!r} ranks nothing there; make {layer.network} part of the loss, leave "
                     "it out of networks, or give a criterion without gradients such as 'redo' on a sample"
                 )

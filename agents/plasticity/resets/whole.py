@@ -10,22 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from agents.plasticity.checks import check
+from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
 from agents.plasticity.protocols import Edit, Learner, Switch, Update
-from agents.plasticity.resets.base import NetworkReset, Networks, check_steps, trained_parameters
 from agents.plasticity.units import Network, Part
 
 Targets = Literal["copy", "leave"]
 
 
-class Scheduled(NetworkReset, ABC):
+class Scheduled(NetworkIntervention, ABC):
     """A reset of whole layers that acts at every revealed task switch, or else at a period of gradient steps.
 
     Args:
         networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
         period: gradient steps between resets; None: at every task switch, which the stream must reveal.
     """
-
-    of_units = False
 
     def __init__(self, networks: Networks, period: int | None) -> None:
         super().__init__(networks)
@@ -100,7 +98,7 @@ class _Redraw(Scheduled):
     """Draws parts of the networks anew, in place, with fresh optimizer state.
 
     Args:
-        networks: as in `NetworkReset`.
+        networks: as in `NetworkIntervention`.
         period: as in `Scheduled`.
         targets: target networks become copies at once (``copy``), or are left to follow as ever (``leave``):
             bootstrapped values are then of the old network for a while, which distils it into the new one.

@@ -65,6 +65,12 @@ class LiveNetworks:
         """Of the graphs that were built last, without a look at whether they still hold."""
         return tuple(self.now() if self._networks is None else self._networks)
 
+    @property
+    def root(self) -> nn.Module:
+        """The module that the graphs are of, or a list of them where there are several."""
+        roots = self._roots()
+        return roots[0] if len(roots) == 1 else nn.ModuleList(roots)
+
     def modules(self) -> list[nn.Module]:
         """All modules of the trees."""
         return [module for root in self._roots() for module in root.modules()]

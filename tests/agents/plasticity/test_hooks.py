@@ -183,9 +183,8 @@ def test_state_goes_with_the_place_in_the_list(model: nn.Sequential) -> None:
     hooks._interventions[1].held = torch.tensor([3.0, 4.0])
     hooks.announce(Edit({"net.0": torch.ones(3)}), hooks._interventions[0])
     state = hooks.state_dict()
-    assert {key: tensor.tolist() for key, tensor in state.items()} == {
-        "0/held": [1.0, 2.0], "1/held": [3.0, 4.0], "units_reset/net": 3.0,
-    }  # fmt: skip
+    assert [held["held"].tolist() for held in state["interventions"]] == [[1.0, 2.0], [3.0, 4.0]]
+    assert state["units_reset"] == {"net": 3.0}
     other = Hooks(learner_of(model), [Diary("same", []), Diary("same", [])])
     other.load_state_dict(state)
     assert [diary.held.tolist() for diary in other._interventions] == [[1.0, 2.0], [3.0, 4.0]]
@@ -214,3 +213,33 @@ def test_a_learner_that_was_refused_owns_nothing() -> None:
     with pytest.raises(ValueError, match="networks names 'foo'"):
         Regression([reset, GXD(networks=["foo"])])
     assert Regression([reset]).interventions == [reset]
+
+
+class Keeper(Diary):
+    """Keeps a nested state of tensors and JSON values."""
+
+    def __init__(self, kept: list[int]) -> None:
+        super().__init__("keeper", [])
+        self.kept = kept
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pairs": [{"n": n, "held": torch.zeros(n)} for n in self.kept], "none": None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.kept = [pair["n"] for pair in state["pairs"]]
+
+    def attach(self, learner: Any) -> None:
+        self.kept = sorted(self.kept)
+
+
+def test_a_nested_state_is_kept_where_a_module_was_replaced_by_one_of_its_kind() -> None:
+    keeper = Keeper([2, 2])
+    learner = Regression([keeper])
+    keeper.kept = [2, 2]
+    learner.module[4] = nn.Linear(20, 3)
+    assert learner._hooks.state_dict()["interventions"][0]["pairs"][1]["n"] == 2
+    keeper.kept = [3, 2]
+    learner.module[4] = nn.Linear(20, 3)
+    with pytest.warns(UserWarning, match="keeper: modules were replaced by others of another shape"):
+        learner._hooks.state_dict()
+    assert keeper.kept == [2, 3]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import agents.plasticity
-from agents.plasticity import loop, protocols, resets
+from agents.plasticity import loop, network_intervention, protocols, resets
 
 
 def loaded(statement: str, *modules: str) -> list[str]:
@@ -26,17 +26,17 @@ def test_plasticity_needs_neither_sb3_nor_gymnasium() -> None:
 
 def test_names_need_no_torch() -> None:
     statement = (
-        "from agents import AGENTS; from agents.plasticity import criterion; "
+        "from agents import AGENTS; from agents.plasticity import criterion, intervention; "
         "from agents.plasticity.registry import CRITERIA, INTERVENTIONS, plugins; plugins(); "
-        "criterion('mine')(lambda a: a)"
+        "criterion('mine')(lambda a: a); intervention('mine')(type('Mine', (), {}))"
     )
     assert loaded(statement, "torch", "stable_baselines3", "gymnasium", "numpy") == []
 
 
 def test_every_public_name_is_what_its_module_has() -> None:
     for name in agents.plasticity.__all__:
-        homes = [module for module in (loop, protocols, resets) if hasattr(module, name)]
+        homes = [module for module in (loop, network_intervention, protocols, resets) if hasattr(module, name)]
         assert all(getattr(agents.plasticity, name) is getattr(module, name) for module in homes)
-        assert homes or name == "criterion"
+        assert homes or name in ("criterion", "intervention")
     with pytest.raises(AttributeError, match=r"module 'agents\.plasticity' has no attribute 'Reset'"):
         _ = agents.plasticity.Reset

@@ -157,6 +157,10 @@ def test_it_is_a_learner() -> None:
     assert rows.shape == (16,)
     assert list(learner.outputs(rows)) == ["net"]
     torch.testing.assert_close(learner.outputs(rows)["net"], learner.module(learner.x[rows]))
+    now, old = learner.outputs(rows)["net"], learner.snapshot()
+    learner.train(2)
+    assert torch.equal(learner.outputs(rows, old)["net"], now)
+    assert not torch.equal(learner.outputs(rows)["net"], now)
     losses = learner.sample_losses(rows)
     assert list(losses) == ["net"]
     assert losses["net"].shape == (16,)
@@ -179,6 +183,11 @@ def test_two_networks_share_the_loss_and_the_last_one_gives_the_outputs() -> Non
     assert list(losses) == ["body", "head"]
     assert losses["body"] is losses["head"]
     assert list(optimizer.outputs(X)) == ["head"]
+    first, old = optimizer.outputs(X)["head"], optimizer.snapshot()
+    with torch.no_grad():
+        for parameter in (*body.parameters(), *head.parameters()):
+            parameter += 1
+    assert torch.equal(optimizer.outputs(X, old)["head"], first)
     with optimizer.forward():
         loss = head(body(X)).sum(1).mean()
     optimizer.step(loss)
@@ -234,7 +243,7 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(name: str) -> None:
         assert torch.equal(left, right)
     assert one.metrics() == other.metrics()
     assert one.units_reset() == other.units_reset()
-    left, right = one.state_dict()["interventions"], other.state_dict()["interventions"]
+    (left,), (right,) = (learner.state_dict()["hooks"]["interventions"] for learner in (one, other))
     assert left.keys() == right.keys()
     assert all(torch.equal(tensor, right[key]) for key, tensor in left.items())
 
@@ -242,8 +251,9 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(name: str) -> None:
 def test_in_a_saved_state_are_tensors_alone() -> None:
     learner = Regression([make() for make in ACTING.values()]).train(3)
     state = learner.state_dict()
-    assert all(isinstance(tensor, Tensor) for tensor in state["interventions"].values())
-    assert int(state["interventions"]["optimizer_steps"]) == 3
+    held = [*state["hooks"]["interventions"], state["hooks"]["units_reset"]]
+    assert all(isinstance(tensor, Tensor) for tensors in held for tensor in tensors.values())
+    assert state["optimizer_steps"] == 3
     assert set(state["optimizer"]) == {"state", "param_groups"}
 
 
@@ -328,7 +338,7 @@ def test_a_mistake_in_the_users_sample_is_not_taken_for_a_lack_of_data(name: str
 @pytest.mark.parametrize("names", [["gxd"], ["gxd", "redo", "full_reset"], []])
 def test_the_state_of_other_interventions_is_refused(names: list[str]) -> None:
     state = Regression([ACTING["gxd"](), ACTING["redo"]()]).state_dict()
-    with pytest.raises(ValueError, match=f"is of 2 interventions with a state, but here are {len(names)}; give those"):
+    with pytest.raises(ValueError, match=f"is of 2 interventions, but here are {len(names)}; give those"):
         Regression([ACTING[name]() for name in names]).load_state_dict(state)
 
 

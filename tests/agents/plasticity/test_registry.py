@@ -11,7 +11,16 @@ import torch
 from small_loop import Regression
 from torch import Tensor
 
-from agents.plasticity import UnitReset, criteria, criterion, registry
+from agents.plasticity import (
+    Intervention,
+    NetworkIntervention,
+    UnitReset,
+    Update,
+    criteria,
+    criterion,
+    intervention,
+    registry,
+)
 from agents.plasticity.criteria import Criterion
 from agents.plasticity.registry import CRITERIA, INTERVENTIONS, PARTS, SELECTIONS, Entry, add, build, plugins
 from agents.plasticity.selections import Rate, Threshold
@@ -88,6 +97,40 @@ def test_a_name_is_given_once() -> None:
     add(CRITERIA, "gxd", Entry("agents.plasticity.criteria:gxd", "again"))
     with pytest.raises(ValueError, match="the name 'rate' is taken"):
         add(SELECTIONS, "rate", Entry("elsewhere:Rate", ""))
+
+
+class Decay(Intervention):
+    """Pulls all weights towards zero."""
+
+    def __init__(self, *, strength: float = 1.0) -> None:
+        self.strength = strength
+
+    def penalty(self, update: Update) -> Tensor:
+        weights = [parameter for group in update.optimizer.param_groups for parameter in group["params"]]
+        return self.strength * torch.stack([weight.square().sum() for weight in weights]).sum()
+
+
+def test_a_users_intervention_is_registered_under_its_name() -> None:
+    assert intervention("decay", summary="pull all weights towards zero")(Decay) is Decay
+    assert INTERVENTIONS["decay"] == Entry(Decay, "pull all weights towards zero")
+    assert Decay.name == "decay"
+    plain, decayed = Regression().train(1), Regression([INTERVENTIONS["decay"].resolve()(strength=1e3)]).train(1)
+    assert decayed.interventions[0].arguments() == {"strength": 1e3}
+    sizes = [sum(tensor.square().sum() for tensor in learner.parameters().values()) for learner in (plain, decayed)]
+    assert sizes[1] < sizes[0]
+
+
+def test_an_intervention_on_units_says_so_in_its_class() -> None:
+    @intervention("on_units")
+    class OnUnits(NetworkIntervention):
+        of_units = True
+
+    assert INTERVENTIONS["on_units"].of_units
+    with pytest.raises(ValueError, match=r"the name 'gxd' is taken by .*; give .*Decay another one"):
+        intervention("gxd")(Decay)
+    assert Decay.name != "gxd"
+    with pytest.raises(ValueError, match=r"intervention needs a name; write @intervention\('mine'\)"):
+        intervention(OnUnits)  # type: ignore[arg-type]
 
 
 def entry_points(monkeypatch: pytest.MonkeyPatch, **points: str) -> None:

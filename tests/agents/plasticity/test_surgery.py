@@ -148,7 +148,7 @@ def test_new_rows_are_those_that_the_layers_init_draws(case: Case) -> None:
 
 
 def test_parameters_and_optimizers_keep_their_identity(case: Case) -> None:
-    """METHODS 15.4; `resets/test_base.py` has it for every intervention."""
+    """METHODS 15.4; `test_network_intervention.py` has it for every intervention."""
     parameters = [(name, id(p)) for name, p in case.policy.named_parameters()]
     groups = [[id(p) for p in group["params"]] for optimizer in case.optimizers for group in optimizer.param_groups]
     reset_units(case.layers, {layer.name: torch.ones(layer.units) for layer in case.layers}, case.optimizers, seeded)

@@ -113,7 +113,7 @@ def test_with_gsde_those_layers_keep_every_bit() -> None:
 def test_an_actor_whose_only_layer_the_noise_reads_is_refused() -> None:
     settings = {"use_sde": True, "policy_kwargs": {"net_arch": [8]}}
     with pytest.raises(
-        ValueError, match=r"gxd: nothing in actor can be reset, because gSDE's exploration noise .* out"
+        ValueError, match=r"gxd: nothing in actor can be changed, because gSDE's exploration noise .* out"
     ):
         build("mlp-tanh-gsde", interventions=[GXD(networks=["actor"])], **settings)
     assert build("mlp-tanh-gsde", interventions=[GXD()], **settings).learn(64).units_reset() == {

@@ -14,7 +14,7 @@ from torch import nn
 
 from agents import AGENTS
 from agents.networks import ImpalaCNN, MinAtarCNN
-from agents.policies import LayerNormPolicy
+from agents.networks.policies import PlasticActorCriticPolicy
 from agents.specs import known_specs
 from crl.config import ConfigError
 from crl.models import build, fixed_layers
@@ -93,7 +93,7 @@ def test_norm_none_is_the_policy_of_stable_baselines(config: Any) -> None:
 def test_norm_layer_normalises_before_the_given_activation(config: Any, activation: str) -> None:
     resolved, model, env = build(config("agent.norm=layer", f"agent.activation={activation}"))
     assert (resolved.agent.norm, resolved.agent.features) == ("layer", "minatar_cnn")
-    assert type(model.policy) is LayerNormPolicy
+    assert type(model.policy) is PlasticActorCriticPolicy
     assert isinstance(model.policy.features_extractor, MinAtarCNN)
     tail = {"relu": nn.ReLU, "tanh": nn.Tanh}[activation]
     assert [type(layer) for layer in model.policy.mlp_extractor.policy_net] == [nn.Linear, nn.LayerNorm, tail]

@@ -65,7 +65,7 @@ def test_a_bias_alone_counts_where_the_surgery_renews_it() -> None:
     learner = Regression()
     learner.module[0].bias.requires_grad_(False)
     learner.module[2].bias.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"redo: nothing in net can be reset, because its 0\.bias is frozen"):
+    with pytest.raises(ValueError, match=r"redo: nothing in net can be changed, because its 0\.bias is frozen"):
         ReDo().attach(learner)
     GXD(networks=["net"]).attach(Regression())
     learner.module[2].bias.requires_grad_(True)
@@ -75,7 +75,7 @@ def test_a_bias_alone_counts_where_the_surgery_renews_it() -> None:
 def test_heads_that_are_frozen_are_refused_by_name() -> None:
     learner = Regression()
     learner.module.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"head_reset: nothing in net can be reset, because its 0\.weight is frozen"):
+    with pytest.raises(ValueError, match=r"head_reset: nothing in net can be changed, because its 0\.weight is frozen"):
         HeadReset(period=2).attach(learner)
 
 
@@ -106,6 +106,6 @@ def test_a_network_that_is_frozen_beside_one_that_is_not() -> None:
     learner = Regression()
     learner.optimizers[0].add_param_group({"params": list(trained.parameters())})
     learner.pose(networks)
-    with pytest.raises(ValueError, match=r"gxd: nothing in kept can be reset, .*; leave kept out of networks"):
+    with pytest.raises(ValueError, match=r"gxd: nothing in kept can be changed, .*; leave kept out of networks"):
         GXD(networks=["kept", "trained"]).attach(learner)
     GXD().attach(learner)

@@ -1,10 +1,10 @@
-"""What all resets share: the networks they act on, what they must leave alone, and seeds of their own."""
+"""Interventions on some networks: which these are, what must be left alone in them, and seeds of their own."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from agents.plasticity.seeds import derive_seed
 from agents.plasticity.units import Network
 
 Networks = Sequence[str] | Literal["paper"] | None
-"""Names of networks, ``paper``, or None for all (see `NetworkReset`)."""
+"""Names of networks, ``paper``, or None for all (see `NetworkIntervention`)."""
 
 
 def check_steps(key: str, steps: object, least: int) -> None:
@@ -27,27 +27,25 @@ def check_steps(key: str, steps: object, least: int) -> None:
 def trained_parameters(learner: Learner) -> set[Tensor]:
     """What training changes as things are: parameters that take gradients and that an optimizer steps on.
 
-    All others are the user's, who has frozen them or trains them elsewhere: no reset may touch them.
+    All others are the user's, who has frozen them or trains them elsewhere: no intervention may touch them.
     """
     groups = [group for optimizer in learner.optimizers for group in optimizer.param_groups]
     return {parameter for group in groups for parameter in group["params"] if parameter.requires_grad}
 
 
-class NetworkReset(Intervention):
+class NetworkIntervention(Intervention):
     """An intervention on some of the learner's networks.
 
     Parameters that are frozen, or that no optimizer steps on, stay as they are to the last bit; what that keeps from
-    being reset is told once in a warning, or refused where nothing is left to reset.
+    being changed is told once in a warning, or refused where nothing is left to change.
 
     Args:
         networks: their names; ``paper`` for those that published resets act on (PPO: actor and critic without features
             that they share; DQN and SAC: the critic); None for all that the policy has.
     """
 
-    of_units: ClassVar[bool] = True
-    """Whether it acts on hidden units, which not all networks have."""
     period: int | None = None
-    """Gradient steps between resets, where it acts at a period."""
+    """Gradient steps between its acts, where it acts at a period."""
 
     def __init__(self, networks: Networks) -> None:
         if isinstance(networks, str):
@@ -96,18 +94,18 @@ class NetworkReset(Intervention):
     # ------------------------------------------------------------------ what must stay as it is
 
     def _obstacles(self, network: Network, trained: set[Tensor]) -> list[str]:
-        """Why each thing in a network that could be reset must stay as it is; empty texts for those that need not."""
+        """Why each thing in a network that could be changed must stay as it is; empty texts for those that need not."""
         return [self._untrained([parameter], trained) for parameter in network.parameters]
 
     def _refuse_fixed(self) -> None:
-        """Refuse a network in which nothing can be reset, if it is asked for by name or there is no other."""
+        """Refuse a network in which nothing can be changed, if it is asked for by name or there is no other."""
         trained, networks = trained_parameters(self._learner), self._learner.networks
         found = {name: self._obstacles(networks[name], trained) for name in self._names}
         fixed = [name for name in self._names if all(found[name])]
         if fixed and (isinstance(self.networks, list) or len(fixed) == len(self._names)):
             raise ValueError(
-                f"{self.name}: nothing in {fixed[0]} can be reset, because {found[fixed[0]][0]}; leave {fixed[0]} out "
-                "of networks, or let it be trained"
+                f"{self.name}: nothing in {fixed[0]} can be changed, because {found[fixed[0]][0]}; leave {fixed[0]} "
+                "out of networks, or let it be trained"
             )
 
     def _untrained(self, parameters: Iterable[Tensor], trained: set[Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""What all resets share, and what every registered intervention must keep: identities, and other people's dice."""
+"""What interventions on networks share, and what every registered one must keep: identities, and others' dice."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from policies import POLICIES
 from small_loop import ACTING, CaseLearner, Regression
 
+from agents.plasticity.network_intervention import NetworkIntervention, check_steps
 from agents.plasticity.registry import INTERVENTIONS
-from agents.plasticity.resets.base import NetworkReset, check_steps
 
 LINEAR = ("ppo-nature", "sac-cnn-shared-linear")
 """Policies whose output layers have no hidden layer of their own."""
@@ -69,7 +69,7 @@ def test_the_same_run_gives_the_same_resets(name: str) -> None:
 
 
 def test_generators_differ_by_what_they_are_for() -> None:
-    reset = NetworkReset(None)
+    reset = NetworkIntervention(None)
     reset.name = "mine"
     reset.attach(Regression())
     first = torch.rand(3, generator=reset._generator("net.0", 1))
@@ -79,8 +79,9 @@ def test_generators_differ_by_what_they_are_for() -> None:
     assert reset._generator().device == torch.device("cpu")
 
 
-class Bare(NetworkReset):
+class Bare(NetworkIntervention):
     name = "bare"
+    of_units = True
 
 
 @pytest.mark.parametrize(
