@@ -52,6 +52,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     """
 
     spec: ClassVar[AgentSpec]
+    batch_size: int
     optimizer_steps: int
     replicas = ALONE
 
@@ -116,6 +117,14 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     def paper_networks(self) -> Sequence[str]:
         """Names of the networks that published resets act on."""
         return self.spec.paper_networks
+
+    @property
+    @abstractmethod
+    def replay_ratio(self) -> float: ...
+
+    @replay_ratio.setter
+    @abstractmethod
+    def replay_ratio(self, ratio: float) -> None: ...
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
