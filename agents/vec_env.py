@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -15,6 +15,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 PYTHONS = tuple(np.dtype(kind) for kind in (bool, np.int64, np.float64))
 """Types of arrays in vector infos whose entries are read as Python's bool, int and float."""
+
+Games: TypeAlias = gymnasium.Env[Any, Any] | VecEnv | VectorEnv[Any, Any, Any] | str
+"""What an algorithm plays: as in SB3, or a Gymnasium `VectorEnv` with same-step resets."""
 
 
 class VectorEnvAdapter(VecEnv):
