@@ -49,6 +49,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     """
 
     spec: ClassVar[AgentSpec]
+    batch_size: int
     optimizer_steps: int
     replicas = ALONE
 
@@ -114,6 +115,14 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     def buffer(self) -> Any:
         """SB3's buffer of the transitions that it learns from."""
         return getattr(self, f"{self.spec.data}_buffer")
+
+    @property
+    @abstractmethod
+    def replay_ratio(self) -> float: ...
+
+    @replay_ratio.setter
+    @abstractmethod
+    def replay_ratio(self, ratio: float) -> None: ...
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from agents.buffers import sampling
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
+from agents.plasticity.checks import check
 from agents.plasticity.protocols import Intervention, Update
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
@@ -143,6 +144,22 @@ class PPO(LearnerMixin, StockPPO):
             self.train()
         callback.on_training_end()
         return self
+
+    @property
+    def replay_ratio(self) -> float:
+        """How often each transition is learnt from: epochs over each rollout.
+
+        A whole number of at least 1 may be set; an update that is going on makes the epochs that it began with.
+
+        Raises:
+            ValueError: it is set to another one.
+        """
+        return float(self.n_epochs)
+
+    @replay_ratio.setter
+    def replay_ratio(self, ratio: float) -> None:
+        check("replay_ratio", ratio, ratio >= 1 and ratio == int(ratio), "a whole number of epochs of at least 1")
+        self.n_epochs = int(ratio)
 
     def _most_gradient_steps(self, timesteps: int) -> int:
         rollout = self.n_steps * self.n_envs
