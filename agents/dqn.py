@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import DQN as StockDQN
-from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.dqn.policies import CnnPolicy
+from stable_baselines3.common.utils import ConstantSchedule
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from agents.off_policy import Batch, OffPolicyMixin
+from agents.buffers.sampling import ReplayBatch as Batch
+from agents.off_policy import OffPolicyMixin
 from agents.plasticity.protocols import Update
 from agents.plasticity.taps import untapped
-from agents.specs import AGENTS
+from agents.specs import agent_spec
 
 
 class DQN(OffPolicyMixin, StockDQN):
@@ -29,7 +30,7 @@ class DQN(OffPolicyMixin, StockDQN):
     each step of a batch of games.
 
     Args:
-        policy: as in SB3.
+        policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         double_q: the online network chooses the action whose target value is bootstrapped from (Double DQN, van Hasselt
@@ -50,9 +51,7 @@ class DQN(OffPolicyMixin, StockDQN):
         model.learn(200_000)
     """
 
-    spec = AGENTS["dqn"]
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
-    _board_heads: ClassVar[Any] = []
+    spec = agent_spec("dqn")
 
     def __init__(
         self, policy: Any, env: Any, *args: Any, double_q: bool = False, epsilon_per_env: bool = False, **kwargs: Any
@@ -144,6 +143,14 @@ class DQN(OffPolicyMixin, StockDQN):
         for game in np.flatnonzero(explores):
             actions[game] = self.action_space.sample()
         return actions, state
+
+    def fill_buffer(self) -> None:
+        before = self.exploration_schedule, self.target_update_interval
+        self.exploration_rate = self.exploration_final_eps
+        self.exploration_schedule = ConstantSchedule(self.exploration_final_eps)
+        self.target_update_interval = sys.maxsize
+        super().fill_buffer()
+        self.exploration_schedule, self.target_update_interval = before
 
     def _restart_exploration(self) -> None:
         super()._restart_exploration()

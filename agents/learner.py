@@ -11,18 +11,16 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from agents.batches import packed, unpacked
-from agents.networks import MinAtarCNN
+from agents.buffers.packing import packed, unpacked
+from agents.networks.builder import LAYER_NORM, fitted
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Edit, Intervention, Update
@@ -38,7 +36,6 @@ from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
 CLIP_RANGES = ("clip_range", "clip_range_vf")  # of PPO
 IN_DISTRIBUTIONS = ("distribution", "gaussian_actions", "_latent_sde")  # of the forward before, every forward sets them
-NATURE_CNN_MINIMUM = 36  # pixels: NatureCNN's three convolutions leave nothing of smaller images
 
 
 class LearnerMixin(SwitchingMixin, SavingMixin):
@@ -47,19 +44,14 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     Attributes:
         interventions: called in this order.
         optimizer_steps: optimizer steps made since training began.
-        update_ended: called at the very end of every update, and of rollouts that none follows: nothing is half done
-            there, it is the place for checkpoints.
+        update_ended: called in this order at the very end of every update, and of rollouts that none follows: nothing
+            is half done there, it is the place for checkpoints.
     """
 
     spec: ClassVar[AgentSpec]
     batch_size: int
     optimizer_steps: int
     replicas = ALONE
-
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]]
-    """Policies that are given `MinAtarCNN` on boards too small for SB3's NatureCNN."""
-    _board_heads: ClassVar[Any]
-    """Hidden layers behind it where none are given, as ``net_arch``."""
 
     def __init__(
         self,
@@ -76,8 +68,9 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self.intervention_specs = []
         self.optimizer_steps = 0
         self._begin_switching(at_switch)
-        self.update_ended: Callable[[], None] | None = None
+        self.update_ended: list[Callable[[], None]] = []
         self._units_logged: dict[str, int] = {}
+        self._norm_by_name = False
         self._live = LiveNetworks(self._roots, self._build_networks)
         super().__init__(policy, env, *args, **kwargs)
 
@@ -125,6 +118,11 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     @replay_ratio.setter
     @abstractmethod
     def replay_ratio(self, ratio: float) -> None: ...
+
+    @property
+    def buffer(self) -> Any:
+        """SB3's buffer of the transitions that it learns from."""
+        return getattr(self, f"{self.spec.data}_buffer")
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
@@ -186,13 +184,16 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     def _upload(self, array: np.ndarray | Tensor) -> Tensor:
         """The array on the learner's device; a GPU is given its copy without waiting for it."""
         tensor = torch.as_tensor(array)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and tensor.device.type == "cpu":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
 
     def _setup_model(self) -> None:
         self._read_at_switch()
-        self._fit_network_to_boards()
+        named = {"norm": "layer"} if self._norm_by_name else {}
+        self.policy_class, self.policy_kwargs = fitted(
+            self.policy_class, {**named, **self.policy_kwargs}, self.observation_space, self.spec, self.policy_aliases
+        )
         super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
         if not self.interventions:
             self._build_interventions()
@@ -201,29 +202,12 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._hooks = Hooks(self, self.interventions)
         self._hooks.attach()
 
-    def _fit_network_to_boards(self) -> None:
-        """Give CNN policies the MinAtar network on boards that are too small for SB3's NatureCNN."""
-        space = self.observation_space
-        if (
-            self.policy_class not in self._board_policies
-            or "features_extractor_class" in self.policy_kwargs
-            or not isinstance(space, spaces.Box)
-            or len(space.shape) != 3
-        ):
-            return
-        if is_image_space(space):  # SB3 has put the channels first
-            small = min(space.shape[1:]) < NATURE_CNN_MINIMUM
-        else:  # channels first or last: the two larger axes are height and width
-            small = sorted(space.shape)[1] < NATURE_CNN_MINIMUM
-            scaled = not self.policy_kwargs.get("normalize_images", True)
-            if scaled and not small and min(space.shape[1:]) < NATURE_CNN_MINIMUM:
-                raise ValueError(
-                    f"a CnnPolicy with normalize_images=False reads images with the channels first, not {space}; "
-                    "transpose them in a wrapper (gymnasium.wrappers.TransformObservation)"
-                )
-        if small:
-            defaults = {"net_arch": self._board_heads, "activation_fn": nn.ReLU}
-            self.policy_kwargs = {"features_extractor_class": MinAtarCNN, **defaults, **self.policy_kwargs}
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        """SB3's; behind ``LayerNorm`` with layer normalisation."""
+        plain = policy_name.removeprefix(LAYER_NORM)
+        self._norm_by_name = plain != policy_name
+        found: type[BasePolicy] = super()._get_policy_from_name(plain)
+        return found
 
     # ------------------------------------------------------------------ training
 
@@ -248,6 +232,13 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     @abstractmethod
     def _most_gradient_steps(self, timesteps: int) -> int:
         """How many gradient steps training makes in so many steps of the games from now on, if it is not cut short."""
+
+    @abstractmethod
+    def fill_buffer(self) -> None:
+        """Fill the buffer by playing as the learner does in the end: one rollout, or a whole replay buffer.
+
+        Nothing is trained, and no target network moves; steps are counted from 0.
+        """
 
     # ------------------------------------------------------------------ environments
 
@@ -286,8 +277,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         switches = self._deliver_switches()
         self._hooks.after_update(switches)
         self._forget_what_is_due(switched=bool(switches))
-        if self.update_ended is not None:
-            self.update_ended()
+        for ended in self.update_ended:
+            ended()
 
     def _release_graphs(self) -> None:
         """Drop what SB3's distributions hold of the last minibatch: its whole graph, all through the next rollout."""

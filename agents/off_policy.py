@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
-from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import (
-    DictReplayBufferSamples,
-    ReplayBufferSamples,
-    RolloutReturn,
-    TrainFreq,
-    TrainFrequencyUnit,
-)
-from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq, TrainFrequencyUnit
 from torch import Tensor
 
 from agents.at_switch import AtSwitch
+from agents.buffers import sampling
+from agents.buffers.sampling import ReplayBatch as Batch
 from agents.learner import LearnerMixin
 from agents.plasticity.checks import check
-from agents.plasticity.protocols import NoDataError
 from agents.plasticity.units import Network
 
-Batch = ReplayBufferSamples | DictReplayBufferSamples
 ROUNDING = 1e-9  # of gradient steps: ten times 0.1 is a whole one
 
 
@@ -49,7 +39,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         super().__init__(policy, env, *args, **kwargs)
 
     def _build_networks(self) -> Mapping[str, Network]:
-        for name in ("q_net", "q_net_target", "actor", "critic", "critic_target"):
+        for name in ("q_net", "q_net_target", "actor", "actor_target", "critic", "critic_target"):
             if getattr(self.policy, name, None) is not getattr(self, name, None):
                 raise ValueError(
                     f"policy was assigned anew, but training uses the old one's {name}; put parameters into the policy "
@@ -65,13 +55,8 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         Raises:
             NoDataError: it holds nothing that can be sampled yet.
         """
-        buffer = self.replay_buffer
-        if buffer is None or buffer.size() == 0:
-            raise NoDataError("the replay buffer is empty; let the agent take some steps first")
-        if _lacks_episodes(buffer):
-            raise NoDataError("the replay buffer holds no finished episode yet; let the agent take some steps first")
-        draw = partial(buffer.sample, min(n, buffer.size() * buffer.n_envs))
-        return self._drawn(draw, generator)
+        batch = sampling.sample(self.replay_buffer, n, generator, self._vec_normalize_env)
+        return sampling.moved(batch, self._upload)
 
     def sample_newest(self, n: int, span: int, generator: torch.Generator) -> Batch:
         """As `sample`, of the last `span` steps alone; hindsight replay gives them from all of its episodes.
@@ -79,26 +64,8 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         Raises:
             NoDataError: as for `sample`.
         """
-        buffer = self.replay_buffer
-        if buffer is None or buffer.size() == 0 or isinstance(buffer, HerReplayBuffer):
-            return self.sample(n, generator)
-        rows = min(max(span // buffer.n_envs, 1), buffer.size())
-        ages = torch.randint(rows, (min(n, rows * buffer.n_envs),), generator=generator).numpy()
-        draw = partial(buffer._get_samples, (buffer.pos - 1 - ages) % buffer.buffer_size)
-        return self._drawn(draw, generator)
-
-    def _drawn(self, draw: Callable[..., Batch], generator: torch.Generator) -> Batch:
-        """What `draw` takes from the replay buffer, on the learner's device; training's generators do not notice."""
-        assert self.replay_buffer is not None
-        seed = int(torch.randint(2**32, (), generator=generator))
-        with _drawing_for_itself(self.replay_buffer, seed):
-            batch = draw(env=self._vec_normalize_env)
-        return type(batch)(*map(self._to_device, batch))
-
-    def _to_device(self, field: Any) -> Any:
-        if isinstance(field, dict):
-            return {key: self._upload(tensor) for key, tensor in field.items()}
-        return None if field is None else self._upload(field)
+        batch = sampling.sample_newest(self.replay_buffer, n, span, generator, self._vec_normalize_env)
+        return sampling.moved(batch, self._upload)
 
     def _discounts(self, batch: Any) -> Tensor | float:
         """Discount of the value that a transition bootstraps from; of n-step replay per transition, (batch, 1)."""
@@ -168,16 +135,20 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
             self._end_update()
         return rollout
 
+    def fill_buffer(self) -> None:
+        assert self.env is not None
+        assert self.replay_buffer is not None
+        steps = self.replay_buffer.buffer_size
+        _, callback = self._setup_learn(steps * self.n_envs)
+        frequency = TrainFreq(steps, TrainFrequencyUnit.STEP)
+        self.collect_rollouts(self.env, callback, frequency, self.replay_buffer, self.action_noise)
+
     # ------------------------------------------------------------------ task switches
 
     def _forget(self, what: AtSwitch) -> None:
         super()._forget(what)
         if what.replay == "clear" and self.replay_buffer is not None:
-            self.replay_buffer.reset()
-            if isinstance(self.replay_buffer, HerReplayBuffer):
-                # Its episodes are kept apart from its transitions, and SB3 forgets those alone.
-                for episodes in ("ep_start", "ep_length", "_current_ep_start"):
-                    getattr(self.replay_buffer, episodes).fill(0)
+            sampling.clear(self.replay_buffer)
             self._refilling = True
         if what.exploration == "restart":
             self._exploration_began = self.num_timesteps
@@ -198,7 +169,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         buffer = self.replay_buffer
         if self._refilling and buffer is not None:
             few = not buffer.full and buffer.size() * buffer.n_envs <= self.learning_starts
-            self._refilling = few or _lacks_episodes(buffer)
+            self._refilling = few or sampling.lacks_episodes(buffer)
         return self._refilling
 
     def _sample_action(self, learning_starts: int, *args: Any, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -219,27 +190,3 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         if self._row_written_at != self.num_timesteps:
             self._row_written_at = self.num_timesteps
             super().dump_logs(*args, **kwargs)
-
-
-def _lacks_episodes(buffer: ReplayBuffer) -> bool:
-    """Whether this is hindsight replay without a finished episode, of which nothing can be sampled."""
-    return isinstance(buffer, HerReplayBuffer) and not buffer.ep_length.any()
-
-
-@contextmanager
-def _drawing_for_itself(buffer: ReplayBuffer, seed: int) -> Iterator[None]:
-    """Samples of `buffer` are drawn from `seed`, and come on the CPU.
-
-    Every buffer of SB3 draws from numpy's global generator, and users' own may draw from torch's; training must not
-    notice.
-    """
-    state, tensors, device = np.random.get_state(), torch.get_rng_state(), buffer.device
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
-    buffer.device = torch.device("cpu")
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
-        torch.set_rng_state(tensors)
-        buffer.device = device

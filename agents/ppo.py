@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
-from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, MaybeCallback, RolloutBufferSamples
+from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from agents.buffers import sampling
+from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
-from agents.networks import MINATAR_HEAD
 from agents.plasticity.checks import check
 from agents.plasticity.protocols import Update
-from agents.policies import POLICIES, LayerNormCnnPolicy
 from agents.sde import noise_log_std
-from agents.specs import AGENTS
+from agents.specs import agent_spec
 
-Batch = RolloutBufferSamples | DictRolloutBufferSamples
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
     "entropy_loss": "train/entropy_loss",
     "policy_loss": "train/policy_gradient_loss",
@@ -53,7 +50,7 @@ class PPO(LearnerMixin, StockPPO):
 
     Args:
         policy: as in SB3, or with layer normalisation ``"LayerNormMlpPolicy"``, ``"LayerNormCnnPolicy"`` or
-            ``"LayerNormMultiInputPolicy"`` (`agents.policies`).
+            ``"LayerNormMultiInputPolicy"`` (`agents.networks.policies`).
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
@@ -70,10 +67,7 @@ class PPO(LearnerMixin, StockPPO):
         model.learn(1_500_000)
     """
 
-    spec = AGENTS["ppo"]
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**StockPPO.policy_aliases, **POLICIES}
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (ActorCriticCnnPolicy, LayerNormCnnPolicy)
-    _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "vf": list(MINATAR_HEAD)}
+    spec = agent_spec("ppo")
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
@@ -124,12 +118,17 @@ class PPO(LearnerMixin, StockPPO):
 
     @replay_ratio.setter
     def replay_ratio(self, ratio: float) -> None:
-        check("replay_ratio", ratio, ratio >= 1 and ratio == int(ratio), "a whole number of epochs of at least 1")
+        check("replay_ratio", ratio, ratio >= 1 and float(ratio).is_integer(), "a whole number of epochs of at least 1")
         self.n_epochs = int(ratio)
 
     def _most_gradient_steps(self, timesteps: int) -> int:
         rollout = self.n_steps * self.n_envs
         return math.ceil(timesteps / rollout) * self.n_epochs * math.ceil(rollout / self.batch_size)
+
+    def fill_buffer(self) -> None:
+        assert self.env is not None
+        _, callback = self._setup_learn(self.n_steps * self.n_envs)
+        self.collect_rollouts(self.env, callback, self.rollout_buffer, n_rollout_steps=self.n_steps)
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
@@ -280,21 +279,4 @@ class PPO(LearnerMixin, StockPPO):
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         """At most `n` transitions of the last rollout, without replacement."""
-        buffer = self.rollout_buffer
-        total = buffer.buffer_size * buffer.n_envs
-        rows = torch.randperm(total, generator=generator)[:n].numpy()
-
-        def take(array: np.ndarray) -> Tensor:
-            # SB3 flattens a rollout to (env, step) order when it is first read; before that it is (step, env).
-            flat = buffer.generator_ready
-            picked = array[rows] if flat else array[rows % buffer.buffer_size, rows // buffer.buffer_size]
-            return self._upload(picked)
-
-        actions = take(buffer.actions).float()
-        names = ("values", "log_probs", "advantages", "returns")
-        scalars = [take(getattr(buffer, name)).flatten() for name in names]
-        if isinstance(buffer, DictRolloutBuffer):
-            observations = {key: take(array) for key, array in buffer.observations.items()}
-            return DictRolloutBufferSamples(observations, actions, *scalars)
-        assert isinstance(buffer, RolloutBuffer)
-        return RolloutBufferSamples(take(buffer.observations), actions, *scalars)
+        return sampling.moved(sampling.sample_rollout(self.rollout_buffer, n, generator), self._upload)

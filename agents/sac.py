@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import SAC as StockSAC
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.sac.policies import CnnPolicy
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from agents.actor_critics import ActorCriticsMixin
 from agents.at_switch import AtSwitch
-from agents.networks import MINATAR_HEAD
-from agents.off_policy import Batch, OffPolicyMixin
-from agents.plasticity.protocols import Update
-from agents.plasticity.seeds import derive_seed
-from agents.plasticity.taps import Taps, untapped
+from agents.buffers.sampling import ReplayBatch as Batch
+from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
-from agents.specs import AGENTS
+from agents.specs import agent_spec
 
 LOGGED = ("ent_coef", "actor_loss", "critic_loss")
 
 
-class SAC(OffPolicyMixin, StockSAC):
+class SAC(ActorCriticsMixin, StockSAC):
     """Stable-Baselines3's SAC whose actor, critics and shared features take interventions.
 
     Without interventions it is SB3's SAC bit for bit. It takes Gymnasium's vector environments as they are, and on
@@ -41,7 +37,7 @@ class SAC(OffPolicyMixin, StockSAC):
     trained by the actor's loss alone.
 
     Args:
-        policy: as in SB3.
+        policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
@@ -58,14 +54,8 @@ class SAC(OffPolicyMixin, StockSAC):
         model.learn(100_000)
     """
 
-    spec = AGENTS["sac"]
-    _board_policies: ClassVar[tuple[type[BasePolicy], ...]] = (CnnPolicy,)
-    _board_heads: ClassVar[Any] = {"pi": list(MINATAR_HEAD), "qf": list(MINATAR_HEAD)}
-
-    @property
-    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
-        """The actor's, with a shared features extractor's parameters, and the critics'."""
-        return (self.actor.optimizer, self.critic.optimizer)
+    spec = agent_spec("sac")
+    _critic_coef = 0.5
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
         """Update actor and critics from replay: SB3's loop, with the interventions called around every step."""
@@ -94,7 +84,7 @@ class SAC(OffPolicyMixin, StockSAC):
             targets = self._bootstrapped(batch, next_actions, next_log_prob, ent_coef)
             with self._hooks.taps(self.optimizer_steps, ("critic",)) as critic_taps:
                 values = self.critic(batch.observations, batch.actions)
-            critic_loss = 0.5 * sum(F.mse_loss(value, targets) for value in values)
+            critic_loss = self._critic_coef * sum(F.mse_loss(value, targets) for value in values)
             assert isinstance(critic_loss, Tensor)  # the sum of none would be a number
             critic_update = self._step("critic", critic_loss, self.critic.optimizer, batch, critic_taps)
 
@@ -113,15 +103,6 @@ class SAC(OffPolicyMixin, StockSAC):
         self._n_updates += gradient_steps
         self._log_update(log, ent_coef_losses)
 
-    def _step(self, name: str, loss: Tensor, optimizer: torch.optim.Optimizer, batch: Batch, taps: Taps) -> Update:
-        """One backward and optimizer step of the actor, with the features that it shares, or of the critics."""
-        return self._optimize(Update(
-            networks=self._trained("actor", "features") if name == "actor" else self._trained(name),
-            batch=batch, losses={"loss": loss}, optimizer=optimizer,
-            learning_rate=optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
-            network=name,
-        ), taps)  # fmt: skip
-
     def _entropy_coefficient(self) -> Tensor:
         """The entropy coefficient alpha, learned or fixed; detached."""
         log_ent_coef: Tensor | None = self.log_ent_coef
@@ -138,11 +119,9 @@ class SAC(OffPolicyMixin, StockSAC):
         self.ent_coef_optimizer.step()
         return loss.detach()
 
-    @torch.no_grad()
     def _bootstrapped(self, batch: Batch, next_actions: Tensor, next_log_prob: Tensor, ent_coef: Tensor) -> Tensor:
         """What the Q-values are drawn to, (batch, 1)."""
-        next_values = torch.cat(self.critic_target(batch.next_observations, next_actions), dim=1)
-        next_values = next_values.min(dim=1, keepdim=True).values - ent_coef * next_log_prob.reshape(-1, 1)
+        next_values = self._lowest(batch.next_observations, next_actions) - ent_coef * next_log_prob.reshape(-1, 1)
         targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
         return targets
 
@@ -157,25 +136,13 @@ class SAC(OffPolicyMixin, StockSAC):
 
     # ------------------------------------------------------------------ what a batch shows
 
-    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The networks' outputs on the batch.
-
-        Returns:
-            ``actor``: means before squashing and log standard deviations (before clipping; of gSDE's noise),
-            (batch, 2 x actions); ``critic``: Q-values of the actions taken, (batch, critics).
-        """
-        actor, critic = self.actor, self.critic
-        pi = actor.extract_features(batch.observations, actor.features_extractor)
-        shared = critic.share_features_extractor
-        qf = pi if shared else critic.extract_features(batch.observations, critic.features_extractor)
-        latent = actor.latent_pi(pi)
+    def _before_squashing(self, features: Tensor) -> Tensor:
+        """Means and log standard deviations (before clipping; of gSDE's noise), (batch, 2 x actions)."""
+        actor = self.actor
+        latent = actor.latent_pi(features)
         log_std: Any = actor.log_std  # a layer, with gSDE a parameter
         log_std = noise_log_std(actor.action_dist, latent, log_std) if actor.use_sde else log_std(latent)
-        inputs = torch.cat([qf, batch.actions], dim=1)
-        return {
-            "actor": torch.cat([actor.mu(latent), log_std], dim=1),
-            "critic": torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1),
-        }
+        return torch.cat([actor.mu(latent), log_std], dim=1)
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """The policy before squashing on the batch's observations: one Normal, (batch, actions). In evaluation mode."""
@@ -184,7 +151,8 @@ class SAC(OffPolicyMixin, StockSAC):
 
     def _normal(self, observations: Any) -> Distribution:
         mean, log_std, more = self.actor.get_action_dist_params(observations)
-        return self.actor.action_dist.proba_distribution(mean, log_std, **more).distribution
+        found: Distribution = self.actor.action_dist.proba_distribution(mean, log_std, **more).distribution
+        return found
 
     def td_targets(self, batch: Batch) -> Tensor:
         """What all Q-functions' values of the actions taken are drawn to, (batch, 1). In evaluation mode."""
@@ -192,39 +160,17 @@ class SAC(OffPolicyMixin, StockSAC):
             actions, log_prob = self._act(batch.next_observations, "next")
             return self._bootstrapped(batch, actions, log_prob, self._entropy_coefficient())
 
-    def sample_losses(self, batch: Batch, td_targets: Tensor | None = None) -> dict[str, Tensor]:
-        """Network's name -> the loss that trains it, of each transition, (batch,). In evaluation mode.
-
-        ``critic``: half the squared temporal-difference errors, summed over the Q-functions. ``actor``, and
-        ``features`` where they are shared: alpha log pi(a|s) - min Q(s, a). Actions are drawn with noise that only the
-        learner's seed and the batch's size decide.
-        """
-        targets = self.td_targets(batch) if td_targets is None else td_targets
-        with self._evaluation():
-            errors = [(value - targets).square() for value in self._values(batch)]
-            actions, log_prob = self._act(batch.observations, "now")
-            with untapped():
-                lowest = torch.cat(self.critic(batch.observations, actions), dim=1).min(dim=1).values
-        of_actor = dict.fromkeys(("actor", "features"), self._entropy_coefficient() * log_prob - lowest)
-        losses = {"critic": 0.5 * torch.cat(errors, dim=1).sum(1), **of_actor}
-        return {name: loss for name, loss in losses.items() if name in self.networks}
-
-    def _values(self, batch: Batch) -> Sequence[Tensor]:
-        """Q-values of the actions taken, (batch, 1) of each Q-function; taps see the critics alone."""
-        critic = self.critic
-        if not critic.share_features_extractor:
-            values: Sequence[Tensor] = critic(batch.observations, batch.actions)
-            return values
-        with untapped(), torch.no_grad():  # the critics' loss does not train what they share
-            features = critic.extract_features(batch.observations, critic.features_extractor)
-        inputs = torch.cat([features, batch.actions], dim=1)
-        return [q_net(inputs) for q_net in critic.q_networks]
+    def _actor_losses(self, observations: Any) -> Tensor:
+        """Alpha log pi(a|s) - min Q(s, a)."""
+        actions, log_prob = self._act(observations, "now")
+        with untapped():
+            lowest = torch.cat(self.critic(observations, actions), dim=1).min(dim=1).values
+        return self._entropy_coefficient() * log_prob - lowest
 
     def _act(self, observations: Any, purpose: str) -> tuple[Tensor, Tensor]:
         """Squashed actions, (batch, actions), and their log-probabilities, (batch,), for noise that stays the same."""
         normal = self._normal(observations)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed or 0, "noise", purpose))
-        noise = self._upload(torch.randn(normal.mean.shape, generator=generator))
+        noise = self._noise_like(normal.mean, purpose)
         actions = torch.tanh(normal.mean + normal.stddev * noise)
         # Written out, because torch's own looks at the values that it is given.
         density = -0.5 * noise.square() - torch.log(normal.stddev) - 0.5 * math.log(2 * math.pi)

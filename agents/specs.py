@@ -1,12 +1,19 @@
-"""What is known of each algorithm before its code is imported: one record each. Importing this loads no torch."""
+"""What is known of each algorithm before its code is imported: one record each. Importing this loads no torch.
+
+A user adds an algorithm with `register`, or with an entry point of the group ``crl.plugins`` whose name is
+``agents.NAME`` and whose value, ``module:attribute``, is an `AgentSpec`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from agents.plasticity.registry import Entry
+from agents import settings
+from agents.networks.spec import Activation, Norm
+from agents.plasticity.registry import Entry, add
+from agents.settings import Schedule, Setting
 
 Data = Literal["replay", "rollout"]
 SWITCHING = frozenset({"optimizer", "normalizer"})
@@ -17,10 +24,10 @@ class Head(NamedTuple):
     """Hidden layers behind features, where none are given: SB3's, or as published with the features extractor."""
 
     widths: tuple[int, ...]
-    activation: str
+    activation: Activation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AgentSpec:
     """An algorithm.
 
@@ -33,8 +40,12 @@ class AgentSpec:
             network, whose ``net_arch`` is these widths themselves, the empty name.
         shares_features: actor and critic have one features extractor, which is a network of its own (``features``).
         paper_networks: those that published resets act on.
+        norms: what can normalise its hidden layers.
         forgets: keys of `agents.at_switch.AtSwitch` that it has something for.
+        unrestartable: of its settings, why ``at_switch.exploration`` would restart nothing with them, and how it would;
+            None where it restarts something.
         heads: features -> the hidden layers behind them, of each network, where a config gives none.
+        settings: argument of its constructor -> what a config can give for it.
     """
 
     target: str | Callable[..., Any]
@@ -45,14 +56,86 @@ class AgentSpec:
     paper_networks: tuple[str, ...]
     forgets: frozenset[str]
     heads: Mapping[str, Head]
+    settings: Mapping[str, Setting] = field(repr=False)
     shares_features: bool = False
+    norms: tuple[Norm, ...] = ("none",)
+    unrestartable: Callable[[Mapping[str, Any]], tuple[str, str] | None] = lambda _settings: None
+
+    def __post_init__(self) -> None:
+        known, published = set(self.networks), set(self.paper_networks)
+        if not known or not published <= known:
+            raise ValueError(f"paper_networks is {self.paper_networks}; give some of networks: {', '.join(known)}")
+        if self.frequency not in self.settings:
+            raise ValueError(f"settings has no {self.frequency}, which an agent with a {self.data} needs; add it")
+
+    @property
+    def frequency(self) -> str:
+        """The setting that says how many steps of each game lie between two updates."""
+        return "train_freq" if self.data == "replay" else "n_steps"
 
     def resolve(self) -> Any:
         """Import the class, where need be."""
         return Entry(self.target, self.summary).resolve()
 
 
-AGENTS: dict[str, AgentSpec] = {
+def register(name: str, spec: AgentSpec) -> None:
+    """Make an algorithm known under a name.
+
+    Raises:
+        ValueError: another algorithm has this name, or `spec` is none.
+    """
+    if not isinstance(spec, AgentSpec):
+        raise ValueError(f"the agent {name!r} is registered with {spec!r}; give an AgentSpec")
+    add(AGENTS, name, spec)
+
+
+def agent_spec(name: str) -> AgentSpec:
+    """The record of an algorithm; that of an installed plugin is imported.
+
+    Raises:
+        TypeError: what the plugin brings is no record.
+    """
+    found = AGENTS[name]
+    if isinstance(found, Entry):
+        found = found.resolve()
+    if not isinstance(found, AgentSpec):
+        raise TypeError(f"{type(found).__name__} is no AgentSpec")
+    return found
+
+
+def known_specs() -> dict[str, AgentSpec]:
+    """The records that are there without importing anything."""
+    return {name: spec for name, spec in AGENTS.items() if isinstance(spec, AgentSpec)}
+
+
+def _common(learning_rate: float, batch_size: int, least: int = 1) -> dict[str, Setting]:
+    return {
+        "learning_rate": Setting(Schedule, learning_rate),
+        "batch_size": Setting(int, batch_size, ge=least),
+        "gamma": Setting(float, 0.99, ge=0, le=1),
+    }
+
+
+def _replaying(learning_rate: float, batch_size: int, tau: float, train_freq: int) -> dict[str, Setting]:
+    return {
+        **_common(learning_rate, batch_size),
+        "buffer_size": Setting(int, 1_000_000, ge=1),
+        "learning_starts": Setting(int, 100, ge=0),
+        "tau": Setting(float, tau, gt=0, le=1),
+        "train_freq": Setting(int, train_freq, ge=1, le=2**20),
+        "gradient_steps": Setting(int, 1, ge=-1, check=settings.gradient_steps),
+        "n_steps": Setting(int, 1, ge=1, le=2**10),
+    }
+
+
+def _fixed_entropy(given: Mapping[str, Any]) -> tuple[str, str] | None:
+    ent_coef = given["ent_coef"]
+    if isinstance(ent_coef, str):
+        return None
+    return f"agent.ent_coef={ent_coef} is fixed", f"give agent.ent_coef=auto_{ent_coef or 0.1} to have it learned"
+
+
+AGENTS: dict[str, AgentSpec | Entry] = {
     "dqn": AgentSpec(
         "agents.dqn:DQN",
         "deep Q-network, Double DQN as an option, Stable-Baselines3's with hook points",
@@ -60,12 +143,23 @@ AGENTS: dict[str, AgentSpec] = {
         actions=frozenset({"Discrete"}),
         networks={"critic": ""},
         paper_networks=("critic",),
+        norms=("none", "layer"),
         forgets=REPLAYING,
         heads={
             "flatten": Head((64, 64), "relu"),
             "nature_cnn": Head((), "relu"),
             "minatar_cnn": Head((), "relu"),
             "impala": Head((), "relu"),
+        },
+        settings={
+            **_replaying(learning_rate=1e-4, batch_size=32, tau=1.0, train_freq=4),
+            "target_update_interval": Setting(int, 10_000, ge=1),
+            "exploration_fraction": Setting(float, 0.1, gt=0, le=1),
+            "exploration_initial_eps": Setting(float, 1.0, ge=0, le=1),
+            "exploration_final_eps": Setting(float, 0.05, ge=0, le=1),
+            "max_grad_norm": Setting(float, 10.0, gt=0),
+            "double_q": Setting(bool, False),
+            "epsilon_per_env": Setting(bool, False),
         },
     ),
     "ppo": AgentSpec(
@@ -76,12 +170,23 @@ AGENTS: dict[str, AgentSpec] = {
         networks={"actor": "pi", "critic": "vf"},
         shares_features=True,
         paper_networks=("actor", "critic"),
+        norms=("none", "layer"),
         forgets=SWITCHING,
         heads={
             "flatten": Head((64, 64), "tanh"),
             "nature_cnn": Head((), "tanh"),
             "minatar_cnn": Head((64,), "relu"),
             "impala": Head((), "relu"),
+        },
+        settings={
+            **_common(learning_rate=3e-4, batch_size=64, least=2),
+            "n_steps": Setting(int, 2048, ge=1, le=2**20),
+            "n_epochs": Setting(int, 10, ge=1),
+            "gae_lambda": Setting(float, 0.95, ge=0, le=1),
+            "clip_range": Setting(Schedule, 0.2),
+            "ent_coef": Setting(float, 0.0),
+            "vf_coef": Setting(float, 0.5, ge=0),
+            "max_grad_norm": Setting(float, 0.5, gt=0),
         },
     ),
     "sac": AgentSpec(
@@ -91,12 +196,22 @@ AGENTS: dict[str, AgentSpec] = {
         actions=frozenset({"Box"}),
         networks={"actor": "pi", "critic": "qf"},
         paper_networks=("critic",),
+        norms=("none", "layer"),
         forgets=REPLAYING,
+        unrestartable=_fixed_entropy,
         heads={
             "flatten": Head((256, 256), "relu"),
             "nature_cnn": Head((), "relu"),
             "minatar_cnn": Head((64,), "relu"),
             "impala": Head((), "relu"),
+        },
+        settings={
+            **_replaying(learning_rate=3e-4, batch_size=256, tau=0.005, train_freq=1),
+            "ent_coef": Setting(Any, "auto", check=settings.entropy_coefficient),
+            "target_entropy": Setting(Any, "auto", check=settings.target_entropy),
+            "target_update_interval": Setting(int, 1, ge=1),
+            "use_sde": Setting(bool, False),
+            "sde_sample_freq": Setting(int, -1, ge=-1),
         },
     ),
 }

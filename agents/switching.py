@@ -13,6 +13,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage, unwrap_vec_normalize
 
 from agents.at_switch import AtSwitch
+from agents.infos import Infos
 from agents.plasticity.protocols import Intervention, Switch
 from agents.spaces import going_on_with
 from agents.specs import AgentSpec
@@ -95,7 +96,11 @@ class SwitchingMixin(BaseAlgorithm):
         self._segment = None
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
-        super()._update_info_buffer(infos, dones)
+        told = infos
+        if isinstance(infos, Infos) and dones is not None:  # SB3 goes through all
+            games = infos.may_have("episode", "is_success")
+            told, dones = infos.take(games), dones[list(games)]
+        super()._update_info_buffer(told, dones)
         env = cast(VecEnv, self.env)
         if not _reveals(env):  # nor need the infos of another environment be there
             return

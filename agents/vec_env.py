@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -13,8 +14,7 @@ from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-PYTHONS = tuple(np.dtype(kind) for kind in (bool, np.int64, np.float64))
-"""Types of arrays in vector infos whose entries are read as Python's bool, int and float."""
+from agents.infos import ConstantInfos, Infos, dicts_of
 
 
 class VectorEnvAdapter(VecEnv):
@@ -39,15 +39,14 @@ class VectorEnvAdapter(VecEnv):
             )
         self.venv = venv
         self._actions: np.ndarray | None = None
-        self._constant: dict[str, Any] = {}  # what the last infos had that cannot change
-        self._constant_infos: list[dict[str, Any]] = [{} for _ in range(venv.num_envs)]  # for each environment
+        self._constant = ConstantInfos({})  # of the last step
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
 
     def reset(self) -> VecEnvObs:
         options = {"options": self._options[0]} if self._options[0] else {}
         # SB3 counts its seeds up from the first one, and so does Gymnasium from the one it is given.
         observations, infos = self.venv.reset(seed=self._seeds[0], **options)
-        self.reset_infos = _per_env(infos, self.num_envs)
+        self.reset_infos = dicts_of(infos, range(self.num_envs))
         self._reset_seeds()
         self._reset_options()
         copied: VecEnvObs = _copy(observations)
@@ -63,32 +62,18 @@ class VectorEnvAdapter(VecEnv):
         vector_infos.pop("_final_obs", None)
         final_infos = vector_infos.pop("final_info", {})
         vector_infos.pop("_final_info", None)
-        infos = self._infos(vector_infos)
-        for info in infos:
-            info["TimeLimit.truncated"] = False
-        if dones.any():
-            ended = _per_env(final_infos, self.num_envs)
-            for i in np.flatnonzero(dones):
-                self.reset_infos[i], infos[i] = infos[i], ended[i]
-                # A copy: it may be the game's own, which the game writes to.
-                infos[i]["terminal_observation"] = deepcopy(final_observations[i])
-                infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
+        if not self._constant.are_those_of(vector_infos):
+            self._constant = ConstantInfos(vector_infos)
+        infos = Infos(self.num_envs, self._constant, vector_infos)
+        ended = np.flatnonzero(dones).tolist()
+        last_infos = dicts_of(final_infos, ended)
+        for i, first, last in zip(ended, infos.take(ended), last_infos, strict=True):
+            self.reset_infos[i] = first
+            # A copy: it may be the game's own, which the game writes to.
+            last["terminal_observation"] = deepcopy(final_observations[i])
+            last["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
+        infos.put(ended, last_infos)
         return _copy(observations), rewards.astype(np.float32), dones, infos
-
-    def _infos(self, vector_infos: dict[str, Any]) -> list[dict[str, Any]]:
-        """One info for each environment; what a stream says in every step, by the same read-only arrays, is kept."""
-        constant = {
-            key: vector_infos[key]
-            for name, values in vector_infos.items()
-            if _is_constant(values) and _is_constant(vector_infos.get(f"_{name}"))
-            for key in (name, f"_{name}")
-        }
-        held = self._constant
-        if len(constant) != len(held) or any(held.get(key) is not values for key, values in constant.items()):
-            self._constant, self._constant_infos = constant, _per_env(constant, self.num_envs)
-        infos = [info.copy() for info in self._constant_infos]
-        _add({key: values for key, values in vector_infos.items() if key not in constant}, infos)
-        return infos
 
     def close(self) -> None:
         self.venv.close()
@@ -150,44 +135,33 @@ class StreamMonitor(VecMonitor):
     """
 
     def step_wait(self) -> VecEnvStepReturn:
-        observations, rewards, dones, infos = super().step_wait()
-        for i in np.flatnonzero(dones):
-            if infos[i].get("cut_by_switch"):
-                del infos[i]["episode"]
-            elif "unscaled_return" in infos[i]:
-                infos[i]["episode"]["r"] = float(infos[i]["unscaled_return"])
+        """As in SB3, which makes another list of all infos; here only those that ended are touched."""
+        observations, rewards, dones, infos = self.venv.step_wait()
+        if not isinstance(infos, Infos):  # which are made for this step; others may be the games' own
+            infos = [info.copy() if done else info for info, done in zip(infos, dones, strict=True)]
+        self.episode_returns += rewards
+        self.episode_lengths += 1
+        for i in np.flatnonzero(dones).tolist():
+            info = infos[i]
+            if not info.get("cut_by_switch"):
+                info["episode"] = self._episode(i, info)
+            self.episode_returns[i] = self.episode_lengths[i] = 0
         return observations, rewards, dones, infos
 
-
-def _per_env(vector_infos: dict[str, Any], n_envs: int) -> list[dict[str, Any]]:
-    """Gymnasium's dict of arrays (``key`` with its mask ``_key``) as one dict for each environment."""
-    infos: list[dict[str, Any]] = [{} for _ in range(n_envs)]
-    _add(vector_infos, infos)
-    return infos
-
-
-def _add(vector_infos: dict[str, Any], infos: list[dict[str, Any]]) -> None:
-    """Put the values that are marked into the environments' own infos."""
-    for key, values in vector_infos.items():
-        mask = vector_infos.get(f"_{key}")
-        if mask is None:
-            continue
-        marked = np.flatnonzero(mask)
-        rows: Sequence[Any]
-        if isinstance(values, dict):
-            nested = _per_env(values, len(infos))
-            rows = [nested[i] for i in marked.tolist()]
-        elif values.ndim == 1 and (values.dtype in PYTHONS or values.dtype.kind in "SU"):
-            rows = values[marked].tolist()
-        else:
-            rows = values[marked]
-        for i, value in zip(marked.tolist(), rows, strict=True):
-            infos[i][key] = value
-
-
-def _is_constant(values: Any) -> bool:
-    """Whether nobody can change an array; a read-only view may be of memory that its owner writes to."""
-    return isinstance(values, np.ndarray) and values.flags.owndata and not values.flags.writeable
+    def _episode(self, game: int, info: dict[str, Any]) -> dict[str, Any]:
+        """What is told of an episode that has ended."""
+        played = {"r": self.episode_returns[game], "l": self.episode_lengths[game]}
+        if "unscaled_return" in info:
+            played["r"] = float(info["unscaled_return"])
+        episode = {
+            **played,
+            "t": round(time.time() - self.t_start, 6),
+            **{key: info[key] for key in self.info_keywords},
+        }
+        self.episode_count += 1
+        if self.results_writer:
+            self.results_writer.write_row(episode)
+        return episode
 
 
 def _copy(observations: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from io import TextIOWrapper
@@ -18,6 +18,8 @@ import typer
 from crl.exit_codes import INTERRUPTED, REFUSED
 
 if TYPE_CHECKING:
+    from agents.plasticity.registry import Entry
+    from agents.specs import AgentSpec
     from envs.catalogue import NamedStream
 
 SHOWN_TASKS = 6  # of a stream; the tasks of a longer one are numbered
@@ -41,6 +43,7 @@ class Kind(StrEnum):
     criteria = "criteria"
     selections = "selections"
     interventions = "interventions"
+    parts = "parts"
 
 
 @contextmanager
@@ -101,7 +104,7 @@ def audit(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(help="Transitions to measure on; left out, 1024 or a whole rollout of PPO.", show_default=False),
+        typer.Option(help="Transitions to measure on; left out, 1024 or a whole rollout.", show_default=False),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of games, actions and sample; left out, the run's.", show_default=False)
@@ -132,7 +135,7 @@ def list_names(
     for each in Kind if kind is None else (kind,):
         print(f"{each}:")
         lines = _lines(each)
-        width = max(map(len, lines))
+        width = max(map(len, lines), default=0)
         for name, text in lines.items():
             for line in text.splitlines():
                 print(f"  {name:{width}}  {line}")
@@ -143,6 +146,7 @@ def _lines(kind: Kind) -> dict[str, str]:
     """Name -> what it is, of streams in several lines."""
     from agents import AGENTS
     from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
+    from crl.config.parts import PARTS
     from envs.catalogue import ARGUMENTS, DRIFTS, SHIFTS, STREAMS, TASKS
 
     if kind is Kind.streams:
@@ -156,13 +160,14 @@ def _lines(kind: Kind) -> dict[str, str]:
         return {name: f"{shift.description}; arguments: {', '.join(shift.arguments)}" for name, shift in SHIFTS.items()}
     if kind is Kind.drifts:
         return {name: f"{drift.description}; arguments: {', '.join(drift.arguments)}" for name, drift in DRIFTS.items()}
-    entries = {
+    registries: dict[Kind, Mapping[str, AgentSpec | Entry]] = {
         Kind.agents: AGENTS,
         Kind.criteria: CRITERIA,
         Kind.selections: SELECTIONS,
         Kind.interventions: INTERVENTIONS,
-    }[kind]
-    return {name: entry.summary for name, entry in entries.items()}
+        Kind.parts: PARTS,
+    }
+    return {name: entry.summary for name, entry in registries[kind].items()}
 
 
 def _described(stream: NamedStream) -> str:

@@ -11,16 +11,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-import gymnasium
 import numpy as np
 import torch
 from torch import nn
 
-import envs
 from crl.config.messages import one_line
 from crl.exit_codes import INTERRUPTED, TERMINATED
 from crl.screen import is_terminal
-from envs.games import WorldError
+from envs.games import is_of_environment
 
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
@@ -114,8 +112,8 @@ def named(error: BaseException) -> str:
     return ": ".join(filter(None, (type(error).__name__, one_line(error))))
 
 
-def remedy(error: BaseException) -> str:
-    """What to do about a failure, as the end of a sentence."""
+def remedy(error: BaseException, folder: Path) -> str:
+    """What to do about a failure of the run in a folder, as the end of a sentence."""
     if isinstance(error, LossError):
         return "lower agent.learning_rate, or look at the rewards and observations of the task"
     if isinstance(error, ObservationError):
@@ -124,27 +122,11 @@ def remedy(error: BaseException) -> str:
         return "lower agent.batch_size or agent.n_envs, or give device=cpu; then train anew"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "free some disk space, then resume the run"
-    if _is_of_environment(error):
+    if is_of_environment(error):
         return "correct the environment, then resume the run"
-    if isinstance(error, FileNotFoundError) and not _raised_in_worlds(error):
+    if isinstance(error, FileNotFoundError) and not folder.is_dir():
         return "the run's folder may have been moved or removed while it trained: put it back, then resume the run"
     return "resume the run once the cause is gone"
-
-
-def _is_of_environment(error: BaseException) -> bool:
-    """Whether an environment that is no world of ours raised an error, or gave a wrong answer."""
-    if isinstance(error, WorldError):
-        return True
-    callers = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    environments = [caller for caller in callers if isinstance(caller, gymnasium.Env)]
-    return bool(environments) and not type(environments[-1]).__module__.startswith("envs.")
-
-
-def _raised_in_worlds(error: BaseException) -> bool:
-    """Whether the error came through our package of worlds."""
-    frames = traceback.extract_tb(error.__traceback__)
-    root = Path(envs.__file__).resolve().parent
-    return any(Path(frame.filename).is_relative_to(root) for frame in frames)
 
 
 def report(error: BaseException, folder: Path, step: int, config: str) -> Path | None:

@@ -1,125 +1,102 @@
-"""What a run has brought: `results.json` and the summary on the screen."""
+"""What a run has brought: the record that ``results.json`` holds."""
 
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import shutil
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
-from typing import Any
+from typing import Any, Literal, Self
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
 
-VISITS_SHOWN = 6
-GIGA = 1e9
-TASKS_SHOWN = 20
-TASK_WIDTH, VISIT_WIDTH = 18, 17  # columns of the terminal that a name and a visit take
+from crl.config.messages import one_line
+from crl.storage import DamagedError, parsed, replace_file
+from crl.storage.files import read_whole
 
-
-def write(results: dict[str, Any], folder: Path) -> None:
-    """Write ``results.json``."""
-    (folder / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+FILE = "results.json"
+MAX_RESULTS = 1 << 28  # bytes
 
 
-def show(results: dict[str, Any]) -> None:
-    """Print the summary: one screen, however long the stream was."""
-    console = Console()
-    print("mean return (episodes) in the last tenth of each visit; * of its last episodes, where none ended there")
-    alone = [visit for visit in results["visits"] if visit["family"] == visit["task"]]
-    variants = [visit for visit in results["visits"] if visit["family"] != visit["task"]]
-    if alone:
-        console.print(_returns(alone, console.width))
-    if variants:
-        console.print(_trends(variants, console.width))
-    resets = ", ".join(f"{network} {count}" for network, count in results["resets"].items())
-    print(f"units reset: {resets or 'none'}")
-    memory = _peaks(results["peak_memory"])
-    print(f"{results['status']}: {results['steps']:,} steps in {results['seconds']:.1f} s, {memory}")
-    print(f"run folder: {results['folder']}")
-    if results["status"] == "interrupted":
-        print(f"to go on: {typed(['crl', 'resume', results['folder']])}")
-    print(f"curves: {results['tensorboard']}")
+Over = Literal["last tenth", "last episodes"]
+"""Which episodes of a visit its mean return is over."""
 
 
-def _peaks(peaks: dict[str, int]) -> str:
-    device = f" and {peaks['device'] / GIGA:.2f} GB on the GPU" if "device" in peaks else ""
-    return f"at most {peaks['process'] / GIGA:.2f} GB of memory{device}"
+class Record(BaseModel):
+    """Base of all that is in the file: each field is there, and none beside them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def tensorboard_command(runs: Path) -> str:
-    """The command that shows all runs beside one another, as it can be typed here."""
-    beside = shutil.which("tensorboard", path=str(Path(sys.executable).parent))
-    if beside is None or shutil.which("tensorboard"):
-        return typed(["tensorboard", "--logdir", str(runs)])
-    here = Path(beside).is_relative_to(Path.cwd())
-    return typed([str(Path(beside).relative_to(Path.cwd())) if here else beside, "--logdir", str(runs)])
+class Result(Record):
+    """What a visit has come to: a mean over the episodes that ended in its last tenth or, where none did, its last."""
+
+    mean_return: float | None
+    episodes: NonNegativeInt
+    over: Over
 
 
-def typed(words: Sequence[str]) -> str:
-    """A command line as the user's shell takes it."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+NOTHING = Result(mean_return=None, episodes=0, over="last episodes")
+"""The result where no episode has ended."""
 
 
-def _returns(visits: list[dict[str, Any]], width: int) -> Table:
-    """Mean returns, a row per task and a column per visit; of many visits the last ones that fit."""
-    tasks = list(dict.fromkeys(visit["task"] for visit in visits))
-    last = max(visit["visit"] for visit in visits)
-    columns = range(max(1, last - _fitting(width) + 1), last + 1)
-    cells = {(visit["task"], visit["visit"]): visit for visit in visits}
-    table = Table()
-    table.add_column("task")
-    for number in columns:
-        table.add_column(f"visit {number}", justify="right")
-    for task in tasks[:TASKS_SHOWN]:
-        # Not as text of its own: rich reads markup in brackets.
-        table.add_row(Text(task), *(_cell(cells.get((task, number))) for number in columns))
-    if len(tasks) > TASKS_SHOWN:
-        table.add_row(f"{len(tasks) - TASKS_SHOWN} more in results.json")
-    return table
+class Visit(Result):
+    """A segment of the stream, and what it has come to."""
+
+    task: str
+    family: str
+    visit: NonNegativeInt
+    segment: NonNegativeInt
+    start: NonNegativeInt
+    steps: NonNegativeInt
 
 
-def _trends(visits: list[dict[str, Any]], width: int) -> Table:
-    """Mean returns of all variants of a task together, a row per task and a column per part of their visits."""
-    families = list(dict.fromkeys(visit["family"] for visit in visits))
-    most = max(Counter(visit["family"] for visit in visits).values())
-    parts = min(_fitting(width), most)
-    table = Table()
-    table.add_column("variants of")
-    for part in range(parts):
-        table.add_column(f"part {part + 1} of {parts}", justify="right")
-    for family in families[:TASKS_SHOWN]:
-        played = [visit for visit in visits if visit["family"] == family]
-        bounds = [len(played) * part // parts for part in range(parts + 1)]
-        cells = [_mean(played[low:high]) for low, high in pairwise(bounds)]
-        table.add_row(Text(f"{family} ({len(played):,} visits)"), *cells)
-    if len(families) > TASKS_SHOWN:
-        table.add_row(f"{len(families) - TASKS_SHOWN} more in results.json")
-    return table
+class PeakMemory(Record):
+    """The most bytes that a run has held: of its processes, and of a GPU where it has one."""
+
+    process: NonNegativeInt
+    device: NonNegativeInt | None = None
 
 
-def _fitting(width: int) -> int:
-    """How many columns of visits a terminal has room for."""
-    return max(1, min(VISITS_SHOWN, (width - TASK_WIDTH) // VISIT_WIDTH))
+class RunResults(Record):
+    """All that ``results.json`` says of a run."""
 
+    status: Literal["done", "interrupted"]
+    steps: NonNegativeInt
+    seconds: NonNegativeFloat
+    """From its beginning, in all of its processes."""
+    train_seconds: NonNegativeFloat
+    """Of these, from the first step to the end of the last update."""
+    peak_memory: PeakMemory
+    gradient_steps: NonNegativeInt
+    tasks: dict[str, dict[str, Any]]
+    """Name -> the arguments that make its world."""
+    visits: tuple[Visit, ...]
+    resets: dict[str, NonNegativeInt]
+    """Network -> units that were reset."""
+    config_hash: str
+    folder: str
+    tensorboard: str
+    """The command that shows its curves."""
 
-def _mean(visits: list[dict[str, Any]]) -> str:
-    found = [visit for visit in visits if visit["mean_return"] is not None]
-    if not found:
-        return "-"
-    return f"{fmean(visit['mean_return'] for visit in found):.2f} ({sum(visit['episodes'] for visit in found)})"
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Those of a run, whose folder anybody may have made.
 
+        Raises:
+            DamagedError: it has none, or they are damaged or of another version of crl.
+        """
+        path = folder / FILE
+        content = read_whole(path, MAX_RESULTS)
+        try:
+            return cls.model_validate(parsed(content))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            problem = f"{key}: {one_line(first['msg'])}; it was changed, or written by another version of crl"
+        except (ValueError, RecursionError):
+            problem = "it is no JSON"
+        raise DamagedError(f"{str(path)!r} is no record of a run ({problem})")
 
-def _cell(visit: dict[str, Any] | None) -> str:
-    if visit is None or visit["mean_return"] is None:
-        return "-"
-    mark = "" if visit["over"] == "last tenth" else "*"
-    return f"{visit['mean_return']:.2f} ({visit['episodes']}){mark}"
+    def write(self, folder: Path) -> None:
+        """Write the file; a kill leaves it whole, or as it was."""
+        text = json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False)
+        replace_file(folder / FILE, f"{text}\n".encode())

@@ -6,18 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from crl import checkpoints, logs, storage
-from crl.checkpoints import UNFIT, log_lengths, logs_refusal, machine, needed
+from crl.checkpoints import UNFIT, logs_refusal, needed
 from crl.config import ConfigError, RunConfig, config_hash
 from crl.config.messages import one_line
 from crl.config.schema import MAX_THREADS
-from crl.folder import ABSENT, COMPUTING
-from crl.storage.files import read_whole
-
-LONGEST = 1e10  # seconds: three centuries
-MAX_RESULTS = 1 << 28  # bytes of results.json
+from crl.results import RunResults
 
 
 def refuse_finished(folder: Path) -> None:
@@ -26,12 +20,11 @@ def refuse_finished(folder: Path) -> None:
     Raises:
         ConfigError: it is one.
     """
-    path = folder / "results.json"
     try:
-        status = storage.parsed(read_whole(path, MAX_RESULTS))["status"] if path.exists() else None
-    except (storage.DamagedError, ValueError, KeyError, TypeError, RecursionError):
-        return  # half written, so the run had not ended
-    if status == "done":
+        finished = RunResults.read(folder).status == "done"
+    except storage.DamagedError:  # it has none yet, or not all of it
+        return
+    if finished:
         raise ConfigError(f"the run in {str(folder)!r} is finished; train a new one with another seed or config")
 
 
@@ -48,11 +41,11 @@ def newest(folder: Path, config: RunConfig) -> tuple[Path | None, list[str]]:
 
     def check(checkpoint: Path) -> None:
         try:
-            lengths = log_lengths(storage.read(checkpoint, ["run"])["run"])
+            seen = logs.read_extents(storage.read(checkpoint, ["run"])["run"]["logs"])
         except (storage.DamagedError, *UNFIT):  # with the right checksums: it is refused as soon as it is chosen
             return
         try:
-            logs.missing(folder, lengths)
+            logs.missing(folder, seen)
         except storage.DamagedError as error:
             unfit.append(error)
             raise
@@ -84,34 +77,12 @@ def saved_by(checkpoint: Path | None, config: RunConfig) -> dict[str, Any] | Non
         return None
     try:
         saved: dict[str, Any] = storage.read(checkpoint, ["run"])["run"]
-        known = {key: saved[key] for key in ("hash", "seconds", "threads")}
-        if known["hash"] != config_hash(config):
+        if saved["hash"] != config_hash(config):
             raise ValueError("it is of another config")
-        _check_numbers(known["seconds"], known["threads"])
+        if type(saved["threads"]) is not int or not 1 <= saved["threads"] <= MAX_THREADS:
+            raise ValueError(f"it is of {saved['threads']!r} threads")
         saved["machine"] = {name: one_line(value) for name, value in saved["machine"].items()}
-        saved["logs"] = log_lengths(saved)
+        saved["logs"] = logs.read_extents(saved["logs"])
     except (storage.DamagedError, *UNFIT) as error:  # with checksums that say otherwise
         raise checkpoints.refusal(checkpoint, error) from error
     return saved
-
-
-def _check_numbers(seconds: Any, threads: Any) -> None:
-    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
-        raise ValueError(f"it is of {threads!r} threads")
-    if type(seconds) not in (int, float) or not 0 <= seconds < LONGEST:
-        raise ValueError(f"it is of {seconds!r} seconds")
-
-
-def differences(saved: dict[str, Any] | None, device: torch.device, threads: int) -> list[str]:
-    """Sentences on what keeps the resumed run from being bit-identical."""
-    if saved is None:
-        return []
-    here = {**machine(device), "threads": threads}
-    there = {**saved["machine"], "threads": saved["threads"]}
-    return [
-        f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but "
-        f"{'perhaps ' if name in COMPUTING else ''}not bit-identically"
-        for name, value in here.items()
-        # What the run did not have it did not use, and other versions of crl have recorded less.
-        if there.get(name, ABSENT) not in (value, ABSENT)
-    ]

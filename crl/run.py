@@ -6,10 +6,10 @@ import contextlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from stable_baselines3.common.callbacks import CallbackList
@@ -17,48 +17,33 @@ from stable_baselines3.common.logger import Logger
 
 import envs
 from agents.learner import LearnerMixin
-from agents.off_policy import OffPolicyMixin
-from crl import checkpoints, logs, resuming, storage
+from crl import checkpoints, resuming, storage, summary
 from crl import folder as folders
-from crl import results as reports
+from crl.best import FOLDER as BEST
+from crl.best import BestPart
 from crl.checkpoints import CheckpointCallback
 from crl.config import ConfigError, RunConfig, check_interventions, config_hash, to_yaml
 from crl.config.messages import one_line
 from crl.ending import Interrupt, Stop, cause, named, remedy, report
 from crl.exit_codes import DONE, FAILED
+from crl.machine import differences, machine
 from crl.models import build, fixed_layers
-from crl.monitoring import PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback
+from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
 from crl.opening import opened
+from crl.parts import Part, Run, check_parts, configured
+from crl.results import RunResults
 from crl.screen import concise_warnings, say, tolerant, warn
 
-MEASURE_EVERY = 8192  # steps between two measures of plasticity
-# Of them at least in each visit, where rollouts are short enough; DQN and SAC measure with their rows, of which there
-# is one every 1,000 steps at most.
-MEASURES = 16
-# Of so many visits not each is measured: all measures, on a probe of its own, take as long as a fifth of a rollout.
-MANY_VISITS = 100
-MEASURES_OF_MANY = 500
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What is trained, and where it is written."""
-
-    config: RunConfig
-    model: LearnerMixin
-    env: envs.StreamVectorEnv
-    folder: Path
-    started: float
-    """When, by ``time.perf_counter``; where the run was resumed as long ago as it has taken in all."""
-
-
-def train(config: RunConfig, command: Sequence[str]) -> int:
+def train(config: RunConfig, command: Sequence[str], parts: Sequence[Part] = ()) -> int:
     """Train what `config` describes, into a folder of its own.
 
     Args:
         config: checked, see `crl.config`.
         command: the words of the command line, for ``command.txt``.
+        parts: that the run has beside its own, see `crl.parts`.
 
     Returns:
         The exit code: 0 done, 1 failed, 130 or 143 interrupted and saved.
@@ -69,18 +54,20 @@ def train(config: RunConfig, command: Sequence[str]) -> int:
     started = time.perf_counter()
     torch.set_num_threads(_threads(config))
     config, model, env = _built(config)
+    all_parts = _parts(config, model, env.stream, parts)
     with Interrupt() as interrupt:
-        run = _Run(config, model, env, folders.create(config), started)
+        run = Run(config, model, env, folders.create(config), started)
         with folders.locked(run.folder):
-            return _go(run, command, interrupt, [env.rounding, *fixed_layers(model)])
+            return _go(run, all_parts, command, interrupt, [env.rounding, *fixed_layers(model)])
 
 
-def resume(folder: Path, command: Sequence[str]) -> int:
+def resume(folder: Path, command: Sequence[str], parts: Sequence[Part] = ()) -> int:
     """Go on with a run from its newest checkpoint that is whole and fits the logs; from the start, if there is none.
 
     Args:
         folder: of the run.
         command: the words of the command line.
+        parts: as it was begun with.
 
     Returns:
         As `train`.
@@ -90,32 +77,35 @@ def resume(folder: Path, command: Sequence[str]) -> int:
             its newest checkpoint or its logs do not fit. Nothing has been changed.
     """
     with opened(folder) as config:
-        return resume_opened(folder, config, command)
+        return resume_opened(folder, config, command, parts)
 
 
-def resume_opened(folder: Path, config: RunConfig, command: Sequence[str]) -> int:
+def resume_opened(folder: Path, config: RunConfig, command: Sequence[str], parts: Sequence[Part] = ()) -> int:
     """As `resume`, in a folder that has been opened, see `crl.opening`, with the config that it has."""
     started = time.perf_counter()
     config = check_interventions(config)
     folders.refuse_changed(folder, config)  # by another version of crl or of a module, that gives other arguments
     with folders.locked(folder):
         resuming.refuse_finished(folder)
-        for parent in (folder / checkpoints.FOLDER, folder / checkpoints.BEST):
+        for parent in (folder / checkpoints.FOLDER, folder / BEST):
             storage.recover(parent)
         found, passed_over = resuming.newest(folder, config)
         saved = resuming.saved_by(found, config)
         threads = saved["threads"] if saved and config.threads == "auto" else _threads(config)
         torch.set_num_threads(threads)
         config, model, env = _built(config)
-        changed = resuming.differences(saved, model.device, threads)
-        for sentence in [*passed_over, *resuming.lost(folder, found, saved), *changed]:
+        all_parts = _parts(config, model, env.stream, parts)
+        sentences = [*passed_over, *resuming.lost(folder, found, saved)]
+        if saved is not None:
+            there = {**saved["machine"], "threads": saved["threads"]}
+            sentences += differences(there, {**machine(model.device), "threads": threads})
+        for sentence in sentences:
             warn(sentence)
         with Interrupt() as interrupt:
             interrupt.saved = found
             nothing = "no checkpoint can be gone on from" if passed_over else "there is no checkpoint yet"
             how = f"starting again: {nothing}" if found is None else f"going on from {found}"
-            started -= saved["seconds"] if saved else 0.0
-            return _go(_Run(config, model, env, folder, started), command, interrupt, [how], found)
+            return _go(Run(config, model, env, folder, started), all_parts, command, interrupt, [how], found)
 
 
 def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
@@ -126,39 +116,58 @@ def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
     return config, model, env
 
 
-# ------------------------------------------------------------------ resuming
-
-
 def _threads(config: RunConfig) -> int:
     return folders.available_threads() if config.threads == "auto" else config.threads
+
+
+# ------------------------------------------------------------------ parts
+
+
+class _Parts(NamedTuple):
+    """The parts of a run, but the one that writes checkpoints."""
+
+    usage: UsagePart
+    tasks: TaskCallback
+    best: BestPart
+    all: list[Part]
+
+
+def _parts(config: RunConfig, model: LearnerMixin, stream: envs.TaskStream, others: Sequence[Part]) -> _Parts:
+    usage, tasks = UsagePart(), TaskCallback(stream)
+    recorders = [tasks, recorder_of_run(model, tasks, config.seed), *configured(config), *others]
+    best = BestPart(tasks)
+    parts = [usage, LoggerPart(), *recorders, RowCallback(recorders), ProgressCallback(tasks), best]
+    check_parts([CheckpointCallback, *parts])
+    return _Parts(usage, tasks, best, parts)
 
 
 # ------------------------------------------------------------------ training
 
 
 def _go(
-    run: _Run, command: Sequence[str], interrupt: Interrupt, news: Sequence[str | None], resumed: Path | None = None
+    run: Run,
+    parts: _Parts,
+    command: Sequence[str],
+    interrupt: Interrupt,
+    news: Sequence[str | None],
+    resumed: Path | None = None,
 ) -> int:
     """Train, save and show; a failure leaves a report of it."""
 
-    def begin(lengths: Mapping[str, int]) -> None:
-        """The first change to a folder that is resumed: all that could be refused has been read and put back."""
-        logs.truncate(run.folder, lengths)
+    def begin() -> None:
+        """The folder may be changed: all that could be refused has been read and put back."""
         storage.set_aside(run.folder / checkpoints.FOLDER, resumed)
         for sentence in [*news, f"run folder: {run.folder}"]:
             if sentence is not None:
                 say(sentence)
         _describe(run, command)
-        logs.open_logs(run.folder, run.model.logger)
 
     try:
         checkpoints.check_places(run.folder, {task.family for task in run.env.stream.tasks})
         if resumed is None:  # its config must not be lost, whenever this process is killed
             folders.write_config(run.folder, run.config)
-        results = _learn(run, interrupt, begin, resumed)
-        _save(run)
-        results["seconds"] = time.perf_counter() - run.started
-        reports.write(results, run.folder)
+        results = _learn(run, parts, interrupt, begin, resumed)
+        results.write(run.folder)
     except ConfigError:
         raise
     # An environment may call sys.exit, or interrupt itself; Ctrl-C does not come as an exception, see `Interrupt`.
@@ -167,18 +176,21 @@ def _go(
     finally:
         _close(run.env)
     with tolerant():
-        reports.show(results)
-    return interrupt.code if results["status"] == "interrupted" else DONE
+        summary.show(results)
+    return interrupt.code if results.status == "interrupted" else DONE
 
 
-def _failed(run: _Run, error: BaseException) -> int:
+def _failed(run: Run, error: BaseException) -> int:
     """Say what happened; the newest checkpoint is what was before it."""
     step = run.model.num_timesteps
     with contextlib.suppress(RuntimeError):  # a device that is out of memory has none to look at parameters either
         error = cause(error, run.model.policy, run.model._last_obs, run.env.task)
     path = report(error, run.folder, step, to_yaml(run.config))
     where = "no report could be written" if path is None else f"the report is in {path}"
-    print(f"crl: the run failed at step {step:,} with {named(error)}; {remedy(error)} ({where})", file=sys.stderr)
+    print(
+        f"crl: the run failed at step {step:,} with {named(error)}; {remedy(error, run.folder)} ({where})",
+        file=sys.stderr,
+    )
     return FAILED
 
 
@@ -190,64 +202,63 @@ def _close(env: envs.StreamVectorEnv) -> None:
         warn(f"the environment could not be closed ({named(error)})")
 
 
-def _describe(run: _Run, command: Sequence[str]) -> None:
+def _describe(run: Run, command: Sequence[str]) -> None:
     """The files that say how it was run, each time that it was begun or resumed."""
     # A path need not be valid text.
     with (run.folder / "command.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(reports.typed(command) + "\n")
+        file.write(summary.typed(command) + "\n")
     versions = folders.versions(torch.get_num_threads(), str(run.model.device))
     with (run.folder / "versions.txt").open("a", encoding="utf-8") as file:
         file.write(f"\n{versions}" if file.tell() else versions)
 
 
 def _learn(
-    run: _Run, interrupt: Interrupt, begin: Callable[[Mapping[str, int]], None], resumed: Path | None
-) -> dict[str, Any]:
-    """Train through the whole stream; what ``results.json`` says of it."""
+    run: Run, parts: _Parts, interrupt: Interrupt, begin: Callable[[], None], resumed: Path | None
+) -> RunResults:
+    """Train through the whole stream, and save the agent."""
     config, model, stream = run.config, run.model, run.env.stream
-    tasks = TaskCallback(stream)
-    many = stream.n_segments > MANY_VISITS
-    every = (
-        max(MEASURE_EVERY, tasks.total_steps // MEASURES_OF_MANY)
-        if many
-        else min(MEASURE_EVERY, tasks.total_steps // stream.n_segments // MEASURES)
+    saver = CheckpointCallback(parts.all, parts.best, interrupt, begin, config.checkpoint.every, resumed)
+    for part in (saver, *parts.all):
+        part.run = run
+    train_seconds = _train(run, parts, saver)
+    _save(run)
+    return RunResults(
+        status="interrupted" if saver.stopped else "done",
+        steps=min(model.num_timesteps, parts.tasks.total_steps),
+        seconds=parts.usage.before + time.perf_counter() - run.started,
+        train_seconds=train_seconds,
+        peak_memory=parts.usage.peak_memory(),
+        gradient_steps=model.optimizer_steps,
+        tasks={task.name: task.arguments for task in stream.tasks},
+        visits=parts.tasks.visits(),
+        resets=model.units_reset(),
+        config_hash=config_hash(config),
+        folder=str(run.folder),
+        tensorboard=summary.tensorboard_command(Path(config.runs)),
     )
-    plasticity = PlasticityRecorder(model, tasks, config.seed, every, each_visit=not many)
-    rows, progress = RowCallback([tasks, plasticity]), ProgressCallback(tasks)
-    saver = CheckpointCallback(
-        run.folder, config, interrupt, begin,
-        tasks=tasks, rows=rows, plasticity=plasticity, progress=progress, resumed=resumed,
-    )  # fmt: skip
-    # Their rows are written by `rows`, and not one for each finished episode.
-    options: dict[str, Any] = {"log_interval": None} if isinstance(model, OffPolicyMixin) else {}
+
+
+def _train(run: Run, parts: _Parts, saver: CheckpointCallback) -> float:
+    """Train to the end or to a wish to stop; the seconds that this took, in all processes of the run."""
+    model = run.model
     model.set_logger(Logger(str(run.folder), []))
-    try:
+    model.update_ended += [part.update_ended for part in (*parts.all, saver)]
+    # Rows of learners with a replay buffer are written by a part, and not one for each finished episode.
+    options: dict[str, Any] = {"log_interval": None} if model.spec.data == "replay" else {}
+    with ExitStack() as stack:
+        for part in parts.all:
+            stack.callback(part.close)
         try:
             with concise_warnings():
-                model.learn(tasks.total_steps, callback=CallbackList([tasks, rows, progress, saver]), **options)
-            train_seconds = saver.seconds()
+                model.learn(parts.tasks.total_steps, callback=CallbackList([saver, *parts.all]), **options)
+            seconds = parts.usage.seconds()
             saver.save()
         except Stop:
-            train_seconds = saver.seconds()
-    finally:
-        progress.close()
-        logs.close_logs(model.logger)
-    return {
-        "status": "interrupted" if saver.stopped else "done",
-        "steps": min(model.num_timesteps, tasks.total_steps),
-        "train_seconds": train_seconds,
-        "peak_memory": saver.peak_memory(),
-        "gradient_steps": model.optimizer_steps,
-        "tasks": {task.name: task.arguments for task in stream.tasks},
-        "visits": tasks.visits(),
-        "resets": model.units_reset(),
-        "config_hash": config_hash(config),
-        "folder": str(run.folder),
-        "tensorboard": reports.tensorboard_command(Path(config.runs)),
-    }
+            seconds = parts.usage.seconds()
+    return seconds
 
 
-def _save(run: _Run) -> None:
+def _save(run: Run) -> None:
     """The agent in SB3's own format, for deployment."""
     if run.model._vec_normalize_env is not None:
         run.model._vec_normalize_env.save(str(run.folder / NORMALIZER))  # without it model.zip cannot tell what it sees

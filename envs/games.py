@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -86,8 +87,29 @@ class WorldError(ValueError):
     """A user's environment has answered with what its spaces or Gymnasium's interface do not allow."""
 
 
+RAISED = "raised by an environment of task"  # a note on what it has raised
+
+
+def is_of_environment(error: BaseException) -> bool:
+    """Whether an environment that is played by `SyncGames` raised an error, or gave a wrong answer."""
+    return isinstance(error, WorldError) or any(note.startswith(RAISED) for note in getattr(error, "__notes__", ()))
+
+
+@contextmanager
+def _noted(task: str) -> Iterator[None]:
+    """Around calls of environments: what they raise gets a note of whose it is."""
+    try:
+        yield
+    except BaseException as error:
+        if not is_of_environment(error):
+            error.add_note(f"{RAISED} {task!r}")
+        raise
+
+
 class SyncGames(SyncVectorEnv, Games):
     """Games of any Gymnasium environment, one after the other in this process.
+
+    What an environment raises passes with a note that says so, see `is_of_environment`.
 
     Args:
         factories: One for each game.
@@ -95,7 +117,8 @@ class SyncGames(SyncVectorEnv, Games):
     """
 
     def __init__(self, factories: Sequence[Callable[[], gymnasium.Env[Any, Any]]], task: str) -> None:
-        super().__init__(factories, copy=True, autoreset_mode=AutoresetMode.SAME_STEP)
+        with _noted(task):
+            super().__init__(factories, copy=True, autoreset_mode=AutoresetMode.SAME_STEP)
         self._task = task
 
     @property
@@ -113,8 +136,10 @@ class SyncGames(SyncVectorEnv, Games):
             WorldError: If an observation is not of its space.
         """
         infos: dict[str, Any] = {}
-        for i, own in enumerate(self._seeds_from(seed)):
-            self._begin(i, infos, seed=own, options=options)
+        seeds = self._seeds_from(seed)
+        with _noted(self._task):
+            for i, own in enumerate(seeds):
+                self._begin(i, infos, seed=own, options=options)
         return self._observe(), infos
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
@@ -127,16 +152,17 @@ class SyncGames(SyncVectorEnv, Games):
         playing = np.ones(self.num_envs, np.bool_) if active is None else active
         rewards = np.zeros(self.num_envs)
         terminations, truncations = np.zeros((2, self.num_envs), np.bool_)
-        for i, action in enumerate(iterate(self.action_space, actions)):
-            if not playing[i]:
-                continue
-            observation, rewards[i], terminations[i], truncations[i], info = self._read(self.envs[i].step(action))
-            self._env_obs[i] = copied(observation)  # the environment may write to its own, as late as in its reset
-            if terminations[i] or truncations[i]:
-                add_info(infos, {"final_obs": self._env_obs[i], "final_info": info}, i, self.num_envs)
-                self._begin(i, infos)
-            else:
-                add_info(infos, info, i, self.num_envs)
+        each = list(iterate(self.action_space, actions))
+        with _noted(self._task):
+            for i in np.flatnonzero(playing).tolist():
+                answer = self.envs[i].step(each[i])
+                observation, rewards[i], terminations[i], truncations[i], info = self._read(answer)
+                self._env_obs[i] = copied(observation)  # the environment may write to its own, as late as in its reset
+                if terminations[i] or truncations[i]:
+                    add_info(infos, {"final_obs": self._env_obs[i], "final_info": info}, i, self.num_envs)
+                    self._begin(i, infos)
+                else:
+                    add_info(infos, info, i, self.num_envs)
         return self._observe(), rewards, terminations, truncations, infos
 
     def _begin(self, game: int, infos: dict[str, Any], **arguments: Any) -> None:
@@ -188,7 +214,8 @@ class SyncGames(SyncVectorEnv, Games):
 
     def get_state(self) -> dict[str, Any]:
         """The state of every game, see ``envs.state``."""
-        return {"games": [get_env_state(env, self._task) for env in self.envs]}
+        with _noted(self._task):
+            return {"games": [get_env_state(env, self._task) for env in self.envs]}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """As in `Games`."""
@@ -199,5 +226,6 @@ class SyncGames(SyncVectorEnv, Games):
                 "make as many as were saved, and have numba as then"
             )
         self.reset()
-        for env, game in zip(self.envs, games, strict=True):
-            set_env_state(env, game, self._task)
+        with _noted(self._task):
+            for env, game in zip(self.envs, games, strict=True):
+                set_env_state(env, game, self._task)

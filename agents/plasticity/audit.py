@@ -98,14 +98,13 @@ def joint_costs(learner: Learner, batch: Any, layer: UnitLayer, groups: Sequence
 def references_of(layer: UnitLayer, a: Tensor) -> dict[str, Tensor]:
     """What a surgery puts in the units' place: ``zero``, and the ``mean`` activation.
 
-    The mean is (units,), or (units, positions) where a flattened map is read.
+    The mean is (units,), or (units, positions) where a unit feeds several columns (`UnitLayer.mean`).
 
     Args:
         layer: whose units they are.
         a: its activations.
     """
-    mean = a.mean(0).flatten(1) if layer.positions > 1 else a.mean([0, *range(2, a.dim())])
-    return {"zero": torch.zeros((), device=a.device), "mean": mean}
+    return {"zero": torch.zeros((), device=a.device), "mean": layer.mean(a)}
 
 
 class _Ablations:

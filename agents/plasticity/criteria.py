@@ -3,13 +3,15 @@
 The names of a criterion's parameters say what it looks at; what stands behind ``*`` are its options:
 
 ======================  ===============================================================================================
-``a``                   activations, (batch, units), or (batch, channels, height, width) where a unit is a channel
+``a``                   activations, (batch, units), or (batch, channels, height, width) where a unit is a channel; a
+                        unit's values, where its activation function folds, stand in axis 2, before its positions
 ``g``                   gradient of the loss, which is a mean over the batch, with respect to ``a``; same shape
 ``preactivation_grad``  its gradient with respect to what goes into the activation function, (batch, units, ...)
 ``weight_in``           incoming weights, (units, inputs) or (units, inputs, height, width)
 ``weight_in_grad``      their gradient
-``weight_out``          outgoing weights, (units, weights, positions); positions is 1, or those of a flattened map
-``mean``                running mean of ``a``, (units,), or (units, positions) where a flattened map is read
+``weight_out``          outgoing weights, (units, weights, positions); positions is 1, or a unit's values times the
+                        positions of a flattened map
+``mean``                running mean of ``a``, (units,), or (units, positions) where these are several
 ``reference``           what the surgery puts in a unit's place: 0, or ``mean`` where the consumers' biases absorb it
 ``generator``           a CPU generator of this layer's and step's own
 ======================  ===============================================================================================
@@ -37,8 +39,8 @@ def gxd(a: Tensor, g: Tensor, reference: Tensor, *, reduction: Literal["abs_mean
     """First-order cost of replacing a unit: u_i = E_b | sum_positions g_bi (a_bi - r_i) |, g per sample.
 
     Gradient times difference from reference (arXiv 2605.06834). The paper's body was not available to us: this is our
-    reading of its abstract. The sum over positions stands inside the absolute value, because a channel is replaced
-    everywhere at once.
+    reading of its abstract. The sum over positions, and over the values of a unit whose activation function folds,
+    stands inside the absolute value, because a unit is replaced everywhere at once.
 
     Args:
         a: activations.
@@ -69,7 +71,9 @@ def spread(reference: Tensor, a: Tensor) -> Tensor:
         return reference
     if a.dim() == 2:
         return reference if reference.dim() < 2 else reference.squeeze(-1)
-    return reference.view(*a.shape[1:]) if reference.dim() == 2 else reference.view(-1, *[1] * (a.dim() - 2))
+    if reference.numel() == a[0].numel():
+        return reference.view(a.shape[1:])
+    return reference.view(*reference.shape, *[1] * (a.dim() - 1 - reference.dim()))
 
 
 def redo(a: Tensor) -> Tensor:
@@ -119,7 +123,7 @@ def contribution(
 ) -> Tensor:
     """Mean absolute activation times mean absolute outgoing weight: continual backprop (Nature 632:768, 2024).
 
-    Where a flattened map is read, the product is taken at each position before the mean over them.
+    Where a unit feeds several columns, the product is taken at each of them before the mean.
 
     Args:
         a: activations.
@@ -130,10 +134,8 @@ def contribution(
             weight, so that units which learn fast are kept (arXiv 2108.06325).
     """
     activation = (a if form == "plain" else a - spread(mean, a)).abs().mean(0)
-    activation = activation.flatten(1) if activation.dim() > 1 else activation.unsqueeze(1)
     outgoing = weight_out.abs().mean(1)
-    if outgoing.shape[1] == 1:
-        activation = activation.mean(1, keepdim=True)
+    activation = activation.reshape(*outgoing.shape, -1).mean(2)
     utility = (activation * outgoing).mean(1)
     return utility / weight_in.abs().flatten(1).mean(1) if form == "adaptable" else utility
 

@@ -17,6 +17,18 @@ from agents.plasticity.taps import Taps
 from agents.plasticity.units import Network, UnitLayer
 
 
+class MisfitError(ValueError):
+    """An intervention does not fit the learner.
+
+    Attributes:
+        number: its place in the list of the learner's interventions.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
 class Hooks:
     """The interventions of one learner, called in order, the data that they need, and the count of units they reset.
 
@@ -37,14 +49,18 @@ class Hooks:
         """Attach the interventions to the learner's networks.
 
         Raises:
-            ValueError: one does not fit, or belongs to another learner.
+            MisfitError: one does not fit.
+            ValueError: one belongs to another learner.
         """
         for number, intervention in enumerate(self._interventions):
             if any(intervention is other for other in self._interventions[:number]):
                 raise ValueError(f"interventions has one {intervention.name} object twice; give an object for each")
             _refuse_owned(intervention, self._learner)
-        for intervention in self._interventions:
-            intervention.attach(self._learner)
+        for number, intervention in enumerate(self._interventions):
+            try:
+                intervention.attach(self._learner)
+            except ValueError as error:
+                raise MisfitError(number, str(error)) from error
         for intervention in self._interventions:  # not before: a learner that one does not fit will never be
             intervention.owner = self._learner
         self._graph = dict(self._learner.networks) if self._interventions else None

@@ -7,7 +7,7 @@ whose name is ``criteria.NAME``, ``selections.NAME`` or ``interventions.NAME`` a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple, TypeVar
 
@@ -87,7 +87,7 @@ SELECTIONS: dict[str, Entry] = {
 PARTS: dict[str, dict[str, Entry]] = {"criterion": CRITERIA, "selection": SELECTIONS}
 """Argument of `agents.plasticity.resets.UnitReset` -> the names that it takes."""
 
-_KINDS = {"criteria": CRITERIA, "selections": SELECTIONS, "interventions": INTERVENTIONS}
+_KINDS: dict[str, dict[str, Entry]] = {"criteria": CRITERIA, "selections": SELECTIONS, "interventions": INTERVENTIONS}
 
 
 def criterion(name: str, *, summary: str = "a user's criterion") -> Callable[[Function], Function]:
@@ -144,8 +144,13 @@ def intervention(name: str, *, summary: str = "a user's intervention") -> Callab
     return register
 
 
-def add(registry: dict[str, Entry], name: str, entry: Entry) -> None:
+def add(registry: MutableMapping[str, Any], name: str, entry: Any) -> None:
     """Register a name.
+
+    Args:
+        registry: name -> entry, of this module or of the same kind: whose `target` is its code, or where that is.
+        name: to be given in configs.
+        entry: what it stands for.
 
     Raises:
         ValueError: something else has this name.
@@ -162,21 +167,25 @@ def _place(target: str | Callable[..., Any]) -> str:
     return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
 
 
-def plugins() -> None:
+def plugins(others: Mapping[str, MutableMapping[str, Any]] | None = None) -> None:
     """Register what installed distributions bring, without importing it.
+
+    Args:
+        others: kinds of things that can be added beside those of this module -> their registries.
 
     Raises:
         ValueError: a name is taken, or does not begin with a kind of thing that can be added.
     """
+    kinds = {**_KINDS, **(others or {})}
     for point in entry_points(group=GROUP):
         kind, _, name = point.name.partition(".")
         origin = point.dist.name if point.dist is not None else point.value
-        if kind not in _KINDS or not name:
+        if kind not in kinds or not name:
             raise ValueError(
                 f"the entry point {point.name!r} of {origin} is not understood; its name must begin with one of "
-                f"{', '.join(f'{known}.' for known in _KINDS)}"
+                f"{', '.join(f'{known}.' for known in kinds)}"
             )
-        add(_KINDS[kind], name, Entry(point.value, f"from {origin}"))
+        add(kinds[kind], name, Entry(point.value, f"from {origin}"))
 
 
 def build(part: str, spec: str | Mapping[str, Any]) -> Any:

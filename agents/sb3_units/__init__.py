@@ -87,13 +87,13 @@ def policy_targets(policy: BasePolicy) -> dict[Tensor, Tensor]:
 
     With a shared features extractor SAC's target critic follows it with a copy of its own.
     """
-    online: nn.Module
-    target: nn.Module
+    pairs: list[tuple[nn.Module, nn.Module]] = []
     if isinstance(policy, DQNPolicy):
-        online, target = policy.q_net, policy.q_net_target
+        pairs = [(policy.q_net, policy.q_net_target)]
     elif isinstance(policy, SACPolicy):
-        online, target = policy.critic, policy.critic_target
-    else:
-        return {}
-    followers = dict(target.named_parameters())
-    return {parameter: followers[path] for path, parameter in online.named_parameters()}
+        pairs = [(policy.critic, policy.critic_target)]
+    return {
+        parameter: target.get_parameter(path)
+        for online, target in pairs
+        for path, parameter in online.named_parameters()
+    }

@@ -15,7 +15,7 @@ from stable_baselines3.common.torch_layers import (
 )
 from torch import Tensor, nn
 
-from agents.networks import ImpalaCNN, ImpalaSequence, MinAtarCNN
+from agents.networks.extractors import ImpalaCNN, ImpalaSequence, MinAtarCNN
 from agents.plasticity.units import Init, Network, Part, Producer, UnitLayer, chain
 from agents.plasticity.units.builders import parts_of, title
 

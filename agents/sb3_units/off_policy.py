@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from stable_baselines3.sac.policies import Actor, SACPolicy
@@ -42,16 +44,36 @@ def dqn_networks(policy: DQNPolicy) -> list[Network]:
 def sac_networks(policy: SACPolicy) -> list[Network]:
     """Actor, critic (all Q-functions), and the features that they share, if they do.
 
+    Raises:
+        ValueError: a module is not understood; the message names it.
+    """
+    actor = policy.actor
+    of_type("actor", actor, Actor)
+    outputs, log_std = _outputs(actor)
+    pi, qf, features = _actor_critics(policy, list(actor.latent_pi), outputs)
+    if actor.use_sde:
+        for graph in (features, pi):
+            graph.fix_readers_of_noise(outputs[0])
+    return [pi.network("actor", log_std), qf.network("critic"), features.network("features")]
+
+
+def _actor_critics(
+    policy: SACPolicy, hidden: Sequence[nn.Module], outputs: Sequence[nn.Linear]
+) -> tuple[Graph, Graph, Graph]:
+    """The graphs of an actor, of the critics of its actions, and of the features that they share.
+
     A Q-function's first layer reads the features from its first column on, and behind them the action.
+
+    Args:
+        policy: that has them.
+        hidden: the actor's modules before its output layers.
+        outputs: the layers that read the last of them.
 
     Raises:
         ValueError: a module is not understood; the message names it.
     """
     actor, critic = policy.actor, policy.critic
-    of_type("actor", actor, Actor)
     of_type("critic", critic, ContinuousCritic)
-    outputs, log_std = _outputs(actor)
-    hidden = list(actor.latent_pi)
     q_nets = [_split(f"critic.qf{number}", q_net) for number, q_net in enumerate(critic.q_networks)]
     pi_heads = [(reader, 0) for reader in first_linear("actor", hidden, outputs)]
     q_heads = [(reader, 0) for name, inner, output in q_nets for reader in first_linear(name, inner, [output])]
@@ -68,10 +90,7 @@ def sac_networks(policy: SACPolicy) -> list[Network]:
     for name, inner, output in q_nets:
         qf.layers += chain(name, inner, [(output, 0)], INIT, network="critic")
         qf.parts += parts_of([*inner, output], INIT, above=0)
-    if actor.use_sde:
-        for graph in (features, pi):
-            graph.fix_readers_of_noise(outputs[0])
-    return [pi.network("actor", log_std), qf.network("critic"), features.network("features")]
+    return pi, qf, features
 
 
 def _split(name: str, q_net: nn.Module) -> tuple[str, list[nn.Module], nn.Linear]:

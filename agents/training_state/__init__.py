@@ -11,15 +11,16 @@ from collections.abc import Mapping
 import torch
 from stable_baselines3.common.save_util import recursive_getattr
 
+from agents.buffers.state import buffer_state, check_saveable, restore_buffer
 from agents.learner import LearnerMixin
 from agents.training_state.generators import random_state, restore_random
 from agents.training_state.learner import learner_state, restore_learner
-from agents.training_state.replay import replay_state, restore_replay
 from agents.training_state.state import State
 from agents.training_state.world import rebuild_games, restore_normalizer, restore_world, world_state
 
 __all__ = [
     "State",
+    "check_saveable",
     "rebuild_games",
     "restore_learnt",
     "restore_training_state",
@@ -31,20 +32,21 @@ def training_state(model: LearnerMixin) -> dict[str, State]:
     """The state of a learner that has just finished an update.
 
     Returns:
-        ``learner``, ``world`` (its environment with the wrappers around it), ``random`` (all generators) and, where it
-        has one, ``replay``. Arrays and tensors are the learner's own: write them before it goes on, or copy them.
+        ``learner``, ``world`` (its environment with the wrappers around it), ``random`` (all generators) and ``replay``
+        or ``rollout``, what its buffer holds: nothing where that is a rollout of SB3's own. Arrays and tensors are the
+        learner's own: write them before it goes on, or copy them.
 
     Raises:
         NotImplementedError: the games cannot be saved (see `rebuild_games`).
+        ValueError: the buffer cannot be saved (see `agents.buffers.state.check_saveable`).
     """
     assert model.env is not None
-    buffer = getattr(model, "replay_buffer", None)
-    replay = {} if buffer is None else {"replay": replay_state(buffer)}
+    buffer = buffer_state(model.buffer)
     return {
         "learner": learner_state(model),
         "world": world_state(model.env),
         "random": random_state(model),
-        **replay,
+        **({model.spec.data: buffer} if buffer else {}),
     }
 
 
@@ -60,9 +62,7 @@ def restore_training_state(model: LearnerMixin, state: Mapping[str, State]) -> N
     """
     assert model.env is not None
     restore_learner(model, state["learner"])
-    buffer = getattr(model, "replay_buffer", None)
-    if buffer is not None:
-        restore_replay(buffer, state["replay"])
+    restore_buffer(model.buffer, state["replay"] if model.spec.data == "replay" else state.get("rollout", {}))
     restore_world(model.env, state["world"])
     restore_random(model, state["random"])
 

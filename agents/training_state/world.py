@@ -6,10 +6,12 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
+from agents.buffers.sampling import cut_episodes
 from agents.learner import LearnerMixin
 from agents.training_state.state import State
 from agents.vec_env import VectorEnvAdapter
@@ -34,12 +36,8 @@ def rebuild_games(model: LearnerMixin, number: int) -> bool:
     venv = _stream(model.env)
     if venv.saves_games:
         return False
-    buffer = getattr(model, "replay_buffer", None)
-    if buffer is not None and buffer.size():
-        # What is stored next does not follow on the last transitions.
-        last = (buffer.pos - 1) % buffer.buffer_size
-        buffer.timeouts[last] = np.maximum(buffer.timeouts[last], 1 - buffer.dones[last])
-        buffer.dones[last] = 1
+    if isinstance(model.buffer, ReplayBuffer):
+        cut_episodes(model.buffer)
     venv.rebuild(number)
     model._last_obs = model.env.reset()  # type: ignore[assignment]  # SB3 knows no tuples there either
     model._last_episode_starts = np.ones(model.env.num_envs, dtype=bool)

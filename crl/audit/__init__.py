@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from crl.config import AgentConfig, ConfigError, OffPolicyConfig
+from crl.config import AgentConfig, ConfigError, imported
 from crl.opening import opened
 
 SAMPLES = 1024
@@ -24,7 +24,7 @@ def audit(folder: Path, task: str | None = None, samples: int | None = None, see
     Args:
         folder: of the run.
         task: that is played for the transitions on which all is measured; None for the one the run ended in.
-        samples: transitions; None for 1,024, or a whole rollout of PPO where that has fewer.
+        samples: transitions; None for 1,024, or a whole rollout where that has fewer.
         seed: of games, actions and the sample; None for the run's.
 
     Returns:
@@ -35,6 +35,7 @@ def audit(folder: Path, task: str | None = None, samples: int | None = None, see
     """
     _check_run(folder)
     with opened(folder) as config:
+        config = imported(config)
         samples = _sample_size(config.agent, samples)
         seed = config.seed if seed is None else seed
         if not 0 <= seed <= MAX_SEED:
@@ -59,8 +60,9 @@ def _check_run(folder: Path) -> None:
 
 
 def _sample_size(agent: AgentConfig, samples: int | None) -> int:
-    if isinstance(agent, OffPolicyConfig):
-        most, reason = agent.buffer_size, f"the agent never learns from more than agent.buffer_size={agent.buffer_size}"
+    if agent.spec.data == "replay":
+        most: int = agent.buffer_size
+        reason = f"the agent never learns from more than agent.buffer_size={agent.buffer_size}"
     else:
         most = agent.rollout
         steps = most // agent.n_envs

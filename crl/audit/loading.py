@@ -8,18 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 import envs
-from agents import DQN
 from agents.learner import LearnerMixin
-from agents.off_policy import OffPolicyMixin
 from agents.training_state import restore_learnt
 from crl import checkpoints, storage
-from crl.config import AgentConfig, AtSwitchConfig, ConfigError, DQNConfig, OffPolicyConfig, RunConfig
-from crl.config.fields import MAX_WHOLE
-from crl.config.imports import import_modules
+from crl.config import AgentConfig, AtSwitchConfig, ConfigError, RunConfig
 from crl.config.messages import nearest, one_line, shown
 from crl.models import build
 from crl.models.environment import played
@@ -61,8 +55,7 @@ class Played:
     @property
     def transitions(self) -> int:
         """How many there are to draw from."""
-        buffer = getattr(self.model, "replay_buffer" if isinstance(self.model, OffPolicyMixin) else "rollout_buffer")
-        return int(buffer.buffer_size * buffer.n_envs)
+        return int(self.model.buffer.buffer_size * self.model.buffer.n_envs)
 
 
 def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, seed: int) -> Played:
@@ -78,10 +71,9 @@ def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, se
     Raises:
         ConfigError: the agent cannot be built or does not fit the checkpoint, or the task is not one of the run's.
     """
-    import_modules(config.imports)
     # Interventions act in training alone. A run of a GPU machine can be looked at without one.
     device = "auto" if config.device.startswith("cuda") else config.device
-    agent = _at_rest(config.agent, samples)
+    agent = _with_room(config.agent, samples)
     update = {"agent": agent, "interventions": (), "at_switch": AtSwitchConfig(), "device": device}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run has said them
@@ -92,23 +84,19 @@ def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, se
     env.close()
     model.set_env(played(config, _games(chosen, config)))
     _load(model, checkpoint)
-    _collect(model, seed)
+    model.set_random_seed(seed)
+    model.set_logger(Logger(folder=None, output_formats=[]))  # SB3 makes a folder where none is given
+    model.fill_buffer()
     model._update_current_progress_remaining(min(steps, total), total)  # the clipping range of that time
     return Played(model, steps, chosen.name, seed)
 
 
-def _at_rest(agent: AgentConfig, samples: int) -> AgentConfig:
-    """The agent as it has become: it explores no more than at the end, and its target network stays what it is.
-
-    Its replay buffer holds `PLAYED` transitions for each that will be drawn.
-    """
-    if not isinstance(agent, OffPolicyConfig):
+def _with_room(agent: AgentConfig, samples: int) -> AgentConfig:
+    """The agent with a replay buffer for `PLAYED` transitions for each that will be drawn, where it has one."""
+    if agent.spec.data != "replay":
         return agent
     size = max(-(-PLAYED * samples // agent.n_envs) * agent.n_envs, agent.rollout)
-    update: dict[str, object] = {"buffer_size": size, "target_update_interval": MAX_WHOLE}
-    if isinstance(agent, DQNConfig):
-        update["exploration_initial_eps"] = agent.exploration_final_eps
-    return agent.model_copy(update=update)
+    return agent.model_copy(update={"buffer_size": size})
 
 
 def _task(stream: envs.TaskStream, name: str | None, steps: int) -> envs.Task:
@@ -138,22 +126,3 @@ def _load(model: LearnerMixin, checkpoint: Path) -> None:
         raise ConfigError(
             f"the checkpoint {str(checkpoint)!r} cannot be read ({one_line(error)}); it is damaged, audit another run"
         ) from error
-
-
-def _collect(model: LearnerMixin, seed: int) -> None:
-    """One rollout with its advantages, or a full replay buffer, as `learn` begins; nothing is trained."""
-    model.set_random_seed(seed)
-    model.set_logger(Logger(folder=None, output_formats=[]))  # SB3 makes a folder where none is given
-    assert model.env is not None
-    if isinstance(model, OffPolicyMixin):
-        assert model.replay_buffer is not None
-        steps = model.replay_buffer.buffer_size
-        _, callback = model._setup_learn(steps * model.n_envs)
-        if isinstance(model, DQN):
-            model.exploration_rate = model.exploration_final_eps  # before its first step it is 0
-        frequency = TrainFreq(steps, TrainFrequencyUnit.STEP)
-        model.collect_rollouts(model.env, callback, frequency, model.replay_buffer)
-    else:
-        assert isinstance(model, OnPolicyAlgorithm)
-        _, callback = model._setup_learn(model.n_steps * model.n_envs)
-        model.collect_rollouts(model.env, callback, model.rollout_buffer, n_rollout_steps=model.n_steps)

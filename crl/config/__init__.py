@@ -1,7 +1,7 @@
 """Configs: what a run is made of, read from YAML and the command line, checked before anything is built or written."""
 
-from crl.config.agents import AgentConfig, DQNConfig, OffPolicyConfig, PPOConfig, SACConfig
-from crl.config.arguments import check_interventions
+from crl.config.agents import AgentConfig
+from crl.config.arguments import check_interventions, imported
 from crl.config.fields import Linear
 from crl.config.messages import ConfigError
 from crl.config.reading import load
@@ -10,6 +10,7 @@ from crl.config.schema import (
     CheckpointConfig,
     InterventionConfig,
     NormalizeConfig,
+    PartConfig,
     RunConfig,
     config_hash,
     to_yaml,
@@ -21,17 +22,15 @@ __all__ = [
     "AtSwitchConfig",
     "CheckpointConfig",
     "ConfigError",
-    "DQNConfig",
     "InterventionConfig",
     "Linear",
     "NormalizeConfig",
-    "OffPolicyConfig",
-    "PPOConfig",
+    "PartConfig",
     "RunConfig",
-    "SACConfig",
     "StreamConfig",
     "check_interventions",
     "config_hash",
+    "imported",
     "load",
     "to_yaml",
 ]

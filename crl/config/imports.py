@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.plasticity import registry
+from agents.specs import AGENTS
 from crl.config.messages import ConfigError, one_line, shown
 from crl.config.origin import RunFolderCodeError, is_kept_out
 from envs.checks import closest
@@ -29,7 +30,7 @@ def register_plugins() -> None:
         ConfigError: a distribution brings a name that is taken or not understood.
     """
     try:
-        registry.plugins()
+        registry.plugins({"agents": AGENTS})
     except ValueError as error:
         raise ConfigError(f"an installed plugin is refused: {error}, or uninstall it") from None
 

@@ -13,10 +13,12 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
 
 from agents.plasticity.registry import INTERVENTIONS
-from crl.config.agents import AGENT_CONFIGS, AnyAgent, OffPolicyConfig, SACConfig
+from agents.specs import AGENTS, known_specs
+from crl.config.agents import AnyAgent, UnknownAgent, in_words, unknown_agent
 from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named
 from crl.config.imports import NO_MODULE_NAME, is_module_name
 from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
+from crl.config.parts import PARTS
 from crl.config.stream import StreamConfig
 
 MAX_THREADS = 1024
@@ -34,6 +36,14 @@ class InterventionConfig(Named):
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments for the intervention's constructor."""
+        return self.model_dump(exclude={"name"})
+
+
+class PartConfig(Named):
+    """A part's name and its arguments, which `crl.config.check_interventions` looks at."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments for the part's constructor."""
         return self.model_dump(exclude={"name"})
 
 
@@ -97,6 +107,7 @@ class RunConfig(Model):
     at_switch: Annotated[AtSwitchConfig, DEFAULTS_FOR_NULL] = AtSwitchConfig()
     imports: tuple[Annotated[str, AfterValidator(_check_module)], ...] = ()
     interventions: tuple[SerializeAsAny[InterventionConfig], ...] = ()
+    parts: tuple[SerializeAsAny[PartConfig], ...] = ()
     checkpoint: Annotated[CheckpointConfig, DEFAULTS_FOR_NULL] = CheckpointConfig()
     seed: CountOrZero = 0
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
@@ -106,19 +117,26 @@ class RunConfig(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         # What modules register is known once they are imported, which takes its time.
-        names = None if self.imports else self.names_problem()
-        problem = names or self.networks_problem() or next(self._switch_problems(), None) or self._length_problem()
+        problem = None if self.imports else self.names_problem()
+        if problem is None and not isinstance(self.agent, UnknownAgent):
+            problem = self.networks_problem() or next(self._switch_problems(), None) or self._length_problem()
         if problem is not None:
             raise refused_sentence(problem)
         return self
 
     def names_problem(self) -> str | None:
-        """The sentence that refuses the first intervention that nobody has registered, None if all are known."""
+        """The sentence that refuses the first name that nobody has registered, None if all are known."""
+        if self.agent.name not in AGENTS:
+            return unknown_agent(self.agent.name)
         for i, intervention in enumerate(self.interventions):
             name = intervention.name
             if name not in INTERVENTIONS:
                 key = f"interventions.{i}.name={shown(name)}"
                 return f"{key} is not a known intervention; {nearest(name, INTERVENTIONS)}"
+        for i, part in enumerate(self.parts):
+            if part.name not in PARTS:
+                key, imports = f"parts.{i}.name={shown(part.name)}", ", or give the module that registers it in imports"
+                return f"{key} is not a known part; {nearest(part.name, PARTS, imports)}"
         return None
 
     def networks_problem(self) -> str | None:
@@ -139,7 +157,7 @@ class RunConfig(Model):
     def _reset_problem(self, owner: str, given: Any, of_units: bool) -> str | None:
         """The sentence that refuses `given` as the networks of an intervention."""
         networks, key = self.agent.networks(), f"{owner}.networks={shown(given)}"
-        meant = {None: tuple(networks), "paper": self.agent.paper_networks}
+        meant = {None: tuple(networks), "paper": self.agent.spec.paper_networks}
         if given is None or given == "paper":
             problems = [networks[name] for name in meant[given]]
             if not of_units or not all(problems):
@@ -167,8 +185,8 @@ class RunConfig(Model):
         for key, value in self.at_switch.changes().items():
             given = f"at_switch.{key}={value}"
             kept = f"give at_switch.{key}={AtSwitchConfig.model_fields[key].default}"
-            if key not in self.agent.switch_keys:
-                others = " and ".join(name for name, other in AGENT_CONFIGS.items() if key in other.switch_keys)
+            if key not in self.agent.spec.forgets:
+                others = in_words(name for name, spec in known_specs().items() if key in spec.forgets)
                 yield f"{given} is a setting of {others}, not of {self.agent.name}; {kept}"
             if self.stream.boundary == "hidden":
                 yield (
@@ -177,11 +195,8 @@ class RunConfig(Model):
                 )
             if key == "normalizer" and not self.normalize.used:
                 yield f"{given} needs a normalizer; give normalize.obs=true or normalize.reward=true, or {kept}"
-            if key == "exploration" and isinstance(self.agent, SACConfig) and not isinstance(self.agent.ent_coef, str):
-                yield (
-                    f"{given} has nothing to restart: agent.ent_coef={self.agent.ent_coef} is fixed; give "
-                    f"agent.ent_coef=auto_{self.agent.ent_coef or 0.1} to have it learned, or {kept}"
-                )
+            if key == "exploration" and (why := self.agent.spec.unrestartable(self.agent.settings)) is not None:
+                yield f"{given} has nothing to restart: {why[0]}; {why[1]}, or {kept}"
             if key == "random_steps" and value >= self.stream.task_steps:
                 yield (
                     f"{given} is not below the {self.stream.task_steps} steps of a task, which would be random from "
@@ -190,7 +205,7 @@ class RunConfig(Model):
 
     def _length_problem(self) -> str | None:
         """The sentence that refuses a stream, or visits of cleared replay, that end before learning begins."""
-        if not isinstance(self.agent, OffPolicyConfig):
+        if self.agent.spec.data != "replay":
             return None
         starts, steps, total = self.agent.learning_starts, self.stream.task_steps, self.stream.total_steps
         given = f"agent.learning_starts={starts} is not below"

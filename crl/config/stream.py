@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Repetitions, number
+from agents.settings import number
+from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Repetitions
 from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
 from envs.catalogue import ABOUT, ARGUMENTS, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_draw, is_game
 from envs.checks import closest

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from stable_baselines3.common.utils import LinearSchedule
 
 import envs
-from agents import AGENTS
 from agents.learner import LearnerMixin
-from agents.plasticity.protocols import Intervention
+from agents.networks.builder import policy_of
+from agents.plasticity.hooks import MisfitError
 from agents.plasticity.registry import INTERVENTIONS
 from agents.plasticity.resets import UnitReset
-from agents.policies import LayerNormPolicy
-from crl.config import AgentConfig, ConfigError, Linear, OffPolicyConfig, PPOConfig, RunConfig
+from agents.training_state import check_saveable
+from crl.config import AgentConfig, ConfigError, Linear, RunConfig
 from crl.models.environment import check_spaces, given, make_stream, played, warn_of_short_visits
-from crl.models.features import policy_arguments, resolved
+from crl.models.features import network_of, resolved
 from crl.models.memory import check_replay
-
-NO_ARGUMENTS = {"name", "n_envs", "features", "net_arch", "activation", "norm"}  # of the learner's constructor
 
 
 def build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
@@ -47,7 +43,7 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
         problem = config.networks_problem()
         if problem is not None:
             raise ConfigError(problem)
-        if isinstance(config.agent, OffPolicyConfig):
+        if config.agent.spec.data == "replay":
             check_replay(config.agent, env, given(config.stream))
         return config, _model(config, env), env
     except BaseException:
@@ -57,16 +53,11 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
 
 def _too_large(agent: AgentConfig) -> str:
     """The sentence for what the system has no memory for."""
-    if isinstance(agent, PPOConfig):
-        return (
-            f"agent.n_envs={agent.n_envs} games and rollouts of agent.n_steps={agent.n_steps} steps of each do not fit "
-            "in memory; lower one of them"
-        )
-    assert isinstance(agent, OffPolicyConfig)
-    return (
-        f"agent.n_envs={agent.n_envs} games and a replay buffer of agent.buffer_size={agent.buffer_size} transitions "
-        "do not fit in memory; lower one of them"
-    )
+    if agent.spec.data == "replay":
+        held = f"a replay buffer of agent.buffer_size={agent.buffer_size} transitions"
+    else:
+        held = f"rollouts of agent.n_steps={agent.n_steps} steps of each"
+    return f"agent.n_envs={agent.n_envs} games and {held} do not fit in memory; lower one of them"
 
 
 def _check_device(device: str) -> None:
@@ -80,44 +71,32 @@ def _check_device(device: str) -> None:
 
 def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
     agent = config.agent
-    settings = {key: _plain(getattr(agent, key)) for key in type(agent).model_fields if key not in NO_ARGUMENTS}
+    settings = {key: _plain(value) for key, value in agent.settings.items()}
     interventions = [INTERVENTIONS[i.name].resolve()(**i.arguments()) for i in config.interventions]
     try:
-        model: LearnerMixin = AGENTS[agent.name].resolve()(
-            _policy(agent),
+        policy, policy_kwargs = policy_of(network_of(agent))
+        model: LearnerMixin = agent.spec.resolve()(
+            policy,
             played(config, env),
             **settings,
-            policy_kwargs=policy_arguments(agent),
+            policy_kwargs=policy_kwargs,
             interventions=interventions,
             at_switch=config.at_switch.changes(),
             seed=config.seed,
             device=config.device,
         )
+        check_saveable(model.buffer)
     except AssertionError as error:  # SB3 asserts what it asks of spaces
         raise ConfigError(f"{given(config.stream)} is not supported ({error}); wrap the environment") from error
     except ValueError as error:
-        raise ConfigError(f"{_refuser(error, interventions)}: {error}") from error
+        owner = f"interventions.{error.number}" if isinstance(error, MisfitError) else "agent"
+        raise ConfigError(f"{owner}: {error}") from error
     return model
 
 
 def _plain(value: Any) -> Any:
     """A setting as SB3 takes it."""
     return LinearSchedule(*value.linear, end_fraction=1.0) if isinstance(value, Linear) else value
-
-
-def _policy(agent: AgentConfig) -> str | type[LayerNormPolicy]:
-    if isinstance(agent, PPOConfig) and agent.norm == "layer":
-        return LayerNormPolicy
-    return "MlpPolicy" if agent.features == "flatten" else "CnnPolicy"
-
-
-def _refuser(error: ValueError, interventions: Sequence[Intervention]) -> str:
-    """The key of what refused the model: the intervention in whose method the error was raised, else the agent."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        for i, intervention in enumerate(interventions):
-            if frame.f_locals.get("self") is intervention:
-                return f"interventions.{i}"
-    return "agent"
 
 
 def fixed_layers(model: LearnerMixin) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -12,14 +11,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 import envs
 from agents.learner import LearnerMixin
 from agents.spaces import ARRAYS, check_playable
+from agents.specs import known_specs
 from crl.config import ConfigError, RunConfig, StreamConfig
 from crl.config.messages import shown
-
-ACTIONS: dict[str, tuple[type[spaces.Space[Any]], ...]] = {  # agent -> kinds of actions that it can choose
-    "dqn": (spaces.Discrete,),
-    "ppo": ARRAYS,
-    "sac": (spaces.Box,),
-}
 
 
 def make_stream(config: RunConfig) -> envs.StreamVectorEnv:
@@ -59,7 +53,7 @@ def warn_of_short_visits(config: RunConfig, env: envs.StreamVectorEnv) -> None:
         return
     steps = "1 step" if shortest == 1 else f"{shortest:,} steps"
     below = f"{given(config.stream)} has visits of {steps}, below one rollout of {rollout:,}"
-    lower = f"lower agent.n_envs or agent.{'n_steps' if config.agent.name == 'ppo' else 'train_freq'}"
+    lower = f"lower agent.n_envs or agent.{config.agent.spec.frequency}"
     if config.stream.align == "rollout":
         becomes = f"they are lengthened to {env.stream.shortest:,} steps; {lower}, or give stream.align=step"
     else:
@@ -79,15 +73,16 @@ def check_spaces(config: RunConfig, env: envs.StreamVectorEnv) -> None:
             f"{given(config.stream)} has observations {observations}, which are not supported; "
             "wrap the environment to give one array"
         )
-    able = [name for name, kinds in ACTIONS.items() if isinstance(actions, kinds)]
-    if not able:
+    agent, kinds = config.agent, {kind.__name__ for kind in type(actions).__mro__}
+    able = [name for name, spec in known_specs().items() if not kinds.isdisjoint(spec.actions)]
+    if not isinstance(actions, ARRAYS):
         raise ConfigError(
             f"{given(config.stream)} has actions {actions}, which are not supported; "
             "wrap the environment to take one array or number"
         )
-    if config.agent.name not in able:
+    if kinds.isdisjoint(agent.spec.actions):
         raise ConfigError(
-            f"agent.name={config.agent.name} cannot play {given(config.stream)}, whose actions are {actions}; "
+            f"agent.name={agent.name} cannot play {given(config.stream)}, whose actions are {actions}; "
             f"agents that can: {', '.join(able)}"
         )
     try:

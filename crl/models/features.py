@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
-from torch import nn
 
-from agents.learner import NATURE_CNN_MINIMUM
-from agents.networks import BOARD_MINIMUM, MINATAR_HEAD, ImpalaCNN, MinAtarCNN, board_channels_first
+from agents.networks import NetworkSpec
+from agents.networks.extractors import BOARD_MINIMUM, NATURE_CNN_MINIMUM, board_channels_first
+from agents.networks.spec import Features, Norm
 from crl.config import AgentConfig, ConfigError
-from crl.config.agents import Activation, ActorCriticArch, ActorCriticsArch, Features
-
-EXTRACTORS: dict[Features, type[BaseFeaturesExtractor]] = {
-    "flatten": FlattenExtractor,
-    "nature_cnn": NatureCNN,
-    "minatar_cnn": MinAtarCNN,
-    "impala": ImpalaCNN,
-}
-ACTIVATIONS: dict[Activation, Any] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "leaky_relu": partial(nn.LeakyReLU, 0.1),  # the slope of C-CHAIN's control networks, arXiv 2506.00592
-}
-Head = tuple[tuple[int, ...], Activation]
-# Hidden layers of each network, and their activation, where the config gives none: SB3's, or as published with the
-# extractor.
-HEADS: dict[str, dict[Features, Head]] = {
-    "ppo": {
-        "flatten": ((64, 64), "tanh"),
-        "nature_cnn": ((), "tanh"),
-        "minatar_cnn": (MINATAR_HEAD, "relu"),
-        "impala": ((), "relu"),
-    },
-    "dqn": {
-        "flatten": ((64, 64), "relu"),
-        "nature_cnn": ((), "relu"),
-        "minatar_cnn": ((), "relu"),
-        "impala": ((), "relu"),
-    },
-    "sac": {
-        "flatten": ((256, 256), "relu"),
-        "nature_cnn": ((), "relu"),
-        "minatar_cnn": (MINATAR_HEAD, "relu"),
-        "impala": ((), "relu"),
-    },
-}
 
 
 def resolved(agent: AgentConfig, space: spaces.Space[Any]) -> AgentConfig:
@@ -69,30 +31,22 @@ def resolved(agent: AgentConfig, space: spaces.Space[Any]) -> AgentConfig:
         raise ConfigError(
             f"agent.features={features} does not fit observations {space}; give {others}, or leave it out"
         )
-    layers, activation = HEADS[agent.name][features]
-    arch: dict[str, Any] = {
-        "ppo": ActorCriticArch(pi=layers, vf=layers),
-        "dqn": layers,
-        "sac": ActorCriticsArch(pi=layers, qf=layers),
-    }
+    head = agent.spec.heads[features]
     return agent.model_copy(
         update={
             "features": features,
-            "net_arch": arch[agent.name] if agent.net_arch is None else agent.net_arch,
-            "activation": agent.activation or activation,
+            "net_arch": agent.alike(head.widths) if agent.net_arch is None else agent.net_arch,
+            "activation": agent.activation or head.activation,
         }
     )
 
 
-def policy_arguments(agent: AgentConfig) -> dict[str, Any]:
-    """The keyword arguments of SB3's policy, for a resolved agent."""
+def network_of(agent: AgentConfig) -> NetworkSpec:
+    """The networks of a resolved agent."""
     assert agent.features is not None
     assert agent.activation is not None
-    return {
-        "features_extractor_class": EXTRACTORS[agent.features],
-        "net_arch": agent.model_dump(mode="json")["net_arch"],
-        "activation_fn": ACTIVATIONS[agent.activation],
-    }
+    norm: Norm = agent.norm if "norm" in type(agent).model_fields else "none"
+    return NetworkSpec(agent.features, agent.model_dump(mode="json")["net_arch"], agent.activation, norm)
 
 
 def features_of(space: spaces.Space[Any]) -> Features:

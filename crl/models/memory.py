@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 
 import envs
-from crl.config import ConfigError, OffPolicyConfig
+from crl.config import AgentConfig, ConfigError
 
 SCALARS = 3  # float32 of each transition: reward, done, truncated
 GIGA = 1e9
@@ -47,7 +47,7 @@ def _cgroup(name: str) -> str:
         return ""
 
 
-def check_replay(agent: OffPolicyConfig, env: envs.StreamVectorEnv, stream: str) -> None:
+def check_replay(agent: AgentConfig, env: envs.StreamVectorEnv, stream: str) -> None:
     """Refuse a replay buffer that is larger than the memory that is there.
 
     Args:

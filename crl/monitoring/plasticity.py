@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,12 +12,23 @@ from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
 from agents.plasticity.diagnostics import Diagnostics
 from agents.plasticity.protocols import NoDataError
+from crl.every import Every
 from crl.monitoring.dashboard import layout
 from crl.monitoring.tasks import TaskCallback
+from crl.parts import Part
+from crl.storage import State
+
+MEASURE_EVERY = 8192  # steps between two measures of plasticity
+# Of them at least in each visit, where rollouts are short enough; DQN and SAC measure with their rows, of which there
+# is one every 1,000 steps at most.
+MEASURES = 16
+# Of so many visits not each is measured: all measures, on a probe of its own, take as long as a fifth of a rollout.
+MANY_VISITS = 100
+MEASURES_OF_MANY = 500
 
 
-class PlasticityRecorder:
-    """Records ``plasticity/*``, and once how TensorBoard shall group all tags.
+class PlasticityRecorder(Part):
+    """Records ``plasticity/*``, and with the first measure of each process how TensorBoard shall group all tags.
 
     A measure is due at least `every` steps after the last one. Where rollouts are learnt from and dropped, it is also
     due in the first row of a segment; where a replay buffer keeps the segments before, it is not, and the first one of
@@ -36,19 +46,22 @@ class PlasticityRecorder:
         each_visit: whether the first row of a segment is due even so; where not, `every` is the mean.
     """
 
+    name = "plasticity"
+
     def __init__(
         self, learner: LearnerMixin, tasks: TaskCallback, seed: int, every: int = 1, *, each_visit: bool = True
     ) -> None:
+        super().__init__()
         self._learner = learner
         self._tasks = tasks
         self._every = every
         self._each_visit = each_visit
         self._seed = seed
         generator = torch.Generator().manual_seed(seed)
-        replays = isinstance(learner, OffPolicyMixin)
-        self._diagnostics = Diagnostics(learner, generator, draw=self._draw_newest if replays else None)
-        self._segment: int | None = None
-        self._measured: int | None = None  # steps at the last measure
+        self._replays = learner.spec.data == "replay"
+        self._diagnostics = Diagnostics(learner, generator, draw=self._draw_newest if self._replays else None)
+        self._segment: int | None = None  # at the last measure
+        self._measure = Every(every, at_once=True)
         self._layout_written = False
 
     @property
@@ -67,7 +80,8 @@ class PlasticityRecorder:
             found = self._diagnostics.measure()
         except NoDataError:
             return
-        self._segment, self._measured = segment, self._learner.num_timesteps
+        self._segment = segment
+        self._done(self._learner.num_timesteps)
         for tag, value in found.items():
             self._learner.logger.record(tag, value, exclude="stdout")
         if not self._layout_written:
@@ -76,27 +90,21 @@ class PlasticityRecorder:
 
     def _draw_newest(self, n: int, generator: torch.Generator) -> Any:
         """Transitions of this segment, of which the replay buffer is only one part."""
-        assert isinstance(self._learner, OffPolicyMixin)
         seen = self._learner.num_timesteps - self._tasks.segment.start
-        return self._learner.sample_newest(n, seen, generator)
+        return cast(OffPolicyMixin, self._learner).sample_newest(n, seen, generator)
 
-    def state(self) -> dict[str, Any]:
-        """What decides its next measures: nested dicts and lists of JSON values and tensors."""
+    def state(self) -> State:
+        """What decides its next measures."""
         diagnostics = self._diagnostics.state()
         probe = diagnostics["probe"]
         if probe is not None:
             probe |= {key: self._learner.pack(probe[key]) for key in ("batch", "few")}
-        return {
-            "segment": self._segment,
-            "measured": self._measured,
-            "layout_written": self._layout_written,
-            "diagnostics": diagnostics,
-        }
+        return {"segment": self._segment, "measure": self._measure.state(), "diagnostics": diagnostics}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Any) -> None:
         """Go on from what `state` gave."""
-        self._segment, self._measured = state["segment"], state["measured"]
-        self._layout_written = state["layout_written"]
+        self._segment = state["segment"]
+        self._measure.restore(state["measure"])
         diagnostics = dict(state["diagnostics"])
         if diagnostics["probe"] is not None:
             batches = {key: self._learner.unpack(diagnostics["probe"][key]) for key in ("batch", "few")}
@@ -105,27 +113,31 @@ class PlasticityRecorder:
 
     def _is_due(self, segment: int) -> bool:
         steps = self._learner.num_timesteps
-        waited = self._measured is None or steps - self._measured >= self._wait()
-        if isinstance(self._learner, OffPolicyMixin):
-            return waited and steps > self._learner.learning_starts
+        waited = self._measure.is_due(steps)
+        if self._replays:
+            return waited and steps > cast(OffPolicyMixin, self._learner).learning_starts
         return waited or (self._each_visit and segment != self._segment)
 
-    def _wait(self) -> int:
-        """Steps from the last measure to the next. Where not each visit is measured they are drawn.
+    def _done(self, step: int) -> None:
+        """Where not each visit is measured, the steps to the next measure are drawn.
 
         At even steps all measures could fall into visits of one and the same task.
         """
-        if self._each_visit:
-            return self._every
-        generator = np.random.default_rng((self._seed, self._measured or 0))
-        return self._every // 2 + int(generator.integers(self._every + 1))
-
-    def write_layout_again(self) -> None:
-        """Tell TensorBoard how to group the tags once more: the file that said so is gone."""
-        self._layout_written = False
+        self._measure.done(step)
+        if not self._each_visit:
+            generator = np.random.default_rng((self._seed, step))
+            self._measure.n = max(self._every // 2 + int(generator.integers(self._every + 1)), 1)
 
     def _write_layout(self) -> None:
         names = list(dict.fromkeys(task.family for task in self._tasks.stream.tasks))
         for output in self._learner.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer.add_custom_scalars(layout(self._learner, names, self.tags))
+
+
+def recorder_of_run(learner: LearnerMixin, tasks: TaskCallback, seed: int) -> PlasticityRecorder:
+    """The recorder of a run, which measures as often as its stream asks for."""
+    visits, steps = tasks.stream.n_segments, tasks.total_steps
+    if visits > MANY_VISITS:
+        return PlasticityRecorder(learner, tasks, seed, max(MEASURE_EVERY, steps // MEASURES_OF_MANY), each_visit=False)
+    return PlasticityRecorder(learner, tasks, seed, min(MEASURE_EVERY, steps // visits // MEASURES))

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from stable_baselines3.common.callbacks import BaseCallback
 
+from crl.every import Every
 from crl.monitoring.tasks import TaskCallback
+from crl.parts import Part
 from crl.screen import is_terminal, say
+from crl.storage import State
 from envs import Segment
 
 LINES = 100
 
 
-class ProgressCallback(BaseCallback):
+class ProgressCallback(Part):
     """A bar over the whole stream, or a line per segment, about `LINES` at most, where the output is no terminal.
 
     Args:
-        tasks: which knows the current task and its returns; it stands before this in the list of callbacks.
+        tasks: which knows the current task and its returns; it stands before this in the list of parts.
     """
+
+    name = "progress"
 
     def __init__(self, tasks: TaskCallback) -> None:
         super().__init__()
         self._tasks = tasks
         self._started = 0.0
-        self.ended = -1
-        """Index of the last segment whose line is printed."""
+        self._line = Every(math.ceil(tasks.stream.n_segments / LINES), multiples=True)  # counts segments
         self._bar = _bar() if is_terminal() else None
 
     def _on_training_start(self) -> None:
@@ -43,21 +47,29 @@ class ProgressCallback(BaseCallback):
         text = "-" if result is None else f"{result:.2f}"
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=steps, description=segment.task.name, result=text)
-        elif steps - segment.start >= (segment.steps or 0) and segment.index > self.ended:
-            self.ended = segment.index
+        elif steps - segment.start >= (segment.steps or 0):
             self._tell(segment, steps, text)
         return True
 
     def _tell(self, segment: Segment, steps: int, result: str) -> None:
-        """Print the line of a segment that has ended; of many segments only of one in so many."""
-        n_segments = self._tasks.stream.n_segments
-        if (segment.index + 1) % math.ceil(n_segments / LINES) == 0 or segment.index + 1 == n_segments:
-            place = f"segment {segment.index + 1}/{n_segments} {segment.task.name}"
+        """Print the line of a segment that has ended, once; of many segments only of one in so many and the last."""
+        ended, n_segments = segment.index + 1, self._tasks.stream.n_segments
+        if self._line.is_due(ended) or self._line.last < ended == n_segments:
+            self._line.done(ended)
             seconds = time.perf_counter() - self._started
+            place = f"segment {ended}/{n_segments} {segment.task.name}"
             say(f"{place}: done at {steps:,} steps, return {result}, {seconds:.0f} s")
 
+    def state(self) -> State:
+        """Which line was the last."""
+        return self._line.state()
+
+    def restore(self, state: Any) -> None:
+        """Go on from what `state` gave."""
+        self._line.restore(state)
+
     def close(self) -> None:
-        """Give the terminal back; called also when training fails."""
+        """Give the terminal back."""
         if self._bar is not None:
             self._bar.stop()
 

@@ -11,7 +11,6 @@ import small_ppo
 import torch
 from graphs_left import left_by
 from small_loop import ACTING, Regression
-
 from torch import Tensor
 
 from agents.plasticity import GXD, Intervention, Update

@@ -287,5 +287,5 @@ def test_the_replay_ratio_is_the_epochs_over_a_rollout() -> None:
     assert model.learn(64).optimizer_steps == 12
     assert_same(parameters(model), parameters(build("mlp", n_epochs=3).learn(64)))
     for ratio in (0.5, 1.5, 0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=f"^replay_ratio is {ratio!r}; give a whole number of epochs of at least 1$"):
+        with pytest.raises(ValueError, match=f"^replay_ratio is {ratio!r}; give a whole number of epochs of"):
             model.replay_ratio = ratio

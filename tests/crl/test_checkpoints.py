@@ -21,9 +21,11 @@ from forged import forge_manifest
 from saved import learner_of, leaves, state_of
 
 from agents import PPO
-from crl import checkpoints, folder, run, storage
+from crl import folder, run, storage
 from crl.audit import audit
+from crl.best import folder_name
 from crl.config import ConfigError, check_interventions, load
+from crl.machine import machine
 
 TINY = """
 stream: {name: cchain/cartpole, steps_per_task: 80, cycles: 1}
@@ -96,16 +98,21 @@ def test_what_a_checkpoint_holds(trained: Path) -> None:
         names |= {f"{part}.json", f"{part}.safetensors"}
     assert {path.name for path in checkpoint.iterdir()} == names
     state = storage.read(checkpoint)
+    log = (trained / "progress.csv").read_bytes()
+    size, columns = len(log), log.splitlines()[0].count(b",") + 1
     assert state["learner"]["counters"]["num_timesteps"] == 800
+    assert [*state["run"]["parts"]] == [
+        "checkpoints", "usage", "logger", "tasks", "plasticity", "rows", "progress", "best",
+    ]  # fmt: skip
     assert state["run"]["threads"] == 1
     assert state["run"]["machine"]["torch"] == torch.__version__
-    assert state["run"]["logs"]["progress.csv"] == (trained / "progress.csv").stat().st_size
+    assert state["run"]["logs"]["progress.csv"] == [size, columns]
     assert len(state["world"]["wrappers"]) == 2
     assert len(state_of(checkpoint)) > 100
 
 
 def test_the_best_of_each_task(trained: Path) -> None:
-    best = storage.read(trained / "checkpoints" / "800", ["run"])["run"]["best"]
+    best = storage.read(trained / "checkpoints" / "800", ["run"])["run"]["parts"]["best"]
     assert {path.name for path in (trained / "best").iterdir()} == set(best)
     assert len(best) > 3
     for task, found in best.items():
@@ -121,7 +128,7 @@ def test_the_best_of_all_variants_together(tmp_path: Path) -> None:
     """Thousands of variants would fill a disk with one checkpoint each."""
     tasks = "[{id: cartpole, shifts: [pixel_permutation], variants: 5}, {id: cartpole, name: plain}]"
     found = train(tmp_path, "stream.name=null", f"stream.tasks={tasks}")
-    best = storage.read(found / "checkpoints" / "480", ["run"])["run"]["best"]
+    best = storage.read(found / "checkpoints" / "480", ["run"])["run"]["parts"]["best"]
     assert set(best) == {"cartpole+pixel_permutation", "plain"}
     folders = {path.name: path for path in (found / "best").iterdir()}
     assert set(folders) == {f"cartpole-pixel_permutation-{zlib.crc32(b'cartpole+pixel_permutation'):08x}", "plain"}
@@ -142,15 +149,17 @@ def test_what_is_not_finite_writes_no_checkpoint(
 
     def spoiled(model: Any) -> None:
         if model.num_timesteps < {"loss": 360, "parameter": 400}[what]:
-            return real(model)
-        ended, model.update_ended = model.update_ended, None
+            real(model)
+            return
+        ended, model.update_ended = model.update_ended, []
         real(model)
         model.update_ended = ended
         if what == "loss":
             model.logger.record("train/value_loss", float("nan"))
         else:
             model.policy.action_net.bias.data[0] = float("inf")
-        return ended()
+        for each in ended:
+            each()
 
     monkeypatch.setattr(PPO, "train", spoiled)
     found = train(tmp_path, code=1)
@@ -405,8 +414,11 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no wrappers": (lambda state: state["world"].update(wrappers=[]), "ValueError: zip() argument 2 is shorter"),
     "no monitor": (lambda state: state["world"]["wrappers"][1].pop("episode_count"), "KeyError: 'episode_count'"),
     "no generator": (lambda state: state["random"].update(torch=1), "TypeError: "),
-    "no pending rows": (lambda state: state["run"].update(pending=None), "TypeError: "),
-    "no lengths": (lambda state: state["run"].update(logs={"progress.csv": "x"}), "ValueError: it saw 'x' bytes"),
+    "no pending rows": (lambda state: state["run"]["parts"].update(logger=None), "TypeError: "),
+    "no lengths": (
+        lambda state: state["run"].update(logs={"progress.csv": "x"}),
+        "ValueError: it saw 'x' of 'progress.csv'",
+    ),
     "another config": (lambda state: state["run"].update(hash="x"), "ValueError: it is of another config"),
     "no threads": (lambda state: state["run"].update(threads="x"), "ValueError: it is of "),
     "no run": (lambda state: state.update(run={}), "KeyError: 'hash'"),
@@ -440,7 +452,7 @@ def test_another_machine_is_no_obstacle(trained: Path, tmp_path: Path, capsys: p
     found = Path(shutil.copytree(trained, tmp_path / "run"))
     (found / "results.json").unlink()
     shutil.rmtree(found / "checkpoints" / "800")
-    here = checkpoints.machine(torch.device("cpu"))
+    here = machine(torch.device("cpu"))
     there = {**here, "torch": "2.0.1", "numpy": "1.0", "minatar": "not installed", "mujoco": "2.0", "cpu": "an abacus"}
     there["device"] = "cuda (NVIDIA H100)"
     elsewhere = {"machine": there, "threads": 7}
@@ -464,7 +476,7 @@ def test_a_checkpoint_that_records_less_of_its_machine(
 ) -> None:
     found = Path(shutil.copytree(trained, tmp_path / "run"))
     (found / "results.json").unlink()
-    here = checkpoints.machine(torch.device("cpu"))
+    here = machine(torch.device("cpu"))
     less = {"machine": {"torch": here["torch"], "cpu": here["cpu"]}}
     _rewritten(found / "checkpoints" / "800", lambda state: state["run"].update(less))
     assert run.resume(found, ["crl"]) == 0
@@ -488,7 +500,7 @@ def test_the_files_are_safetensors(trained: Path) -> None:
 
 
 def test_machine_names_what_bits_depend_on() -> None:
-    found = checkpoints.machine(torch.device("cpu"))
+    found = machine(torch.device("cpu"))
     packages = ["torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba"]
     assert [*found] == [*packages, "cpu", "device"]
     assert [found[package] for package in packages] == [version(package) for package in packages]
@@ -497,7 +509,7 @@ def test_machine_names_what_bits_depend_on() -> None:
 
 
 def test_tasks_that_are_spelt_alike_have_folders_of_their_own() -> None:
-    names = [checkpoints._folder_name(task) for task in ("a/b", "a b", "a-b", "é" * 300, "Aux")]
+    names = [folder_name(task) for task in ("a/b", "a b", "a-b", "é" * 300, "Aux")]
     assert len(set(names)) == len(names)
     assert names[2] == "a-b"
     assert names[4] == "Aux-828f4a58"  # which is a device on Windows

@@ -119,7 +119,7 @@ REMEDIES: dict[str, tuple[Callable[[], BaseException], str]] = {
     "loss": (lambda: LossError("train/loss is nan"), "lower agent.learning_rate"),
     "memory": (lambda: torch.OutOfMemoryError("out"), "lower agent.batch_size or agent.n_envs, or give device=cpu"),
     "disk": (lambda: OSError(errno.ENOSPC, "No space left on device"), "free some disk space, then resume the run"),
-    "folder": (lambda: FileNotFoundError(errno.ENOENT, "gone"), "may have been moved or removed while it trained"),
+    "file": (lambda: FileNotFoundError(errno.ENOENT, "gone"), "resume the run once the cause is gone"),
     "environment": (lambda: raised_in_play("Unwell-v0", [0]), CORRECT),
     "answer": (lambda: raised_in_play({"id": "Unwell-v0", "answer": (1, 2)}, [0]), CORRECT),
     "our world": (lambda: raised_in_play("cartpole", [7]), "resume the run once the cause is gone"),
@@ -129,9 +129,20 @@ REMEDIES: dict[str, tuple[Callable[[], BaseException], str]] = {
 
 
 @pytest.mark.parametrize("kind", REMEDIES)
-def test_remedies(kind: str) -> None:
+def test_remedies(kind: str, tmp_path: Path) -> None:
     make, sentence = REMEDIES[kind]
-    assert sentence in remedy(make())
+    assert sentence in remedy(make(), tmp_path)
+
+
+def test_a_run_without_its_folder(tmp_path: Path) -> None:
+    gone = "the run's folder may have been moved or removed while it trained: put it back, then resume the run"
+    assert remedy(FileNotFoundError(errno.ENOENT, "gone"), tmp_path / "gone") == gone
+
+
+def test_the_report_says_which_task_raised(tmp_path: Path) -> None:
+    path = report(raised_in_play("Unwell-v0", [0]), tmp_path, 1, "")
+    assert path is not None
+    assert "raised by an environment of task 'Unwell-v0'" in path.read_text().splitlines()
 
 
 def test_a_report_holds_the_traceback_the_step_and_the_config(tmp_path: Path) -> None:

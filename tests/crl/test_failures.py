@@ -150,8 +150,8 @@ def full_for_csv(patch: pytest.MonkeyPatch) -> None:
 
     def write(writer: Any, values: Any, excluded: Any, step: int = 0) -> None:
         if step == 320:
-            writer._file.write("0.5,1")
-            writer._file.flush()
+            writer.log._file.write("0.5,1")
+            writer.log._file.flush()
             no_space()
         real(writer, values, excluded, step)
 

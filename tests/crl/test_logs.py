@@ -11,8 +11,7 @@ import pytest
 from stable_baselines3.common.logger import Figure, FormatUnsupportedError, Logger, TensorBoardOutputFormat
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crl import logs
-from crl.logs import lengths, missing, truncate
+from crl.logs import CSV, CsvWriter, EventWriter, Extent, extents, missing, truncate
 from crl.storage import DamagedError
 
 Row = dict[str, Any]
@@ -26,9 +25,19 @@ LATER: list[Row] = [
 
 
 def open_logs(folder: Path) -> Logger:
-    logger = Logger(str(folder), [])
-    logs.open_logs(folder, logger)
-    return logger
+    return Logger(str(folder), [CsvWriter(folder / CSV), EventWriter(folder)])
+
+
+def seen_in(folder: Path, logger: Logger | None = None) -> dict[str, Extent]:
+    """How much of each log there is, of a logger that has flushed."""
+    for output in logger.output_formats if logger is not None else ():
+        if isinstance(output, TensorBoardOutputFormat):
+            output.writer.flush()
+    return extents(folder, [CSV])
+
+
+def cut(folder: Path, seen: dict[str, Extent]) -> None:
+    truncate(folder, seen, [CSV])
 
 
 def record(logger: Logger, rows: Sequence[Row], first: int = 0) -> None:
@@ -108,13 +117,13 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(case: str, folder: Pat
     expected = written(tmp_path / "uninterrupted", before + after)
     logger = open_logs(folder)
     record(logger, before)
-    seen = lengths(folder, logger)
-    assert seen["progress.csv"] == len(written(tmp_path / "before", before))
+    seen = seen_in(folder, logger)
+    assert seen["progress.csv"].size == len(written(tmp_path / "before", before))
     record(logger, [*after, {"lost": 1, "b": -9}], first=len(before))
     logger.close()
     for _ in range(2):  # and once more: killed, and back at the same checkpoint
-        truncate(folder, seen)
-        assert lengths(folder) == seen
+        cut(folder, seen)
+        assert seen_in(folder) == seen
         logger = open_logs(folder)
         record(logger, after, first=len(before))
         logger.close()
@@ -128,12 +137,12 @@ def test_every_row_can_be_cut_to(folder: Path) -> None:
     states = []
     for step, row in enumerate(rows):
         record(logger, [row], first=step)
-        states.append((lengths(folder, logger), (folder / "progress.csv").read_bytes()))
+        states.append((seen_in(folder, logger), (folder / "progress.csv").read_bytes()))
     logger.close()
     for seen, content in reversed(states):
-        truncate(folder, seen)
+        cut(folder, seen)
         assert (folder / "progress.csv").read_bytes() == content
-        assert lengths(folder) == seen
+        assert seen_in(folder) == seen
 
 
 def test_what_is_pending_is_flushed_before_it_is_measured(folder: Path) -> None:
@@ -141,21 +150,21 @@ def test_what_is_pending_is_flushed_before_it_is_measured(folder: Path) -> None:
     for output in logger.output_formats:
         if isinstance(output, TensorBoardOutputFormat):
             output.writer.add_scalar("early", 2.0, 0)
-    seen = lengths(folder, logger)
+    seen = seen_in(folder, logger)
     logger.close()
-    truncate(folder, seen)
+    cut(folder, seen)
     assert scalars(folder) == {"early": [(0, 2.0)]}
 
 
 def test_half_a_row_is_cut_off(folder: Path) -> None:
     logger = open_logs(folder)
     record(logger, START)
-    seen = lengths(folder, logger)
+    seen = seen_in(folder, logger)
     logger.close()
     content = (folder / "progress.csv").read_bytes()
     for rest in (b'3,"half', b"3", b"\xc3", bytes(500), b"1,2,3,4,5\n"):
         (folder / "progress.csv").write_bytes(content + rest)
-        truncate(folder, seen)
+        cut(folder, seen)
         assert (folder / "progress.csv").read_bytes() == content
 
 
@@ -165,7 +174,7 @@ def test_without_a_checkpoint_all_logs_go_and_nothing_else(folder: Path) -> None
     logger.close()
     for name in ("config.yaml", "progress.csv.mine", "events.txt"):
         (folder / name).write_text("")
-    truncate(folder, {})
+    cut(folder, {})
     assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "events.txt", "progress.csv.mine"]
 
 
@@ -196,14 +205,14 @@ def test_what_cannot_be_gone_on_with_is_refused_and_left(
 ) -> None:
     logger = open_logs(folder)
     record(logger, START)
-    seen = lengths(folder, logger)
+    seen = seen_in(folder, logger)
     record(logger, LATER)
     logger.close()
     if damage is shorter:
-        truncate(folder, seen)
+        cut(folder, seen)
     damage(next(path for path in folder.iterdir() if path.name.startswith(name)))
     before = {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()}
-    for act in (missing, truncate):
+    for act in (missing, cut):
         with pytest.raises(DamagedError, match=message) as refusal:
             act(folder, seen)
         assert "\n" not in str(refusal.value)
@@ -214,7 +223,7 @@ def test_what_cannot_be_gone_on_with_is_refused_and_left(
 def test_what_is_missing_is_begun_anew(name: str, folder: Path) -> None:
     logger = open_logs(folder)
     record(logger, START)
-    seen = lengths(folder, logger)
+    seen = seen_in(folder, logger)
     record(logger, LATER, first=len(START))
     logger.close()
     assert missing(folder, seen) == []
@@ -222,9 +231,9 @@ def test_what_is_missing_is_begun_anew(name: str, folder: Path) -> None:
     for path in gone:
         path.unlink()
     assert missing(folder, seen) == gone
-    assert missing(folder, dict.fromkeys(seen, 0)) == []  # there was nothing in it
-    truncate(folder, seen)
-    assert lengths(folder) == {name: length for name, length in seen.items() if folder / name not in gone}
+    assert missing(folder, dict.fromkeys(seen, Extent(0, 0))) == []  # there was nothing in it
+    cut(folder, seen)
+    assert seen_in(folder) == {name: extent for name, extent in seen.items() if folder / name not in gone}
     logger = open_logs(folder)
     record(logger, rows_of_one([1]), first=2)
     logger.close()
@@ -238,14 +247,14 @@ def test_what_is_missing_is_begun_anew(name: str, folder: Path) -> None:
 def test_only_logs_are_cut(name: str, folder: Path) -> None:
     (folder / "config.yaml").write_text("seed: 1")
     with pytest.raises(DamagedError, match="is no log file"):
-        truncate(folder, {name: 0})
+        cut(folder, {name: Extent(0, 0)})
     assert (folder / "config.yaml").read_text() == "seed: 1"
 
 
 def test_a_kill_while_columns_are_added_leaves_the_old_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logger = open_logs(folder)
     record(logger, START)
-    seen = lengths(folder, logger)
+    seen = seen_in(folder, logger)
     content = (folder / "progress.csv").read_bytes()
 
     def killed(*_arguments: object) -> None:
@@ -257,6 +266,6 @@ def test_a_kill_while_columns_are_added_leaves_the_old_file(folder: Path, monkey
     monkeypatch.undo()
     logger.close()
     assert (folder / "progress.csv").read_bytes() == content
-    truncate(folder, seen)
+    cut(folder, seen)
     assert (folder / "progress.csv").read_bytes() == content
     assert sorted(path.name for path in folder.iterdir()) == sorted(seen)

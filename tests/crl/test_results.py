@@ -1,166 +1,60 @@
-"""The summary: one screen, whatever the stream and the terminal."""
+"""The record of a run: it comes back as it was written, and nothing else is taken for one."""
 
 from __future__ import annotations
 
-import sys
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_results import record, visit
 
-from crl import results as reports
+from crl.results import RunResults
+from crl.storage import DamagedError
+
+RECORD = record(visit("loud", 1, 2.5, 3), visit("silent", 2, None, 0))
 
 
-def results(tasks: list[str], visits: int) -> dict[str, Any]:
-    return {
-        "status": "done", "steps": 1_234_567, "seconds": 12.34, "peak_memory": {"process": 545_000_000},
-        "resets": {"actor": 3, "critic": 0},
-        "folder": "runs/x", "tensorboard": "tensorboard --logdir runs",
-        "visits": [
-            {
-                "task": task, "family": task, "visit": visit, "mean_return": None if task == "silent" else 10.0 * visit,
-                "episodes": 0 if task == "silent" else 7, "over": "last tenth" if visit % 2 else "last episodes",
-            }
-            for visit in range(1, visits + 1)
-            for task in tasks
-        ],
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    RECORD.write(tmp_path)
+    assert RunResults.read(tmp_path) == RECORD
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert (found["status"], found["steps"], found["peak_memory"]["process"]) == ("done", 1_234_567, 545_000_000)
+    assert found["visits"][0] == {
+        "task": "loud", "family": "loud", "visit": 1, "segment": 0, "start": 0, "steps": 100, "mean_return": 2.5,
+        "episodes": 3, "over": "last tenth",
     }  # fmt: skip
 
 
-def shown(found: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    reports.show(found)
-    return capsys.readouterr().out.splitlines()
+CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
+    "no key": (lambda found: found.pop("steps"), "steps: Field required"),
+    "another key": (lambda found: found.update(scores=[1]), "scores: Extra inputs are not permitted"),
+    "another status": (lambda found: found.update(status="great"), "status: Input should be 'done' or 'interrupted'"),
+    "another visit": (lambda found: found["visits"][1].update(episodes="many"), "visits.1.episodes: Input should be"),
+}
 
 
-def test_what_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
-    lines = shown(results(["loud", "silent", "[/odd] name"], visits=2), capsys)
-    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
-    assert cells == [
-        ["loud", "10.00 (7)", "20.00 (7)*"], ["silent", "-", "-"], ["[/odd] name", "10.00 (7)", "20.00 (7)*"],
-    ]  # fmt: skip
-    assert lines[-4:] == [
-        "units reset: actor 3, critic 0", "done: 1,234,567 steps in 12.3 s, at most 0.55 GB of memory",
-        "run folder: runs/x",
-        "curves: tensorboard --logdir runs",
-    ]  # fmt: skip
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_record_of_another_kind_is_refused_by_one_sentence(kind: str, tmp_path: Path) -> None:
+    change, problem = CHANGES[kind]
+    found = RECORD.model_dump(mode="json")
+    change(found)
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    with pytest.raises(
+        DamagedError, match=r"^[^\n]*; it was changed, or written by another version of crl\)$"
+    ) as error:
+        RunResults.read(tmp_path)
+    assert f"results.json' is no record of a run ({problem}" in str(error.value)
 
 
-def test_an_interrupted_run_names_the_command_that_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    found = {**results(["task"], visits=1), "status": "interrupted", "folder": "my runs/x"}
-    assert shown(found, capsys)[-4:] == [
-        "interrupted: 1,234,567 steps in 12.3 s, at most 0.55 GB of memory", "run folder: my runs/x",
-        "to go on: crl resume 'my runs/x'",
-        "curves: tensorboard --logdir runs",
-    ]  # fmt: skip
+@pytest.mark.parametrize("content", [b"", b"[", b"\xff", b"[1]", b"[" * 100_000, b"[" + b"{}," * 3_000_000])
+def test_what_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"^[^\n]*results\.json' is no record of a run"):
+        RunResults.read(tmp_path)
 
 
-def test_a_gpus_memory_is_shown_beside_the_process_s(capsys: pytest.CaptureFixture[str]) -> None:
-    found = {**results(["task"], visits=1), "peak_memory": {"process": 545_000_000, "device": 1_234_000_000}}
-    expected = "done: 1,234,567 steps in 12.3 s, at most 0.55 GB of memory and 1.23 GB on the GPU"
-    assert expected in shown(found, capsys)
-
-
-@pytest.mark.parametrize(("columns", "expected"), [(40, [9]), (80, [7, 8, 9]), (200, [4, 5, 6, 7, 8, 9])])
-def test_the_last_visits_that_fit(
-    columns: int, expected: list[int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    lines = shown(results(["space_invaders"], visits=9), capsys)
-    assert [visit for visit in range(1, 10) if any(f"visit {visit} " in line for line in lines)] == expected
-    assert any("space_invaders" in line for line in lines)
-
-
-def test_many_tasks_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = shown(results([f"task{number}" for number in range(50)], visits=1), capsys)
-    assert sum(line.startswith("│ task") for line in lines) == 20
-    assert any("30 more in results.json" in line for line in lines)
-    assert len(lines) < 35
-
-
-# ---------------------------------------------------------------------- variants
-
-
-def of_variants(counts: dict[str, int], silent: frozenset[int] = frozenset()) -> dict[str, Any]:
-    """Results of families with so many visits each; a visit's return is its number, in one episode."""
-    found = results([], visits=0)
-    found["visits"] = [
-        {
-            "task": f"{family}#{number}", "family": family, "visit": 1, "over": "last tenth",
-            "mean_return": None if number in silent else float(number), "episodes": int(number not in silent),
-        }
-        for family, count in counts.items()
-        for number in range(count)
-    ]  # fmt: skip
-    return found
-
-
-def cells_of(lines: list[str], bar: str = "│") -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip(bar).split(bar)] for line in lines if line.startswith(bar)]
-
-
-def test_variants_are_shown_together_in_parts(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    lines = shown(of_variants({"breakout+pixel_permutation": 12, "short": 3}), capsys)
-    assert cells_of(lines, "┃") == [["variants of", *(f"part {part} of 6" for part in range(1, 7))]]
-    assert cells_of(lines) == [
-        ["breakout+pixel_permutation (12 visits)", "0.50 (2)", "2.50 (2)", "4.50 (2)", "6.50 (2)", "8.50 (2)",
-         "10.50 (2)"],
-        ["short (3 visits)", "-", "0.00 (1)", "-", "1.00 (1)", "-", "2.00 (1)"],
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("count", "columns", "parts"),
-    [
-        (1, 200, ["0.00 (1)"]),
-        (4, 200, ["0.00 (1)", "1.00 (1)", "2.00 (1)", "3.00 (1)"]),
-        (5000, 60, ["1249.50 (2500)", "3749.50 (2500)"]),
-        (5000, 20, ["2499.50 (5000)"]),
-    ],
-)
-def test_there_are_no_more_parts_than_visits_or_room(
-    count: int, columns: int, parts: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    lines = shown(of_variants({"x": count}), capsys)
-    assert " ".join(" ".join(row[1:]) for row in cells_of(lines)).split() == " ".join(parts).split()
-    assert len(lines) < 20
-
-
-def test_variants_without_episodes_do_not_count(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
-    lines = shown(of_variants({"x": 6}, silent=frozenset({1, 3, 4, 5})), capsys)
-    assert cells_of(lines) == [["x (6 visits)", "1.00 (2)", "-"]]
-
-
-def test_variants_and_other_tasks_have_tables_of_their_own(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
-    found = results(["loud"], visits=2)
-    found["visits"] += of_variants({"x": 2})["visits"]
-    lines = shown(found, capsys)
-    assert cells_of(lines, "┃") == [["task", "visit 1", "visit 2"], ["variants of", "part 1 of 2", "part 2 of 2"]]
-    assert cells_of(lines) == [["loud", "10.00 (7)", "20.00 (7)*"], ["x (2 visits)", "0.00 (1)", "1.00 (1)"]]
-    many = shown(of_variants({f"family{number}": 2 for number in range(30)}), capsys)
-    assert any("10 more in results.json" in line for line in many)
-
-
-# ---------------------------------------------------------------------- curves
-
-
-def test_the_command_for_the_curves_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "tensorboard"
-    program.touch(mode=0o755)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setenv("PATH", "")
-    assert reports.tensorboard_command(Path("my runs")) == f"{program} --logdir 'my runs'"
-    monkeypatch.chdir(tmp_path.parent)
-    assert reports.tensorboard_command(Path("runs")) == f"{tmp_path.name}/tensorboard --logdir runs"
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert reports.tensorboard_command(Path("my runs")) == "tensorboard --logdir 'my runs'"
+def test_a_record_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DamagedError, match="is missing"):
+        RunResults.read(tmp_path)

@@ -318,7 +318,7 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(tiny: Path) -> None:
 def test_train_seconds_reach_to_the_end_of_the_last_update(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that moves by one second in every update and never else."""
     from agents import PPO
-    from crl import checkpoints, run
+    from crl import run
     from crl.config import check_interventions, load
 
     now = 100.0
@@ -330,7 +330,7 @@ def test_train_seconds_reach_to_the_end_of_the_last_update(tiny: Path, monkeypat
         now += 1.0
 
     monkeypatch.setattr(PPO, "train", slow)
-    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
     overrides = ["stream.cycles=1", "stream.steps_per_task=64", f"runs={tiny / 'r'}", "threads=1"]
     assert run.train(check_interventions(load(tiny / "tiny.yaml", overrides)), ["crl"]) == 0
     (folder,) = (tiny / "r").iterdir()

@@ -1,8 +1,9 @@
 """How alive units are: measures of activations and of the gradients of incoming weights.
 
-Activations have shape (batch, units), or (batch, channels, height, width) for convolutions, where a unit is a channel.
-Every share is over the units, or the activations, of all layers together, so that wide layers count for more. A share
-of what holds nan is nan.
+Activations have shape (batch, units), or (batch, channels, height, width) for convolutions, where a unit is a channel;
+where an activation function folds, a unit's values stand in axis 2 and count as positions do: a unit is dormant where
+all of them are. Every share is over the units, or the activations, of all layers together, so that wide layers count
+for more. A share of what holds nan is nan.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def grama_ratio(weight_gradients: Sequence[Tensor], tau: float = LITTLE_GRADIENT
 def fau(activations: Sequence[Tensor]) -> Tensor:
     """Fraction of active units: share of all activations that are above zero (adaptive replay ratio, arXiv 2310.07418).
 
-    Samples, units and positions count alike: it is a density, not the share of units that ever fire.
+    Samples, units and positions count alike: it is a density, not the share of units that ever fire. Of CReLU it is 0.5
+    by construction: one of a unit's two values is above 0 wherever the other is not.
 
     Args:
         activations: one tensor per hidden layer.

@@ -46,7 +46,7 @@ class _Probe:
 class Diagnostics:
     """Takes every measure of every network, as ``plasticity/<network>/<measure>``.
 
-    - On a fixed probe of 512 observations, or twice the units of the widest last hidden layer if that is more (fewer
+    - On a fixed probe of 512 observations, or twice the width of the widest last hidden layer if that is more (fewer
       where the data at hand has fewer; ranks are then bounded by their number): ``dormant_ratio_0``,
       ``dormant_ratio`` (threshold 0.025), ``dormant_ratio_0.1``, ``fau``, ``saturated_fraction`` (networks of tanh,
       sigmoid or softsign alone); ``srank``, ``effective_rank``, ``stable_rank`` and ``dominant_share`` of the last
@@ -163,7 +163,9 @@ class Diagnostics:
             )
 
     def _drawn(self) -> _Probe:
-        widths = [layer.units for network in self._learner.networks.values() for layer in last_layers(network)]
+        widths = [
+            layer.units * layer.fold for network in self._learner.networks.values() for layer in last_layers(network)
+        ]
         size = max([PROBE, *(2 * width for width in widths)])
         return _Probe(batch=self._draw(size, self._generator), few=self._draw(FEW, self._generator))
 

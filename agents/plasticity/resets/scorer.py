@@ -63,7 +63,7 @@ class Scorer:
         """
         a, g = update.taps.get(layer.name, (None, None))
         if a is not None and self._mean:
-            self._mean[layer.name].take_in(_positions_mean(layer, a), self._keep)
+            self._mean[layer.name].take_in(layer.mean(a), self._keep)
         if self._samples is not None:
             return None
         inner = update.preactivation_grads.get(layer.name)
@@ -173,10 +173,3 @@ class Scorer:
 
 def _mean_shape(layer: UnitLayer) -> tuple[int, ...]:
     return (layer.units,) if layer.positions == 1 else (layer.units, layer.positions)
-
-
-def _positions_mean(layer: UnitLayer, a: Tensor) -> Tensor:
-    """Mean activation of each unit, or of each of its positions where a flattened map is read."""
-    if a.dim() == 2:
-        return a.mean(0)
-    return a.mean(0).flatten(1) if layer.positions > 1 else a.mean([0, *range(2, a.dim())])

@@ -21,7 +21,7 @@ from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.scorer import Scorer
 from agents.plasticity.resets.waiting import Waiting
-from agents.plasticity.schedule import is_scored, scorings
+from agents.plasticity.schedule import is_scored
 from agents.plasticity.selections import Candidates, Selection, has_signal
 from agents.plasticity.surgery import Surgery, may_branch, reset_units
 from agents.plasticity.units import Network, UnitLayer
@@ -140,6 +140,7 @@ class UnitReset(NetworkIntervention):
         self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer
         self._selected = dict.fromkeys(self._names, start)  # the step of the last selection
         self._waiting = Waiting(self._layers, self._selection, self.maturity)
+        self._shown: set[str] = set()  # networks that a scored minibatch has trained
         self._measured: int | None = None  # the step of the last measurement of costs
         self._told = False
         self._moments_known = False
@@ -234,6 +235,7 @@ class UnitReset(NetworkIntervention):
                 self._steps[name] = update.step
         if not self._looks_at(update.step):
             return
+        self._shown.update(update.networks)
         for layer in self._layers:
             if layer.network in update.networks:
                 finite = self._scorer.watch(layer, update)
@@ -307,11 +309,10 @@ class UnitReset(NetworkIntervention):
         if self._sampled:
             return
         for layer in layers:
-            step = self._steps[layer.network]
-            looked = scorings(step, self.score_every) > scorings(self._begun, self.score_every)
-            if layer.name in self._scorer.unscored and looked:
+            if layer.name in self._scorer.unscored and layer.network in self._shown:
+                steps = self._steps[layer.network] - self._begun
                 raise ValueError(
-                    f"{self.name}: no gradient has reached {layer.name} in {step - self._begun} gradient steps, so "
+                    f"{self.name}: no gradient has reached {layer.name} in {steps} gradient steps, so "
                     f"that {self._criterion.name!r} ranks nothing there; make {layer.network} part of the loss, leave "
                     "it out of networks, or give a criterion without gradients such as 'redo' on a sample"
                 )

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from agents.plasticity.layers import CReLU, Fourier, fold_of
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
 from agents.plasticity.units.inits import Affine, Init, TorchDefault
 
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign)
+POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign)
+FOLDING = (CReLU, Fourier)  # the units behind them have several values each
+ACTIVATIONS = (*POINTWISE, *FOLDING)
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d)  # the units behind them are those before them
@@ -29,6 +32,7 @@ class _Stage:
     preactivation: nn.Module  # the last module before its activation
     tap: nn.Module | None = None  # None until its activation has been met
     flattened: bool = False
+    fold: int = 1
     norms: tuple[nn.Module, ...] = ()
     exact: bool = True
 
@@ -176,9 +180,9 @@ def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
             exact = stage.exact and not isinstance(module, MIXING)
             stage = replace(stage, norms=(*stage.norms, module), exact=exact)
             stages[-1] = replace(stage, preactivation=module) if begun else replace(stage, tap=module)
-        elif (isinstance(module, ACTIVATIONS) and begun) or (
-            isinstance(module, POOLINGS) and not begun and not stage.flattened
-        ):
+        elif isinstance(module, ACTIVATIONS) and begun:
+            stages[-1] = replace(stage, tap=module, fold=fold_of(module))
+        elif isinstance(module, POOLINGS) and not begun and not stage.flattened:
             stages[-1] = replace(stage, tap=module)
         elif isinstance(module, nn.Flatten) and not begun and module.start_dim == 1 and module.end_dim == -1:
             stages[-1] = replace(stage, flattened=True)
@@ -265,9 +269,13 @@ def _consumer(name: str, stage: _Stage, reader: Producer, start: int, *, alone: 
         )
     block = 1
     if stage.flattened and isinstance(stage.producer, nn.Conv2d):
-        if not alone or inputs % units:
+        if not alone or inputs % (units * stage.fold):
             raise ValueError(f"{name}: {reader} must read the flattened convolution and nothing else")
-        block = inputs // units
-    if start + units * block > inputs or (alone and units * block != inputs):
-        raise ValueError(f"{name}: {reader} has {inputs} inputs and cannot read {units} units from column {start} on")
-    return Consumer(reader.weight, reader.bias, start, block)
+        block = inputs // (units * stage.fold)
+    width = units * block * stage.fold
+    if start + width > inputs or (alone and width != inputs):
+        values = f" of {stage.fold} values each" if stage.fold > 1 else ""
+        raise ValueError(
+            f"{name}: {reader} has {inputs} inputs and cannot read {units} units{values} from column {start} on"
+        )
+    return Consumer(reader.weight, reader.bias, start, block, fold=stage.fold)

@@ -8,10 +8,12 @@ from typing import Any
 
 from torch import nn
 
+from agents.plasticity.layers import fold_of
 from agents.plasticity.units.builders import (
-    ACTIVATIONS,
+    FOLDING,
     NORMS,
     PASSING,
+    POINTWISE,
     POOLINGS,
     PRODUCERS,
     normalizes,
@@ -32,7 +34,7 @@ from agents.plasticity.units.values import (
     Value,
 )
 
-ACTIVATED = frozenset(kind.__name__.lower() for kind in ACTIVATIONS) | {"leaky_relu"}
+ACTIVATED = frozenset(kind.__name__.lower() for kind in POINTWISE) | {"leaky_relu"}
 SAME = frozenset({
     "bfloat16", "clone", "contiguous", "cpu", "cuda", "data", "detach", "double", "float", "half", "requires_grad",
     "to", "type", "type_as",
@@ -96,8 +98,10 @@ class Flow:
             return self._produce(step, module, value)
         if type(module) in NORMS:
             return self._normalize(step, module, value)
-        if type(module) in ACTIVATIONS:
+        if type(module) in POINTWISE:
             return _activated(value, str(module))
+        if type(module) in FOLDING and len(value.pieces) == 1 and not value.is_mixed and value.pieces[0].fold == 1:
+            return _folded(_activated(value, str(module)), fold_of(module))
         if type(module) in PASSING:
             return value if type(module) is nn.Identity else value.turned(step)
         if type(module) in POOLINGS and value.is_map:
@@ -131,12 +135,12 @@ class Flow:
             if isinstance(piece.of, Mixture):
                 self._read_mixture(reader, piece.of)
             elif piece.of is not None:
-                units = piece.of.units
                 if not piece.active:
                     piece.of.fixed.append(LINEAR)
-                if any(reader is other for other, _, _ in piece.of.readers):
+                if any(reader is other for other, *_ in piece.of.readers):
                     piece.of.fixed.append(TWICE)
-                piece.of.readers.append((reader, start, width // units))
+                block = width // (piece.of.units * piece.fold)
+                piece.of.readers.append((reader, start, block, piece.fold))
                 piece.of.forms.add(piece.form)
             start += width
 
@@ -146,7 +150,7 @@ class Flow:
             return [inputs]
         unknown = [piece for piece in value.pieces if piece.width is None]
         left = inputs - sum(piece.width or 0 for piece in value.pieces)
-        whole = all(not isinstance(p.of, Stage) or left % p.of.units == 0 for p in unknown)
+        whole = all(not isinstance(p.of, Stage) or left % (p.of.units * p.fold) == 0 for p in unknown)
         if len(unknown) > 1 or left < 0 or (left > 0 and not unknown) or not whole:
             raise self._error(
                 f"{reader.path}, {reader.module}, has {inputs} inputs, which cannot be told apart without data; give "
@@ -272,6 +276,12 @@ def _activated(value: Value, function: Any) -> Value:
         if isinstance(piece.of, Stage) and not piece.active and len(piece.form) == len(piece.of.norms):
             piece.of.preactivation = piece.of.preactivation or [piece.of.producer, *piece.of.norms][-1]
     return value.turned(function, active=True)
+
+
+def _folded(value: Value, fold: int) -> Value:
+    """The value behind an activation function that puts out several values for each unit of the only piece."""
+    (piece,) = value.pieces
+    return replace(value, pieces=(replace(piece, width=piece.width and piece.width * fold, fold=fold),))
 
 
 def _first(step: Step) -> Step:

@@ -3,7 +3,8 @@
 A unit is an output feature of a linear layer or an output channel of a convolution. What leaves it is every weight
 that multiplies its activation: after a flattened convolution that is a block of columns (PyTorch flattens channel by
 channel, so channel c owns the columns c*P to (c+1)*P - 1, P being the positions of the map); after a concatenation the
-columns begin at an offset.
+columns begin at an offset; behind an activation function that folds (`agents.plasticity.layers`) a unit has several
+values, whose columns lie as far apart as there are units, times P.
 """
 
 from __future__ import annotations
@@ -24,11 +25,15 @@ Producer = nn.Linear | nn.Conv2d
 class Consumer:
     """A weight that reads a layer's units: unit i feeds the `block` columns from ``start + i * block`` on (axis 1).
 
+    Where the layer's activation function folds, these are those of its first value. The others' follow behind all
+    first ones, in the same order.
+
     Attributes:
         weight: (outputs, inputs) or (outputs, channels, height, width).
         bias: (outputs,).
         start: the first unit's column.
-        block: columns of each unit.
+        block: columns of each value of a unit.
+        fold: values of each unit.
         module: a Linear or Conv2d that holds the weight; needed where the layer has no `tap`.
     """
 
@@ -37,18 +42,19 @@ class Consumer:
     start: int = 0
     block: int = 1
     module: nn.Module | None = None
+    fold: int = 1
 
     def columns(self, units: Tensor) -> tuple[Tensor, Tensor]:
         """The slice of the weight that the units feed, and `units` (one value each) spread over it, broadcastable."""
-        spread = units.repeat_interleave(self.block)
+        spread = units.repeat_interleave(self.block).repeat(self.fold)
         piece = self.weight[:, self.start : self.start + len(spread)]
         return piece, spread.view(1, -1, *[1] * (piece.dim() - 2))
 
     def outgoing(self, units: int) -> Tensor:
-        """What leaves each unit, (units, weights, block): `block` is 1, or the positions of a flattened map."""
-        piece = self.weight[:, self.start : self.start + units * self.block]
-        split = piece.reshape(len(piece), units, self.block, -1)
-        return split.permute(1, 0, 3, 2).flatten(1, 2)
+        """What leaves each unit, (units, weights, positions): the columns that it feeds, value by value."""
+        piece = self.weight[:, self.start : self.start + units * self.block * self.fold]
+        split = piece.reshape(len(piece), self.fold, units, self.block, -1)
+        return split.permute(2, 0, 4, 1, 3).flatten(3).flatten(1, 2)
 
     def absorb(self, amounts: Tensor, means: Tensor) -> None:
         """Add what units lose on average to the bias, so that it stays when their columns shrink.
@@ -57,11 +63,14 @@ class Consumer:
 
         Args:
             amounts: (units,), the share of each unit's outgoing weights that is lost.
-            means: mean activation of each unit, (units,), or at each of its `block` positions, (units, block).
+            means: mean activation of each unit, (units,), or at each of its positions, (units, fold * block).
         """
         if self.bias is not None:
             piece, columns = self.columns(amounts)
-            spread = means.repeat_interleave(self.block) if means.dim() == 1 else means.flatten()
+            if means.dim() == 1:
+                spread = means.repeat_interleave(self.block)
+            else:
+                spread = means.unflatten(1, (self.fold, self.block)).transpose(0, 1).flatten()
             lost = torch.where(columns.flatten() > 0, columns.flatten() * spread, 0).view_as(columns)
             self.bias.add_((piece * lost).flatten(1).sum(1))
 
@@ -107,10 +116,16 @@ class UnitLayer:
             raise ValueError(f"{self.name}: nothing reads the units of {self.producer}; give the consumers' weights")
         for consumer in self.consumers:
             inputs = consumer.weight.shape[1]
-            if consumer.start < 0 or consumer.start + self.units * consumer.block > inputs:
+            columns = consumer.block * consumer.fold
+            if consumer.start < 0 or consumer.start + self.units * columns > inputs:
                 raise ValueError(
-                    f"{self.name}: a consumer with {inputs} inputs cannot read {self.units} units of {consumer.block} "
+                    f"{self.name}: a consumer with {inputs} inputs cannot read {self.units} units of {columns} "
                     f"columns each from column {consumer.start} on; correct its start or block"
+                )
+            if consumer.fold != self.fold:
+                raise ValueError(
+                    f"{self.name}: one consumer reads {self.fold} values of each unit and another {consumer.fold}; "
+                    "give all the fold of the layer's activation function"
                 )
         if self.tap is None and any(consumer.module is None for consumer in self.consumers):
             raise ValueError(
@@ -126,21 +141,39 @@ class UnitLayer:
         return len(self.producer.weight)
 
     @property
+    def fold(self) -> int:
+        """How many values each unit has: more than 1 where its activation function folds."""
+        return self.consumers[0].fold
+
+    @property
     def positions(self) -> int:
-        """How many columns of a consumer each unit feeds: more than 1 where a flattened convolution is read."""
-        return self.consumers[0].block
+        """How many columns of a consumer each unit feeds: its values, each at the positions of a flattened map."""
+        return self.fold * self.consumers[0].block
 
     @property
     def places(self) -> tuple[Place, ...]:
         """Where the units can be seen and held: all of these together are what the consumers see."""
         if self.tap is not None:
-            return (Output(self.tap),)
-        readers = [(c.module, c.start, c.block) for c in self.consumers if c.module is not None]
-        return tuple(Input(module, start, self.units, block) for module, start, block in readers)
+            return (Output(self.tap, self.fold),)
+        return tuple(
+            Input(reader.module, reader.start, self.units, reader.block, reader.fold)
+            for reader in self.consumers
+            if reader.module is not None
+        )
 
     def outgoing(self) -> Tensor:
         """What leaves each unit to all consumers, (units, weights, positions)."""
         return torch.cat([consumer.outgoing(self.units) for consumer in self.consumers], 1)
+
+    def mean(self, a: Tensor) -> Tensor:
+        """Mean of the units' activations over a batch, (units,), or at each of several positions, (units, positions).
+
+        Args:
+            a: (batch, units, ...), as the layer's taps show them.
+        """
+        if self.positions == 1:
+            return a.mean([0, *range(2, a.dim())])
+        return a.reshape(len(a), self.units, self.positions, -1).mean([0, 3])
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,15 @@ Look = Callable[[Tensor], Tensor | None]
 
 @dataclass(frozen=True)
 class Output:
-    """All that a module puts out, (batch, units) or (batch, channels, height, width)."""
+    """All that a module puts out, (batch, units) or (batch, channels, height, width).
+
+    Attributes:
+        module: that puts the units out.
+        fold: values of each unit; all of the units' first ones precede all of their second ones.
+    """
 
     module: nn.Module
+    fold: int = 1
 
     def show(self, look: Look) -> RemovableHandle:
         """Show it to `look` in every forward pass until the handle is removed."""
@@ -29,12 +35,12 @@ class Output:
         return self.module.register_forward_hook(hook)
 
     def units(self, tensor: Tensor) -> Tensor:
-        """The units in what was shown, or in its gradient: units are axis 1."""
-        return tensor
+        """The units in what was shown, or in its gradient: units are axis 1, their values, if several, axis 2."""
+        return _folded(tensor, self.fold)
 
     def with_units(self, tensor: Tensor, units: Tensor) -> Tensor:
         """What was shown with other values for the units."""
-        return units
+        return _unfolded(units, self.fold)
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,15 @@ class Input:
         module: that reads the units.
         start: the first unit's column.
         count: how many units there are.
-        block: columns of each.
+        block: columns of each value of a unit.
+        fold: values of each unit.
     """
 
     module: nn.Module
     start: int
     count: int
     block: int
+    fold: int = 1
 
     def show(self, look: Look) -> RemovableHandle:
         """Show it to `look` in every forward pass until the handle is removed."""
@@ -65,25 +73,43 @@ class Input:
         return self.module.register_forward_pre_hook(hook, with_kwargs=True)
 
     @property
+    def _width(self) -> int:
+        return self.count * self.block * self.fold
+
+    @property
     def _axis(self) -> int:
         return 1 if isinstance(self.module, nn.Conv2d) else -1
 
     def units(self, tensor: Tensor) -> Tensor:
         """The units in what was shown, or in its gradient: units are axis 1, their columns or positions follow."""
-        piece = tensor.narrow(self._axis, self.start, self.count * self.block)
+        piece = tensor.narrow(self._axis, self.start, self._width)
         if self._axis == 1:
-            return piece
-        if self.block > 1:
-            return piece.reshape(*piece.shape[:-1], self.count, self.block).movedim(-2, 1)
-        return piece.movedim(-1, 1)
+            return _folded(piece, self.fold)
+        if self._width == self.count:
+            return piece.movedim(-1, 1)
+        values: Tensor = piece.unflatten(-1, (self.fold, self.count, self.block))
+        return values.movedim(-2, 1).flatten(-2)
 
     def with_units(self, tensor: Tensor, units: Tensor) -> Tensor:
         """What was shown with other values for the units."""
-        if self._axis == -1:
-            units = units.movedim(1, -2).flatten(-2) if self.block > 1 else units.movedim(1, -1)
-        end = self.start + self.count * self.block
+        if self._axis == 1:
+            units = _unfolded(units, self.fold)
+        elif self._width == self.count:
+            units = units.movedim(1, -1)
+        else:
+            units = units.unflatten(-1, (self.fold, self.block)).movedim(1, -2).flatten(-3)
+        end = self.start + self._width
         before = tensor.narrow(self._axis, 0, self.start)
         return torch.cat([before, units, tensor.narrow(self._axis, end, tensor.shape[self._axis] - end)], self._axis)
 
 
 Place = Output | Input
+
+
+def _folded(tensor: Tensor, fold: int) -> Tensor:
+    """(batch, fold * units, ...) -> (batch, units, fold, ...); as it is where a unit has one value."""
+    return tensor if fold == 1 else tensor.unflatten(1, (fold, -1)).transpose(1, 2)
+
+
+def _unfolded(units: Tensor, fold: int) -> Tensor:
+    return units if fold == 1 else units.transpose(1, 2).flatten(1, 2)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
+from agents.plasticity.units.builders import FOLDING
+
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and named arguments of a forward."""
 
@@ -120,8 +122,8 @@ def tensors_in(value: Any, kind: type[Any] = Tensor, depth: int = 4) -> list[Any
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module is one of PyTorch's own, which is not looked into."""
-    own = type(module).__module__.startswith("torch.nn.")
+    """Whether a module is one of PyTorch's own, or an activation function that folds, which is not looked into."""
+    own = type(module).__module__.startswith("torch.nn.") or type(module) in FOLDING
     return own and not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
 
 

@@ -202,8 +202,8 @@ def _parts(made: Sequence[Made], init: Init) -> tuple[Part, ...]:
 
 def _layer(stage: Stage, layer: str, network: str, init: Init) -> UnitLayer:
     consumers = tuple(
-        Consumer(reader.producer.weight, reader.producer.bias, start, block, reader.module)
-        for reader, start, block in stage.readers
+        Consumer(reader.producer.weight, reader.producer.bias, start, block, reader.module, fold)
+        for reader, start, block, fold in stage.readers
     )
     return UnitLayer(
         name=layer,

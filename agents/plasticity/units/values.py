@@ -33,7 +33,8 @@ class Stage(Made):
     Attributes:
         norms: the normalisations behind it.
         preactivation: the module whose output goes into the activation function; None where no module's does.
-        readers: (producer, first column, columns of each unit) of everything that reads the units.
+        readers: (producer, first column, columns of each value of a unit, values of each) of everything that reads
+            the units.
         forms: what was made of them before they were read: more than one where the readers see different values.
         fixed: why they cannot be reset.
         put_out: the forward puts their values out.
@@ -41,7 +42,7 @@ class Stage(Made):
 
     norms: list[nn.Module] = field(default_factory=list)
     preactivation: nn.Module | None = None
-    readers: list[tuple[Stage, int, int]] = field(default_factory=list)
+    readers: list[tuple[Stage, int, int, int]] = field(default_factory=list)
     forms: set[Any] = field(default_factory=set)
     fixed: list[str] = field(default_factory=list)
     put_out: bool = False
@@ -88,7 +89,8 @@ class Piece:
     Attributes:
         of: what they are of; None for what comes from outside.
         width: how many there are; None where that is not known.
-        block: of each unit; None where that is not known.
+        block: of each value of a unit; None where that is not known.
+        fold: values of each unit.
         active: an activation function has been passed.
         form: what was made of the units.
     """
@@ -96,6 +98,7 @@ class Piece:
     of: Stage | Mixture | None
     width: int | None = None
     block: int | None = 1
+    fold: int = 1
     active: bool = False
     form: Any = ()
 

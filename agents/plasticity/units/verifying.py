@@ -158,7 +158,7 @@ def _columns(module: nn.Module, changed: Tensor) -> Tensor:
 def _expected(consumer: Consumer, rows: Tensor) -> Tensor:
     """Which of them the graph says should have changed, (batch, columns)."""
     columns = torch.zeros(len(rows), consumer.weight.shape[1], dtype=torch.bool)
-    spread = rows.repeat_interleave(consumer.block, 1)
+    spread = rows.repeat_interleave(consumer.block, 1).repeat(1, consumer.fold)
     columns[:, consumer.start : consumer.start + spread.shape[1]] = spread
     return columns
 

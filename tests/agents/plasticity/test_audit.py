@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.plasticity import PlasticOptimizer, audit, criterion
+from agents.plasticity.layers import CReLU, Fourier, fold_of
 from agents.plasticity.probing import layers_of, look
 from agents.plasticity.registry import CRITERIA
 from agents.plasticity.units import Consumer, Network, Part, TorchDefault, UnitLayer
@@ -42,9 +43,10 @@ def linear(outputs: Tensor, targets: Tensor) -> Tensor:
 def convolutional(activation: Any = nn.Tanh) -> tuple[nn.Sequential, tuple[Tensor, Tensor]]:
     """Two convolutions, the second flattened, and a linear layer; with a batch."""
     torch.manual_seed(3)
+    fold = fold_of(activation)
     model = nn.Sequential(
-        nn.Conv2d(2, 4, 3), activation(), nn.Conv2d(4, 3, 2), activation(), nn.Flatten(),
-        nn.Linear(12, 6), activation(), nn.Linear(6, 2),
+        nn.Conv2d(2, 4, 3), activation(), nn.Conv2d(4 * fold, 3, 2), activation(), nn.Flatten(),
+        nn.Linear(12 * fold, 6), activation(), nn.Linear(6 * fold, 2),
     )  # fmt: skip
     return model, (torch.randn(9, 2, 5, 5), torch.randn(9, 2))
 
@@ -69,8 +71,9 @@ def edited(model: nn.Module, batch: Any, layer: UnitLayer, unit: int, mean: Tens
     return outputs
 
 
-def test_held_at_zero_is_zeroed_columns_bit_for_bit() -> None:
-    model, batch = convolutional()
+@pytest.mark.parametrize("activation", [nn.Tanh, CReLU, Fourier])
+def test_held_at_zero_is_zeroed_columns_bit_for_bit(activation: Any) -> None:
+    model, batch = convolutional(activation)
     learner = learner_of(model, squared)
     layers = layers_of(learner)
     assert len(layers) == 3
@@ -83,12 +86,14 @@ def test_held_at_zero_is_zeroed_columns_bit_for_bit() -> None:
             assert not torch.equal(outputs, model(batch[0]))
 
 
-def test_held_at_the_mean_is_the_mean_in_the_bias() -> None:
-    model, batch = convolutional()
+@pytest.mark.parametrize("activation", [nn.Tanh, CReLU, Fourier])
+def test_held_at_the_mean_is_the_mean_in_the_bias(activation: Any) -> None:
+    model, batch = convolutional(activation)
     learner = learner_of(model, squared)
     for layer in layers_of(learner):
         mean = references(learner, batch, layer)["mean"]
-        assert mean.shape == ((3, 4) if layer.name == "net.1" else (layer.units,))  # the second is flattened
+        positions = fold_of(activation) * (4 if layer.name == "net.1" else 1)  # the second is flattened
+        assert mean.shape == ((layer.units, positions) if positions > 1 else (layer.units,))
         for unit in range(layer.units):
             held = audit.ablate(learner, batch, layer, torch.tensor([unit]), mean)
             outputs = edited(model, batch, layer, unit, mean)

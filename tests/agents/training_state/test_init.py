@@ -120,7 +120,7 @@ def saving(tmp_path: Path) -> Any:
             if model.num_timesteps == STOP:
                 storage.write(tmp_path / str(STOP), training_state(model))
 
-        model.update_ended = ended
+        model.update_ended.append(ended)
 
     return begin
 

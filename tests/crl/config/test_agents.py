@@ -12,12 +12,11 @@ import stable_baselines3
 from pydantic import TypeAdapter
 
 from agents import AGENTS
-from agents.at_switch import AtSwitch
+from agents.specs import agent_spec
 from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
-from crl.config.agents import AGENT_CONFIGS, AnyAgent
-from crl.models.features import HEADS
+from crl.config.agents import AnyAgent, agent_section
 
-OURS = {"name", "n_envs", "features", "net_arch", "activation", "norm", "double_q", "epsilon_per_env"}
+OURS = {"double_q", "epsilon_per_env"}
 Load = Callable[..., RunConfig]
 
 
@@ -42,40 +41,18 @@ def refused(load_agent: Load, agent: str, *overrides: str) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", AGENT_CONFIGS)
-def test_defaults_are_those_of_stable_baselines(name: str) -> None:
+@pytest.mark.parametrize("name", AGENTS)
+def test_settings_are_those_of_the_learner_and_defaults_those_of_stable_baselines(name: str) -> None:
+    spec = agent_spec(name)
+    learner = {key for kind in spec.resolve().__mro__ for key in inspect.signature(kind.__init__).parameters}
+    assert spec.settings.keys() <= learner
     stock = inspect.signature(getattr(stable_baselines3, name.upper())).parameters
-    fields = AGENT_CONFIGS[name].model_fields
-    defaults = {key: field.default for key, field in fields.items() if key not in OURS}
+    defaults = {key: setting.default for key, setting in spec.settings.items() if key not in OURS}
     assert defaults == {key: stock[key].default for key in defaults}
-
-
-@pytest.mark.parametrize("name", AGENT_CONFIGS)
-def test_every_setting_is_an_argument_of_the_learner(name: str) -> None:
-    known = {
-        key for kind in AGENTS[name].resolve().__mro__ for key in inspect.signature(kind.__init__).parameters
-    }  # fmt: skip
-    assert (
-        set(AGENT_CONFIGS[name].model_fields) - {"name", "n_envs", "features", "net_arch", "activation", "norm"}
-        <= known
-    )
-
-
-def test_all_agents_have_a_section() -> None:
-    assert AGENT_CONFIGS.keys() == AGENTS.keys() == HEADS.keys()
-
-
-@pytest.mark.parametrize("name", AGENT_CONFIGS)
-def test_what_an_agent_can_forget_is_what_its_learner_can(name: str) -> None:
-    assert AGENT_CONFIGS[name].switch_keys == AGENTS[name].forgets
-    assert AGENT_CONFIGS["dqn"].switch_keys == set(inspect.signature(AtSwitch).parameters)
-
-
-def test_the_published_scope_is_the_learners() -> None:
-    # PPO's features stand apart where they are shared, and published resets leave them alone.
-    assert {name: config.paper_networks for name, config in AGENT_CONFIGS.items()} == {
-        "ppo": ("actor", "critic"), "dqn": ("critic",), "sac": ("critic",),
-    }  # fmt: skip
+    fields = agent_section(name).model_fields
+    assert {key: fields[key].default for key in spec.settings} == {
+        key: setting.default for key, setting in spec.settings.items()
+    }
 
 
 def test_dqn(load_agent: Load, tmp_path: Path) -> None:
@@ -123,7 +100,7 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
         ("dqn", "agent.norm=layer", 'agent.norm="layer" is a setting of ppo, not of dqn; leave it out'),
         ("dqn", "agent.ent_coef=0.1", "agent.ent_coef=0.1 is a setting of ppo and sac, not of dqn; leave it out"),
         ("sac", "agent.double_q=true", "agent.double_q=true is a setting of dqn, not of sac; leave it out"),
-        ("sac", "agent.max_grad_norm=1", "agent.max_grad_norm=1 is a setting of ppo and dqn, not of sac; leave it"),
+        ("sac", "agent.max_grad_norm=1", "agent.max_grad_norm=1 is a setting of dqn and ppo, not of sac; leave it"),
         ("ppo", "agent.buffer_size=5", "agent.buffer_size=5 is a setting of dqn and sac, not of ppo; leave it out"),
         ("dqn", "agent.bufer_size=5", "agent.bufer_size=5 is not a known key; did you mean 'buffer_size'?"),
         ("dqn", "agent.net_arch={pi: [8]}", 'agent.net_arch={"pi": [8]} is not a list; write it in square brackets,'),
@@ -207,7 +184,7 @@ def test_networks_without_units(
     assert expected in message
 
 
-@pytest.mark.parametrize("agent", AGENT_CONFIGS)
+@pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("name", ["gxd", "full_reset, period: 5"])
 def test_paper_is_a_scope(load_agent: Load, agent: str, name: str) -> None:
     config = load_agent(agent, f"interventions=[{{name: {name}, networks: paper}}]")
@@ -223,4 +200,7 @@ def test_other_words_are_no_scope(load_agent: Load) -> None:
 
 def test_the_schema_of_agents_can_be_exported() -> None:
     schema = TypeAdapter(AnyAgent).json_schema()
-    assert {definition["title"] for definition in schema["$defs"].values()} >= {"PPOConfig", "DQNConfig", "SACConfig"}
+    titles = {"PPOConfig", "DQNConfig", "SACConfig"}
+    assert {definition["title"] for definition in schema["$defs"].values()} >= titles
+    assert len(schema["anyOf"]) == len(AGENTS)
+    assert RunConfig.model_json_schema()["$defs"].keys() >= titles

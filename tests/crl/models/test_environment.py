@@ -10,10 +10,9 @@ import pytest
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
-from agents import AGENTS
+from agents.specs import known_specs
 from crl.config import ConfigError
 from crl.models import build
-from crl.models.environment import ACTIONS
 
 UNIT = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 
@@ -116,8 +115,7 @@ def test_sac_on_minatar_says_who_can(config: Any) -> None:
     )
 
 
-def test_the_table_of_actions_is_what_stable_baselines_takes(config: Any) -> None:
-    assert ACTIONS.keys() == AGENTS.keys()
+def test_the_actions_of_the_records_are_what_stable_baselines_takes() -> None:
     spaces = {
         gymnasium.spaces.Box: UNIT,
         gymnasium.spaces.Discrete: gymnasium.spaces.Discrete(2),
@@ -128,14 +126,14 @@ def test_the_table_of_actions_is_what_stable_baselines_takes(config: Any) -> Non
     class World(gymnasium.Env[Any, Any]):
         observation_space = UNIT
 
-    for name, entry in AGENTS.items():
+    for spec in known_specs().values():
         for kind, space in spaces.items():
             World.action_space = space
-            if kind in ACTIONS[name]:
-                assert entry.resolve()("MlpPolicy", World(), device="cpu").action_space == space
+            if kind.__name__ in spec.actions:
+                assert spec.resolve()("MlpPolicy", World(), device="cpu").action_space == space
             else:
                 with pytest.raises(AssertionError, match="only supports"):
-                    entry.resolve()("MlpPolicy", World(), device="cpu")
+                    spec.resolve()("MlpPolicy", World(), device="cpu")
 
 
 @pytest.mark.parametrize(("agent", "rounded"), [("ppo", 32), ("dqn", 24), ("sac", 18)])

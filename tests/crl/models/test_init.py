@@ -14,10 +14,10 @@ from torch import nn
 
 from agents import AGENTS
 from agents.networks import ImpalaCNN, MinAtarCNN
-from agents.policies import LayerNormPolicy
+from agents.networks.policies import PlasticActorCriticPolicy
+from agents.specs import known_specs
 from crl.config import ConfigError
-from crl.config.agents import AGENT_CONFIGS
-from crl.models import NO_ARGUMENTS, build, fixed_layers
+from crl.models import build, fixed_layers
 
 
 def test_boards_get_the_minatar_network(config: Any) -> None:
@@ -93,7 +93,7 @@ def test_norm_none_is_the_policy_of_stable_baselines(config: Any) -> None:
 def test_norm_layer_normalises_before_the_given_activation(config: Any, activation: str) -> None:
     resolved, model, env = build(config("agent.norm=layer", f"agent.activation={activation}"))
     assert (resolved.agent.norm, resolved.agent.features) == ("layer", "minatar_cnn")
-    assert type(model.policy) is LayerNormPolicy
+    assert type(model.policy) is PlasticActorCriticPolicy
     assert isinstance(model.policy.features_extractor, MinAtarCNN)
     tail = {"relu": nn.ReLU, "tanh": nn.Tanh}[activation]
     assert [type(layer) for layer in model.policy.mlp_extractor.policy_net] == [nn.Linear, nn.LayerNorm, tail]
@@ -246,9 +246,10 @@ def test_settings_reach_the_model(config: Any, agent: str) -> None:
     env.close()
 
 
-@pytest.mark.parametrize("agent", ["dqn", "sac"])
-def test_every_setting_is_tried(agent: str) -> None:
-    assert set(REPLAY[agent]) | NO_ARGUMENTS >= set(AGENT_CONFIGS[agent].model_fields)
+def test_every_setting_is_tried() -> None:
+    assert {name: set(given) for name, given in REPLAY.items()} == {
+        name: set(spec.settings) for name, spec in known_specs().items() if spec.data == "replay"
+    }
 
 
 def test_dqn_on_boards_has_the_published_network(config: Any) -> None:

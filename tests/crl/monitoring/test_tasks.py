@@ -48,7 +48,7 @@ def test_result_of_a_visit_is_its_last_tenth(playing: Any) -> None:
     for _ in range(10):
         played.step()
     played.step(100.0)  # after the end of the stream: counts for nothing
-    assert [(v["task"], v["visit"], v["start"], v["mean_return"], v["episodes"]) for v in played.callback.visits()] == [
+    assert [(v.task, v.visit, v.start, v.mean_return, v.episodes) for v in played.callback.visits()] == [
         ("breakout", 1, 0, 1.5, 2),
         ("asterix", 1, 20, None, 0),
         ("breakout", 2, 40, 6.0, 1),
@@ -65,7 +65,7 @@ def test_a_visit_without_late_episodes_shows_its_last_ones(playing: Any) -> None
     for _ in range(10):
         played.step()  # asterix: no episode ends at all
     played.step(8.0)  # breakout again, and the run stops here
-    found = [(v["mean_return"], v["episodes"], v["over"]) for v in played.callback.visits()]
+    found = [(v.mean_return, v.episodes, v.over) for v in played.callback.visits()]
     none = (None, 0, "last episodes")
     assert found == [(4.0, 2, "last episodes"), none, (8.0, 1, "last episodes"), none]
 
@@ -102,7 +102,7 @@ def test_variants_share_their_tags_and_start_with_an_empty_window(playing: Any) 
 
 def test_results_of_variants_name_their_family(playing: Any) -> None:
     played = playing(VARIANTS, "asterix", steps_per_task=4)
-    assert played.callback.visits()[0] == {
+    assert played.callback.visits()[0].model_dump() == {
         "task": f"{FAMILY}#0", "family": FAMILY, "visit": 1, "segment": 0, "start": 0, "steps": 4,
         "mean_return": None, "episodes": 0, "over": "last episodes",
     }  # fmt: skip
@@ -111,7 +111,7 @@ def test_results_of_variants_name_their_family(playing: Any) -> None:
     played.step(7.0)
     played.step(None, None, switched=True)
     played.step()
-    found = [(v["task"], v["family"], v["mean_return"], v["episodes"], v["over"]) for v in played.callback.visits()]
+    found = [(v.task, v.family, v.mean_return, v.episodes, v.over) for v in played.callback.visits()]
     assert found == [
         (f"{FAMILY}#0", FAMILY, 3.0, 2, "last tenth"),
         (f"{FAMILY}#1", FAMILY, 7.0, 1, "last episodes"),
@@ -144,7 +144,7 @@ def test_a_state_holds_the_results_of_ended_visits(playing: Any) -> None:
     assert other.callback.state() == state
     row, visits = goes_on(played)
     assert goes_on(other) == (row, visits)
-    assert [visit["mean_return"] for visit in visits] == [2.0, 4.0, 6.5, 8.5, None, None]
+    assert [visit.mean_return for visit in visits] == [2.0, 4.0, 6.5, 8.5, None, None]
 
 
 def test_thousands_of_visits(playing: Any) -> None:
@@ -152,6 +152,6 @@ def test_thousands_of_visits(playing: Any) -> None:
     for value in range(4999):
         played.step(float(value))
     visits = played.callback.visits()
-    assert [visit["mean_return"] for visit in visits] == [*map(float, range(4999)), None]
-    assert {visit["family"] for visit in visits} == {FAMILY}
+    assert [visit.mean_return for visit in visits] == [*map(float, range(4999)), None]
+    assert {visit.family for visit in visits} == {FAMILY}
     assert len(json.dumps(played.callback.state())) < 5000 * 100

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from agents.plasticity import CPR, GXD, PlasticOptimizer, ReDo, ReGraMa, UnitReset, Update
 from agents.plasticity.criteria import gxd
+from agents.plasticity.layers import CReLU, Fourier, fold_of
 from agents.plasticity.probing import look
 from agents.plasticity.resets import unit_reset
 from agents.plasticity.resets.cost import CostMeter
@@ -22,10 +23,10 @@ from agents.plasticity.units import sequential
 ZERO = torch.zeros(())
 
 
-def shallow(seed: int = 0) -> nn.Sequential:
+def shallow(seed: int = 0, activation: Any = nn.Tanh) -> nn.Sequential:
     """One hidden layer, so that what its units do to the outputs is linear."""
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(4, 12), nn.Tanh(), nn.Linear(12, 3))
+    return nn.Sequential(nn.Linear(4, 12), activation(), nn.Linear(12 * fold_of(activation), 3))
 
 
 def linear_loss(out: Tensor, y: Tensor) -> Tensor:
@@ -48,16 +49,23 @@ def numbers(reset: UnitReset) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("surgery", [{}, {"compensate": True}, {"compensate": True, "targets": "sync"}])
-def test_where_a_first_order_is_exact_prediction_is_reality(surgery: dict[str, Any]) -> None:
+SURGERIES: list[dict[str, Any]] = [{}, {"compensate": True}, {"compensate": True, "targets": "sync"}]
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, CReLU, Fourier])
+@pytest.mark.parametrize("surgery", SURGERIES)
+def test_where_a_first_order_is_exact_prediction_is_reality(surgery: dict[str, Any], activation: Any) -> None:
     """Of a last hidden layer before outputs that the loss is linear in."""
     reset = half(surgery=surgery)
-    learner = Regression([reset], model=shallow(), loss=linear_loss, rate=0.0)
+    learner = Regression([reset], model=shallow(activation=activation), loss=linear_loss, rate=0.0)
+    fold = fold_of(activation)
     with torch.no_grad():
         a = learner.module[:2](learner.x)
         before = learner.module(learner.x)
         loss = linear_loss(before, learner.y)
     g = learner.y @ learner.module[2].weight.detach() / 64
+    if fold > 1:  # unit i owns columns i and 12 + i
+        a, g = (torch.stack([columns[:, :12], columns[:, 12:]], 2) for columns in (a, g))
     learner.train(2)
     with torch.no_grad():
         change = linear_loss(learner.module(learner.x), learner.y) - loss
@@ -65,7 +73,7 @@ def test_where_a_first_order_is_exact_prediction_is_reality(surgery: dict[str, A
     units = learner.units("net.0")
     assert len(units) == 6
     found = numbers(reset)
-    reference = a.mean(0) if surgery else ZERO
+    reference = a.mean(0) if surgery else ZERO  # per unit, and per value
     utilities = gxd(a, g, reference)
     close = {"rel": 1e-5, "abs": 1e-6}
     assert found["predicted_change"] == pytest.approx(found["realised_change"], **close)

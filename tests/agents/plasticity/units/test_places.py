@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from agents.plasticity.audit import _held
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import Consumer, TorchDefault, UnitLayer
-from agents.plasticity.units.places import Input
+from agents.plasticity.units.places import Input, Output
 
 
 class Net(nn.Module):
@@ -64,6 +64,10 @@ def test_units_are_held_in_all_that_read_them() -> None:
         (nn.Linear(9, 1), (1, 4, 2), (3, 9), (3, 4, 2)),
         (nn.Linear(9, 1), (2, 4, 1), (3, 6, 9), (3, 4, 6)),
         (nn.Conv2d(9, 1, 1), (5, 4, 1), (3, 9, 2, 2), (3, 4, 2, 2)),
+        # Of two values each, a first one for all units before the second ones.
+        (nn.Linear(9, 1), (1, 4, 1, 2), (3, 9), (3, 4, 2)),
+        (nn.Linear(14, 1), (1, 2, 3, 2), (3, 5, 14), (3, 2, 5, 6)),
+        (nn.Conv2d(9, 1, 1), (1, 4, 1, 2), (3, 9, 2, 2), (3, 4, 2, 2, 2)),
     ],
 )
 def test_units_are_axis_1_of_what_is_shown(module: nn.Module, place: tuple, shape: tuple, shown: tuple) -> None:
@@ -72,12 +76,25 @@ def test_units_are_axis_1_of_what_is_shown(module: nn.Module, place: tuple, shap
     units = where.units(taken)
     assert units.shape == shown
     assert torch.equal(where.with_units(taken, units), taken)
-    start, count, block = place
+    start, count, block, fold = (*place, 1)[:4]
+    width = count * block * fold
     axis = 1 if isinstance(module, nn.Conv2d) else -1
     changed = where.with_units(taken, torch.full(shown, 7.0)) == 7
     columns = changed.movedim(axis, 0).flatten(1)
-    assert columns.all(1).nonzero().flatten().tolist() == list(range(start, start + count * block))
-    assert int(columns.any(1).sum()) == count * block
+    assert columns.all(1).nonzero().flatten().tolist() == list(range(start, start + width))
+    assert int(columns.any(1).sum()) == width
+
+
+def test_the_values_of_a_unit_lie_as_far_apart_as_there_are_units() -> None:
+    columns = torch.arange(12.0).view(1, 12)  # of 3 units: 2 values of 2 positions each
+    assert Input(nn.Linear(12, 1), 0, 3, 2, 2).units(columns)[0].tolist() == [
+        [0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11],
+    ]  # fmt: skip
+    assert Output(nn.Identity(), 2).units(columns)[0].tolist() == [[unit, unit + 6] for unit in range(6)]
+    maps = columns.view(1, 6, 2, 1)
+    assert Output(nn.Identity(), 2).units(maps).shape == (1, 3, 2, 2, 1)
+    assert Output(nn.Identity(), 2).units(maps)[0, 1].flatten().tolist() == [2, 3, 8, 9]
+    assert torch.equal(Output(nn.Identity(), 2).with_units(maps, Output(nn.Identity(), 2).units(maps)), maps)
 
 
 def test_without_a_tap_every_consumer_names_its_module() -> None:

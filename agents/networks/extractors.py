@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,10 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-MINATAR_HEAD = (64,)  # hidden layers of actor and critic behind MinAtarCNN, where none are given
+from agents.plasticity.layers import fold_of
+
 BOARD_MINIMUM = 3  # height and width: the kernel of MinAtarCNN
+NATURE_CNN_MINIMUM = 36  # pixels: NatureCNN's three convolutions leave nothing of smaller images
 
 
 def board_channels_first(space: spaces.Box) -> bool | None:
@@ -42,15 +44,21 @@ class MinAtarCNN(BaseFeaturesExtractor):
 
     Args:
         observation_space: a Box of three dimensions, height and width of at least 3.
-        features_dim: width of the linear layer.
+        features_dim: width of the linear layer, in units; features are as many times more as the activation function
+            has values for each.
         channels_first: the order of the axes, for boards whose shape leaves it open; None reads it from the shape.
+        activation_fn: class of the activation functions; those that fold, too (`agents.plasticity.layers`).
 
     Raises:
         ValueError: the observation is no board of at least 3x3, or its shape leaves open which axis the channels are.
     """
 
     def __init__(
-        self, observation_space: spaces.Space[Any], features_dim: int = 128, channels_first: bool | None = None
+        self,
+        observation_space: spaces.Space[Any],
+        features_dim: int = 128,
+        channels_first: bool | None = None,
+        activation_fn: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         if isinstance(observation_space, spaces.Box) and len(observation_space.shape) == 3 and channels_first is None:
             channels_first = board_channels_first(observation_space)
@@ -66,11 +74,13 @@ class MinAtarCNN(BaseFeaturesExtractor):
                 f"MinAtarCNN needs boards of shape (height, width, channel), height and width of at least 3, "
                 f"not {observation_space}; vectors need an MlpPolicy"
             )
-        super().__init__(observation_space, features_dim)
+        fold = fold_of(activation_fn)
+        super().__init__(observation_space, fold * features_dim)
         self._permute = not channels_first
         channels = shape[0] if channels_first else shape[2]
-        self.cnn = nn.Sequential(nn.Conv2d(channels, 16, kernel_size=3), nn.ReLU(), nn.Flatten())
-        self.linear = nn.Sequential(nn.Linear(16 * (sides[0] - 2) * (sides[1] - 2), features_dim), nn.ReLU())
+        positions = (sides[0] - 2) * (sides[1] - 2)
+        self.cnn = nn.Sequential(nn.Conv2d(channels, 16, kernel_size=3), activation_fn(), nn.Flatten())
+        self.linear = nn.Sequential(nn.Linear(fold * 16 * positions, features_dim), activation_fn())
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Float boards, (batch, height, width, channel) or channels first -> features (batch, features_dim)."""

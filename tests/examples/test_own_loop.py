@@ -1,4 +1,4 @@
-"""The examples run as they stand."""
+"""The loop of one's own runs as it stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "own_loop.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_loop.py"
 
 WATCHED = """
 import runpy, sys

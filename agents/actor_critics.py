@@ -1,0 +1,105 @@
+"""What SAC and TD3 share: an actor of continuous actions, critics of them, and the loss that trains each."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from stable_baselines3.common.policies import ContinuousCritic
+from torch import Tensor
+
+from agents.buffers.sampling import ReplayBatch as Batch
+from agents.off_policy import OffPolicyMixin
+from agents.plasticity.protocols import Update
+from agents.plasticity.seeds import derive_seed
+from agents.plasticity.taps import Taps, untapped
+
+
+class ActorCriticsMixin(OffPolicyMixin):
+    """An `OffPolicyMixin` whose actor is trained through its critics; mixed into SAC or TD3, in front of it.
+
+    A features extractor that actor and critics share is trained by the actor's loss alone.
+    """
+
+    actor: Any
+    critic: ContinuousCritic
+    critic_target: ContinuousCritic
+    _critic_coef: ClassVar[float]
+    """What the critics' squared errors are multiplied by in their loss."""
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """The actor's, with a shared features extractor's parameters, and the critics'."""
+        return (self.actor.optimizer, self.critic.optimizer)
+
+    def _step(self, name: str, loss: Tensor, optimizer: torch.optim.Optimizer, batch: Batch, taps: Taps) -> Update:
+        """One backward and optimizer step of the actor, with the features that it shares, or of the critics."""
+        return self._optimize(Update(
+            networks=self._trained("actor", "features") if name == "actor" else self._trained(name),
+            batch=batch, losses={"loss": loss}, optimizer=optimizer,
+            learning_rate=optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+            network=name,
+        ), taps)  # fmt: skip
+
+    @torch.no_grad()
+    def _lowest(self, observations: Any, actions: Tensor) -> Tensor:
+        """The lowest of the target critics' values, (batch, 1)."""
+        return torch.cat(self.critic_target(observations, actions), dim=1).min(dim=1, keepdim=True).values
+
+    # ------------------------------------------------------------------ what a batch shows
+
+    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The networks' outputs on the batch.
+
+        Returns:
+            ``actor``: what it gives before it is squashed, see `_before_squashing`; ``critic``: Q-values of the actions
+            taken, (batch, critics).
+        """
+        actor, critic = self.actor, self.critic
+        pi = actor.extract_features(batch.observations, actor.features_extractor)
+        shared = critic.share_features_extractor
+        qf = pi if shared else critic.extract_features(batch.observations, critic.features_extractor)
+        inputs = torch.cat([qf, batch.actions], dim=1)
+        values = torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1)
+        return {"actor": self._before_squashing(pi), "critic": values}
+
+    @abstractmethod
+    def td_targets(self, batch: Batch) -> Tensor: ...
+
+    @abstractmethod
+    def _before_squashing(self, features: Tensor) -> Tensor: ...
+
+    def sample_losses(self, batch: Batch, td_targets: Tensor | None = None) -> dict[str, Tensor]:
+        """Network's name -> the loss that trains it, of each transition, (batch,). In evaluation mode.
+
+        ``critic``: the squared temporal-difference errors, summed over the Q-functions, as they are weighed in
+        training. ``actor``, and ``features`` where they are shared: see `_actor_losses`. What is drawn is decided by
+        the learner's seed and the batch's size alone.
+        """
+        targets = self.td_targets(batch) if td_targets is None else td_targets
+        with self._evaluation():
+            errors = [(value - targets).square() for value in self._values(batch)]
+            of_actor = dict.fromkeys(("actor", "features"), self._actor_losses(batch.observations))
+        losses = {"critic": self._critic_coef * torch.cat(errors, dim=1).sum(1), **of_actor}
+        return {name: loss for name, loss in losses.items() if name in self.networks}
+
+    @abstractmethod
+    def _actor_losses(self, observations: Any) -> Tensor: ...
+
+    def _values(self, batch: Batch) -> Sequence[Tensor]:
+        """Q-values of the actions taken, (batch, 1) of each Q-function; taps see the critics alone."""
+        critic = self.critic
+        if not critic.share_features_extractor:
+            values: Sequence[Tensor] = critic(batch.observations, batch.actions)
+            return values
+        with untapped(), torch.no_grad():  # the critics' loss does not train what they share
+            features = critic.extract_features(batch.observations, critic.features_extractor)
+        inputs = torch.cat([features, batch.actions], dim=1)
+        return [q_net(inputs) for q_net in critic.q_networks]
+
+    def _noise_like(self, actions: Tensor, purpose: str) -> Tensor:
+        """Standard normal noise that stays the same for each purpose."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed or 0, "noise", purpose))
+        return self._upload(torch.randn(actions.shape, generator=generator))

@@ -1,0 +1,139 @@
+"""Transitions drawn apart from training, and the end of what is stored: all that is known of how SB3's buffers work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from stable_baselines3.common.buffers import DictRolloutBuffer, ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.type_aliases import (
+    DictReplayBufferSamples,
+    DictRolloutBufferSamples,
+    ReplayBufferSamples,
+    RolloutBufferSamples,
+)
+from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+from torch import Tensor
+
+from agents.plasticity.protocols import NoDataError
+
+ReplayBatch = ReplayBufferSamples | DictReplayBufferSamples
+RolloutBatch = RolloutBufferSamples | DictRolloutBufferSamples
+BatchT = TypeVar("BatchT", bound=ReplayBatch | RolloutBatch)
+
+
+def sample(buffer: ReplayBuffer | None, n: int, generator: torch.Generator, env: VecNormalize | None) -> ReplayBatch:
+    """At most `n` transitions, as the buffer gives them to training: with replacement.
+
+    Raises:
+        NoDataError: it holds nothing that can be sampled yet.
+    """
+    if buffer is None or buffer.size() == 0:
+        raise NoDataError("the replay buffer is empty; let the agent take some steps first")
+    if lacks_episodes(buffer):
+        raise NoDataError("the replay buffer holds no finished episode yet; let the agent take some steps first")
+    return _drawn(buffer, partial(buffer.sample, min(n, buffer.size() * buffer.n_envs), env), generator)
+
+
+def sample_newest(
+    buffer: ReplayBuffer | None, n: int, span: int, generator: torch.Generator, env: VecNormalize | None
+) -> ReplayBatch:
+    """As `sample`, of the last `span` steps alone; hindsight replay gives them from all of its episodes.
+
+    Raises:
+        NoDataError: as for `sample`.
+    """
+    if buffer is None or buffer.size() == 0 or isinstance(buffer, HerReplayBuffer):
+        return sample(buffer, n, generator, env)
+    rows = min(max(span // buffer.n_envs, 1), buffer.size())
+    ages = torch.randint(rows, (min(n, rows * buffer.n_envs),), generator=generator).numpy()
+    return _drawn(buffer, partial(buffer._get_samples, (buffer.pos - 1 - ages) % buffer.buffer_size, env), generator)
+
+
+def sample_rollout(buffer: RolloutBuffer, n: int, generator: torch.Generator) -> RolloutBatch:
+    """At most `n` transitions of the last rollout, without replacement, on the CPU."""
+    chosen = torch.randperm(buffer.buffer_size * buffer.n_envs, generator=generator)[:n].numpy()
+    # SB3 flattens a rollout to (env, step) order when it is first read; before that it is (step, env).
+    rows = chosen if buffer.generator_ready else (chosen % buffer.buffer_size, chosen // buffer.buffer_size)
+
+    def take(array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array[rows])
+
+    actions = take(buffer.actions).float()
+    names = ("values", "log_probs", "advantages", "returns")
+    scalars = [take(getattr(buffer, name)).flatten() for name in names]
+    if isinstance(buffer, DictRolloutBuffer):
+        return DictRolloutBufferSamples(
+            {key: take(part) for key, part in buffer.observations.items()}, actions, *scalars
+        )
+    return RolloutBufferSamples(take(buffer.observations), actions, *scalars)
+
+
+def moved(batch: BatchT, move: Callable[[Tensor], Tensor]) -> BatchT:
+    """A batch whose tensors are what `move` makes of them."""
+
+    def each(field: Any) -> Any:
+        if isinstance(field, dict):
+            return {key: move(tensor) for key, tensor in field.items()}
+        return None if field is None else move(field)
+
+    return type(batch)(*map(each, batch))
+
+
+def lacks_episodes(buffer: ReplayBuffer) -> bool:
+    """Whether this is hindsight replay without a finished episode, of which nothing can be sampled."""
+    return isinstance(buffer, HerReplayBuffer) and not buffer.ep_length.any()
+
+
+def clear(buffer: ReplayBuffer) -> None:
+    """Forget all transitions."""
+    buffer.reset()
+    if isinstance(buffer, HerReplayBuffer):
+        # Its episodes are kept apart from its transitions, and SB3 forgets those alone.
+        for episodes in (buffer.ep_start, buffer.ep_length, buffer._current_ep_start):
+            episodes.fill(0)
+
+
+def cut_episodes(buffer: ReplayBuffer) -> None:
+    """Truncate the episodes that are going on: what is stored next does not follow on the last transitions."""
+    if buffer.size() == 0:
+        return
+    last = (buffer.pos - 1) % buffer.buffer_size
+    buffer.timeouts[last][buffer.dones[last] == 0] = 1
+    buffer.dones[last] = 1
+    if isinstance(buffer, HerReplayBuffer):
+        for game in np.flatnonzero(buffer._current_ep_start != buffer.pos).tolist():
+            buffer._compute_episode_length(game)
+
+
+def _drawn(buffer: ReplayBuffer, draw: Callable[[], ReplayBatch], generator: torch.Generator) -> ReplayBatch:
+    """What `draw` takes from the buffer; training's generators do not notice."""
+    with _drawing_for_itself(buffer, int(torch.randint(2**32, (), generator=generator))):
+        return draw()
+
+
+@contextmanager
+def _drawing_for_itself(buffer: ReplayBuffer, seed: int) -> Iterator[None]:
+    """Samples of `buffer` are drawn from `seed`; arrays come on the CPU, to be uploaded without waiting.
+
+    Every buffer of SB3 draws from numpy's global generator, and users' own may draw from torch's; training must not
+    notice.
+    """
+    state, device = np.random.get_state(), buffer.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        np.random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        buffer.device = torch.device("cpu")
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+            buffer.device = device

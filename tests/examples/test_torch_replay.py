@@ -1,0 +1,43 @@
+"""A replay buffer of tensors survives a kill."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from saved import leaves
+
+from agents.training_state import training_state
+
+REPLAY = Path(__file__).resolve().parents[2] / "examples" / "torch_replay.py"
+
+
+def test_a_replay_buffer_of_tensors_survives_a_kill(tmp_path: Path) -> None:
+    example = runpy.run_path(str(REPLAY), run_name="torch_replay")
+    settings = {"steps": 900, "every": 300}
+    whole, stock, killed = (tmp_path / name for name in ("whole", "stock", "killed"))
+    code = f"import torch_replay, pathlib; torch_replay.train(pathlib.Path({str(killed)!r}), **{settings})"
+    path = os.pathsep.join(map(str, (REPLAY.parents[1], REPLAY.parent)))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as process:
+        model = example["train"](whole, **settings)
+        expected = dict(leaves(training_state(model)))
+        deadline = time.monotonic() + 60
+        while not list(killed.glob("[0-9]*/manifest.json")):
+            assert process.poll() is None, "it has ended without a checkpoint"
+            assert time.monotonic() < deadline, "it writes no checkpoint"
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    assert isinstance(model.replay_buffer.observations, torch.Tensor)
+    assert model.replay_buffer.full
+    assert model.optimizer_steps > 30
+    again = dict(leaves(training_state(example["train"](killed, **settings))))
+    assert [place for place in expected if again[place] != expected[place]] == []
+    same = dict(leaves(training_state(example["train"](stock, example["ReplayBuffer"], **settings))))
+    assert same == expected  # as with SB3's own buffer
