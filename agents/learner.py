@@ -112,17 +112,17 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return self.spec.paper_networks
 
     @property
+    def buffer(self) -> Any:
+        """SB3's buffer of the transitions that it learns from."""
+        return getattr(self, f"{self.spec.data}_buffer")
+
+    @property
     @abstractmethod
     def replay_ratio(self) -> float: ...
 
     @replay_ratio.setter
     @abstractmethod
     def replay_ratio(self, ratio: float) -> None: ...
-
-    @property
-    def buffer(self) -> Any:
-        """SB3's buffer of the transitions that it learns from."""
-        return getattr(self, f"{self.spec.data}_buffer")
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
