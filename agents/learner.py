@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from agents.batches import packed, unpacked
+from agents.buffers.packing import packed, unpacked
 from agents.networks.builder import LAYER_NORM, fitted
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks

@@ -158,7 +158,7 @@ class PPO(LearnerMixin, StockPPO):
 
     @replay_ratio.setter
     def replay_ratio(self, ratio: float) -> None:
-        check("replay_ratio", ratio, ratio >= 1 and ratio == int(ratio), "a whole number of epochs of at least 1")
+        check("replay_ratio", ratio, ratio >= 1 and float(ratio).is_integer(), "a whole number of epochs of at least 1")
         self.n_epochs = int(ratio)
 
     def _most_gradient_steps(self, timesteps: int) -> int:
