@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common import off_policy_algorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
@@ -221,6 +223,18 @@ def test_what_an_intervention_refuses_has_its_key(config: Any, monkeypatch: pyte
     monkeypatch.setattr("agents.plasticity.resets.ReDo.attach", refuse)
     with pytest.raises(ConfigError, match=rf"^interventions.{refused}: redo: not here; leave it out$"):
         build(config("interventions=[{name: redo, tau: 0}, {name: redo, tau: 1}, {name: redo, tau: 2}]"))
+
+
+class Queue(NStepReplayBuffer):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting: deque[float] = deque()
+
+
+def test_a_buffer_that_checkpoints_would_lose_is_refused(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(off_policy_algorithm, "NStepReplayBuffer", Queue)
+    with pytest.raises(ConfigError, match=r"^agent: Queue\.waiting is a deque, which a checkpoint would lose; give"):
+        build(config("agent.n_steps=3", agent="dqn"))
 
 
 def test_what_a_model_refuses_by_itself_is_the_agents(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
