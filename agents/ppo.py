@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -67,6 +67,7 @@ class PPO(LearnerMixin, StockPPO):
         model.learn(1_500_000)
     """
 
+    COUNTERS: ClassVar[tuple[str, ...]] = ("n_epochs", "_iterations")
     spec = agent_spec("ppo")
 
     @property
