@@ -145,12 +145,15 @@ def _lines(kind: Kind) -> dict[str, str]:
     """Name -> what it is, of streams in several lines."""
     from agents import AGENTS
     from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
-    from envs.catalogue import ARGUMENTS, DRIFTS, SHIFTS, STREAMS, TASKS
+    from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS
 
     if kind is Kind.streams:
         return {name: _described(stream) for name, stream in STREAMS.items()}
     if kind is Kind.tasks:
-        given = {name: f"{TASKS[name]}; arguments: {', '.join(ARGUMENTS[name])}; restored" for name in TASKS}
+        given = {
+            name: f"{world.description}; arguments: {', '.join(world.resolve().arguments)}; restored"
+            for name, world in TASKS.items()
+        }
         return given | {
             "ID-v0": "a registered Gymnasium id, with its arguments; rebuilt, or restored where it has get_state"
         }

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from shifted import Rewarding, Talking, assert_same, random_actions, random_masks, through_json, trace
 
-from envs.control import Pendulum
+from envs.control.pendulum import Pendulum
 from envs.games import Games, SyncGames, WorldError
 from envs.state import plain
 

@@ -14,7 +14,15 @@ from pathlib import Path
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]
-PRELOAD = ["crl.run", "agents.ppo", "agents.dqn", "agents.sac", "envs.control", "torch._dynamo"]  # the last by Adam
+# The last by Adam.
+PRELOAD = ["crl.run", "agents.ppo", "agents.dqn", "agents.sac", "envs.control.games", "torch._dynamo"]
+    "crl.run",
+    "agents.ppo",
+    "agents.dqn",
+    "agents.sac",
+    "envs.control.games",
+    "torch._dynamo",
+]  # the last by Adam
 PATIENCE = 60.0  # seconds that something may take on a busy machine
 
 _context = multiprocessing.get_context("forkserver")
