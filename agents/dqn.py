@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import DQN as StockDQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import ConstantSchedule
+from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
-from agents.plasticity.protocols import Update
+from agents.plasticity.protocols import Intervention, Update
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
+from agents.vec_env import Games
 
 
 class DQN(OffPolicyMixin, StockDQN):
@@ -32,14 +36,14 @@ class DQN(OffPolicyMixin, StockDQN):
     Args:
         policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
-        args: as in SB3.
         double_q: the online network chooses the action whose target value is bootstrapped from (Double DQN, van Hasselt
             et al., arXiv 1509.06461); overestimates less.
         epsilon_per_env: every game explores by a coin of its own. SB3 throws one for all: then the whole batch acts at
             random, or none of it.
         interventions: what keeps the network plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
-        kwargs: as in SB3.
+
+    All other arguments are as in SB3.
 
     Example::
 
@@ -54,11 +58,49 @@ class DQN(OffPolicyMixin, StockDQN):
     spec = agent_spec("dqn")
 
     def __init__(
-        self, policy: Any, env: Any, *args: Any, double_q: bool = False, epsilon_per_env: bool = False, **kwargs: Any
+        self,
+        policy: str | type[DQNPolicy],
+        env: Games,
+        learning_rate: float | Schedule = 1e-4,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 32,
+        tau: float = 1.0,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 4,
+        gradient_steps: int = 1,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        target_update_interval: int = 10_000,
+        exploration_fraction: float = 0.1,
+        exploration_initial_eps: float = 1.0,
+        exploration_final_eps: float = 0.05,
+        max_grad_norm: float = 10.0,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        double_q: bool = False,
+        epsilon_per_env: bool = False,
+        interventions: Sequence[Intervention] = (),
+        at_switch: Mapping[str, Any] | None = None,
     ) -> None:
         self.double_q = double_q
         self.epsilon_per_env = epsilon_per_env
-        super().__init__(policy, env, *args, **kwargs)
+        super().__init__(
+            policy, env, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
+            gradient_steps, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,
+            target_update_interval, exploration_fraction, exploration_initial_eps, exploration_final_eps,
+            max_grad_norm, stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device,
+            _init_setup_model,
+            interventions=interventions, at_switch=at_switch,
+        )  # fmt: skip
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:

@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from agents.batches import packed, unpacked
+from agents.buffers.packing import packed, unpacked
 from agents.networks.builder import LAYER_NORM, fitted
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
@@ -49,6 +49,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     """
 
     spec: ClassVar[AgentSpec]
+    batch_size: int
     optimizer_steps: int
     replicas = ALONE
 
@@ -114,6 +115,14 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     def buffer(self) -> Any:
         """SB3's buffer of the transitions that it learns from."""
         return getattr(self, f"{self.spec.data}_buffer")
+
+    @property
+    @abstractmethod
+    def replay_ratio(self) -> float: ...
+
+    @replay_ratio.setter
+    @abstractmethod
+    def replay_ratio(self, ratio: float) -> None: ...
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...

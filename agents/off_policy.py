@@ -19,7 +19,10 @@ from agents.at_switch import AtSwitch
 from agents.buffers import sampling
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.learner import LearnerMixin
+from agents.plasticity.checks import check
 from agents.plasticity.units import Network
+
+ROUNDING = 1e-9  # of gradient steps: ten times 0.1 is a whole one
 
 
 class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
@@ -31,6 +34,8 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self._exploration_began = 0
         self._refilling = False
         self._row_written_at = -1
+        self._replay_ratio: float | None = None  # that was set; otherwise `gradient_steps` and `train_freq` decide
+        self._gradient_steps_owed = 0.0
         super().__init__(policy, env, *args, **kwargs)
 
     def _build_networks(self) -> Mapping[str, Network]:
@@ -83,12 +88,49 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         taken = cast(TrainFreq, self.train_freq).frequency * self.n_envs
         warming_up = max(self.learning_starts - self.num_timesteps, 0) // taken
         updates = max(math.ceil(timesteps / taken) - warming_up, 0)
+        if self._replay_ratio is not None:
+            return math.ceil(updates * taken * self._replay_ratio)
         return updates * (taken if self.gradient_steps < 0 else self.gradient_steps)
+
+    @property
+    def replay_ratio(self) -> float:
+        """Gradient steps for each step of a game: ``gradient_steps / (train_freq x games)`` until another one is set.
+
+        From then on every update makes as many `gradient_steps` as the steps since the last one call for; what is left
+        of a whole one is carried over. Target networks follow as ever: SAC's at gradient steps, DQN's at steps of the
+        games, so that more of the former lie between two copies.
+
+        Raises:
+            ValueError: it is not set and `train_freq` counts episodes, whose length is not known; or it is set to what
+                is no ratio.
+        """
+        if self._replay_ratio is not None:
+            return self._replay_ratio
+        if self.gradient_steps < 0:
+            return 1.0
+        every = cast(TrainFreq, self.train_freq)
+        if every.unit is TrainFrequencyUnit.EPISODE:
+            raise ValueError("train_freq counts episodes, so that the replay ratio is not known before it is set")
+        return self.gradient_steps / (every.frequency * self.n_envs)
+
+    @replay_ratio.setter
+    def replay_ratio(self, ratio: float) -> None:
+        check("replay_ratio", ratio, 0 <= ratio < math.inf, "a number of gradient steps per step of a game")
+        self._replay_ratio = float(ratio)
+
+    def _keep_replay_ratio(self, steps: int) -> None:
+        """Set `gradient_steps` to what `steps` new steps of the games call for, where a ratio was set."""
+        if self._replay_ratio is not None:
+            owed = self._gradient_steps_owed + self._replay_ratio * steps
+            self.gradient_steps = math.floor(owed + ROUNDING)
+            self._gradient_steps_owed = owed - self.gradient_steps
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
         """SB3's; where no update follows, task switches are delivered at its end."""
         rollout = super().collect_rollouts(*args, **kwargs)
         warming_up = self.num_timesteps <= self.learning_starts
+        if rollout.continue_training and not warming_up:
+            self._keep_replay_ratio(rollout.episode_timesteps)
         if rollout.continue_training and (warming_up or self.gradient_steps == 0):
             self._end_update()
         return rollout

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 from torch.distributions import Distribution
@@ -19,9 +21,11 @@ from torch.nn import functional as F
 from agents.buffers import sampling
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
-from agents.plasticity.protocols import Update
+from agents.plasticity.checks import check
+from agents.plasticity.protocols import Intervention, Update
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
+from agents.vec_env import Games
 
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
     "entropy_loss": "train/entropy_loss",
@@ -51,10 +55,10 @@ class PPO(LearnerMixin, StockPPO):
         policy: as in SB3, or with layer normalisation ``"LayerNormMlpPolicy"``, ``"LayerNormCnnPolicy"`` or
             ``"LayerNormMultiInputPolicy"`` (`agents.networks.policies`).
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
-        args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
-        kwargs: as in SB3.
+
+    All other arguments are as in SB3.
 
     Example::
 
@@ -68,14 +72,51 @@ class PPO(LearnerMixin, StockPPO):
 
     spec = agent_spec("ppo")
 
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: Games,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 2048,
+        batch_size: int = 64,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        rollout_buffer_class: type[RolloutBuffer] | None = None,
+        rollout_buffer_kwargs: dict[str, Any] | None = None,
+        target_kl: float | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        interventions: Sequence[Intervention] = (),
+        at_switch: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._iterations = 0  # rollouts since `learn` began
+        super().__init__(
+            policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, clip_range_vf,
+            normalize_advantage, ent_coef, vf_coef, max_grad_norm, use_sde, sde_sample_freq, rollout_buffer_class,
+            rollout_buffer_kwargs, target_kl, stats_window_size, tensorboard_log, policy_kwargs, verbose, seed,
+            device, _init_setup_model,
+            interventions=interventions, at_switch=at_switch,
+        )  # fmt: skip
+
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
         """PPO has one optimizer over all parameters."""
         return (self.policy.optimizer,)
-
-    def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
-        self._iterations = 0  # rollouts since `learn` began
-        super().__init__(policy, env, *args, **kwargs)
 
     def learn(
         self,
@@ -103,6 +144,22 @@ class PPO(LearnerMixin, StockPPO):
             self.train()
         callback.on_training_end()
         return self
+
+    @property
+    def replay_ratio(self) -> float:
+        """How often each transition is learnt from: epochs over each rollout.
+
+        A whole number of at least 1 may be set; an update that is going on makes the epochs that it began with.
+
+        Raises:
+            ValueError: it is set to another one.
+        """
+        return float(self.n_epochs)
+
+    @replay_ratio.setter
+    def replay_ratio(self, ratio: float) -> None:
+        check("replay_ratio", ratio, ratio >= 1 and float(ratio).is_integer(), "a whole number of epochs of at least 1")
+        self.n_epochs = int(ratio)
 
     def _most_gradient_steps(self, timesteps: int) -> int:
         rollout = self.n_steps * self.n_envs

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import SAC as StockSAC
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
@@ -18,9 +22,11 @@ from torch.nn import functional as F
 from agents.actor_critics import ActorCriticsMixin
 from agents.at_switch import AtSwitch
 from agents.buffers.sampling import ReplayBatch as Batch
+from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
+from agents.vec_env import Games
 
 LOGGED = ("ent_coef", "actor_loss", "critic_loss")
 
@@ -39,10 +45,10 @@ class SAC(ActorCriticsMixin, StockSAC):
     Args:
         policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
-        args: as in SB3.
         interventions: what keeps the networks plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
-        kwargs: as in SB3.
+
+    All other arguments are as in SB3.
 
     Example::
 
@@ -56,6 +62,48 @@ class SAC(ActorCriticsMixin, StockSAC):
 
     spec = agent_spec("sac")
     _critic_coef = 0.5
+
+    def __init__(
+        self,
+        policy: str | type[SACPolicy],
+        env: Games,
+        learning_rate: float | Schedule = 3e-4,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 1,
+        gradient_steps: int = 1,
+        action_noise: ActionNoise | None = None,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        ent_coef: str | float = "auto",
+        target_update_interval: int = 1,
+        target_entropy: str | float = "auto",
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        use_sde_at_warmup: bool = False,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        interventions: Sequence[Intervention] = (),
+        at_switch: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            policy, env, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
+            gradient_steps, action_noise, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,
+            ent_coef, target_update_interval, target_entropy, use_sde, sde_sample_freq, use_sde_at_warmup,
+            stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device, _init_setup_model,
+            interventions=interventions, at_switch=at_switch,
+        )  # fmt: skip
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
         """Update actor and critics from replay: SB3's loop, with the interventions called around every step."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from agents import settings
-from agents.networks.spec import Activation, Norm
+from agents.networks.spec import Activation
 from agents.plasticity.registry import Entry, add
 from agents.settings import Schedule, Setting
 
@@ -40,7 +40,6 @@ class AgentSpec:
             network, whose ``net_arch`` is these widths themselves, the empty name.
         shares_features: actor and critic have one features extractor, which is a network of its own (``features``).
         paper_networks: those that published resets act on.
-        norms: what can normalise its hidden layers.
         forgets: keys of `agents.at_switch.AtSwitch` that it has something for.
         unrestartable: of its settings, why ``at_switch.exploration`` would restart nothing with them, and how it would;
             None where it restarts something.
@@ -58,7 +57,6 @@ class AgentSpec:
     heads: Mapping[str, Head]
     settings: Mapping[str, Setting] = field(repr=False)
     shares_features: bool = False
-    norms: tuple[Norm, ...] = ("none",)
     unrestartable: Callable[[Mapping[str, Any]], tuple[str, str] | None] = lambda _settings: None
 
     def __post_init__(self) -> None:
@@ -143,7 +141,6 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         actions=frozenset({"Discrete"}),
         networks={"critic": ""},
         paper_networks=("critic",),
-        norms=("none", "layer"),
         forgets=REPLAYING,
         heads={
             "flatten": Head((64, 64), "relu"),
@@ -170,7 +167,6 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         networks={"actor": "pi", "critic": "vf"},
         shares_features=True,
         paper_networks=("actor", "critic"),
-        norms=("none", "layer"),
         forgets=SWITCHING,
         heads={
             "flatten": Head((64, 64), "tanh"),
@@ -196,7 +192,6 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         actions=frozenset({"Box"}),
         networks={"actor": "pi", "critic": "qf"},
         paper_networks=("critic",),
-        norms=("none", "layer"),
         forgets=REPLAYING,
         unrestartable=_fixed_entropy,
         heads={

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -15,6 +15,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from agents.infos import ConstantInfos, Infos, dicts_of
+
+Games: TypeAlias = gymnasium.Env[Any, Any] | VecEnv | VectorEnv[Any, Any, Any] | str
+"""What an algorithm plays: as in SB3, or a Gymnasium `VectorEnv` with same-step resets."""
 
 
 class VectorEnvAdapter(VecEnv):

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     criteria = "criteria"
     selections = "selections"
     interventions = "interventions"
+    parts = "parts"
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def list_names(
     for each in Kind if kind is None else (kind,):
         print(f"{each}:")
         lines = _lines(each)
-        width = max(map(len, lines))
+        width = max(map(len, lines), default=0)
         for name, text in lines.items():
             for line in text.splitlines():
                 print(f"  {name:{width}}  {line}")
@@ -145,6 +146,7 @@ def _lines(kind: Kind) -> dict[str, str]:
     """Name -> what it is, of streams in several lines."""
     from agents import AGENTS
     from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
+    from crl.config.parts import PARTS
     from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS
 
     if kind is Kind.streams:
@@ -166,6 +168,7 @@ def _lines(kind: Kind) -> dict[str, str]:
         Kind.criteria: CRITERIA,
         Kind.selections: SELECTIONS,
         Kind.interventions: INTERVENTIONS,
+        Kind.parts: PARTS,
     }
     return {name: entry.summary for name, entry in registries[kind].items()}
 

@@ -17,8 +17,8 @@ csv.field_size_limit(2**31 - 1)  # a text that a user logs may be long
 class CsvLog:
     """Appends rows to a CSV file, each as soon as it is written.
 
-    The columns stand in the order in which they came, sorted where they came together, and only a value makes one.
-    Where a row brings new ones, the file is written anew with it, the old one being there until the new one is whole.
+    The columns stand in the order in which they came, and only a value makes one. Where a row brings new ones, the file
+    is written anew with it, the old one being there until the new one is whole.
 
     Args:
         path: goes on where it is there; its first row names the columns.
@@ -35,7 +35,7 @@ class CsvLog:
     def append(self, row: Mapping[str, Any]) -> None:
         """Write a row: column -> value, None where there is none."""
         texts = {column: "" if value is None else str(value) for column, value in row.items()}
-        new = sorted(column for column in texts.keys() - set(self._columns) if texts[column])
+        new = [column for column, text in texts.items() if text and column not in self._columns]
         if new:
             self._columns = [*self._columns, *new]
             rows = [self._columns, *_rows(self._path)[1:], [texts.get(column, "") for column in self._columns]]

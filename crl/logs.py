@@ -47,7 +47,7 @@ class CsvWriter(KVWriter):
             for kind, name in UNSUPPORTED.items():
                 if isinstance(value, kind):
                     raise FormatUnsupportedError(["csv"], name)
-        self.log.append(row)
+        self.log.append(dict(sorted(row.items())))  # whatever the order in which they were recorded
 
     def close(self) -> None:
         """Close the file."""

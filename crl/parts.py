@@ -14,8 +14,11 @@ import envs
 from agents.learner import LearnerMixin
 from crl.config import ConfigError, RunConfig
 from crl.config.messages import shown
+from crl.config.parts import PARTS, part
 from crl.logs import is_csv
 from crl.storage import State
+
+__all__ = ["Part", "PartsError", "Run", "check_parts", "configured", "log_files", "part", "restore_all", "states_of"]
 
 
 @dataclass(frozen=True)
@@ -85,21 +88,26 @@ class PartsError(ValueError):
     """A checkpoint is of other parts than the run has."""
 
 
+def configured(config: RunConfig) -> list[Part]:
+    """The parts that a config names, which has been checked."""
+    return [PARTS[each.name].resolve()(**each.arguments()) for each in config.parts]
+
+
 def check_parts(parts: Sequence[Part | type[Part]]) -> None:
     """Refuse parts that cannot be together in a run.
 
     Raises:
         ConfigError: two have one name or one log file, or a log file is not a CSV file in the run's folder.
     """
-    for kind, names in (("name", [part.name for part in parts]), ("log file", log_files(parts))):
+    for kind, names in (("name", [each.name for each in parts]), ("log file", log_files(parts))):
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ConfigError(f"two parts of the run have the {kind} {shown(twice[0])}; give one of them another")
-    for part in parts:
-        for file in part.log_files:
+    for each in parts:
+        for file in each.log_files:
             if not is_csv(file):
                 raise ConfigError(
-                    f"the part {shown(part.name)} of the run has the log file {shown(file)}; give the name of a CSV "
+                    f"the part {shown(each.name)} of the run has the log file {shown(file)}; give the name of a CSV "
                     "file, such as evaluations.csv"
                 )
 
@@ -120,10 +128,10 @@ def restore_all(parts: Sequence[Part], saved: Mapping[str, State]) -> None:
     Raises:
         PartsError: it is of other parts. Nothing has been put back.
     """
-    names = {part.name for part in parts}
+    names = {each.name for each in parts}
     if lacking := sorted(saved.keys() - names):
         raise PartsError(f"it holds what this run has no part for: {shown(', '.join(lacking))}; give it these parts")
     if unknown := sorted(names - saved.keys()):
         raise PartsError(f"it lacks parts of this run: {shown(', '.join(unknown))}; leave them out, or train anew")
-    for part in parts:
-        part.restore(saved[part.name])
+    for each in parts:
+        each.restore(saved[each.name])

@@ -28,19 +28,12 @@ from crl.ending import Interrupt, Stop, cause, named, remedy, report
 from crl.exit_codes import DONE, FAILED
 from crl.machine import differences, machine
 from crl.models import build, fixed_layers
-from crl.monitoring import LoggerPart, PlasticityRecorder, ProgressCallback, RowCallback, TaskCallback, UsagePart
+from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
 from crl.opening import opened
-from crl.parts import Part, Run, check_parts
+from crl.parts import Part, Run, check_parts, configured
 from crl.results import RunResults
 from crl.screen import concise_warnings, say, tolerant, warn
 
-MEASURE_EVERY = 8192  # steps between two measures of plasticity
-# Of them at least in each visit, where rollouts are short enough; DQN and SAC measure with their rows, of which there
-# is one every 1,000 steps at most.
-MEASURES = 16
-# Of so many visits not each is measured: all measures, on a probe of its own, take as long as a fifth of a rollout.
-MANY_VISITS = 100
-MEASURES_OF_MANY = 500
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
 
@@ -141,22 +134,11 @@ class _Parts(NamedTuple):
 
 def _parts(config: RunConfig, model: LearnerMixin, stream: envs.TaskStream, others: Sequence[Part]) -> _Parts:
     usage, tasks = UsagePart(), TaskCallback(stream)
-    recorders = [tasks, _plasticity(config, model, tasks), *others]
+    recorders = [tasks, recorder_of_run(model, tasks, config.seed), *configured(config), *others]
     best = BestPart(tasks)
     parts = [usage, LoggerPart(), *recorders, RowCallback(recorders), ProgressCallback(tasks), best]
     check_parts([CheckpointCallback, *parts])
     return _Parts(usage, tasks, best, parts)
-
-
-def _plasticity(config: RunConfig, model: LearnerMixin, tasks: TaskCallback) -> PlasticityRecorder:
-    visits = tasks.stream.n_segments
-    many = visits > MANY_VISITS
-    every = (
-        max(MEASURE_EVERY, tasks.total_steps // MEASURES_OF_MANY)
-        if many
-        else min(MEASURE_EVERY, tasks.total_steps // visits // MEASURES)
-    )
-    return PlasticityRecorder(model, tasks, config.seed, every, each_visit=not many)
 
 
 # ------------------------------------------------------------------ training

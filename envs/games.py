@@ -209,9 +209,8 @@ class SyncGames(SyncVectorEnv, Games):
                 f"task {self._task!r} cannot change {', '.join(parameters)} while it is played: "
                 f"{type(self.envs[0].unwrapped).__name__} has no method configure; implement it there"
             )
-        with _noted(self._task):
-            for env in self.envs:
-                env.get_wrapper_attr("configure")(**parameters)
+        for env in self.envs:
+            env.get_wrapper_attr("configure")(**parameters)
 
     def get_state(self) -> dict[str, Any]:
         """The state of every game, see ``envs.state``."""

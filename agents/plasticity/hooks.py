@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
+from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import Network, UnitLayer
 
@@ -29,7 +30,7 @@ class MisfitError(ValueError):
 
 
 class Hooks:
-    """The interventions of one learner, called in order, and the count of the units that they reset.
+    """The interventions of one learner, called in order, the data that they need, and the count of units they reset.
 
     Args:
         learner: whose networks are not looked at before they are needed: a learner without interventions may have
@@ -42,6 +43,7 @@ class Hooks:
         self._interventions = interventions
         self._units: dict[str, Tensor] = {}
         self._graph: dict[str, Network] | None = None  # that the interventions are attached to
+        self._references: torch.Generator | None = None  # of reference batches, where one needs them
 
     def attach(self) -> None:
         """Attach the interventions to the learner's networks.
@@ -62,6 +64,16 @@ class Hooks:
         for intervention in self._interventions:  # not before: a learner that one does not fit will never be
             intervention.owner = self._learner
         self._graph = dict(self._learner.networks) if self._interventions else None
+        self._references = self._reference_generator()
+
+    def _reference_generator(self) -> torch.Generator | None:
+        needing = [i.name for i in self._interventions if "reference_batch" in i.needs]
+        if not needing:
+            return None
+        if self._learner.batch_size is None:
+            raise ValueError(f"{needing[0]} needs reference batches, whose size is not known; give batch_size")
+        seed = torch.initial_seed() if self._learner.seed is None else self._learner.seed
+        return torch.Generator().manual_seed(derive_seed(seed, "reference_batch"))
 
     def _follow(self) -> None:
         """Attach the interventions again where the learner's networks have been built anew, with all that still fits.
@@ -120,6 +132,10 @@ class Hooks:
             taps: that were open in its forward.
             scaler: losses are differentiated scaled, and all gradients are unscaled when this returns.
         """
+        if self._references is not None:
+            assert self._learner.batch_size is not None
+            drawn = self._learner.sample(self._learner.batch_size, self._references)
+            update = replace(update, reference_batch=drawn)
         scaled = scaler.scale if scaler is not None else lambda loss: loss
         penalties = [p for i in self._interventions if (p := i.penalty(update)) is not None]
         scaled(update.losses["loss"]).backward(retain_graph=bool(penalties))
@@ -181,7 +197,8 @@ class Hooks:
         """What each intervention holds, in their order, and the counts: nested dicts and lists."""
         self._follow()
         counts = {name: self._units.get(name, torch.zeros((), dtype=torch.float64)).clone() for name in self._networks}
-        return {"interventions": [i.state_dict() for i in self._interventions], "units_reset": counts}
+        drawn = {} if self._references is None else {"reference_batch": self._references.get_state()}
+        return {"interventions": [i.state_dict() for i in self._interventions], "units_reset": counts, **drawn}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave.
@@ -198,6 +215,8 @@ class Hooks:
             )
         for intervention, held in zip(self._interventions, saved, strict=True):
             intervention.load_state_dict(held)
+        if self._references is not None:
+            self._references.set_state(state["reference_batch"].cpu())
         devices = {layer.network: layer.producer.weight.device for layer in self._layers.values()}
         self._units = {name: state["units_reset"][name].to(device) for name, device in devices.items()}
 

@@ -46,6 +46,7 @@ class PlasticOptimizer:
             mode, except for the dropout of unit graphs, which do not hold it: switch that off in it.
         outputs: ``batch -> (batch, outputs)`` of the network, called in the same way; needed with `sample`.
         targets: parameter -> the parameter of a target network that follows it.
+        batch_size: examples of a reference batch, for interventions that need one; then `sample` is needed, too.
 
     Example::
 
@@ -73,6 +74,7 @@ class PlasticOptimizer:
         sample_losses: Callable[[Any], Tensor] | None = None,
         outputs: Callable[[Any], Tensor] | None = None,
         targets: Mapping[Tensor, Tensor] | None = None,
+        batch_size: int | None = None,
     ) -> None:
         _refuse_closure(optimizer)
         if isinstance(networks, nn.Module):
@@ -82,6 +84,7 @@ class PlasticOptimizer:
         self.interventions = list(interventions)
         self.optimizers = (optimizer,)
         self.targets: Mapping[Tensor, Tensor] = targets or {}
+        self.batch_size = batch_size
         self.num_timesteps = 0
         self.optimizer_steps = 0
         self.device = next(p.device for network in self.networks.values() for p in network.parameters)
@@ -210,6 +213,19 @@ class PlasticOptimizer:
     def schedules(self) -> tuple[()]:
         """None that are known: the learning rate's are the caller's."""
         return ()
+
+    @property
+    def replay_ratio(self) -> float:
+        """Not known.
+
+        Raises:
+            NotImplementedError: always; also where it is set.
+        """
+        raise NotImplementedError("a PlasticOptimizer has no replay ratio: the loop decides how often it steps")
+
+    @replay_ratio.setter
+    def replay_ratio(self, ratio: float) -> None:
+        _ = self.replay_ratio
 
     @property
     def paper_networks(self) -> Sequence[str]:

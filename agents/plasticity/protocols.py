@@ -38,6 +38,8 @@ class Update:
         network: whose update this is, by which an intervention tells apart the steps of a learner that makes several:
             ``critic`` and ``actor`` of SAC, ``critic`` of DQN; ``policy`` of PPO, where one loss trains all; of
             `PlasticOptimizer` the network that `Learner.outputs` is of.
+        reference_batch: `Learner.batch_size` transitions of the data at hand (`Learner.sample`), drawn independently of
+            `batch` and of training's generators; None unless an intervention needs it.
     """
 
     networks: tuple[str, ...]
@@ -49,6 +51,7 @@ class Update:
     taps: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     preactivation_grads: Mapping[str, Tensor] = field(default_factory=dict)
     network: str = ""
+    reference_batch: Any = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,25 @@ class Learner(Protocol):
     device: torch.device
     replicas: Replicas
     """Processes that train copies of these networks: resets agree with them on what is reset."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """Transitions of a minibatch, and so of reference batches; None where it is not known."""
+        ...
+
+    @property
+    def replay_ratio(self) -> float:
+        """Gradient steps for each step of a game (arXiv 2310.07418); may be set, and holds from the next rollout on.
+
+        PPO, which drops its data, makes so many epochs over each rollout instead.
+
+        Raises:
+            NotImplementedError: the learner does not decide it.
+        """
+        ...
+
+    @replay_ratio.setter
+    def replay_ratio(self, ratio: float) -> None: ...
 
     @property
     def optimizer_steps(self) -> int:
@@ -216,7 +238,8 @@ class Intervention:
     Attributes:
         name: registry name, used for seeding, saving and logging.
         needs: of {"activations", "activation_grads", "preactivation_grads"}: what the learner must tap during the
-            training backward; what nobody needs is never hooked.
+            training backward; and "reference_batch", for `Update.reference_batch`. What nobody needs is neither hooked
+            nor drawn.
         score_every: the taps are opened for this intervention at one gradient step in each `score_every`, all places of
             an iteration alike (`taps_at`).
         of_units: it acts on hidden units alone, so that networks without them are refused.
@@ -233,7 +256,7 @@ class Intervention:
 
     def taps_at(self, step: int) -> bool:
         """Whether it needs the taps of gradient step `step`."""
-        return bool(self.needs) and is_scored(step, self.score_every)
+        return bool(self.needs - {"reference_batch"}) and is_scored(step, self.score_every)
 
     def hindrance(self, steps: int) -> str | None:
         """What will keep it from doing anything in the next `steps` gradient steps; None where it may act.

@@ -21,7 +21,7 @@ COUNTERS = (
     "num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_episode_num", "_n_updates", "_n_calls",
     "_current_progress_remaining", "exploration_rate", "optimizer_steps", "switches_seen", "gradient_steps", "n_epochs",
     "_units_logged", "_random_until", "_exploration_began", "_refilling", "_row_written_at", "_begins_anew", "_segment",
-    "_iterations",
+    "_iterations", "_replay_ratio", "_gradient_steps_owed",
 )  # fmt: skip
 """Attributes of a learner that hold numbers, or dicts of them; not every learner has all of them."""
 OBSERVED = ("_last_obs", "_last_original_obs", "_last_episode_starts")

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from agents.networks.spec import Activation, Features
+from agents.networks.spec import Activation, Features, Norm
 from agents.settings import Schedule as AnySchedule
 from agents.settings import Setting
 from agents.specs import AGENTS, AgentSpec, agent_spec, known_specs
@@ -55,6 +55,7 @@ class AgentConfig(Model):
     features: Features | None = None
     net_arch: Any = None
     activation: Activation | None = None
+    norm: Norm = "none"
 
     if TYPE_CHECKING:
 
@@ -176,8 +177,6 @@ def _section(name: str, spec: AgentSpec) -> type[AgentConfig]:
     arch = create_model("NetArch", __base__=NetArch, **widths) if widths else None
     fields: dict[str, Any] = {key: (_hint(setting), setting.default) for key, setting in spec.settings.items()}
     fields |= {"name": (Literal[name], ...), "net_arch": ((arch or Layers) | None, None)}
-    if len(spec.norms) > 1:
-        fields["norm"] = (Literal[spec.norms], spec.norms[0])
     title = f"{name.upper()}Config"
     section: type[AgentConfig] = create_model(title, __base__=AgentConfig, __doc__=spec.summary, **fields)
     section.spec, section.arch = spec, arch

@@ -1,4 +1,4 @@
-"""Arguments of interventions, checked against their constructors, and those of their parts in the same way."""
+"""Arguments of interventions and of a run's parts, checked against their constructors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from crl.config.agents import UnknownAgent
 from crl.config.fields import Flag, Model, Named, Number, Whole
 from crl.config.imports import import_modules
 from crl.config.messages import ConfigError, nearest, one_line, sentence, shown
-from crl.config.schema import InterventionConfig, RunConfig
+from crl.config.parts import PARTS as RUN_PARTS
+from crl.config.schema import InterventionConfig, PartConfig, RunConfig
 
 Parameter = inspect.Parameter
 
@@ -50,7 +51,7 @@ def imported(config: RunConfig) -> RunConfig:
 
 
 def check_interventions(config: RunConfig) -> RunConfig:
-    """`config` with all arguments of its interventions checked and filled in, those of their parts too.
+    """`config` with all arguments of its interventions and parts checked and filled in.
 
     Imports the modules that the config names, and those of the interventions.
 
@@ -59,24 +60,37 @@ def check_interventions(config: RunConfig) -> RunConfig:
             or out of range.
     """
     config = imported(config)
-    checked = tuple(_checked(config, i) for i in range(len(config.interventions)))
-    return config.model_copy(update={"interventions": checked})
+    interventions = tuple(_intervention(config, i) for i in range(len(config.interventions)))
+    parts = tuple(_run_part(config, i) for i in range(len(config.parts)))
+    return config.model_copy(update={"interventions": interventions, "parts": parts})
 
 
-def _checked(config: RunConfig, i: int) -> InterventionConfig:
-    """The intervention number `i` with the arguments that it is built with."""
-    key, given = f"interventions.{i}", config.interventions[i].model_dump()
-    constructor = _code(INTERVENTIONS[given["name"]], key, given["name"])
+def _run_part(config: RunConfig, i: int) -> PartConfig:
+    """The part number `i` with all arguments that it is built with."""
+    key, given = f"parts.{i}", config.parts[i].model_dump()
+    section, _ = _built(RUN_PARTS[given["name"]], given, key)
+    return PartConfig(name=given["name"], **_plain(section.model_dump(exclude={"name"}), key, given["name"]))
+
+
+def _built(entry: Entry, given: dict[str, Any], key: str) -> tuple[Model, Any]:
+    """The arguments that a config gives to what a name stands for, and that built with them."""
+    constructor = _code(entry, key, given["name"])
     section, given = _section(constructor, given, key, _NamedSection)
     try:
-        arguments = section.model_validate(given).model_dump(exclude={"name"}, exclude_unset=True)
+        arguments = section.model_validate(given)
     except ValidationError as error:
         raise ConfigError(sentence(error, key.split("."))) from None
     try:
-        intervention = constructor(**arguments)
+        return arguments, constructor(**arguments.model_dump(exclude={"name"}, exclude_unset=True))
     except ValueError as error:
         known = str(error).partition(" ")[0].partition(".")[0] in section.model_fields
         raise ConfigError(f"{key}{'.' if known else ': '}{error}") from None
+
+
+def _intervention(config: RunConfig, i: int) -> InterventionConfig:
+    """The intervention number `i` with the arguments that it is built with."""
+    key, given = f"interventions.{i}", config.interventions[i].model_dump()
+    _, intervention = _built(INTERVENTIONS[given["name"]], given, key)
     if intervention.uses_boundaries and config.stream.boundary == "hidden":
         raise ConfigError(
             f"{key}: {given['name']} acts on task switches, which stream.boundary=hidden hides; "

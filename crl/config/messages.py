@@ -44,6 +44,7 @@ EXAMPLES = {
     "interventions": "[{name: gxd}], or [] for none",
     "linear": "[0.001, 0]",
     "net_arch": "[64]",
+    "parts": "[{name: my_part}], or [] for none",
     "networks": "[actor, critic]",
     "pi": "[64]",
     "qf": "[64]",
@@ -58,6 +59,7 @@ MAPPINGS = {
     "criterion": "{name: gxd}",
     "interventions": "{name: gxd}",
     "normalize": "{obs: true}",
+    "parts": "{name: my_part}",
     "selection": "{name: rate, rate: 0.0001}",
     "surgery": "{outgoing: zero}",
 }

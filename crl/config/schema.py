@@ -18,6 +18,7 @@ from crl.config.agents import AnyAgent, UnknownAgent, in_words, unknown_agent
 from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named
 from crl.config.imports import NO_MODULE_NAME, is_module_name
 from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
+from crl.config.parts import PARTS
 from crl.config.stream import StreamConfig
 
 MAX_THREADS = 1024
@@ -35,6 +36,14 @@ class InterventionConfig(Named):
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments for the intervention's constructor."""
+        return self.model_dump(exclude={"name"})
+
+
+class PartConfig(Named):
+    """A part's name and its arguments, which `crl.config.check_interventions` looks at."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments for the part's constructor."""
         return self.model_dump(exclude={"name"})
 
 
@@ -98,6 +107,7 @@ class RunConfig(Model):
     at_switch: Annotated[AtSwitchConfig, DEFAULTS_FOR_NULL] = AtSwitchConfig()
     imports: tuple[Annotated[str, AfterValidator(_check_module)], ...] = ()
     interventions: tuple[SerializeAsAny[InterventionConfig], ...] = ()
+    parts: tuple[SerializeAsAny[PartConfig], ...] = ()
     checkpoint: Annotated[CheckpointConfig, DEFAULTS_FOR_NULL] = CheckpointConfig()
     seed: CountOrZero = 0
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
@@ -123,6 +133,10 @@ class RunConfig(Model):
             if name not in INTERVENTIONS:
                 key = f"interventions.{i}.name={shown(name)}"
                 return f"{key} is not a known intervention; {nearest(name, INTERVENTIONS)}"
+        for i, part in enumerate(self.parts):
+            if part.name not in PARTS:
+                key, imports = f"parts.{i}.name={shown(part.name)}", ", or give the module that registers it in imports"
+                return f"{key} is not a known part; {nearest(part.name, PARTS, imports)}"
         return None
 
     def networks_problem(self) -> str | None:

@@ -9,7 +9,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 
 from agents.networks import NetworkSpec
 from agents.networks.extractors import BOARD_MINIMUM, NATURE_CNN_MINIMUM, board_channels_first
-from agents.networks.spec import Features, Norm
+from agents.networks.spec import Features
 from crl.config import AgentConfig, ConfigError
 
 
@@ -45,8 +45,7 @@ def network_of(agent: AgentConfig) -> NetworkSpec:
     """The networks of a resolved agent."""
     assert agent.features is not None
     assert agent.activation is not None
-    norm: Norm = agent.norm if "norm" in type(agent).model_fields else "none"
-    return NetworkSpec(agent.features, agent.model_dump(mode="json")["net_arch"], agent.activation, norm)
+    return NetworkSpec(agent.features, agent.model_dump(mode="json")["net_arch"], agent.activation, agent.norm)
 
 
 def features_of(space: spaces.Space[Any]) -> Features:

@@ -2,7 +2,7 @@
 
 from crl.monitoring.logger import LoggerPart
 from crl.monitoring.memory import peak_memory
-from crl.monitoring.plasticity import PlasticityRecorder
+from crl.monitoring.plasticity import PlasticityRecorder, recorder_of_run
 from crl.monitoring.progress import ProgressCallback
 from crl.monitoring.rows import ROW_EVERY, RowCallback
 from crl.monitoring.tasks import TaskCallback, tag_of
@@ -17,5 +17,6 @@ __all__ = [
     "TaskCallback",
     "UsagePart",
     "peak_memory",
+    "recorder_of_run",
     "tag_of",
 ]

@@ -18,6 +18,14 @@ from crl.monitoring.tasks import TaskCallback
 from crl.parts import Part
 from crl.storage import State
 
+MEASURE_EVERY = 8192  # steps between two measures of plasticity
+# Of them at least in each visit, where rollouts are short enough; DQN and SAC measure with their rows, of which there
+# is one every 1,000 steps at most.
+MEASURES = 16
+# Of so many visits not each is measured: all measures, on a probe of its own, take as long as a fifth of a rollout.
+MANY_VISITS = 100
+MEASURES_OF_MANY = 500
+
 
 class PlasticityRecorder(Part):
     """Records ``plasticity/*``, and with the first measure of each process how TensorBoard shall group all tags.
@@ -125,3 +133,11 @@ class PlasticityRecorder(Part):
         for output in self._learner.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer.add_custom_scalars(layout(self._learner, names, self.tags))
+
+
+def recorder_of_run(learner: LearnerMixin, tasks: TaskCallback, seed: int) -> PlasticityRecorder:
+    """The recorder of a run, which measures as often as its stream asks for."""
+    visits, steps = tasks.stream.n_segments, tasks.total_steps
+    if visits > MANY_VISITS:
+        return PlasticityRecorder(learner, tasks, seed, max(MEASURE_EVERY, steps // MEASURES_OF_MANY), each_visit=False)
+    return PlasticityRecorder(learner, tasks, seed, min(MEASURE_EVERY, steps // visits // MEASURES))

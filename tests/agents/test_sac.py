@@ -240,7 +240,13 @@ def critic_activations(model: SAC, batch: Any) -> dict[str, Tensor]:
     """Of the first hidden layer of each Q-function, on the actions that were taken."""
     critic = model.critic
     inputs = torch.cat([critic.extract_features(batch.observations, critic.features_extractor), batch.actions], 1)
-    return {f"critic.qf{n}.0": net[:2](inputs) for n, net in enumerate(critic.q_networks) if len(net) > 1}
+    taps = {layer.name: (layer.tap, layer.places[0]) for layer in model.networks["critic"].layers}
+    found = {}
+    for number, net in enumerate(critic.q_networks):
+        if (name := f"critic.qf{number}.0") in taps:
+            tap, place = taps[name]
+            found[name] = place.units(net[: list(net).index(tap) + 1](inputs))
+    return found
 
 
 @pytest.mark.parametrize("kind", SACS)

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 import agents
 import envs
 from agents import plasticity
+from agents.networks.policies import PlasticDQNPolicy, PlasticSACPolicy
+from agents.plasticity.layers import CReLU, Fourier
 
 
 class Frames(Images):
@@ -78,11 +80,15 @@ def discrete(env: type[gymnasium.Env]) -> gymnasium.Env:
 
 
 IMAGE = {"policy": "CnnPolicy", "env": Frames, "activation_fn": nn.ReLU}
+FOLDED = {"net_arch": [16, 12], "norm": "layer"}
 DICT = {"policy": "MultiInputPolicy", "env": Pairs, "net_arch": [16]}
 KINDS: dict[str, dict[str, Any]] = {
     "dqn-mlp": {"cls": DQN, "policy": "MlpPolicy", "env": "CartPole-v1", "net_arch": [16, 12]},
     "dqn-cnn": {"cls": DQN, **IMAGE},  # SB3's default: no hidden layer behind NatureCNN
     "dqn-dict": {"cls": DQN, **DICT},
+    "dqn-norm-crelu": {
+        "cls": DQN, "policy": PlasticDQNPolicy, "env": "CartPole-v1", "activation_fn": CReLU, **FOLDED,
+    },
     "sac-mlp": {"cls": SAC, "policy": "MlpPolicy", "env": "Pendulum-v1", "net_arch": [16, 12]},
     "sac-gsde": {"cls": SAC, "policy": "MlpPolicy", "env": "Pendulum-v1", "net_arch": [16, 12], "use_sde": True},
     "sac-cnn": {"cls": SAC, **IMAGE, "net_arch": {"pi": [16], "qf": [12]}, **SEPARATE},
@@ -90,7 +96,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "sac-cnn-shared-linear": {"cls": SAC, **IMAGE, "net_arch": [], "use_sde": True, "clip_mean": 0.0, **SHARED},
     "sac-dict": {"cls": SAC, **DICT, **SEPARATE},
     "sac-dict-shared": {"cls": SAC, **DICT, **SHARED},
-}
+    "sac-norm-fourier": {
+        "cls": SAC, "policy": PlasticSACPolicy, "env": "Pendulum-v1", "activation_fn": Fourier, **FOLDED,
+    },
+}  # fmt: skip
 # Kinds that only some tests run through.
 MORE: dict[str, dict[str, Any]] = {
     "dqn-board": {"cls": DQN, "policy": "CnnPolicy", "env": "breakout"},

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import envs
 from agents import PPO, plasticity
 from agents.networks import ImpalaCNN, MinAtarCNN
+from agents.plasticity.layers import CReLU
 
 
 class Images(gymnasium.Env):
@@ -70,6 +71,7 @@ IMPALA = {
 MORE: dict[str, dict[str, Any]] = {
     "impala": {"policy": "CnnPolicy", "env": Images, **IMPALA, **SHARED},
     "impala-separate": {"policy": "CnnPolicy", "env": Images, **IMPALA, **SEPARATE},
+    "crelu-board": {"policy": "CnnPolicy", "env": "breakout", "activation_fn": CReLU, **SHARED},
     "norm-mlp": {"policy": "LayerNormMlpPolicy", "env": "CartPole-v1", "net_arch": [16, 12], "activation_fn": nn.ReLU},
     "norm-tanh-gsde": {"policy": "LayerNormMlpPolicy", "env": "Pendulum-v1", "net_arch": [16, 12], "use_sde": True},
     "norm-board": {"policy": "LayerNormCnnPolicy", "env": "breakout", **SHARED},

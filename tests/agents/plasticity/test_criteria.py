@@ -210,16 +210,18 @@ def losses_of(outputs: Tensor) -> Tensor:
 def test_gxd_agrees_with_autograd_on_each_sample(smooth: tuple) -> None:
     """METHODS 15.14: the mean over samples of the absolute cost is that of each sample's own gradient."""
     case, activations, gradients, losses = smooth
-    expected = {name: torch.zeros(a.shape[1], dtype=a.dtype) for name, a in activations.items()}
+    expected = {layer.name: torch.zeros(layer.units, dtype=torch.double) for layer in case.layers}
     signed = {name: torch.zeros_like(total) for name, total in expected.items()}
+    places = {layer.name: layer.places[0] for layer in case.layers}
     for number, loss in enumerate(losses):
         found = torch.autograd.grad(loss, list(activations.values()), retain_graph=True)
-        for (name, a), own in zip(activations.items(), found, strict=True):
-            cost = (-own[number] * a[number].detach()).view(a.shape[1], -1).sum(1) / len(losses)
+        for (name, shown), gradient in zip(activations.items(), found, strict=True):
+            a, own = places[name].units(shown), places[name].units(gradient)
+            cost = (-own[number] * a[number].detach()).reshape(len(expected[name]), -1).sum(1) / len(losses)
             expected[name] += cost.abs()
             signed[name] += cost
     for layer in case.layers:
-        a, g = activations[layer.name].detach(), gradients[layer.name]
+        a, g = layer.places[0].units(activations[layer.name].detach()), gradients[layer.name]
         assert expected[layer.name].any()
         torch.testing.assert_close(criteria.gxd(a, g, ZERO.double()), expected[layer.name])
         torch.testing.assert_close(criteria.gxd(a, g, ZERO.double(), reduction="mean_abs"), signed[layer.name].abs())
@@ -230,7 +232,7 @@ def test_signed_cost_is_the_directional_derivative(smooth: tuple) -> None:
     case, activations, gradients, _ = smooth
     generator = torch.Generator().manual_seed(0)
     for layer in case.layers:
-        a, g = activations[layer.name].detach(), gradients[layer.name]
+        a, g = layer.places[0].units(activations[layer.name].detach()), gradients[layer.name]
         reference = torch.randn(layer.units, generator=generator, dtype=a.dtype)
         # All units move at once, each as far as a random number says: a wrong cost of any one shows.
         share = torch.randn(layer.units, generator=generator, dtype=a.dtype)
@@ -247,7 +249,8 @@ def rows(values: Tensor, a: Tensor) -> Tensor:
 @torch.no_grad()
 def losses_with(case: Case, layer: UnitLayer, change: Tensor) -> Tensor:
     """The losses where a layer's activations are changed."""
-    handle = layer.tap.register_forward_hook(lambda module, inputs, output: output + change)
+    (place,) = layer.places
+    handle = place.show(lambda shown: place.with_units(shown, place.units(shown) + change))
     losses = losses_of(case.outputs())
     handle.remove()
     return losses

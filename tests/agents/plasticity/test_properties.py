@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from agents.plasticity.layers import CReLU, fold_of
 from agents.plasticity.surgery import Surgery, reset_units
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import UnitLayer, sequential
@@ -65,7 +66,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
     for _ in range(linears):
         units = draw(st.integers(1, 9))
         modules += [nn.Linear(width, units, bias=draw(st.booleans())), _activation(draw)]
-        width = units
+        width = units * fold_of(modules[-1])
     modules.append(nn.Linear(width, draw(st.integers(1, 3)), bias=draw(st.booleans())))
     if draw(st.booleans()):  # a tree
         cut = draw(st.integers(1, len(modules) - 1))
@@ -92,7 +93,7 @@ def _convolution(draw: st.DrawFn, inputs: int) -> list[nn.Module]:
 
 
 def _activation(draw: st.DrawFn) -> nn.Module:
-    return draw(st.sampled_from([nn.ReLU, *THROUGH_ZERO]))()
+    return draw(st.sampled_from([nn.ReLU, CReLU, *THROUGH_ZERO]))()
 
 
 def _after(modules: list[nn.Module], x: Tensor) -> Tensor:
@@ -164,7 +165,7 @@ def test_untouched_units_keep_every_bit_of_weights_and_optimizer_state(
         if layer.producer.bias is not None and biases == "renew":
             touched[id(layer.producer.bias)][chosen] = True
         for consumer in layer.consumers if outgoing != "keep" else ():
-            columns = chosen.repeat_interleave(consumer.block)
+            columns = consumer.columns(chosen)[1].flatten()
             touched[id(consumer.weight)][:, columns.nonzero().flatten()] = True
     reset_units(layers, amounts, [optimizer], architecture.generator, Surgery(outgoing=outgoing, biases=biases))
     for parameter in model.parameters():
@@ -199,7 +200,8 @@ def test_every_unit_is_heard_through_its_own_columns_alone(architecture: Archite
             expected = model(architecture.x)
 
             def shout(module: nn.Module, inputs: object, output: Tensor, chosen: Tensor = chosen) -> Tensor:
-                return output + 100 * chosen.view(1, -1, *[1] * (output.dim() - 2))
+                fold = output.shape[1] // len(chosen)
+                return output + 100 * chosen.repeat(fold).view(1, -1, *[1] * (output.dim() - 2))
 
             handle = layer.tap.register_forward_hook(shout)
             found = model(architecture.x)
@@ -220,12 +222,12 @@ def test_units_of_constant_activation_are_replaced_by_their_mean(architecture: A
     for layer in layers:
         (consumer,) = layer.consumers
         a = taps.activations[layer.name]
-        if a.dim() > 2 and layer.positions == 1 and a[0, 0].numel() > 1:
+        if a[0, 0].numel() > layer.positions:
             continue  # a convolution reads it: a bias is the same at all positions
         if consumer.bias is None or id(consumer.weight) in padded:
             continue
         start = copy.deepcopy(model.state_dict())
-        means = a.mean(0).flatten(1) if layer.positions > 1 else a.mean(0).flatten()
+        means = layer.mean(a)
         amounts = {one.name: architecture.amounts[one.name] * (one is layer) for one in layers}
         reset_units(layers, amounts, [], architecture.generator, Surgery(compensate=True), {layer.name: means})
         with torch.no_grad():

@@ -13,9 +13,10 @@ from policies import POLICIES, Case
 from small_loop import in_double
 from torch import Tensor, nn
 
+from agents.plasticity.layers import CReLU
 from agents.plasticity.surgery import Surgery, reset_units
 from agents.plasticity.taps import Taps
-from agents.plasticity.units import UnitLayer, sequential
+from agents.plasticity.units import Consumer, UnitLayer, sequential
 
 
 def seeded(layer: UnitLayer) -> torch.Generator:
@@ -25,6 +26,15 @@ def seeded(layer: UnitLayer) -> torch.Generator:
 def every(layer: UnitLayer, nth: int) -> Tensor:
     """Amounts: every `nth` unit is wholly replaced."""
     return (torch.arange(layer.units) % nth == 0).float()
+
+
+def owned(consumer: Consumer, chosen: Tensor) -> Tensor:
+    """Which of a consumer's columns the chosen units feed, in terms of the weight alone."""
+    unit, columns = torch.arange(len(chosen)), torch.zeros(consumer.weight.shape[1], dtype=torch.bool)
+    for value in range(consumer.fold):
+        first = consumer.start + (value * len(chosen) + unit[chosen > 0]) * consumer.block
+        columns[(first.view(-1, 1) + torch.arange(consumer.block)).flatten()] = True
+    return columns
 
 
 def nobody(layers: list[UnitLayer]) -> dict[str, Tensor]:
@@ -52,15 +62,15 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 def silence(layer: UnitLayer, units: Tensor) -> None:
-    """Make units put out exactly zero: a ReLU's by a bias far below zero, a tanh's by weights of zero."""
+    """Make units put out exactly zero: a ReLU's by a bias far below zero, others' by weights of zero."""
     with torch.no_grad():
         relu = isinstance(layer.tap, nn.ReLU)
-        assert relu or isinstance(layer.tap, nn.Tanh)
+        assert relu or isinstance(layer.tap, nn.Tanh | CReLU)
         layer.producer.weight[units] *= 1.0 if relu else 0.0
         layer.producer.bias[units] = -1e6 if relu else 0.0
 
 
-@pytest.mark.parametrize("kind", [kind for kind in POLICIES if not kind.startswith("ppo-norm")])
+@pytest.mark.parametrize("kind", [kind for kind in POLICIES if "norm" not in kind])
 def test_silent_units_are_replaced_without_changing_an_output_by_a_bit(kind: str) -> None:
     """METHODS 15.1, bitwise neutrality, in all layers at once."""
     case = POLICIES[kind]()
@@ -115,9 +125,7 @@ def test_only_the_chosen_units_rows_and_columns_change(case: Case) -> None:
         for tensor in (layer.producer.weight, layer.producer.bias, *(tensor for tensor, _ in layer.constants)):
             changed[id(tensor)][chosen] = True
         for consumer in layer.consumers:
-            for unit in (1, 3):
-                first = consumer.start + unit * consumer.block
-                changed[id(consumer.weight)][:, first : first + consumer.block] = True
+            changed[id(consumer.weight)][:, owned(consumer, chosen)] = True
         reset_units(case.layers, amounts, case.optimizers, seeded)
         for tensor in tensors:
             mask = changed[id(tensor)]
@@ -139,9 +147,7 @@ def test_new_rows_are_those_that_the_layers_init_draws(case: Case) -> None:
         weight, bias = layer.init.draw(layer.producer, seeded(layer))
         if id(layer.producer.weight) in read:  # in new rows columns are zero where a new unit is read
             lower, consumer = read[id(layer.producer.weight)]
-            first = slice(consumer.start, consumer.start + lower.units * consumer.block)
-            silent = amounts[lower.name].repeat_interleave(consumer.block) > 0
-            weight[:, first] = torch.where(silent.view(1, -1, *[1] * (weight.dim() - 2)), 0, weight[:, first])
+            weight[:, owned(consumer, amounts[lower.name])] = 0
         new = amounts[layer.name] > 0
         assert torch.equal(layer.producer.weight[new], weight[new]), layer.name
         assert torch.equal(layer.producer.bias[new], bias[new])
@@ -232,7 +238,8 @@ def test_units_of_constant_activation_are_replaced_by_their_mean(case: Case) -> 
             layer.producer.bias[chosen] = 0.5 + torch.rand(int(chosen.sum()), dtype=torch.float64)
             with Taps([layer]) as taps:
                 before = case.outputs()
-            means = taps.activations[layer.name].transpose(0, 1).flatten(1).mean(1)
+            a = taps.activations[layer.name]
+            means = layer.mean(a) if layer.fold > 1 else a.transpose(0, 1).flatten(1).mean(1)
             biases = {id(c.bias): c.bias.clone() for c in layer.consumers if c.bias is not None}
             surgery = Surgery(compensate=True)
             reset_units(case.layers, amounts, case.optimizers, seeded, surgery, {layer.name: means})

@@ -27,7 +27,7 @@ def pushed(layer: UnitLayer, unit: int, by: float) -> Iterator[None]:
 
     def push(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
         output = output.clone()
-        output[:, unit] += by
+        layer.places[0].units(output)[:, unit] += by
         return output
 
     handle = layer.tap.register_forward_hook(push)

@@ -114,6 +114,26 @@ def test_norm_layer_on_vectors(config: Any) -> None:
     env.close()
 
 
+@pytest.mark.parametrize("norm", ["none", "layer"])
+@pytest.mark.parametrize(("agent", "activation"), [("ppo", "crelu"), ("dqn", "fourier"), ("sac", "crelu")])
+def test_activations_that_fold_and_norms_of_all_agents(config: Any, agent: str, norm: str, activation: str) -> None:
+    tasks = "[Pendulum-v1]" if agent == "sac" else "[breakout]"
+    given = f"stream={{name: null, tasks: {tasks}, steps_per_task: 16}}", "interventions=[{name: gxd}]"
+    _, model, env = build(config(*given, f"agent.norm={norm}", f"agent.activation={activation}", agent=agent))
+    for network in model.networks.values():
+        assert network.layers
+        assert all(layer.fold == 2 and layer.exact is (norm == "none") for layer in network.layers)
+    model.learn(16)
+    assert model.optimizer_steps > 0
+    env.close()
+
+
+def test_an_activation_that_folds_nowhere_is_refused(config: Any) -> None:
+    tasks = "stream={name: null, tasks: [CartPole-v1], steps_per_task: 16}"
+    with pytest.raises(ConfigError, match=r"^agent: activation is 'crelu', but flatten features have none"):
+        build(config(tasks, "agent.activation=crelu", "agent.net_arch={pi: [], vf: []}", "interventions=[]"))
+
+
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_impala(config: Any, norm: str) -> None:
