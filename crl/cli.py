@@ -153,7 +153,7 @@ def _lines(kind: Kind) -> dict[str, str]:
         return {name: _described(stream) for name, stream in STREAMS.items()}
     if kind is Kind.tasks:
         given = {
-            name: f"{world.description}; arguments: {', '.join(world.resolve().arguments)}; restored"
+            name: f"{world.description}; arguments: {', '.join(world.resolve().arguments)}; {'restored' if world.restores else 'rebuilt'}"
             for name, world in TASKS.items()
         }
         return given | {

@@ -17,10 +17,12 @@ class NamedWorld(NamedTuple):
     Attributes:
         description: One line for listings.
         target: Where its record is ("module:attribute"), see ``envs.worlds``.
+        restores: Whether a resumed run finds its games as they were.
     """
 
     description: str
     target: str
+    restores: bool = True
 
     def resolve(self) -> Any:
         """Import the record."""
@@ -106,7 +108,8 @@ class NamedStream:
     @property
     def restores(self) -> bool:
         """Whether a resumed run finds the games as they were; others are rebuilt at every checkpoint."""
-        return all((entry if isinstance(entry, str) else entry["id"]) in TASKS for entry in self.entries(0))
+        ids = [entry if isinstance(entry, str) else entry["id"] for entry in self.entries(0)]
+        return all(id in TASKS and TASKS[id].restores for id in ids)
 
 
 _LEVELS = 10
