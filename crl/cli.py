@@ -153,7 +153,7 @@ def _lines(kind: Kind) -> dict[str, str]:
         return {name: _described(stream) for name, stream in STREAMS.items()}
     if kind is Kind.tasks:
         given = {
-            name: f"{world.description}; arguments: {', '.join(world.resolve().arguments)}; {'restored' if world.restores else 'rebuilt'}"
+            name: f"{world.description}; arguments: {', '.join(world.resolve().arguments)}; {_kept(world.restores)}"
             for name, world in TASKS.items()
         }
         return given | {
@@ -173,13 +173,17 @@ def _lines(kind: Kind) -> dict[str, str]:
     return {name: entry.summary for name, entry in registries[kind].items()}
 
 
+def _kept(restores: bool) -> str:
+    return "restored" if restores else "rebuilt"
+
+
 def _described(stream: NamedStream) -> str:
     """Tasks, steps and source of a stream, and what becomes of its games at a checkpoint."""
     cycles = "" if stream.cycles == 1 else f", {stream.cycles} cycles"
     return (
         f"{stream.description}\n"
         f"tasks: {_shortened(stream.tasks)}; {stream.steps_per_task:,} steps each{cycles}; "
-        f"games are {'restored' if stream.restores else 'rebuilt'} at a resume\n"
+        f"games are {_kept(stream.restores)} at a resume\n"
         f"source: {stream.source}"
     )
 
