@@ -28,7 +28,8 @@ from crl.machine import differences, machine
 from crl.models import build, fixed_layers
 from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
 from crl.opening import opened
-from crl.parts import Part, Run, check_parts, configured
+from crl.part_list import check_parts, configured
+from crl.parts import Part, Run
 from crl.results import RunResults
 from crl.screen import concise_warnings, say, tolerant, warn
 
