@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from crl.folder import ABSENT, COMPUTING, installed
+from crl.folder import COMPUTING, installed
 
 
 def machine(device: torch.device) -> dict[str, str]:
@@ -29,14 +28,3 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def differences(there: Mapping[str, object], here: Mapping[str, object]) -> list[str]:
-    """Sentences on what keeps a run that began there from being bit-identical where it goes on."""
-    return [
-        f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but "
-        f"{'perhaps ' if name in COMPUTING else ''}not bit-identically"
-        for name, value in here.items()
-        # What the run did not have it did not use, and other versions of crl have recorded less.
-        if there.get(name, ABSENT) not in (value, ABSENT)
-    ]

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from crl import checkpoints, logs, storage
 from crl.checkpoints import UNFIT, logs_refusal, needed
 from crl.config import ConfigError, RunConfig, config_hash
 from crl.config.messages import one_line
 from crl.config.schema import MAX_THREADS
+from crl.folder import ABSENT, COMPUTING
+from crl.machine import machine
 from crl.results import RunResults
 
 
@@ -86,3 +90,18 @@ def saved_by(checkpoint: Path | None, config: RunConfig) -> dict[str, Any] | Non
     except (storage.DamagedError, *UNFIT) as error:  # with checksums that say otherwise
         raise checkpoints.refusal(checkpoint, error) from error
     return saved
+
+
+def differences(saved: Mapping[str, Any] | None, device: torch.device, threads: int) -> list[str]:
+    """Sentences on what keeps the resumed run from being bit-identical."""
+    if saved is None:
+        return []
+    here = {**machine(device), "threads": threads}
+    there = {**saved["machine"], "threads": saved["threads"]}
+    return [
+        f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but "
+        f"{'perhaps ' if name in COMPUTING else ''}not bit-identically"
+        for name, value in here.items()
+        # What the run did not have it did not use, and other versions of crl have recorded less.
+        if there.get(name, ABSENT) not in (value, ABSENT)
+    ]

@@ -24,7 +24,6 @@ from crl.config import ConfigError, RunConfig, check_interventions, config_hash
 from crl.config.messages import one_line
 from crl.ending import Interrupt, Stop, fail, named
 from crl.exit_codes import DONE
-from crl.machine import differences, machine
 from crl.models import build, fixed_layers
 from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
 from crl.opening import opened
@@ -94,11 +93,8 @@ def resume_opened(folder: Path, config: RunConfig, command: Sequence[str], parts
         torch.set_num_threads(threads)
         config, model, env = _built(config)
         all_parts = _parts(config, model, env.stream, parts)
-        sentences = [*passed_over, *resuming.lost(folder, found, saved)]
-        if saved is not None:
-            there = {**saved["machine"], "threads": saved["threads"]}
-            sentences += differences(there, {**machine(model.device), "threads": threads})
-        for sentence in sentences:
+        changed = resuming.differences(saved, model.device, threads)
+        for sentence in [*passed_over, *resuming.lost(folder, found, saved), *changed]:
             warn(sentence)
         with Interrupt() as interrupt:
             interrupt.saved = found
