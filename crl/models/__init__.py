@@ -71,7 +71,7 @@ def _check_device(device: str) -> None:
 
 def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
     agent = config.agent
-    settings = {key: _plain(value) for key, value in agent.settings.items()}
+    settings = {key: _as_sb3_takes_it(value) for key, value in agent.settings.items()}
     interventions = [INTERVENTIONS[i.name].resolve()(**i.arguments()) for i in config.interventions]
     try:
         policy, policy_kwargs = policy_of(network_of(agent))
@@ -94,7 +94,7 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
     return model
 
 
-def _plain(value: Any) -> Any:
+def _as_sb3_takes_it(value: Any) -> Any:
     """A setting as SB3 takes it."""
     return LinearSchedule(*value.linear, end_fraction=1.0) if isinstance(value, Linear) else value
 
