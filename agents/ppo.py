@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -70,6 +70,7 @@ class PPO(LearnerMixin, StockPPO):
         model.learn(1_500_000)
     """
 
+    COUNTERS: ClassVar[tuple[str, ...]] = ("n_epochs", "_iterations")
     spec = agent_spec("ppo")
 
     def __init__(
@@ -158,7 +159,7 @@ class PPO(LearnerMixin, StockPPO):
 
     @replay_ratio.setter
     def replay_ratio(self, ratio: float) -> None:
-        check("replay_ratio", ratio, ratio >= 1 and ratio == int(ratio), "a whole number of epochs of at least 1")
+        check("replay_ratio", ratio, ratio >= 1 and float(ratio).is_integer(), "a whole number of epochs of at least 1")
         self.n_epochs = int(ratio)
 
     def _most_gradient_steps(self, timesteps: int) -> int:

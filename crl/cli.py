@@ -147,12 +147,15 @@ def _lines(kind: Kind) -> dict[str, str]:
     from agents import AGENTS
     from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
     from crl.config.parts import PARTS
-    from envs.catalogue import ARGUMENTS, DRIFTS, SHIFTS, STREAMS, TASKS
+    from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS
 
     if kind is Kind.streams:
         return {name: _described(stream) for name, stream in STREAMS.items()}
     if kind is Kind.tasks:
-        given = {name: f"{TASKS[name]}; arguments: {', '.join(ARGUMENTS[name])}; restored" for name in TASKS}
+        given = {
+            name: f"{world.description}; arguments: {', '.join(world.resolve().arguments)}; {_kept(world.restores)}"
+            for name, world in TASKS.items()
+        }
         return given | {
             "ID-v0": "a registered Gymnasium id, with its arguments; rebuilt, or restored where it has get_state"
         }
@@ -170,13 +173,17 @@ def _lines(kind: Kind) -> dict[str, str]:
     return {name: entry.summary for name, entry in registries[kind].items()}
 
 
+def _kept(restores: bool) -> str:
+    return "restored" if restores else "rebuilt"
+
+
 def _described(stream: NamedStream) -> str:
     """Tasks, steps and source of a stream, and what becomes of its games at a checkpoint."""
     cycles = "" if stream.cycles == 1 else f", {stream.cycles} cycles"
     return (
         f"{stream.description}\n"
         f"tasks: {_shortened(stream.tasks)}; {stream.steps_per_task:,} steps each{cycles}; "
-        f"games are {'restored' if stream.restores else 'rebuilt'} at a resume\n"
+        f"games are {_kept(stream.restores)} at a resume\n"
         f"source: {stream.source}"
     )
 

@@ -10,7 +10,6 @@ from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from envs.checks import check_int, check_number, did_you_mean
-from envs.shifts import RewardScale
 
 
 @dataclass(frozen=True)
@@ -18,12 +17,14 @@ class Quantity:
     """One number of a world's physics, and which values it may take.
 
     Args:
+        default: The number that it has.
         remedy: What to give, for refusals.
         above: The number must be larger.
         minimum: The number must be at least this.
         optional: Whether None may stand for what the model itself has.
     """
 
+    default: float | None
     remedy: str
     above: float = float("-inf")
     minimum: float = float("-inf")
@@ -31,6 +32,11 @@ class Quantity:
 
 
 Quantities = Mapping[str, Quantity]
+
+
+def defaults(quantities: Quantities) -> dict[str, float | None]:
+    """The numbers that a world has where nothing else is given."""
+    return {name: quantity.default for name, quantity in quantities.items()}
 
 
 def checked_physics(quantities: Quantities, parameters: Mapping[str, Any], world: str) -> dict[str, Any]:
@@ -96,12 +102,6 @@ def check_episode_limit(episode_limit: object) -> int:
         ValueError: If it is not a whole number of at least 1.
     """
     return check_int("episode_limit", episode_limit, 1, "give a number of steps such as 400")
-
-
-def scaled(env: gymnasium.Env[Any, Any], reward_scale: float) -> gymnasium.Env[Any, Any]:
-    """``env`` with scaled rewards, or as it is where the scale is 1."""
-    scale = check_reward_scale(reward_scale)
-    return env if scale == 1 else RewardScale(env, scale)
 
 
 def check_reward_scale(reward_scale: object) -> float:

@@ -3,51 +3,53 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 GAMES: tuple[str, ...] = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 """The five MinAtar games, by the names that the ``minatar`` package gives them."""
 
-CONTROL: tuple[str, ...] = ("cartpole", "acrobot", "mountain_car", "pendulum")
-"""Gymnasium's control tasks with arguments for what a stream changes; ``envs.control`` has a function for each."""
 
-MUJOCO: tuple[str, ...] = ("ant", "halfcheetah", "hopper", "walker2d")
-"""Gymnasium's MuJoCo tasks with arguments for what a stream changes; ``envs.mujoco`` has a function for each."""
+class NamedWorld(NamedTuple):
+    """A world of ours known by name.
 
-_COMMON = ("offset", "episode_limit", "reward_scale")
+    Attributes:
+        description: One line for listings.
+        target: Where its record is ("module:attribute"), see ``envs.worlds``.
+        restores: Whether a resumed run finds its games as they were.
+    """
 
-ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "cartpole": ("gravity", "length", "masscart", "masspole", "force_mag", *_COMMON),
-        "acrobot": ("gravity", "length_1", "length_2", "mass_1", "mass_2", *_COMMON),
-        "mountain_car": ("gravity", "force", "goal_velocity", *_COMMON),
-        "pendulum": ("gravity", "length", "mass", *_COMMON),
-    }
-    | dict.fromkeys(MUJOCO, ("friction", "gravity", "mass", "stiffness", "episode_limit", "reward_scale"))
-    | dict.fromkeys(GAMES, ("sticky_prob", "ramping", "episode_limit"))
-)
-"""The arguments that each task takes."""
+    description: str
+    target: str
+    restores: bool = True
 
-IN_PLACE: Mapping[str, frozenset[str]] = MappingProxyType(
-    {task: frozenset(names) - (frozenset() if task in GAMES else set(_COMMON)) for task, names in ARGUMENTS.items()}
-)
-"""The arguments that games of each task can change while they are played."""
+    def resolve(self) -> Any:
+        """Import the record."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(import_module(module), attribute)
 
-TASKS: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(GAMES, "MinAtar game (arXiv 1903.03176)")
+
+TASKS: Mapping[str, NamedWorld] = MappingProxyType(
+    {game: NamedWorld("MinAtar game (arXiv 1903.03176)", f"envs.minatar.worlds:{game}") for game in GAMES}
     | {
-        "cartpole": "CartPole-v1 with other physics",
-        "acrobot": "Acrobot-v1 with other physics",
-        "mountain_car": "MountainCar-v0 with other physics",
-        "pendulum": "Pendulum-v1 with other physics",
-        "ant": "Ant-v5 with other physics (extra mujoco)",
-        "halfcheetah": "HalfCheetah-v5 with other physics (extra mujoco)",
-        "hopper": "Hopper-v5 with other physics (extra mujoco)",
-        "walker2d": "Walker2d-v5 with other physics (extra mujoco)",
+        "cartpole": NamedWorld("CartPole-v1 with other physics", "envs.control.cartpole:cartpole"),
+        "acrobot": NamedWorld("Acrobot-v1 with other physics", "envs.control.acrobot:acrobot"),
+        "mountain_car": NamedWorld("MountainCar-v0 with other physics", "envs.control.mountain_car:mountain_car"),
+        "pendulum": NamedWorld("Pendulum-v1 with other physics", "envs.control.pendulum:pendulum"),
+        "ant": NamedWorld("Ant-v5 with other physics (extra mujoco)", "envs.mujoco:ant"),
+        "halfcheetah": NamedWorld("HalfCheetah-v5 with other physics (extra mujoco)", "envs.mujoco:halfcheetah"),
+        "hopper": NamedWorld("Hopper-v5 with other physics (extra mujoco)", "envs.mujoco:hopper"),
+        "walker2d": NamedWorld("Walker2d-v5 with other physics (extra mujoco)", "envs.mujoco:walker2d"),
     }
 )
-"""Every plain name that a task may have, with one line on what it is."""
+"""Every plain name that a task may have."""
+
+CONTROL, MUJOCO = (
+    tuple(name for name, world in TASKS.items() if world.target.startswith(package))
+    for package in ("envs.control", "envs.mujoco")
+)
+"""Gymnasium's control tasks and MuJoCo's, with arguments for what a stream changes."""
 
 ABOUT: tuple[str, ...] = ("name", "steps", "shifts", "drift", "variants")
 """Keys of a task's entry that are no arguments of its world."""
@@ -106,7 +108,8 @@ class NamedStream:
     @property
     def restores(self) -> bool:
         """Whether a resumed run finds the games as they were; others are rebuilt at every checkpoint."""
-        return all((entry if isinstance(entry, str) else entry["id"]) in TASKS for entry in self.entries(0))
+        ids = [entry if isinstance(entry, str) else entry["id"] for entry in self.entries(0)]
+        return all(id in TASKS and TASKS[id].restores for id in ids)
 
 
 _LEVELS = 10

@@ -60,7 +60,7 @@ class Checkpoints(BaseCallback):
         if found is not None:
             restore_training_state(self.model, storage.read(found))
         self.passed = self.num_timesteps = self.model.num_timesteps
-        self.model.update_ended = self._save
+        self.model.update_ended.append(self._save)
 
     def _save(self) -> None:
         steps = self.model.num_timesteps

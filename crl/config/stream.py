@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from agents.settings import number
 from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Repetitions
 from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
-from envs.catalogue import ABOUT, ARGUMENTS, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_draw, is_game
+from envs.catalogue import ABOUT, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_draw, is_game
 from envs.checks import closest
 
 COUNTS = {"variants": MAX_REPETITIONS, "steps": MAX_WHOLE}  # of a task -> the most
@@ -65,7 +65,7 @@ def _counts_problem(entry: Mapping[str, Any]) -> str | None:
 
 def _has_numbers(id: str, key: str, value: Any) -> bool:
     """Whether text that looks like a number is one: arguments of other worlds, and names, may be text."""
-    return key != "name" and (id in ARGUMENTS or key in ABOUT or is_draw(value))
+    return key != "name" and (id in TASKS or key in ABOUT or is_draw(value))
 
 
 def _with_numbers(value: Any) -> Any:

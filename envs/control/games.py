@@ -17,11 +17,13 @@ from envs.arguments import (
     check_render_mode,
     check_reward_scale,
     checked_physics,
+    defaults,
     refuse_change,
     require_render_mode,
 )
 from envs.checks import check_int
-from envs.control.worlds import CartPole, apply_cartpole, naming_pygame
+from envs.control.base import naming_pygame
+from envs.control.cartpole import CartPole, apply_cartpole
 from envs.games import Games, Step
 from envs.shifts import checked_offset
 from envs.state import plain
@@ -39,15 +41,11 @@ class CartPoleGames(Games):
 
     Args:
         n_envs: Games played side by side.
-        gravity: As for ``envs.control.cartpole``, like all that follow.
-        length: Half of the pole's length.
-        masscart: Mass of the cart.
-        masspole: Mass of the pole.
-        force_mag: Force on the cart.
         offset: Added to every observation.
         episode_limit: Steps after which an unfinished episode is truncated.
         reward_scale: Factor on rewards.
         render_mode: None or "rgb_array"; then ``render`` returns one frame for each game.
+        **physics: Those of ``envs.control.cartpole``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -67,15 +65,11 @@ class CartPoleGames(Games):
         self,
         n_envs: int,
         *,
-        gravity: float = 9.8,
-        length: float = 0.5,
-        masscart: float = 1.0,
-        masspole: float = 0.1,
-        force_mag: float = 10.0,
         offset: Sequence[float] | None = None,
         episode_limit: int = 500,
         reward_scale: float = 1.0,
         render_mode: str | None = None,
+        **physics: Any,
     ) -> None:
         self.num_envs = check_int("n_envs", n_envs, 1, "give the number of games played side by side")
         self.metadata = CartPoleVectorEnv.metadata | {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -87,14 +81,8 @@ class CartPoleGames(Games):
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._physics: dict[str, Any] = {}
-        self.configure(
-            gravity=gravity,
-            length=length,
-            masscart=masscart,
-            masspole=masspole,
-            force_mag=force_mag,
-            offset=np.zeros(4) if offset is None else offset,
-        )
+        self._offset = np.zeros(4, np.float32)
+        self.configure(**defaults(CartPole.quantities) | physics, **({} if offset is None else {"offset": offset}))
         drawn = [seeding.np_random() for _ in range(self.num_envs)]
         self._generators: list[np.random.Generator] = [generator for generator, _ in drawn]
         self._seeds: list[int] = [own for _, own in drawn]

@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium
 
-from envs.catalogue import ABOUT, ARGUMENTS, CONTROL, GAMES, IN_PLACE, MUJOCO, STREAMS, TASKS, is_game
+from envs.catalogue import ABOUT, CONTROL, GAMES, STREAMS, TASKS, is_game
 from envs.checks import did_you_mean
 from envs.games import Games
 from envs.state import json_value
@@ -35,7 +35,7 @@ class Known(_World):
     @property
     def in_place(self) -> dict[str, Any]:
         """The arguments that games can change while they are played."""
-        return {key: value for key, value in self.arguments.items() if key in IN_PLACE[self.id]}
+        return {key: value for key, value in self.arguments.items() if key in TASKS[self.id].resolve().in_place}
 
     def plays_as(self, other: object) -> bool:
         """Whether games of ``other`` become this world's by ``configure(**in_place)``."""
@@ -49,12 +49,12 @@ class Known(_World):
         )
 
     def __call__(self, **options: Any) -> gymnasium.Env[Any, Any]:
-        env: gymnasium.Env[Any, Any] = _maker(self.id).WORLDS[self.id](**self.arguments, **options)
+        env: gymnasium.Env[Any, Any] = TASKS[self.id].resolve()(**self.arguments, **options)
         return env
 
     def make_games(self, n_envs: int, **options: Any) -> Games:
         """A batch, compiled or vectorised where there is one of that kind."""
-        games: Games = _maker(self.id).make_games(self.id, n_envs, **self.arguments, **options)
+        games: Games = TASKS[self.id].resolve().make_games(n_envs, **self.arguments, **options)
         return games
 
 
@@ -65,24 +65,18 @@ class Registered(_World):
         return gymnasium.make(self.id, disable_env_checker=True, **self.arguments, **options)
 
 
-def _maker(id: str) -> Any:
-    """The module with the ``WORLDS`` and ``make_games`` for a world of ours."""
-    kinds = {"envs.minatar": GAMES, "envs.control": CONTROL, "envs.mujoco": MUJOCO}
-    return import_module(next(module for module, ids in kinds.items() if id in ids))
-
-
 def world_of(id: str, arguments: dict[str, Any], episode_limit: int) -> Known | Registered:
     """The world of a name with arguments; ``episode_limit`` is for MinAtar games that have none of their own.
 
     Raises:
         ValueError: If the name is unknown, or it does not take an argument.
     """
-    if id not in ARGUMENTS:
+    if id not in TASKS:
         _require_registered(id)
         return Registered(id, arguments)
+    known = TASKS[id].resolve().arguments
     for key in sorted(arguments):
-        if key not in ARGUMENTS[id]:
-            known = ARGUMENTS[id]
+        if key not in known:
             raise ValueError(
                 f"the task {id!r} takes no argument {key!r}, only {', '.join(known)}"
                 f"{did_you_mean(key, (*known, *ABOUT)) or '; remove it'}"

@@ -9,21 +9,15 @@ Both are the package's games step for step, from the same seeds. Importing this 
 """
 
 import warnings
-from collections.abc import Callable, Mapping
 from functools import cache, partial
-from types import MappingProxyType
 from typing import Any
 
-from envs.catalogue import GAMES
 from envs.checks import check_int
 from envs.games import Games, SyncGames
 from envs.minatar.batch import MinAtarGames
 from envs.minatar.package import MinAtarEnv
 
-__all__ = ["WORLDS", "MinAtarEnv", "MinAtarGames", "make_games"]
-
-WORLDS: Mapping[str, Callable[..., MinAtarEnv]] = MappingProxyType({game: partial(MinAtarEnv, game) for game in GAMES})
-"""What makes one game of each of ``envs.catalogue.GAMES``, from arguments by name."""
+__all__ = ["MinAtarEnv", "MinAtarGames", "make_games"]
 
 
 def make_games(game: str, n_envs: int, **kwargs: Any) -> Games:

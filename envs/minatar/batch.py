@@ -79,7 +79,7 @@ class MinAtarGames(Games):
     ) -> None:
         self.game = check_choice("game", game, GAMES)
         self.num_envs = check_int("n_envs", n_envs, 1, "give the number of games played side by side")
-        self._parameters = Parameters(episode_limit, sticky_prob, ramping)
+        self._parameters = Parameters(sticky_prob, ramping, episode_limit)
         self.render_mode = check_render_mode(render_mode, METADATA["render_modes"])
         self.single_observation_space = gymnasium.spaces.Box(0, 1, (10, 10, N_CHANNELS), np.bool_)
         self.single_action_space = gymnasium.spaces.Discrete(N_ACTIONS)

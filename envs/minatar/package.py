@@ -57,7 +57,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         render_mode: str | None = None,
     ) -> None:
         check_choice("game", game, GAMES)
-        self._parameters = Parameters(episode_limit, sticky_prob, ramping)
+        self._parameters = Parameters(sticky_prob, ramping, episode_limit)
         self.render_mode = check_render_mode(render_mode, METADATA["render_modes"])
         # Imported here because the package loads matplotlib, which takes a second.
         import minatar

@@ -16,18 +16,18 @@ class Parameters:
     """Checked arguments.
 
     Args:
-        episode_limit: Steps after which an unfinished episode is truncated (greedy Seaquest agents never die).
         sticky_prob: Probability that the last action is played again in place of the one given.
         ramping: Whether games become more difficult the longer they are survived.
+        episode_limit: Steps after which an unfinished episode is truncated (greedy Seaquest agents never die).
 
     Raises:
         ValueError: If the limit is not a whole number from 1 to ``MOST_STEPS``, the probability is not from 0 to 1, or
             ramping is neither True nor False.
     """
 
-    episode_limit: int = EPISODE_LIMIT
     sticky_prob: float = 0.1
     ramping: bool = True
+    episode_limit: int = EPISODE_LIMIT
 
     def __post_init__(self) -> None:
         remedy = "give a number of steps such as 2500"

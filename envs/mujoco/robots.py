@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import mujoco
@@ -16,7 +15,8 @@ from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
-from envs.arguments import Configurable, Quantity, check_render_mode, require_render_mode
+from envs.arguments import Configurable, check_render_mode, defaults, require_render_mode
+from envs.mujoco import PHYSICS
 from envs.state import plain
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -53,32 +53,18 @@ class Robot(Configurable, MujocoEnv, EzPickle):
         ValueError: If an argument is out of range.
     """
 
-    quantities = MappingProxyType(
-        {
-            "friction": Quantity("give a coefficient such as 1.0", above=0, optional=True),
-            "gravity": Quantity("give m/s^2, downwards, such as 9.81", minimum=0),
-            "mass": Quantity("give a factor on the model's masses such as 1.0", above=0),
-            "stiffness": Quantity("give a number such as 1.0", minimum=0, optional=True),
-        }
-    )
+    quantities = PHYSICS
     _arrays: ClassVar[tuple[str, ...]] = ("geom_friction", "body_mass", "body_inertia", "jnt_stiffness")
 
-    def __init__(
-        self,
-        friction: float | None = None,
-        gravity: float = 9.81,
-        mass: float = 1.0,
-        stiffness: float | None = None,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, *, render_mode: str | None = None, **physics: Any) -> None:
         make: Any = super().__init__  # the robot's own, which has no further argument that is needed
         with _without_deprecations():
             make(render_mode=check_render_mode(render_mode, self.metadata["render_modes"]))
         # Copies are made with these arguments, not with those of Gymnasium's classes.
-        EzPickle.__init__(self, friction, gravity, mass, stiffness, render_mode)
+        EzPickle.__init__(self, render_mode=render_mode, **physics)
         self._own = {name: getattr(self.model, name).copy() for name in self._arrays}
         self._scratch = mujoco.MjData(self.model)
-        self.configure(friction=friction, gravity=gravity, mass=mass, stiffness=stiffness)
+        self.configure(**defaults(PHYSICS) | physics)
 
     def _apply_physics(self) -> None:
         model, own, physics = self.model, self._own, self.physics

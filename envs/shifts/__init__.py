@@ -1,4 +1,4 @@
-"""Shifts: wrappers that make new tasks of old ones, for any Gymnasium environment, each with a vectorised twin.
+"""Shifts: wrappers that make new tasks of old ones, for any Gymnasium environment, and for batches of games.
 
 >>> import gymnasium
 >>> specs = [("observation_noise", {"std": 0.1}), ("reward_sign", {})]
@@ -54,19 +54,19 @@ __all__ = [
     "layers_of",
 ]
 
-SHIFTS: Mapping[str, tuple[type[Shift], type[VectorShift]]] = MappingProxyType(
+SHIFTS: Mapping[str, type[Shift]] = MappingProxyType(
     {
-        "pixel_permutation": (PixelPermutation, VectorPixelPermutation),
-        "action_permutation": (ActionPermutation, VectorActionPermutation),
-        "observation_offset": (ObservationOffset, VectorObservationOffset),
-        "observation_noise": (ObservationNoise, VectorObservationNoise),
-        "reward_scale": (RewardScale, VectorRewardScale),
-        "reward_sign": (RewardSign, VectorRewardSign),
-        "sticky_actions": (StickyActions, VectorStickyActions),
-        "frame_skip": (FrameSkip, VectorFrameSkip),
+        "pixel_permutation": PixelPermutation,
+        "action_permutation": ActionPermutation,
+        "observation_offset": ObservationOffset,
+        "observation_noise": ObservationNoise,
+        "reward_scale": RewardScale,
+        "reward_sign": RewardSign,
+        "sticky_actions": StickyActions,
+        "frame_skip": FrameSkip,
     }
 )
-"""The wrapper and the twin of every shift in ``envs.catalogue.SHIFTS``."""
+"""The wrapper of every shift in ``envs.catalogue.SHIFTS``; its ``batched`` is the same around a batch."""
 
 Specs = Sequence[tuple[str, Mapping[str, Any]]]
 """Shifts by name, each with its arguments, from the innermost outwards."""
@@ -79,18 +79,18 @@ def apply(env: gymnasium.Env[Any, Any], specs: Specs) -> gymnasium.Env[Any, Any]
         ValueError: If a shift is unknown, or an argument is unknown, missing or out of range.
     """
     for name, arguments in _checked(specs):
-        env = SHIFTS[name][0](env, **arguments)
+        env = SHIFTS[name](env, **arguments)
     return env
 
 
 def apply_games(games: Games, specs: Specs) -> Games:
-    """``games`` inside the twins of the shifts of ``specs``, the first of which is the innermost.
+    """``games`` inside the shifts of ``specs``, the first of which is the innermost.
 
     Raises:
         ValueError: As for `apply`.
     """
     for name, arguments in _checked(specs):
-        games = SHIFTS[name][1](games, **arguments)
+        games = SHIFTS[name].batched(games, **arguments)
     return games
 
 
@@ -105,7 +105,7 @@ def _checked(specs: Specs) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     f"the shift {name!r} takes no argument {key!r}, only {', '.join(known)}"
                     f"{did_you_mean(key, known) or '; remove it'}"
                 )
-        parameters = inspect.signature(SHIFTS[name][0]).parameters
+        parameters = inspect.signature(SHIFTS[name]).parameters
         for key in known:
             if key not in arguments and parameters[key].default is inspect.Parameter.empty:
                 raise ValueError(f"the shift {name!r} needs the argument {key!r}, got {dict(arguments)!r}; give it")

@@ -11,20 +11,34 @@ from numpy.typing import NDArray
 
 from envs.checks import check_int
 from envs.games import Games, Step
-from envs.shifts.base import Arguments, EnvStep, Shift, VectorShift
+from envs.shifts.base import Shift, VectorShift
 
 
-class _Relabelling(Arguments):
+class VectorActionPermutation(VectorShift):
+    """`ActionPermutation` around a batch of games.
+
+    Args:
+        games: A batch of games with Discrete actions.
+        seed: Decides the permutation, which is the same in all games.
+        permutation: In place of ``seed``, the action that is executed for each of the space's, in their order.
+
+    Raises:
+        ValueError: As for `ActionPermutation`.
+    """
+
     seed: int | None
     permutation: list[int] | None
 
+    def __init__(self, games: Games, seed: int | None = None, permutation: Sequence[int] | None = None) -> None:
+        super().__init__(games, seed=seed, permutation=permutation)
+
     def _checked(self, seed: Any, permutation: Any) -> dict[str, Any]:
-        space = self._inside[1]
+        space = self.games.single_action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
-            raise ValueError(f"{type(self).__name__} needs Discrete actions, got {space}; use it on such a game")
+            raise ValueError(f"{self.label} needs Discrete actions, got {space}; use it on such a game")
         if (seed is None) == (permutation is None):
             raise ValueError(
-                f"{type(self).__name__} needs a seed or a permutation, got seed={seed!r} and "
+                f"{self.label} needs a seed or a permutation, got seed={seed!r} and "
                 f"permutation={permutation!r}; give one of the two"
             )
         if seed is not None:
@@ -34,7 +48,7 @@ class _Relabelling(Arguments):
 
     def _take(self, **arguments: Any) -> None:
         super()._take(**arguments)
-        space = self._inside[1]
+        space = self.games.single_action_space
         assert isinstance(space, gymnasium.spaces.Discrete)  # _checked refused all others
         self._start = int(space.start)
         if self.permutation is None:
@@ -50,24 +64,16 @@ class _Relabelling(Arguments):
     def _relabelled(self, actions: NDArray[Any]) -> NDArray[np.int64]:
         places = np.asarray(actions) - self._start
         if ((places < 0) | (places >= len(self._executed))).any():
-            raise ValueError(f"actions must be in {self._inside[1]}, got {actions}; give others")
+            raise ValueError(f"actions must be in {self.games.single_action_space}, got {actions}; give others")
         relabelled: NDArray[np.int64] = np.take(self._executed, places)
         return relabelled
 
-
-def _checked_permutation(permutation: Any, space: gymnasium.spaces.Discrete) -> list[int]:
-    actions = list(range(int(space.start), int(space.start + space.n)))
-    found = permutation.tolist() if isinstance(permutation, np.ndarray) else permutation
-    whole = isinstance(found, list | tuple) and all(isinstance(a, int) and not isinstance(a, bool) for a in found)
-    if not whole or sorted(found) != actions:
-        raise ValueError(
-            f"permutation must list each of the actions {actions[0]} to {actions[-1]} once, got {permutation!r}; "
-            f"give one such as {actions[1:] + actions[:1]}"
-        )
-    return list(found)
+    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
+        """As in `Games`, with the actions that stand for ``actions``."""
+        return self.games.step(self._relabelled(np.asarray(actions)), active)
 
 
-class ActionPermutation(_Relabelling, Shift):
+class ActionPermutation(Shift):
     """Executes another action than the one chosen, always the same other one.
 
     Args:
@@ -85,31 +91,27 @@ class ActionPermutation(_Relabelling, Shift):
     True
     """
 
+    batched = VectorActionPermutation
+    shift: VectorActionPermutation
+
     def __init__(
         self, env: gymnasium.Env[Any, Any], seed: int | None = None, permutation: Sequence[int] | None = None
     ) -> None:
         super().__init__(env, seed=seed, permutation=permutation)
 
-    def step(self, action: Any) -> EnvStep:
-        """Take a step with the action that stands for ``action``."""
-        return self.env.step(self._relabelled(np.asarray(action)))
+    @property
+    def executed(self) -> list[int]:
+        """The action that is executed for each of the space's, in their order."""
+        return self.shift.executed
 
 
-class VectorActionPermutation(_Relabelling, VectorShift):
-    """The twin of `ActionPermutation`.
-
-    Args:
-        games: A batch of games with Discrete actions.
-        seed: Decides the permutation, which is the same in all games.
-        permutation: In place of ``seed``, the action that is executed for each of the space's, in their order.
-
-    Raises:
-        ValueError: As for `ActionPermutation`.
-    """
-
-    def __init__(self, games: Games, seed: int | None = None, permutation: Sequence[int] | None = None) -> None:
-        super().__init__(games, seed=seed, permutation=permutation)
-
-    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
-        """As in `Games`, with the actions that stand for ``actions``."""
-        return self.games.step(self._relabelled(np.asarray(actions)), active)
+def _checked_permutation(permutation: Any, space: gymnasium.spaces.Discrete) -> list[int]:
+    actions = list(range(int(space.start), int(space.start + space.n)))
+    found = permutation.tolist() if isinstance(permutation, np.ndarray) else permutation
+    whole = isinstance(found, list | tuple) and all(isinstance(a, int) and not isinstance(a, bool) for a in found)
+    if not whole or sorted(found) != actions:
+        raise ValueError(
+            f"permutation must list each of the actions {actions[0]} to {actions[-1]} once, got {permutation!r}; "
+            f"give one such as {actions[1:] + actions[:1]}"
+        )
+    return list(found)

@@ -1,9 +1,9 @@
-"""What all shifts share: one wrapper of an environment and its twin around a batch of games."""
+"""What all shifts share: one around a batch of games, and around one environment, which is a batch of one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, SupportsFloat
+from typing import Any, ClassVar, SupportsFloat
 
 import gymnasium
 import numpy as np
@@ -16,115 +16,12 @@ from envs.games import Games, Step
 from envs.state import Layer, plain
 
 EnvStep = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
+UNSCALED = "unscaled_return"
+"""Key of the info of a step that ends an episode: the return before scaling."""
 
 
-class Arguments:
-    """The arguments of a shift, which it shares with its twin: checked, changed and saved alike."""
-
-    _inside: tuple[gymnasium.Space[Any], gymnasium.Space[Any]]
-    """Observation space and action space of one game without the shift."""
-
-    def _begin(
-        self, observations: gymnasium.Space[Any], actions: gymnasium.Space[Any], arguments: dict[str, Any]
-    ) -> None:
-        self._inside = observations, actions
-        self._arguments = self._made_with = self._checked(**arguments)
-        self._take(**self._arguments)
-
-    def _checked(self, *_: Any, **arguments: Any) -> dict[str, Any]:
-        """The arguments as they are kept, refused where they are wrong; nothing is changed yet."""
-        raise NotImplementedError
-
-    def _take(self, **arguments: Any) -> None:
-        """Put checked arguments into force."""
-        for name, value in arguments.items():
-            setattr(self, name, value)
-
-    def _split(self, changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """All arguments after the ``changes`` that are this shift's, and the changes that are not."""
-        own = {name: value for name, value in changes.items() if name in self._arguments}
-        rest = {name: value for name, value in changes.items() if name not in own}
-        return (self._checked(**(self._arguments | own)) if own else {}), rest
-
-    def _change(self, arguments: dict[str, Any]) -> None:
-        if arguments:
-            self._arguments = arguments
-            self._take(**arguments)
-
-    def _draws_key(self, name: str) -> str:
-        """What tells the draws of this shift, called ``name``, from those of others, be it of the same kind inside."""
-        inside: Any = self
-        depth = -1
-        while isinstance(inside, gymnasium.Wrapper | VectorShift):
-            depth += type(inside) is type(self)
-            inside = inside.games if isinstance(inside, VectorShift) else inside.env
-        return f"{name}{depth or ''}"
-
-    def _arguments_state(self) -> dict[str, Any]:
-        return {"made_with": plain(self._made_with), "arguments": plain(self._arguments)}
-
-    def _set_arguments_state(self, state: dict[str, Any]) -> None:
-        for name, value in self._made_with.items():
-            saved = state["made_with"].get(name)
-            if not np.array_equal(saved, value):
-                raise ValueError(
-                    f"a state with the {name} {_text(saved)} of {type(self).__name__} cannot be set on one with "
-                    f"{_text(value)}; make the environment or its stream with the arguments that it was saved with"
-                )
-        self._change(self._checked(**state["arguments"]))
-
-
-def _text(value: Any) -> str:
-    return str(value.tolist() if isinstance(value, np.ndarray) else value)
-
-
-class Shift(Layer, RecordConstructorArgs, Arguments):
-    """A wrapper that makes a new task of an old one, for any Gymnasium environment.
-
-    What a shift draws comes from a generator of its own, see ``envs.shifts.draws``, so that the environment's draws are
-    what they would be without it.
-    """
-
-    def __init__(self, env: gymnasium.Env[Any, Any], **arguments: Any) -> None:
-        RecordConstructorArgs.__init__(self, **arguments)
-        Layer.__init__(self, env)
-        self._begin(env.observation_space, env.action_space, arguments)
-
-    def configure(self, **arguments: Any) -> None:
-        """Change arguments in place, from the next step on, checked as when the shift was made.
-
-        Arguments that this shift does not take are passed on to the environment.
-
-        Raises:
-            ValueError: If a value is out of range, or nobody inside takes the argument.
-        """
-        own, rest = self._split(arguments)
-        if rest:
-            if not self.env.has_wrapper_attr("configure"):
-                name = next(iter(rest))
-                raise ValueError(
-                    f"{type(self).__name__} takes no argument {name!r}, only {', '.join(self._arguments)}, and "
-                    f"{type(self.env.unwrapped).__name__} has no argument that can be changed"
-                    f"{did_you_mean(name, self._arguments) or '; remove it'}"
-                )
-            self.env.get_wrapper_attr("configure")(**rest)
-        self._change(own)
-
-    def get_state(self) -> dict[str, Any]:
-        """The arguments, so that a state of another world is noticed, and what this shift holds besides."""
-        return self._arguments_state()
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what ``get_state`` returned.
-
-        Raises:
-            ValueError: If it was saved by a shift that was made with other arguments.
-        """
-        self._set_arguments_state(state)
-
-
-class VectorShift(Arguments, Games):
-    """The twin of a shift: the same around a batch of games, equal to as many games that are wrapped one by one.
+class VectorShift(Games):
+    """A shift around a batch of games, equal to as many games that are wrapped one by one.
 
     Attributes:
         games: The batch that is shifted.
@@ -137,7 +34,12 @@ class VectorShift(Arguments, Games):
         self.render_mode = games.render_mode
         self.single_observation_space, self.observation_space = games.single_observation_space, games.observation_space
         self.single_action_space, self.action_space = games.single_action_space, games.action_space
-        self._begin(games.single_observation_space, games.single_action_space, arguments)
+        self._begin(arguments)
+
+    @property
+    def label(self) -> str:
+        """The shift's name in messages."""
+        return type(self).__name__.removeprefix("Vector")
 
     @property
     def saves(self) -> bool:  # type: ignore[override]
@@ -160,40 +62,6 @@ class VectorShift(Arguments, Games):
         """As in `Games`."""
         return self.games.step(actions, active)
 
-    def configure(self, **parameters: Any) -> None:
-        """Change arguments in place, from the next step on; those that are not the shift's are passed on inside.
-
-        Raises:
-            ValueError: If a value is out of range, or nobody inside takes the argument.
-        """
-        own, rest = self._split(parameters)
-        if rest:
-            self.games.configure(**rest)
-        self._change(own)
-
-    def remake(self, **arguments: Any) -> None:
-        """Become the shift that these arguments make, around the same games, which are to be reset next.
-
-        Arguments that are not given are those that this shift was made with.
-
-        Raises:
-            ValueError: As when the shift is made.
-        """
-        self._begin(*self._inside, {**self._made_with, **arguments})
-
-    def get_state(self) -> dict[str, Any]:
-        """The state of the games inside, the arguments, and what the shift holds for each game besides."""
-        return {"games": self.games.get_state()} | self._arguments_state()
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """As in `Games`.
-
-        Raises:
-            ValueError: If the state is of another world, or of a shift that was made with other arguments.
-        """
-        self._set_arguments_state(state)
-        self.games.set_state(state["games"])
-
     def render(self) -> Any:
         """Frames of the games inside."""
         return self.games.render()
@@ -203,58 +71,110 @@ class VectorShift(Arguments, Games):
         self.games.close(**kwargs)
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={_text(value)}" for name, value in self._arguments.items())
+        arguments = ", ".join(f"{name}={_text(value)}" for name, value in self.arguments.items())
         return f"{type(self).__name__}({self.games!r}, {arguments})"
+
+    # ------------------------------------------------------------------ arguments
+
+    def _begin(self, arguments: dict[str, Any]) -> None:
+        self.arguments = self._made_with = self._checked(**arguments)
+        self._take(**self.arguments)
+
+    def _checked(self, *_: Any, **arguments: Any) -> dict[str, Any]:
+        """The arguments as they are kept, refused where they are wrong; nothing is changed yet."""
+        raise NotImplementedError
+
+    def _take(self, **arguments: Any) -> None:
+        """Put checked arguments into force."""
+        for name, value in arguments.items():
+            setattr(self, name, value)
+
+    def configure(self, **parameters: Any) -> None:
+        """Change arguments in place, from the next step on; those that are not the shift's are passed on inside.
+
+        Raises:
+            ValueError: If a value is out of range, or nobody inside takes the argument.
+        """
+        own = {name: value for name, value in parameters.items() if name in self.arguments}
+        checked = self._checked(**(self.arguments | own)) if own else {}
+        rest = {name: value for name, value in parameters.items() if name not in own}
+        if rest:
+            self.games.configure(**rest)
+        self._change(checked)
+
+    def _change(self, arguments: dict[str, Any]) -> None:
+        if arguments:
+            self.arguments = arguments
+            self._take(**arguments)
+
+    def remake(self, **arguments: Any) -> None:
+        """Become the shift that these arguments make, around the same games, which are to be reset next.
+
+        Arguments that are not given are those that this shift was made with.
+
+        Raises:
+            ValueError: As when the shift is made.
+        """
+        self._begin({**self._made_with, **arguments})
+
+    # ------------------------------------------------------------------ state
+
+    def own_state(self) -> dict[str, Any]:
+        """The arguments, so that a state of another world is noticed, and what the shift holds for each game."""
+        return {"made_with": plain(self._made_with), "arguments": plain(self.arguments)}
+
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``own_state`` returned.
+
+        Raises:
+            ValueError: If it was saved by a shift that was made with other arguments.
+        """
+        for name, value in self._made_with.items():
+            saved = state["made_with"].get(name)
+            if not np.array_equal(saved, value):
+                raise ValueError(
+                    f"a state with the {name} {_text(saved)} of {self.label} cannot be set on one with "
+                    f"{_text(value)}; make the environment or its stream with the arguments that it was saved with"
+                )
+        self._change(self._checked(**state["arguments"]))
+
+    def get_state(self) -> dict[str, Any]:
+        """The state of the games inside, and the shift's own."""
+        return {"games": self.games.get_state()} | self.own_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """As in `Games`.
+
+        Raises:
+            ValueError: If the state is of another world, or of a shift that was made with other arguments.
+        """
+        self.set_own_state(state)
+        self.games.set_state(state["games"])
+
+    def _draws_key(self, name: str) -> str:
+        """What tells the draws of this shift, called ``name``, from those of others, be it of the same kind inside."""
+        inside: Any = self.games
+        depth = 0
+        while isinstance(inside, VectorShift | OneGame | gymnasium.Wrapper):
+            depth += type(inside) is type(self) or type(getattr(inside, "shift", None)) is type(self)
+            inside = inside.games if isinstance(inside, VectorShift) else inside.env
+        return f"{name}{depth or ''}"
+
+
+def _text(value: Any) -> str:
+    return str(value.tolist() if isinstance(value, np.ndarray) else value)
 
 
 def layers_of(games: Games) -> list[Games]:
-    """The twins of shifts around a batch from outside in, and last the batch of the world itself."""
+    """The shifts around a batch from outside in, and last the batch of the world itself."""
     layers = [games]
     while isinstance(layers[-1], VectorShift):
         layers.append(layers[-1].games)
     return layers
 
 
-class Observing(Arguments):
-    """What a shift of observations shares with its twin: the arithmetic, on rows of observations."""
-
-    def _space(self) -> gymnasium.spaces.Box:
-        """The space of one game's shifted observations."""
-        raise NotImplementedError
-
-    def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
-        """A fresh array of shifted ``observations``, one for each of ``games`` (None: for all in order)."""
-        raise NotImplementedError
-
-    def _box(self) -> gymnasium.spaces.Box:
-        """The space of one game's observations without the shift."""
-        space = self._inside[0]
-        if not isinstance(space, gymnasium.spaces.Box):
-            name = type(self).__name__
-            raise ValueError(f"{name} needs observations in a Box, got {space}; flatten them first")
-        return space
-
-
-class ObservationShift(Observing, Shift):
-    """A shift that changes observations and nothing else."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any], **arguments: Any) -> None:
-        super().__init__(env, **arguments)
-        self.observation_space = self._space()
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode; the first observation is shifted, too."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self._shifted(np.asarray(observation)[None])[0], info
-
-    def step(self, action: Any) -> EnvStep:
-        """Take a step; the observation is shifted, all else is the environment's."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return self._shifted(np.asarray(observation)[None])[0], reward, terminated, truncated, info
-
-
-class VectorObservationShift(Observing, VectorShift):
-    """The twin of a shift that changes observations, those in ``final_obs`` among them."""
+class VectorObservationShift(VectorShift):
+    """A shift that changes observations, those in ``final_obs`` among them, and nothing else."""
 
     def __init__(self, games: Games, **arguments: Any) -> None:
         super().__init__(games, **arguments)
@@ -266,14 +186,14 @@ class VectorObservationShift(Observing, VectorShift):
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """As in `Games`; the first observations are shifted, too."""
         observations, info = self.games.reset(seed=seed, options=options)
-        return self._seen(observations, None), info
+        return self._seen(np.asarray(observations), None), info
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
         """As in `Games`; observations are shifted, all else is the games'."""
         observations, rewards, terminations, truncations, info = self.games.step(actions, active)
-        if terminations.any() or truncations.any():  # before what follows them, as in one game after the other
+        if "final_obs" in info:  # before what follows them, as in one game after the other
             info = info | {"final_obs": self._final(info["final_obs"], info["_final_obs"])}
-        return self._seen(observations, active), rewards, terminations, truncations, info
+        return self._seen(np.asarray(observations), active), rewards, terminations, truncations, info
 
     def _seen(self, observations: NDArray[Any], active: NDArray[np.bool_] | None) -> NDArray[Any]:
         """The shifted observations of all games, of which those ``active`` have moved."""
@@ -290,3 +210,128 @@ class VectorObservationShift(Observing, VectorShift):
         for game, row in zip(games, self._shifted(np.stack(observations[games].tolist()), games), strict=True):
             final[game] = row
         return final
+
+    def _space(self) -> gymnasium.spaces.Box:
+        """The space of one game's shifted observations."""
+        raise NotImplementedError
+
+    def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
+        """A fresh array of shifted ``observations``, one for each of ``games`` (None: for all in order)."""
+        raise NotImplementedError
+
+    def _box(self) -> gymnasium.spaces.Box:
+        """The space of one game's observations without the shift."""
+        space = self.games.single_observation_space
+        if not isinstance(space, gymnasium.spaces.Box):
+            raise ValueError(f"{self.label} needs observations in a Box, got {space}; flatten them first")
+        return space
+
+
+class OneGame(Games):
+    """An environment as a batch of one, whose episodes begin when it is reset.
+
+    The step that ends an episode returns its last observation, and there is no ``final_obs``.
+
+    Attributes:
+        info: What the environment has said last.
+    """
+
+    num_envs = 1
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        self.env = env
+        self.metadata = env.metadata
+        self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
+        self.observation_space = batch_space(env.observation_space, 1)
+        self.action_space = batch_space(env.action_space, 1)
+        self.info: dict[str, Any] = {}
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        observation, self.info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        return [observation], {}
+
+    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
+        """Take a step with the only action."""
+        observation, reward, terminated, truncated, self.info = self.env.step(actions[0])
+        said: dict[str, Any] = {}
+        if (terminated or truncated) and UNSCALED in self.info:
+            one = np.ones(1, np.bool_)
+            said = {"final_info": {UNSCALED: np.array([self.info[UNSCALED]]), f"_{UNSCALED}": one}, "_final_info": one}
+        return [observation], np.array([float(reward)]), np.array([terminated]), np.array([truncated]), said
+
+    def configure(self, **parameters: Any) -> None:
+        """Change arguments of the environment."""
+        self.env.get_wrapper_attr("configure")(**parameters)
+
+
+class Shift(Layer, RecordConstructorArgs):
+    """A wrapper that makes a new task of an old one, for any Gymnasium environment.
+
+    What a shift draws comes from a generator of its own, see ``envs.shifts.draws``, so that the environment's draws are
+    what they would be without it. The shift's arguments are attributes of the wrapper.
+
+    Attributes:
+        shift: The same around the environment as a batch of one.
+    """
+
+    batched: ClassVar[type[VectorShift]]
+
+    def __init__(self, env: gymnasium.Env[Any, Any], **arguments: Any) -> None:
+        RecordConstructorArgs.__init__(self, **arguments)
+        Layer.__init__(self, env)
+        self._game = OneGame(env)
+        self.shift = self.batched(self._game, **arguments)
+        if self.shift.single_observation_space is not env.observation_space:
+            self.observation_space = self.shift.single_observation_space
+
+    def __getattr__(self, name: str) -> Any:
+        shift = vars(self).get("shift")
+        if shift is not None and name in shift.arguments:
+            return getattr(shift, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode; a ``seed`` begins the shift's draws anew."""
+        observations, _ = self.shift.reset(seed=seed, options=options)
+        return observations[0], self._game.info
+
+    def step(self, action: Any) -> EnvStep:
+        """Take a step."""
+        observations, rewards, terminations, truncations, said = self.shift.step([action])
+        info = self._game.info
+        if UNSCALED in said.get("final_info", ()):
+            info = info | {UNSCALED: float(said["final_info"][UNSCALED][0])}
+        return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
+
+    def configure(self, **arguments: Any) -> None:
+        """Change arguments in place, from the next step on, checked as when the shift was made.
+
+        Arguments that this shift does not take are passed on to the environment.
+
+        Raises:
+            ValueError: If a value is out of range, or nobody inside takes the argument.
+        """
+        known = self.shift.arguments
+        rest = [name for name in arguments if name not in known]
+        if rest and not self.env.has_wrapper_attr("configure"):
+            raise ValueError(
+                f"{type(self).__name__} takes no argument {rest[0]!r}, only {', '.join(known)}, and "
+                f"{type(self.env.unwrapped).__name__} has no argument that can be changed"
+                f"{did_you_mean(rest[0], known) or '; remove it'}"
+            )
+        self.shift.configure(**arguments)
+
+    def get_state(self) -> dict[str, Any]:
+        """What this shift holds, without the environment."""
+        return self.shift.own_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``get_state`` returned.
+
+        Raises:
+            ValueError: If it was saved by a shift that was made with other arguments.
+        """
+        self.shift.set_own_state(state)

@@ -12,51 +12,11 @@ from numpy.typing import NDArray
 from envs.checks import check_int
 from envs.games import Games, Step
 from envs.infos import merge_infos
-from envs.shifts.base import Arguments, EnvStep, Shift, VectorShift
+from envs.shifts.base import Shift, VectorShift
 
 
-class _Skipping(Arguments):
-    skip: int
-
-    def _checked(self, skip: Any) -> dict[str, Any]:
-        return {"skip": check_int("skip", skip, 1, "give the steps that an action lasts, such as 4")}
-
-
-class FrameSkip(_Skipping, Shift):
-    """Repeats every action for some steps and adds up their rewards; the end of an episode ends the repetition.
-
-    Observation, flags and info are those of the last step. What is around this shift (a time limit, a segment's
-    budget) counts a repetition as one step.
-
-    Args:
-        env: Any environment.
-        skip: Steps that an action lasts, at least 1.
-
-    Raises:
-        ValueError: If ``skip`` is not a whole number of at least 1.
-
-    >>> env = FrameSkip(gymnasium.make("CartPole-v1"), 4)
-    >>> _ = env.reset(seed=0)
-    >>> env.step(1)[1]
-    4.0
-    """
-
-    def __init__(self, env: gymnasium.Env[Any, Any], skip: int) -> None:
-        super().__init__(env, skip=skip)
-
-    def step(self, action: Any) -> EnvStep:
-        """Take up to ``skip`` steps with ``action``."""
-        total = 0.0
-        for _ in range(self.skip):
-            observation, reward, terminated, truncated, info = self.env.step(action)
-            total += float(reward)
-            if terminated or truncated:
-                break
-        return observation, total, terminated, truncated, info
-
-
-class VectorFrameSkip(_Skipping, VectorShift):
-    """The twin of `FrameSkip`; a game whose episode has ended stands still until the others are done, too.
+class VectorFrameSkip(VectorShift):
+    """`FrameSkip` around a batch of games; a game whose episode has ended stands still until the others are done, too.
 
     Args:
         games: Any batch of games.
@@ -66,8 +26,13 @@ class VectorFrameSkip(_Skipping, VectorShift):
         ValueError: As for `FrameSkip`.
     """
 
+    skip: int
+
     def __init__(self, games: Games, skip: int) -> None:
         super().__init__(games, skip=skip)
+
+    def _checked(self, skip: Any) -> dict[str, Any]:
+        return {"skip": check_int("skip", skip, 1, "give the steps that an action lasts, such as 4")}
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
         """As in `Games`; the infos are those of each game's last step."""
@@ -86,6 +51,31 @@ class VectorFrameSkip(_Skipping, VectorShift):
             terminations, truncations = terminations | terminated, truncations | truncated
             infos.append((info, playing))
         return observations, rewards, terminations, truncations, _last_infos(infos)
+
+
+class FrameSkip(Shift):
+    """Repeats every action for some steps and adds up their rewards; the end of an episode ends the repetition.
+
+    Observation, flags and info are those of the last step. What is around this shift (a time limit, a segment's
+    budget) counts a repetition as one step.
+
+    Args:
+        env: Any environment.
+        skip: Steps that an action lasts, at least 1.
+
+    Raises:
+        ValueError: If ``skip`` is not a whole number of at least 1.
+
+    >>> env = FrameSkip(gymnasium.make("CartPole-v1"), 4)
+    >>> _ = env.reset(seed=0)
+    >>> env.step(1)[1]
+    4.0
+    """
+
+    batched = VectorFrameSkip
+
+    def __init__(self, env: gymnasium.Env[Any, Any], skip: int) -> None:
+        super().__init__(env, skip=skip)
 
 
 def _last_infos(infos: Sequence[tuple[dict[str, Any], NDArray[np.bool_]]]) -> dict[str, Any]:

@@ -11,13 +11,28 @@ from numpy.typing import NDArray
 
 from envs.checks import check_number
 from envs.games import Games
-from envs.shifts.base import ObservationShift, Observing, VectorObservationShift
+from envs.shifts.base import Shift, VectorObservationShift
 from envs.shifts.draws import Draws
 
 
-class _Noisy(Observing):
+class VectorObservationNoise(VectorObservationShift):
+    """`ObservationNoise` around a batch of games; every game has a generator of its own, seeded with the game.
+
+    Args:
+        games: A batch of games whose observations are arrays (a Box).
+        std: Standard deviation of the noise, at least 0.
+
+    Raises:
+        ValueError: As for `ObservationNoise`.
+    """
+
     std: float
-    _draws: Draws
+
+    def __init__(self, games: Games, std: float) -> None:
+        super().__init__(games, std=std)
+        size = int(np.prod(self._box().shape))
+        self._draws = Draws(self._draws_key("observation_noise"), self.num_envs, size, "standard_normal")
+        self._last = np.zeros((self.num_envs, *self._box().shape), np.float32)
 
     def _checked(self, std: Any) -> dict[str, Any]:
         return {"std": check_number("std", std, "give a standard deviation such as 0.1", low=0)}
@@ -25,17 +40,39 @@ class _Noisy(Observing):
     def _space(self) -> gymnasium.spaces.Box:
         return gymnasium.spaces.Box(-np.inf, np.inf, self._box().shape, np.float32)
 
-    def _new_draws(self, n_games: int) -> Draws:
-        return Draws(self._draws_key("observation_noise"), n_games, int(np.prod(self._box().shape)), "standard_normal")
-
     def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
         noise = self._draws.take(games).reshape(observations.shape)
         noise *= np.float32(self.std)
         np.add(noise, observations, out=noise, casting="same_kind")
         return noise
 
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """As in `Games`; seeds begin the noise anew."""
+        self._draws.seed(seed)
+        return super().reset(seed=seed, options=options)
 
-class ObservationNoise(_Noisy, ObservationShift):
+    def _seen(self, observations: NDArray[Any], active: NDArray[np.bool_] | None) -> NDArray[Any]:
+        if active is None:
+            self._last = self._shifted(observations)
+        else:  # the noise of a game that stands still does, too
+            games = np.flatnonzero(active)
+            self._last = self._last.copy()
+            self._last[games] = self._shifted(observations[games], games)
+        return self._last
+
+    def own_state(self) -> dict[str, Any]:
+        """The arguments and the generators."""
+        return super().own_state() | {"draws": self._draws.get_state()}
+
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """As in `VectorShift`."""
+        super().set_own_state(state)
+        self._draws.set_state(state["draws"])
+
+
+class ObservationNoise(Shift):
     """Adds to every number of every observation a draw of a Gaussian of mean 0.
 
     The observation space becomes unbounded, of 32-bit floats. The draws come from a generator of the shift's own, which
@@ -54,62 +91,7 @@ class ObservationNoise(_Noisy, ObservationShift):
     (True, False)
     """
 
+    batched = VectorObservationNoise
+
     def __init__(self, env: gymnasium.Env[Any, Any], std: float) -> None:
         super().__init__(env, std=std)
-        self._draws = self._new_draws(1)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode; a ``seed`` begins the noise anew."""
-        self._draws.seed(seed)
-        return super().reset(seed=seed, options=options)
-
-    def get_state(self) -> dict[str, Any]:
-        """The arguments and the generator of the noise."""
-        return super().get_state() | {"draws": self._draws.get_state()}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """As in `Shift`."""
-        super().set_state(state)
-        self._draws.set_state(state["draws"])
-
-
-class VectorObservationNoise(_Noisy, VectorObservationShift):
-    """The twin of `ObservationNoise`; every game has a generator of its own, seeded with the game.
-
-    Args:
-        games: A batch of games whose observations are arrays (a Box).
-        std: Standard deviation of the noise, at least 0.
-
-    Raises:
-        ValueError: As for `ObservationNoise`.
-    """
-
-    def __init__(self, games: Games, std: float) -> None:
-        super().__init__(games, std=std)
-        self._draws = self._new_draws(self.num_envs)
-        self._last = np.zeros((self.num_envs, *self._box().shape), np.float32)
-
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """As in `Games`; seeds begin the noise anew."""
-        self._draws.seed(seed)
-        return super().reset(seed=seed, options=options)
-
-    def _seen(self, observations: NDArray[Any], active: NDArray[np.bool_] | None) -> NDArray[Any]:
-        if active is None:
-            self._last = self._shifted(observations)
-        else:  # the noise of a game that stands still does, too
-            games = np.flatnonzero(active)
-            self._last = self._last.copy()
-            self._last[games] = self._shifted(observations[games], games)
-        return self._last
-
-    def get_state(self) -> dict[str, Any]:
-        """The state of the games, the arguments and the generators."""
-        return super().get_state() | {"draws": self._draws.get_state()}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """As in `Games`."""
-        super().set_state(state)
-        self._draws.set_state(state["draws"])

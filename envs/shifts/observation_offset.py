@@ -9,13 +9,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from envs.games import Games
-from envs.shifts.base import ObservationShift, Observing, VectorObservationShift
+from envs.shifts.base import Shift, VectorObservationShift
 
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class _Offsetting(Observing):
+class VectorObservationOffset(VectorObservationShift):
+    """`ObservationOffset` around a batch of games.
+
+    Args:
+        games: A batch of games whose observations are arrays (a Box).
+        offset: What is added, with the shape of one game's observation, or one number for all its entries.
+
+    Raises:
+        ValueError: As for `ObservationOffset`.
+    """
+
     offset: NDArray[np.float32]
+
+    def __init__(self, games: Games, offset: ArrayLike) -> None:
+        super().__init__(games, offset=offset)
 
     def _checked(self, offset: Any) -> dict[str, Any]:
         return {"offset": checked_offset(offset, self._box().shape)}
@@ -28,7 +41,7 @@ class _Offsetting(Observing):
         return shifted
 
 
-class ObservationOffset(_Offsetting, ObservationShift):
+class ObservationOffset(Shift):
     """Adds a constant to every observation.
 
     The observation space becomes unbounded, of 32-bit floats, so that one space serves all offsets.
@@ -47,23 +60,10 @@ class ObservationOffset(_Offsetting, ObservationShift):
     [1.0, 0.0, 0.0, -2.0]
     """
 
+    batched = VectorObservationOffset
+
     def __init__(self, env: gymnasium.Env[Any, Any], offset: ArrayLike) -> None:
         super().__init__(env, offset=offset)
-
-
-class VectorObservationOffset(_Offsetting, VectorObservationShift):
-    """The twin of `ObservationOffset`.
-
-    Args:
-        games: A batch of games whose observations are arrays (a Box).
-        offset: What is added, with the shape of one game's observation, or one number for all its entries.
-
-    Raises:
-        ValueError: As for `ObservationOffset`.
-    """
-
-    def __init__(self, games: Games, offset: ArrayLike) -> None:
-        super().__init__(games, offset=offset)
 
 
 def checked_offset(offset: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:

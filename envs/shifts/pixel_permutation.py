@@ -10,15 +10,28 @@ from numpy.typing import NDArray
 
 from envs.checks import check_int
 from envs.games import Games
-from envs.shifts.base import ObservationShift, Observing, VectorObservationShift
+from envs.shifts.base import Shift, VectorObservationShift
 
 
-class _Permuting(Observing):
+class VectorPixelPermutation(VectorObservationShift):
+    """`PixelPermutation` around a batch of games.
+
+    Args:
+        games: A batch of games whose observations are arrays (a Box).
+        seed: Decides the permutation, which is the same in all games.
+
+    Raises:
+        ValueError: As for `PixelPermutation`.
+    """
+
     seed: int
+
+    def __init__(self, games: Games, seed: int) -> None:
+        super().__init__(games, seed=seed)
 
     def _checked(self, seed: Any) -> dict[str, Any]:
         if not self._box().shape:
-            raise ValueError(f"{type(self).__name__} needs observations of several numbers, got {self._box()}; drop it")
+            raise ValueError(f"{self.label} needs observations of several numbers, got {self._box()}; drop it")
         return {"seed": check_int("seed", seed, 0, "give a number such as 1, which decides the permutation")}
 
     def _take(self, **arguments: Any) -> None:
@@ -44,7 +57,7 @@ class _Permuting(Observing):
         return moved.view(observations.dtype).reshape(observations.shape)
 
 
-class PixelPermutation(_Permuting, ObservationShift):
+class PixelPermutation(Shift):
     """Permutes the positions of every observation, always in the same way.
 
     The permutation is ``numpy.random.default_rng(seed).permutation(n)``; position p of what is seen is position
@@ -66,20 +79,13 @@ class PixelPermutation(_Permuting, ObservationShift):
     ([3, 2, 0, 1], True)
     """
 
+    batched = VectorPixelPermutation
+    shift: VectorPixelPermutation
+
     def __init__(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
         super().__init__(env, seed=seed)
 
-
-class VectorPixelPermutation(_Permuting, VectorObservationShift):
-    """The twin of `PixelPermutation`.
-
-    Args:
-        games: A batch of games whose observations are arrays (a Box).
-        seed: Decides the permutation, which is the same in all games.
-
-    Raises:
-        ValueError: As for `PixelPermutation`.
-    """
-
-    def __init__(self, games: Games, seed: int) -> None:
-        super().__init__(games, seed=seed)
+    @property
+    def permutation(self) -> NDArray[np.int64]:
+        """The position of the environment's that is seen at each position."""
+        return self.shift.permutation

@@ -9,20 +9,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.games import Games, Step
-from envs.shifts.base import Arguments, EnvStep, Shift, VectorShift
-from envs.shifts.reward_scale import UNSCALED
+from envs.shifts.base import UNSCALED, Shift, VectorShift
 
 
-class _Signing(Arguments):
+class VectorRewardSign(VectorShift):
+    """`RewardSign` around a batch of games.
+
+    Args:
+        games: Any batch of games.
+        sign: 1 or -1.
+
+    Raises:
+        ValueError: As for `RewardSign`.
+    """
+
     sign: int
+
+    def __init__(self, games: Games, sign: int = -1) -> None:
+        super().__init__(games, sign=sign)
 
     def _checked(self, sign: Any) -> dict[str, Any]:
         if isinstance(sign, bool) or not isinstance(sign, int | np.integer) or sign not in (-1, 1):
             raise ValueError(f"sign must be 1 or -1, got {sign!r}; give -1 to flip rewards, or 1 to leave them")
         return {"sign": int(sign)}
 
+    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
+        """As in `Games`; rewards have their sign, all else is the games'."""
+        observations, rewards, terminations, truncations, info = self.games.step(actions, active)
+        final_info = info.get("final_info", {})
+        if UNSCALED in final_info:
+            info = info | {"final_info": final_info | {UNSCALED: final_info[UNSCALED] * self.sign}}
+        return observations, rewards * self.sign + 0.0, terminations, truncations, info
 
-class RewardSign(_Signing, Shift):
+
+class RewardSign(Shift):
     """Multiplies every reward by 1 or -1: a task whose aim is the opposite.
 
     Unlike the factor of `RewardScale`, the sign changes the task, so that its return is the flipped one: nothing is
@@ -42,36 +62,7 @@ class RewardSign(_Signing, Shift):
     -1.0
     """
 
+    batched = VectorRewardSign
+
     def __init__(self, env: gymnasium.Env[Any, Any], sign: int = -1) -> None:
         super().__init__(env, sign=sign)
-
-    def step(self, action: Any) -> EnvStep:
-        """Take a step; the reward has its sign, all else is the environment's."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        if UNSCALED in info:
-            info = info | {UNSCALED: info[UNSCALED] * self.sign}
-        # Adding nothing makes -0 a plain 0.
-        return observation, float(reward) * self.sign + 0.0, terminated, truncated, info
-
-
-class VectorRewardSign(_Signing, VectorShift):
-    """The twin of `RewardSign`.
-
-    Args:
-        games: Any batch of games.
-        sign: 1 or -1.
-
-    Raises:
-        ValueError: As for `RewardSign`.
-    """
-
-    def __init__(self, games: Games, sign: int = -1) -> None:
-        super().__init__(games, sign=sign)
-
-    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
-        """As in `Games`; rewards have their sign, all else is the games'."""
-        observations, rewards, terminations, truncations, info = self.games.step(actions, active)
-        final_info = info.get("final_info", {})
-        if UNSCALED in final_info:
-            info = info | {"final_info": final_info | {UNSCALED: final_info[UNSCALED] * self.sign}}
-        return observations, rewards * self.sign + 0.0, terminations, truncations, info

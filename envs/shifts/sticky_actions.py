@@ -12,77 +12,14 @@ from numpy.typing import NDArray
 
 from envs.checks import check_number
 from envs.games import Games, Step
-from envs.shifts.base import Arguments, EnvStep, Shift, VectorShift
+from envs.shifts.base import Shift, VectorShift
 from envs.shifts.draws import Draws
-from envs.state import plain
 
 _ARRAYS = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
 
 
-class _Sticking(Arguments):
-    probability: float
-
-    def _checked(self, probability: Any) -> dict[str, Any]:
-        space = self._inside[1]
-        if not isinstance(space, _ARRAYS):
-            raise ValueError(f"{type(self).__name__} needs actions that are arrays, got {space}; flatten them")
-        remedy = "give the probability that an action is repeated, such as 0.25"
-        return {"probability": check_number("probability", probability, remedy, low=0, high=1)}
-
-
-class StickyActions(_Sticking, Shift):
-    """Executes the game's previous action again, with a probability, in place of the one chosen.
-
-    After Machado et al., "Revisiting the Arcade Learning Environment" (arXiv 1709.06009), section 5.2, where the
-    probability is 0.25; what was executed sticks, be it chosen or repeated. An episode's first action is always
-    executed, as in Gymnasium's ``StickyAction``. The draws come from a generator of the shift's own, which
-    ``reset(seed=...)`` seeds.
-
-    Args:
-        env: An environment whose actions are numbers or arrays.
-        probability: Of a repetition, from 0 to 1.
-
-    Raises:
-        ValueError: If the actions are neither, or the probability is out of range.
-
-    >>> env, bare = StickyActions(gymnasium.make("CartPole-v1"), 1.0), gymnasium.make("CartPole-v1")
-    >>> _ = env.reset(seed=0), bare.reset(seed=0)
-    >>> _ = env.step(0), bare.step(0)
-    >>> (env.step(1)[0] == bare.step(0)[0]).all().item()
-    True
-    """
-
-    def __init__(self, env: gymnasium.Env[Any, Any], probability: float) -> None:
-        super().__init__(env, probability=probability)
-        self._draws = Draws(self._draws_key("sticky_actions"), 1, 1, "random")
-        self._previous: Any = None  # of this episode
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode, in which nothing sticks yet; a ``seed`` begins the draws anew."""
-        self._draws.seed(seed)
-        self._previous = None
-        return self.env.reset(seed=seed, options=options)
-
-    def step(self, action: Any) -> EnvStep:
-        """Take a step with ``action`` or the previous one."""
-        sticks = self._draws.take()[0, 0] < self.probability
-        if self._previous is None or not sticks:
-            self._previous = action.copy() if isinstance(action, np.ndarray) else action
-        return self.env.step(self._previous)
-
-    def get_state(self) -> dict[str, Any]:
-        """The arguments, the generator, and the action that may stick."""
-        return super().get_state() | {"draws": self._draws.get_state(), "previous": plain(self._previous)}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """As in `Shift`."""
-        super().set_state(state)
-        self._draws.set_state(state["draws"])
-        self._previous = plain(state["previous"])
-
-
-class VectorStickyActions(_Sticking, VectorShift):
-    """The twin of `StickyActions`; every game has a generator of its own, seeded with the game.
+class VectorStickyActions(VectorShift):
+    """`StickyActions` around a batch of games; every game has a generator of its own, seeded with the game.
 
     Args:
         games: A batch of games whose actions are numbers or arrays.
@@ -92,11 +29,20 @@ class VectorStickyActions(_Sticking, VectorShift):
         ValueError: As for `StickyActions`.
     """
 
+    probability: float
+
     def __init__(self, games: Games, probability: float) -> None:
         super().__init__(games, probability=probability)
         self._draws = Draws(self._draws_key("sticky_actions"), self.num_envs, 1, "random")
         self._previous = np.zeros(self.action_space.shape or (), self.action_space.dtype)
         self._begun = np.zeros(self.num_envs, np.bool_)  # whether the episode has a previous action
+
+    def _checked(self, probability: Any) -> dict[str, Any]:
+        space = self.games.single_action_space
+        if not isinstance(space, _ARRAYS):
+            raise ValueError(f"{self.label} needs actions that are arrays, got {space}; flatten them")
+        remedy = "give the probability that an action is repeated, such as 0.25"
+        return {"probability": check_number("probability", probability, remedy, low=0, high=1)}
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -121,14 +67,42 @@ class VectorStickyActions(_Sticking, VectorShift):
         self._begun = (self._begun | moved) & ~(step[2] | step[3])  # where one has ended, another begins
         return step
 
-    def get_state(self) -> dict[str, Any]:
-        """The state of the games, the arguments, the generators, and the actions that may stick."""
+    def own_state(self) -> dict[str, Any]:
+        """The arguments, the generators, and the actions that may stick."""
         own = {"draws": self._draws.get_state(), "previous": self._previous.copy(), "begun": self._begun.copy()}
-        return super().get_state() | own
+        return super().own_state() | own
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """As in `Games`."""
-        super().set_state(state)
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """As in `VectorShift`."""
+        super().set_own_state(state)
         self._draws.set_state(state["draws"])
         self._previous = np.array(state["previous"], self._previous.dtype)
         self._begun = np.array(state["begun"], np.bool_)
+
+
+class StickyActions(Shift):
+    """Executes the game's previous action again, with a probability, in place of the one chosen.
+
+    After Machado et al., "Revisiting the Arcade Learning Environment" (arXiv 1709.06009), section 5.2, where the
+    probability is 0.25; what was executed sticks, be it chosen or repeated. An episode's first action is always
+    executed, as in Gymnasium's ``StickyAction``. The draws come from a generator of the shift's own, which
+    ``reset(seed=...)`` seeds.
+
+    Args:
+        env: An environment whose actions are numbers or arrays.
+        probability: Of a repetition, from 0 to 1.
+
+    Raises:
+        ValueError: If the actions are neither, or the probability is out of range.
+
+    >>> env, bare = StickyActions(gymnasium.make("CartPole-v1"), 1.0), gymnasium.make("CartPole-v1")
+    >>> _ = env.reset(seed=0), bare.reset(seed=0)
+    >>> _ = env.step(0), bare.step(0)
+    >>> (env.step(1)[0] == bare.step(0)[0]).all().item()
+    True
+    """
+
+    batched = VectorStickyActions
+
+    def __init__(self, env: gymnasium.Env[Any, Any], probability: float) -> None:
+        super().__init__(env, probability=probability)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -339,6 +340,33 @@ def test_old_parameters_of_a_module_that_was_replaced_are_refused() -> None:
     model.policy.value_net = nn.Linear(12, 2)
     with pytest.raises(ValueError, match=r"value_net\.weight has the shape \(1, 12\), and here it is \(2, 12\); give"):
         model.outputs(batch, old)
+
+
+class Comparing(Intervention):
+    """Keeps the reference batches that it is given."""
+
+    name = "comparing"
+    needs = frozenset({"reference_batch"})
+
+    def __init__(self) -> None:
+        self.given: list[Any] = []
+
+    def penalty(self, update: Update) -> None:
+        assert len(update.reference_batch.actions) == len(update.batch.actions)
+        self.given.append(update.reference_batch.observations)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "dqn-mlp", "sac-mlp"])
+def test_reference_batches_leave_training_as_it_is(kind: str) -> None:
+    make = build if kind in small_ppo.ALL else small_off_policy.ours
+    comparing = Comparing()
+    model = make(kind, interventions=[comparing]).learn(96)
+    assert_same(parameters(model), parameters(make(kind).learn(96)))
+    assert len(comparing.given) == model.optimizer_steps * (2 if kind == "sac-mlp" else 1) > 4
+    assert not any(torch.equal(one, other) for one, other in zip(comparing.given, comparing.given[1:], strict=False))
+    again = Comparing()
+    make(kind, interventions=[again]).learn(96)
+    assert all(torch.equal(one, other) for one, other in zip(comparing.given, again.given, strict=True))
 
 
 class Named(Intervention):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -11,11 +11,38 @@ import small_ppo
 import torch
 from graphs_left import left_by
 from small_loop import ACTING, Regression
+from torch import Tensor
 
-from agents.plasticity import GXD, Intervention
+from agents.plasticity import GXD, Intervention, Update
 from agents.plasticity.diagnostics import Diagnostics
 
 INTERVENTIONS = {**ACTING, "gxd-outputs": lambda: GXD(rate=0.05, signal="outputs", period=2, maturity=2)}
+
+
+class Penalty(Intervention):
+    """Draws the outputs on reference batches to those that the last step has moved them from."""
+
+    name = "penalty"
+    needs = frozenset({"reference_batch"})
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[Any, Mapping[str, Tensor]]] = {}
+
+    def attach(self, learner: Any) -> None:
+        self.learner = learner
+
+    def penalty(self, update: Update) -> Tensor | None:
+        terms = []
+        if update.network in self.kept:
+            batch, old = self.kept[update.network]
+            new = self.learner.outputs(batch)
+            terms = [(new[name] - old[name]).square().mean() for name in new]
+            terms += [1e-3 * update.losses["loss"]]  # of the graph that the loss has gone through
+        with torch.no_grad():
+            self.kept[update.network] = update.reference_batch, self.learner.outputs(update.reference_batch)
+        return torch.stack(terms).sum() if terms else None
+
+
 AGENTS: dict[str, Callable[[list[Intervention]], Any]] = {
     "ppo": lambda found: small_ppo.build("mlp", interventions=found),
     "ppo-board": lambda found: small_ppo.build("board", interventions=found),
@@ -44,12 +71,13 @@ def assert_nothing_is_left(train: Callable[[], object], learner: Any, *, minibat
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-@pytest.mark.parametrize("interventions", ["none", "all"])
+@pytest.mark.parametrize("interventions", ["none", "all", "penalty"])
 def test_graphs_are_gone_after_an_update(agent: str, interventions: str) -> None:
-    """With every intervention at once: what one keeps, another cannot hide."""
-    model = AGENTS[agent]([make() for make in INTERVENTIONS.values()] if interventions == "all" else [])
+    """With every intervention at once: what one keeps, another cannot hide. A penalty keeps a batch and its outputs."""
+    makes = {"none": (), "all": INTERVENTIONS.values(), "penalty": (Penalty,)}[interventions]
+    model = AGENTS[agent]([make() for make in makes])
     model.learn(64)
-    assert_nothing_is_left(lambda: update(model), model)
+    assert_nothing_is_left(lambda: update(model), model, minibatches=interventions != "penalty")
 
 
 def test_graphs_are_gone_after_a_step_of_an_own_loop() -> None:

@@ -337,3 +337,84 @@ def test_it_knows_how_many_gradient_steps_it_makes(
     model = ours(cls, n_envs=n_envs, **{"learning_starts": 12, **arguments})
     known = model._most_gradient_steps(50)
     assert known == model.learn(50).optimizer_steps == expected
+
+
+# ------------------------------------------------------------------------------------------------ replay ratio
+
+
+@pytest.mark.parametrize(
+    ("n_envs", "arguments", "ratio"),
+    [
+        (1, {"train_freq": 4, "gradient_steps": 1}, 0.25),
+        (2, {"train_freq": 4, "gradient_steps": 2}, 0.25),
+        (2, {"train_freq": 4, "gradient_steps": -1}, 1.0),
+        (1, {"train_freq": (1, "episode"), "gradient_steps": -1}, 1.0),
+        (1, {"train_freq": 2, "gradient_steps": 0}, 0.0),
+    ],
+)
+def test_the_replay_ratio_is_gradient_steps_for_each_step(n_envs: int, arguments: dict[str, Any], ratio: float) -> None:
+    assert ours("dqn-mlp", n_envs=n_envs, **arguments).replay_ratio == ratio
+
+
+@pytest.mark.parametrize("kind", MLP)
+def test_a_ratio_of_whole_gradient_steps_is_sb3s(kind: str) -> None:
+    model = ours(kind, n_envs=2)
+    model.replay_ratio = 0.25
+    assert_same(state(model.learn(64)), state(ours(kind, n_envs=2, gradient_steps=2).learn(64)))
+    assert (model.gradient_steps, model.replay_ratio) == (2, 0.25)
+
+
+class Counts(BaseCallback):
+    """Keeps the gradient steps of each update."""
+
+    def _on_training_start(self) -> None:
+        self.counts: list[int] = []
+        self.before = self.model.optimizer_steps
+        self.model.update_ended.append(self._ended)
+
+    def _ended(self) -> None:
+        self.counts.append(self.model.optimizer_steps - self.before)
+        self.before = self.model.optimizer_steps
+
+    def _on_step(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("ratio", "counts"),
+    [(0.3, [1, 1, 1, 1, 2, 1, 1, 1, 1, 2]), (0.1, [0, 0, 1, 0, 1, 0, 0, 1, 0, 1]), (2.0, [8] * 10), (0.0, [0] * 10)],
+)
+def test_what_is_left_of_a_gradient_step_is_carried_over(ratio: float, counts: list[int], tmp_path: Path) -> None:
+    callback = Counts()
+    model = ours("dqn-mlp", learning_starts=0)
+    model.replay_ratio = ratio
+    assert model._most_gradient_steps(40) == sum(counts)
+    assert model.learn(40, callback=callback).optimizer_steps == sum(counts)
+    assert callback.counts == counts
+    part = ours("dqn-mlp", learning_starts=0)
+    part.replay_ratio = ratio
+    part.learn(16).save(tmp_path / "part")
+    again = DQN.load(tmp_path / "part", env=world("dqn-mlp"), device="cpu", replay_buffer=None)
+    assert again.replay_ratio == ratio
+    again.learn(24, callback=callback, reset_num_timesteps=False)
+    assert callback.counts == counts[4:]
+
+
+def test_nothing_is_owed_for_the_steps_before_learning_starts() -> None:
+    model = ours("sac-mlp", learning_starts=16)
+    model.replay_ratio = 0.5
+    assert model._most_gradient_steps(32) == 8  # of 4 updates, from step 20 on
+    assert model.learn(32).optimizer_steps == 8
+
+
+def test_a_ratio_that_is_none_is_refused() -> None:
+    model = ours("dqn-mlp")
+    for ratio in (-0.5, float("nan"), float("inf"), True):
+        with pytest.raises(ValueError, match=f"^replay_ratio is {ratio!r}; give a number of gradient steps per step"):
+            model.replay_ratio = ratio
+    episodes = ours("dqn-mlp", train_freq=(1, "episode"), gradient_steps=3)
+    with pytest.raises(ValueError, match="train_freq counts episodes, so that the replay ratio is not known"):
+        _ = episodes.replay_ratio
+    episodes.replay_ratio = 0.5
+    steps = episodes.learn(100).num_timesteps
+    assert 0 < episodes.optimizer_steps <= 0.5 * steps

@@ -109,7 +109,7 @@ def test_every_parameter_is_trained(kind: str) -> None:
     assert all(torch.isfinite(p).all() for p in model.policy.parameters())
 
 
-@pytest.mark.parametrize("kind", NORMED)
+@pytest.mark.parametrize("kind", [*NORMED, "crelu-board"])
 def test_train_save_load_train_is_train_train(kind: str, tmp_path: Path) -> None:
     model = build(kind, interventions=[RESETS["gxd"]()]).learn(192)
     counts = model.units_reset()

@@ -277,3 +277,15 @@ def test_samples_of_dict_observations_have_every_key() -> None:
     rows = torch.randperm(64, generator=torch.Generator().manual_seed(3))[:48].numpy()
     assert np.array_equal(batch.observations["image"], buffer.observations["image"][rows])
     assert np.array_equal(batch.old_log_prob, buffer.log_probs.flatten()[rows])
+
+
+def test_the_replay_ratio_is_the_epochs_over_a_rollout() -> None:
+    model = build("mlp")
+    assert model.replay_ratio == 2.0
+    model.replay_ratio = 3
+    assert model.n_epochs == 3
+    assert model.learn(64).optimizer_steps == 12
+    assert_same(parameters(model), parameters(build("mlp", n_epochs=3).learn(64)))
+    for ratio in (0.5, 1.5, 0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"^replay_ratio is {ratio!r}; give a whole number of epochs of"):
+            model.replay_ratio = ratio

@@ -24,7 +24,7 @@ WORLD = SUPPORT / "walk_world.py"
 CONFIGS = {
     "ppo": """
 stream: {name: cchain/cartpole, steps_per_task: 120, cycles: 1, boundary: revealed}
-agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}, activation: crelu}
 normalize: {obs: true, reward: true}
 at_switch: {optimizer: reset}
 interventions:
@@ -70,7 +70,7 @@ checkpoint: {every: 120, keep: 3}
     "sac": """
 stream: {name: pendulum5, steps_per_task: 130}
 agent: {name: sac, buffer_size: 300, learning_starts: 60, train_freq: 5, gradient_steps: 2, batch_size: 8,
-  net_arch: {pi: [8], qf: [8]}}
+  net_arch: {pi: [8], qf: [8]}, norm: layer, activation: fourier}
 normalize: {obs: true, reward: true}
 interventions:
   - {name: regrama, networks: [actor, critic], period: 20, maturity: 20, tau: 0.5, score_every: 2}

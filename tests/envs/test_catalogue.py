@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.catalogue import ARGUMENTS, CONTROL, GAMES, MUJOCO, STREAMS, TASKS, is_game
+from envs.catalogue import CONTROL, GAMES, MUJOCO, STREAMS, TASKS, is_game
 
 
 def test_games_are_the_package_s() -> None:
@@ -30,7 +30,6 @@ def test_games_are_told_from_other_entries() -> None:
 
 
 def test_plain_names() -> None:
-    assert set(ARGUMENTS) == set(TASKS)
     assert CONTROL == ("cartpole", "acrobot", "mountain_car", "pendulum")
     assert MUJOCO == ("ant", "halfcheetah", "hopper", "walker2d")
     assert tuple(TASKS) == GAMES + CONTROL + MUJOCO

@@ -9,7 +9,7 @@ from gymnasium.wrappers import FrameStackObservation, OrderEnforcing, TimeLimit
 
 from envs.minatar import MinAtarEnv
 from envs.shifts import ObservationOffset, RewardScale
-from envs.state import can_save, get_env_state, plain, set_env_state
+from envs.state import Layer, can_save, get_env_state, plain, set_env_state
 from envs.task import Task
 
 
@@ -42,9 +42,9 @@ def test_every_shift_is_part_of_the_state(counting: Callable[..., Task]) -> None
     state = get_env_state(env, "a")
     assert (state["elapsed"], state["env"]["count"]) == ([5], 5)
     outer, offset, inner = state["shifts"]
-    assert (outer["arguments"], outer["return"]) == ({"scale": 0.25}, 7.5)
+    assert (outer["arguments"], outer["returns"]) == ({"scale": 0.25}, 7.5)
     assert offset["arguments"]["offset"].tolist() == [1.0, 2.0, 3.0]
-    assert (inner["arguments"], inner["return"]) == ({"scale": 0.5}, 15.0)
+    assert (inner["arguments"], inner["returns"]) == ({"scale": 0.5}, 15.0)
     other = wrapped()
     other.reset()
     set_env_state(other, state, "a")
@@ -86,3 +86,11 @@ def test_what_can_be_saved(counting: Callable[..., Task]) -> None:
     assert can_save(RewardScale(TimeLimit(OrderEnforcing(counting("a", 1).make_env()), 8), 0.5))
     assert not can_save(counting("a", 1, saved=False).make_env())
     assert not can_save(FrameStackObservation(TimeLimit(counting("a", 1, saved=False).make_env(), 8), 2))
+
+
+def test_a_layer_says_what_it_holds() -> None:
+    layer = Layer(gymnasium.make("CartPole-v1"))
+    with pytest.raises(NotImplementedError):
+        layer.get_state()
+    with pytest.raises(NotImplementedError):
+        layer.set_state({})

@@ -20,6 +20,7 @@ from saved import leaves
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import agents
 import envs
@@ -84,7 +85,7 @@ def test_going_on_equals_never_having_stopped(case: str, chain: type[Interventio
             if model.num_timesteps == 64:
                 storage.write(tmp_path / "64", training_state(model))
 
-        model.update_ended = ended
+        model.update_ended.append(ended)
 
     whole = build(case, [chain(window=5)]).learn(128, callback=Begin(saves))
     saved = storage.read(tmp_path / "64")
@@ -140,6 +141,25 @@ def test_without_a_step_there_is_no_churn(case: str, chain: type[Intervention]) 
     model = build(case, [chain(window=2)], learning_rate=0.0).learn(64)
     for _, seen in model.interventions[0].seen.values():
         assert seen[1].tolist() == [0.0, 0.0]
+
+
+class Blind(TorchDispatchMode):
+    """Refuses what would wait for a GPU: reading a value, and shapes that depend on one."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert function.overloadpacket.__name__ not in ("_local_scalar_dense", "nonzero", "equal", "is_nonzero")
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_penalty_waits_for_no_device(case: str, chain: type[Intervention]) -> None:
+    class Watched(chain):  # type: ignore[misc, valid-type]
+        def penalty(self, update: Update) -> Tensor | None:
+            with Blind():
+                term: Tensor | None = super().penalty(update)
+            return term
+
+    assert build(case, [Watched(window=3)]).learn(64).optimizer_steps > 6
 
 
 def test_a_reset_is_no_churn(chain: type[Intervention]) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]
-PRELOAD = ["crl.run", "agents.ppo", "agents.dqn", "agents.sac", "envs.control", "torch._dynamo"]  # the last by Adam
+PRELOAD = ["crl.run", "agents.ppo", "agents.dqn", "agents.sac", "envs.control.games"]
+PRELOAD += ["torch._dynamo"]  # by Adam
 PATIENCE = 60.0  # seconds that something may take on a busy machine
 
 _context = multiprocessing.get_context("forkserver")

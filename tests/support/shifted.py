@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
-from envs.control import CartPole
+from envs.control.cartpole import CartPole
 from envs.games import Games, SyncGames
 from envs.minatar import MinAtarEnv
 from envs.shifts import Specs, VectorShift, apply, apply_games

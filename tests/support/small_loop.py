@@ -70,6 +70,7 @@ class Regression(PlasticOptimizer):
         x: Tensor | None = None,
         loss: Callable[[Tensor, Tensor], Tensor] = lambda out, y: (out - y).square().mean(1),
         targets: Mapping[Tensor, Tensor] | None = None,
+        batch_size: int | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.module = model or nn.Sequential(
@@ -89,6 +90,7 @@ class Regression(PlasticOptimizer):
             sample_losses=lambda rows: self.loss(self.module(self.x[rows]), self.y[rows]),
             outputs=lambda rows: self.module(self.x[rows]),
             targets=targets,
+            batch_size=batch_size,
         )
 
     def _draw(self, n: int, generator: torch.Generator) -> Tensor:

@@ -125,7 +125,9 @@ def test_costs_by_hand() -> None:
     assert joint.outputs.tolist() == [4, 3]
 
 
-@pytest.mark.parametrize("kind", ["mlp", "board", "board-separate", "mlp-tanh-gsde", "norm-board", "dict"])
+@pytest.mark.parametrize(
+    "kind", ["mlp", "board", "board-separate", "mlp-tanh-gsde", "norm-board", "dict", "crelu-board"]
+)
 def test_costs_of_an_agent_are_those_of_single_ablations(kind: str) -> None:
     model = small_ppo.build(kind)
     model.learn(64)

@@ -257,6 +257,46 @@ def test_in_a_saved_state_are_tensors_alone() -> None:
     assert set(state["optimizer"]) == {"state", "param_groups"}
 
 
+class Comparing(Intervention):
+    """Keeps the reference batches that it is given."""
+
+    name = "comparing"
+    needs = frozenset({"reference_batch"})
+
+    def __init__(self) -> None:
+        self.given: list[list[int]] = []
+
+    def penalty(self, update: Update) -> None:
+        self.given.append(update.reference_batch.tolist())
+
+
+def test_each_update_has_a_reference_batch_of_its_own() -> None:
+    learner = Regression([Comparing()], batch_size=8).train(3)
+    first = learner.interventions[0].given
+    assert [len(batch) for batch in first] == learner.samples == [8, 8, 8]
+    assert first[0] != first[1] != first[2]
+    plain = Regression().train(3)
+    assert all(torch.equal(tensor, plain.parameters()[name]) for name, tensor in learner.parameters().items())
+    assert plain.samples == []
+    again = Regression([Comparing()], batch_size=8, seed=7)
+    again.load_state_dict(learner.state_dict())
+    expected, found = learner.train(2).interventions[0].given[3:], again.train(2).interventions[0].given
+    assert found == expected
+
+
+def test_reference_batches_have_a_size() -> None:
+    with pytest.raises(ValueError, match="comparing needs reference batches, whose size is not known; give batch_size"):
+        Regression([Comparing()])
+
+
+def test_the_loop_decides_how_often_it_steps() -> None:
+    learner = Regression()
+    with pytest.raises(NotImplementedError, match="has no replay ratio: the loop decides how often it steps"):
+        _ = learner.replay_ratio
+    with pytest.raises(NotImplementedError, match="has no replay ratio"):
+        learner.replay_ratio = 2.0
+
+
 def test_an_argument_of_a_part_is_refused_by_its_place() -> None:
     with pytest.raises(ValueError, match=r"selection\.share is 2; give a share of a layer above 0 and at most 1"):
         UnitReset(criterion="random", selection={"name": "percentage", "share": 2})

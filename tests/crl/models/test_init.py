@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common import off_policy_algorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
@@ -112,6 +114,26 @@ def test_norm_layer_on_vectors(config: Any) -> None:
     env.close()
 
 
+@pytest.mark.parametrize("norm", ["none", "layer"])
+@pytest.mark.parametrize(("agent", "activation"), [("ppo", "crelu"), ("dqn", "fourier"), ("sac", "crelu")])
+def test_activations_that_fold_and_norms_of_all_agents(config: Any, agent: str, norm: str, activation: str) -> None:
+    tasks = "[Pendulum-v1]" if agent == "sac" else "[breakout]"
+    given = f"stream={{name: null, tasks: {tasks}, steps_per_task: 16}}", "interventions=[{name: gxd}]"
+    _, model, env = build(config(*given, f"agent.norm={norm}", f"agent.activation={activation}", agent=agent))
+    for network in model.networks.values():
+        assert network.layers
+        assert all(layer.fold == 2 and layer.exact is (norm == "none") for layer in network.layers)
+    model.learn(16)
+    assert model.optimizer_steps > 0
+    env.close()
+
+
+def test_an_activation_that_folds_nowhere_is_refused(config: Any) -> None:
+    tasks = "stream={name: null, tasks: [CartPole-v1], steps_per_task: 16}"
+    with pytest.raises(ConfigError, match=r"^agent: activation is 'crelu', but flatten features have none"):
+        build(config(tasks, "agent.activation=crelu", "agent.net_arch={pi: [], vf: []}", "interventions=[]"))
+
+
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_impala(config: Any, norm: str) -> None:
@@ -201,6 +223,18 @@ def test_what_an_intervention_refuses_has_its_key(config: Any, monkeypatch: pyte
     monkeypatch.setattr("agents.plasticity.resets.ReDo.attach", refuse)
     with pytest.raises(ConfigError, match=rf"^interventions.{refused}: redo: not here; leave it out$"):
         build(config("interventions=[{name: redo, tau: 0}, {name: redo, tau: 1}, {name: redo, tau: 2}]"))
+
+
+class Queue(NStepReplayBuffer):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting: deque[float] = deque()
+
+
+def test_a_buffer_that_checkpoints_would_lose_is_refused(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(off_policy_algorithm, "NStepReplayBuffer", Queue)
+    with pytest.raises(ConfigError, match=r"^agent: Queue\.waiting is a deque, which a checkpoint would lose; give"):
+        build(config("agent.n_steps=3", agent="dqn"))
 
 
 def test_what_a_model_refuses_by_itself_is_the_agents(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ def test_changed_leaves_the_rest() -> None:
     parameters = Parameters(episode_limit=7).changed(ramping=False)
     assert parameters.as_dict() == {"episode_limit": 7, "sticky_prob": 0.1, "ramping": False}
     assert Parameters(sticky_prob=1).sticky_prob == 1.0
-    assert type(Parameters(np.int64(7)).as_dict()["episode_limit"]) is int
+    assert type(Parameters(episode_limit=np.int64(7)).as_dict()["episode_limit"]) is int
 
 
 @pytest.mark.parametrize(
@@ -39,5 +39,5 @@ def test_refusals(arguments: dict[str, Any], message: str) -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ValueError, match="cannot change 'gravity' while it is played, only episode_limit, sticky_prob"):
+    with pytest.raises(ValueError, match="cannot change 'gravity' while it is played, only sticky_prob, ramping"):
         Parameters().changed(gravity=1.0)

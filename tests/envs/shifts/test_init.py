@@ -51,11 +51,11 @@ SPECS: dict[str, Any] = {name: [(name, arguments)] for name, arguments in EXAMPL
 
 def test_tables_agree() -> None:
     assert list(SHIFTS) == list(catalogue.SHIFTS) == list(EXAMPLES)
-    for name, (single, vector) in SHIFTS.items():
+    for name, shift in SHIFTS.items():
         named = catalogue.SHIFTS[name]
-        for kind in (single, vector):
+        for kind in (shift, shift.batched):
             assert tuple(inspect.signature(kind).parameters)[1:] == named.arguments
-        assert vector.__name__ == f"Vector{single.__name__}"
+        assert shift.batched.__name__ == f"Vector{shift.__name__}"
         assert named.drawn is None or named.drawn in named.arguments
         assert "\n" not in named.description
     assert [name for name, named in catalogue.SHIFTS.items() if named.drawn] == [
@@ -178,7 +178,7 @@ def test_checks_of_gymnasium_and_sb3(name: str, world: str) -> None:
 
 @pytest.mark.parametrize("name", SHIFTS)
 def test_a_shift_can_be_made_again_from_its_arguments(name: str) -> None:
-    env = SHIFTS[name][0](WORLDS["cartpole"](), **EXAMPLES[name])
+    env = SHIFTS[name](WORLDS["cartpole"](), **EXAMPLES[name])
     again = type(env)(WORLDS["cartpole"](), **env._saved_kwargs)
     assert {key: value for key, value in env._saved_kwargs.items() if value is not None} == EXAMPLES[name]
     assert_same(again.get_state()["arguments"], env.get_state()["arguments"])
@@ -286,5 +286,5 @@ def test_changed_arguments_are_part_of_the_state(name: str) -> None:
     assert_same(trace(other, actions[5:]), expected)
     made_so = twin(Rewarding, 2, [(name, EXAMPLES[name] | changes[name])])
     key = "permutation" if name == "action_permutation" else next(iter(changes[name]))
-    with pytest.raises(ValueError, match=rf"^a state with the (seed|{key}) .* of Vector.* cannot be set on one with"):
+    with pytest.raises(ValueError, match=rf"^a state with the (seed|{key}) .* of .* cannot be set on one with"):
         made_so.set_state(games.get_state())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from shifted import Rewarding, assert_same
 
-from envs.control import CartPole
+from envs.control.cartpole import CartPole
 from envs.games import SyncGames
 from envs.minatar import MinAtarEnv
 from envs.shifts import ObservationNoise, VectorObservationNoise, apply_games

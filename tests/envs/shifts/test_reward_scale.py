@@ -123,7 +123,7 @@ def test_scale_knows_its_own_state() -> None:
     env.step(0)
     env.step(0)
     state = env.get_state()
-    assert state == {"made_with": {"scale": 0.25}, "arguments": {"scale": 0.25}, "return": 3.0}
+    assert state == {"made_with": {"scale": 0.25}, "arguments": {"scale": 0.25}, "returns": [3.0]}
     other = RewardScale(TimeLimit(Rewarding(), 1), 0.25)
     other.reset()
     other.set_state(state)

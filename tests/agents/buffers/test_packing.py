@@ -9,7 +9,7 @@ import small_off_policy
 import small_ppo
 import torch
 
-from agents.batches import KINDS
+from agents.buffers.packing import KINDS
 from crl import storage
 
 
