@@ -74,9 +74,10 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
     agent = config.agent
     settings = {key: _plain(value) for key, value in agent.settings.items()}
     interventions = [INTERVENTIONS[i.name].resolve()(**i.arguments()) for i in config.interventions]
+    learner: Any = _learner(agent)
     try:
         policy, policy_kwargs = policy_of(network_of(agent))
-        model: LearnerMixin = _learner(agent)(
+        model: LearnerMixin = learner(
             policy,
             played(config, env),
             **settings,
