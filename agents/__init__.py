@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from agents.dqn import DQN
     from agents.ppo import PPO
     from agents.sac import SAC
+    from agents.td3 import TD3
     from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
-__all__ = ["AGENTS", "DQN", "PPO", "SAC", "StreamMonitor", "VectorEnvAdapter"]
+__all__ = ["AGENTS", "DQN", "PPO", "SAC", "TD3", "StreamMonitor", "VectorEnvAdapter"]
 
 
 def __getattr__(name: str) -> Any:

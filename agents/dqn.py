@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -55,6 +55,7 @@ class DQN(OffPolicyMixin, StockDQN):
         model.learn(200_000)
     """
 
+    COUNTERS: ClassVar[tuple[str, ...]] = ("_n_calls", "exploration_rate")
     spec = agent_spec("dqn")
 
     def __init__(

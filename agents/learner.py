@@ -48,6 +48,11 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             is half done there, it is the place for checkpoints.
     """
 
+    COUNTERS: ClassVar[tuple[str, ...]] = (
+        "num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_episode_num", "_n_updates",
+        "_current_progress_remaining", "optimizer_steps",
+    )  # fmt: skip
+    """Of each class: its attributes that hold numbers, or dicts of them, and decide how training goes on."""
     spec: ClassVar[AgentSpec]
     batch_size: int
     optimizer_steps: int
@@ -73,6 +78,14 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._norm_by_name = False
         self._live = LiveNetworks(self._roots, self._build_networks)
         super().__init__(policy, env, *args, **kwargs)
+
+    @classmethod
+    def counters(cls) -> list[str]:
+        """The `COUNTERS` of all classes that it is made of: what a checkpoint holds of them."""
+        return [name for part in cls.__mro__ for name in vars(part).get("COUNTERS", ())]
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_live", "update_ended"]
 
     # ------------------------------------------------------------------ networks
 

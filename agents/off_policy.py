@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,11 @@ ROUNDING = 1e-9  # of gradient steps: ten times 0.1 is a whole one
 
 class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     """A `LearnerMixin` that learns from a replay buffer; mixed into DQN or SAC, in front of it."""
+
+    COUNTERS: ClassVar[tuple[str, ...]] = (
+        "gradient_steps", "_random_until", "_exploration_began", "_refilling", "_row_written_at", "_replay_ratio",
+        "_gradient_steps_owed",
+    )  # fmt: skip
 
     def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
         # All in steps of this learner, and plain numbers: SB3's zip holds them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -70,6 +70,7 @@ class PPO(LearnerMixin, StockPPO):
         model.learn(1_500_000)
     """
 
+    COUNTERS: ClassVar[tuple[str, ...]] = ("n_epochs", "_iterations")
     spec = agent_spec("ppo")
 
     def __init__(

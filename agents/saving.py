@@ -8,7 +8,7 @@ import pathlib
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import torch as safetensors
@@ -34,6 +34,7 @@ class SavingMixin(BaseAlgorithm):
         intervention_specs: what a zip holds of the interventions: plain data that builds them again.
     """
 
+    COUNTERS: ClassVar[tuple[str, ...]] = ("_units_logged",)
     interventions: list[Intervention]
     intervention_specs: list[dict[str, Any]]
     _hooks: Hooks
@@ -48,8 +49,7 @@ class SavingMixin(BaseAlgorithm):
         self.interventions = [_build(spec) for spec in self.intervention_specs]
 
     def _excluded_save_params(self) -> list[str]:
-        ours = ["interventions", "_live", "_hooks", "_units_logged", "_at_switch", "_segment", "update_ended"]
-        return [*super()._excluded_save_params(), *ours]
+        return [*super()._excluded_save_params(), "interventions", "_hooks", "_units_logged"]
 
     def save(
         self,

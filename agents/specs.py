@@ -209,4 +209,26 @@ AGENTS: dict[str, AgentSpec | Entry] = {
             "sde_sample_freq": Setting(int, -1, ge=-1),
         },
     ),
+    "td3": AgentSpec(
+        "agents.td3:TD3",
+        "twin delayed deterministic policy gradient, Stable-Baselines3's with hook points",
+        data="replay",
+        actions=frozenset({"Box"}),
+        networks={"actor": "pi", "critic": "qf"},
+        paper_networks=("critic",),
+        forgets=REPLAYING - {"exploration"},  # noise that has no memory does not change
+        heads={
+            "flatten": Head((400, 300), "relu"),
+            "nature_cnn": Head((256, 256), "relu"),
+            "minatar_cnn": Head((64,), "relu"),
+            "impala": Head((), "relu"),
+        },
+        settings={
+            **_replaying(learning_rate=1e-3, batch_size=256, tau=0.005, train_freq=1),
+            "action_noise": Setting(float, None, gt=0),
+            "policy_delay": Setting(int, 2, ge=1),
+            "target_policy_noise": Setting(float, 0.2, ge=0),
+            "target_noise_clip": Setting(float, 0.5, ge=0),
+        },
+    ),
 }

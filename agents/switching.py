@@ -26,7 +26,10 @@ class SwitchingMixin(BaseAlgorithm):
     Attributes:
         at_switch: arguments of `AtSwitch`: what is forgotten at every revealed task switch.
         switches_seen: task switches that were revealed since training began.
+        pending_switches: those that were revealed since the last update, which delivers them.
     """
+
+    COUNTERS: ClassVar[tuple[str, ...]] = ("switches_seen", "_segment", "_begins_anew")
 
     interventions: list[Intervention]
     at_switch: Mapping[str, Any]
@@ -41,9 +44,12 @@ class SwitchingMixin(BaseAlgorithm):
         """What the constructor does."""
         self.at_switch = dict(at_switch or {})
         self.switches_seen = 0
-        self._pending_switches: list[Switch] = []
+        self.pending_switches: list[Switch] = []
         self._segment: int | None = None  # that the last step was in
         self._begins_anew = False
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_at_switch", "_segment"]
 
     def _read_at_switch(self) -> None:
         """Check `at_switch` by itself.
@@ -109,12 +115,12 @@ class SwitchingMixin(BaseAlgorithm):
         stands = env.unwrapped.reset_infos[0] if infos[0].get("task_switched") else infos[0]
         segment = stands.get("segment")
         if segment is not None and self._segment not in (None, segment):
-            self._pending_switches.append(Switch(stands["task"], stands["task_index"], segment))
+            self.pending_switches.append(Switch(stands["task"], stands["task_index"], segment))
         self._segment = segment
 
     def _deliver_switches(self) -> list[Switch]:
         """The switches that were revealed since the last update."""
-        switches, self._pending_switches = self._pending_switches, []
+        switches, self.pending_switches = self.pending_switches, []
         self.switches_seen += len(switches)
         return switches
 

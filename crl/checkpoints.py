@@ -20,7 +20,8 @@ from crl.config.messages import one_line
 from crl.ending import Interrupt, LossError, Stop, spoilt
 from crl.every import Every
 from crl.machine import machine
-from crl.parts import Part, PartsError, log_files, restore_all, states_of
+from crl.part_list import PartsError, log_files, restore_all, states_of
+from crl.parts import Part
 from crl.screen import warn
 from crl.storage import State
 

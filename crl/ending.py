@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -15,8 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from crl.config import to_yaml
 from crl.config.messages import one_line
-from crl.exit_codes import INTERRUPTED, TERMINATED
+from crl.exit_codes import FAILED, INTERRUPTED, TERMINATED
+from crl.parts import Run
 from crl.screen import is_terminal
 from envs.games import is_of_environment
 
@@ -73,6 +77,18 @@ class Interrupt:
         if self.saved is None:
             return "nothing was saved; crl resume starts this run again"
         return f"not saved any more; crl resume goes on from {self.saved}"
+
+
+def fail(run: Run, error: BaseException) -> int:
+    """Say why a run has failed, and leave a report; the newest checkpoint is what was before it. Its exit code."""
+    step = run.model.num_timesteps
+    with suppress(RuntimeError):  # a device that is out of memory has none to look at parameters either
+        error = cause(error, run.model.policy, run.model._last_obs, run.env.task)
+    path = report(error, run.folder, step, to_yaml(run.config))
+    where = "no report could be written" if path is None else f"the report is in {path}"
+    what = f"{named(error)}; {remedy(error, run.folder)}"
+    print(f"crl: the run failed at step {step:,} with {what} ({where})", file=sys.stderr)
+    return FAILED
 
 
 def spoilt(policy: nn.Module) -> str | None:

@@ -151,6 +151,16 @@ def installed(package: str) -> str:
         return ABSENT
 
 
+def describe(folder: Path, command: str, threads: int, device: str) -> None:
+    """Write down how a run is trained, each time that it is begun or gone on with."""
+    # A path need not be valid text.
+    with (folder / "command.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(f"{command}\n")
+    found = versions(threads, device)
+    with (folder / "versions.txt").open("a", encoding="utf-8") as file:
+        file.write(f"\n{found}" if file.tell() else found)
+
+
 def versions(threads: int, device: str) -> str:
     """What the numbers of a run depend on beside its config, a line each."""
     lines = {"python": platform.python_version()}

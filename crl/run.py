@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,15 +20,16 @@ from crl import folder as folders
 from crl.best import FOLDER as BEST
 from crl.best import BestPart
 from crl.checkpoints import CheckpointCallback
-from crl.config import ConfigError, RunConfig, check_interventions, config_hash, to_yaml
+from crl.config import ConfigError, RunConfig, check_interventions, config_hash
 from crl.config.messages import one_line
-from crl.ending import Interrupt, Stop, cause, named, remedy, report
-from crl.exit_codes import DONE, FAILED
+from crl.ending import Interrupt, Stop, fail, named
+from crl.exit_codes import DONE
 from crl.machine import differences, machine
 from crl.models import build, fixed_layers
 from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
 from crl.opening import opened
-from crl.parts import Part, Run, check_parts, configured
+from crl.part_list import check_parts, configured
+from crl.parts import Part, Run
 from crl.results import RunResults
 from crl.screen import concise_warnings, say, tolerant, warn
 
@@ -160,7 +159,7 @@ def _go(
         for sentence in [*news, f"run folder: {run.folder}"]:
             if sentence is not None:
                 say(sentence)
-        _describe(run, command)
+        folders.describe(run.folder, summary.typed(command), torch.get_num_threads(), str(run.model.device))
 
     try:
         checkpoints.check_places(run.folder, {task.family for task in run.env.stream.tasks})
@@ -172,26 +171,12 @@ def _go(
         raise
     # An environment may call sys.exit, or interrupt itself; Ctrl-C does not come as an exception, see `Interrupt`.
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        return _failed(run, error)
+        return fail(run, error)
     finally:
         _close(run.env)
     with tolerant():
         summary.show(results)
     return interrupt.code if results.status == "interrupted" else DONE
-
-
-def _failed(run: Run, error: BaseException) -> int:
-    """Say what happened; the newest checkpoint is what was before it."""
-    step = run.model.num_timesteps
-    with contextlib.suppress(RuntimeError):  # a device that is out of memory has none to look at parameters either
-        error = cause(error, run.model.policy, run.model._last_obs, run.env.task)
-    path = report(error, run.folder, step, to_yaml(run.config))
-    where = "no report could be written" if path is None else f"the report is in {path}"
-    print(
-        f"crl: the run failed at step {step:,} with {named(error)}; {remedy(error, run.folder)} ({where})",
-        file=sys.stderr,
-    )
-    return FAILED
 
 
 def _close(env: envs.StreamVectorEnv) -> None:
@@ -200,16 +185,6 @@ def _close(env: envs.StreamVectorEnv) -> None:
         env.close()
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         warn(f"the environment could not be closed ({named(error)})")
-
-
-def _describe(run: Run, command: Sequence[str]) -> None:
-    """The files that say how it was run, each time that it was begun or resumed."""
-    # A path need not be valid text.
-    with (run.folder / "command.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(summary.typed(command) + "\n")
-    versions = folders.versions(torch.get_num_threads(), str(run.model.device))
-    with (run.folder / "versions.txt").open("a", encoding="utf-8") as file:
-        file.write(f"\n{versions}" if file.tell() else versions)
 
 
 def _learn(

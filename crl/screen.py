@@ -11,6 +11,8 @@ from typing import Any
 
 from crl.config.messages import one_line
 
+GIGA = 1e9  # bytes, in which memory is shown
+
 
 @contextmanager
 def tolerant() -> Iterator[None]:

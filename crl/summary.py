@@ -18,9 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from crl.results import PeakMemory, RunResults, Visit
+from crl.screen import GIGA
 
 VISITS_SHOWN = 6
-GIGA = 1e9
 TASKS_SHOWN = 20
 TASK_WIDTH, VISIT_WIDTH = 18, 17  # columns of the terminal that a name and a visit take
 

@@ -55,7 +55,7 @@ class CChain(Intervention):
         if network == "critic":
             return F.mse_loss(new, old)
         n = self.actions.shape[0]
-        if network == "policy":
+        if network == "policy" or new.shape[1] == n:  # TD3's actor has means alone
             return F.mse_loss(new[:, :n], old[:, :n])
         before, after = (Normal(x[:, :n], x[:, n:].clamp(-20, 2).exp(), validate_args=False) for x in (old, new))
         return kl_divergence(before, after).sum(1).mean()

@@ -182,6 +182,7 @@ SMALL = {
     "ppo": ["agent.n_envs=2", "agent.n_steps=8", "agent.batch_size=16"],
     "dqn": [*REPLAYED, "at_switch.random_steps=4"],
     "sac": REPLAYED,
+    "td3": REPLAYED,
 }
 
 

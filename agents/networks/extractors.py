@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 from torch import nn
 
 from agents.plasticity.layers import fold_of
@@ -166,3 +166,7 @@ class ImpalaCNN(BaseFeaturesExtractor):
         """Float images, (batch, channel, height, width) -> features (batch, features_dim)."""
         features: torch.Tensor = self.linear(self.flatten(self.relu(self.sequences(observations))))
         return features
+
+
+KNOWN = (FlattenExtractor, NatureCNN, MinAtarCNN, ImpalaCNN, CombinedExtractor)
+"""Extractors whose layers are known, and no subclass: it may do anything in its forward."""

@@ -16,9 +16,9 @@ from stable_baselines3.td3.policies import Actor as DeterministicActor
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
+from agents.networks.extractors import KNOWN
 from agents.networks.spec import Norm
 from agents.plasticity.layers import fold_of
-from agents.sb3_units.extractors import KNOWN
 
 
 class PlasticPolicy(BasePolicy):
@@ -39,7 +39,7 @@ class PlasticPolicy(BasePolicy):
         kwargs: as in SB3.
 
     Raises:
-        ValueError: the features extractor is to be normalised, but is none of `agents.sb3_units.extractors.KNOWN`.
+        ValueError: the features extractor is to be normalised, but is none of `agents.networks.extractors.KNOWN`.
     """
 
     activation_fn: Any

@@ -51,6 +51,10 @@ class Fourier(Folding):
         return torch.cat([z.sin(), z.cos()], _axis(z))
 
 
+FOLDING = (CReLU, Fourier)
+"""Those whose values are told apart by unit; a subclass may put out anything."""
+
+
 def fold_of(activation: object) -> int:
     """How many features an activation function, a module or its class, puts out for each unit."""
     kind = activation if isinstance(activation, type) else type(activation)

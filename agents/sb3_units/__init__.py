@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
 from agents.plasticity.units import Network
 from agents.plasticity.units.builders import refuse_changed
-from agents.sb3_units.off_policy import dqn_networks, sac_networks
+from agents.sb3_units.off_policy import dqn_networks, sac_networks, td3_networks
 from agents.sb3_units.on_policy import actor_critic_networks
 
 __all__ = ["policy_networks", "policy_targets"]
@@ -26,7 +27,7 @@ def policy_networks(policy: BasePolicy) -> dict[str, Network]:
         - PPO: ``actor``, ``critic``, and ``features`` where both share a features extractor. An extractor of its own
           counts to its network: its layers come first there.
         - DQN: ``critic``, the features extractor's layers first.
-        - SAC: ``actor``; ``critic``, whose layers are ``critic.0`` ... for its features extractor and
+        - SAC and TD3: ``actor``; ``critic``, whose layers are ``critic.0`` ... for its features extractor and
           ``critic.qf0.0``, ``critic.qf1.0`` ... for each Q-function; and ``features`` where they share an extractor.
 
     Raises:
@@ -40,10 +41,12 @@ def policy_networks(policy: BasePolicy) -> dict[str, Network]:
         networks = dqn_networks(policy)
     elif isinstance(policy, SACPolicy):
         networks = sac_networks(policy)
+    elif isinstance(policy, TD3Policy):
+        networks = td3_networks(policy)
     else:
         raise ValueError(
             f"the policy {type(policy).__name__} is not understood; resets know SB3's ActorCriticPolicy (PPO), "
-            f"DQNPolicy and SACPolicy"
+            f"DQNPolicy, SACPolicy and TD3Policy"
         )
     _check_complete(policy, networks)
     return {network.name: network for network in networks if network.parts}
@@ -85,13 +88,15 @@ def _path(policy: BasePolicy, held: Tensor | nn.Module) -> str:
 def policy_targets(policy: BasePolicy) -> dict[Tensor, Tensor]:
     """Parameter -> the parameter at the same place in the target network; empty for a policy without one.
 
-    With a shared features extractor SAC's target critic follows it with a copy of its own.
+    With a shared features extractor SAC's target critic follows it with a copy of its own, TD3's targets with one.
     """
     pairs: list[tuple[nn.Module, nn.Module]] = []
     if isinstance(policy, DQNPolicy):
         pairs = [(policy.q_net, policy.q_net_target)]
     elif isinstance(policy, SACPolicy):
         pairs = [(policy.critic, policy.critic_target)]
+    elif isinstance(policy, TD3Policy):
+        pairs = [(policy.critic, policy.critic_target), (policy.actor, policy.actor_target)]
     return {
         parameter: target.get_parameter(path)
         for online, target in pairs

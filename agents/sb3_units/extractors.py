@@ -15,14 +15,13 @@ from stable_baselines3.common.torch_layers import (
 )
 from torch import Tensor, nn
 
-from agents.networks.extractors import ImpalaCNN, ImpalaSequence, MinAtarCNN
+from agents.networks.extractors import KNOWN, ImpalaCNN, ImpalaSequence, MinAtarCNN
 from agents.plasticity.units import Init, Network, Part, Producer, UnitLayer, chain
 from agents.plasticity.units.builders import parts_of, title
 
 Heads = Sequence[tuple[Producer, int]]
 Constants = tuple[tuple[Tensor, float], ...]
 
-KNOWN = (FlattenExtractor, NatureCNN, MinAtarCNN, ImpalaCNN, CombinedExtractor)
 TRUNK = "the skip connections behind it carry its channels on, past the weights that read them"
 ADDED = "its channels are added to those of a skip connection, so that no weight reads them alone"
 
@@ -55,7 +54,7 @@ def extractor_graph(network: str, extractor: nn.Module, heads: Heads, init: Init
 
     Args:
         network: the name of the network that it belongs to.
-        extractor: one of `KNOWN`, by its exact type: a subclass may do anything in its forward.
+        extractor: one of `agents.networks.extractors.KNOWN`, by its exact type.
         heads: (module, column) of everything that reads the features, from that column on.
         init: how its layers were initialised.
         above: how many layers follow it in its network.

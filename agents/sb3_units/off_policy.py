@@ -1,4 +1,4 @@
-"""The unit graphs of SB3's policies for DQN and SAC. All of their layers have PyTorch's default initialisation."""
+"""The unit graphs of SB3's policies for DQN, SAC and TD3. All of their layers have PyTorch's default initialisation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from stable_baselines3.sac.policies import Actor, SACPolicy
+from stable_baselines3.td3.policies import Actor as TD3Actor
+from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from agents.plasticity.units import Network, TorchDefault, chain
@@ -57,8 +59,21 @@ def sac_networks(policy: SACPolicy) -> list[Network]:
     return [pi.network("actor", log_std), qf.network("critic"), features.network("features")]
 
 
+def td3_networks(policy: TD3Policy) -> list[Network]:
+    """As `sac_networks`; the actor's output layer is followed by a tanh.
+
+    Raises:
+        ValueError: a module is not understood; the message names it.
+    """
+    of_type("actor", policy.actor, TD3Actor)
+    *hidden, last, squashing = policy.actor.mu
+    of_type("actor", squashing, nn.Tanh)
+    pi, qf, features = _actor_critics(policy, hidden, [output_layer("actor", last)])
+    return [pi.network("actor"), qf.network("critic"), features.network("features")]
+
+
 def _actor_critics(
-    policy: SACPolicy, hidden: Sequence[nn.Module], outputs: Sequence[nn.Linear]
+    policy: SACPolicy | TD3Policy, hidden: Sequence[nn.Module], outputs: Sequence[nn.Linear]
 ) -> tuple[Graph, Graph, Graph]:
     """The graphs of an actor, of the critics of its actions, and of the features that they share.
 

@@ -17,13 +17,6 @@ from agents.learner import LearnerMixin
 from agents.plasticity.protocols import Switch
 from agents.training_state.state import State
 
-COUNTERS = (
-    "num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_episode_num", "_n_updates", "_n_calls",
-    "_current_progress_remaining", "exploration_rate", "optimizer_steps", "switches_seen", "gradient_steps", "n_epochs",
-    "_units_logged", "_random_until", "_exploration_began", "_refilling", "_row_written_at", "_begins_anew", "_segment",
-    "_iterations", "_replay_ratio", "_gradient_steps_owed",
-)  # fmt: skip
-"""Attributes of a learner that hold numbers, or dicts of them; not every learner has all of them."""
 OBSERVED = ("_last_obs", "_last_original_obs", "_last_episode_starts")
 
 
@@ -31,11 +24,11 @@ def learner_state(model: LearnerMixin) -> State:
     """Parameters, optimizers, interventions, counters and what was seen last."""
     modules, tensors = model._get_torch_save_params()
     return {
-        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "counters": {name: getattr(model, name) for name in model.counters()},
         "modules": {name: recursive_getattr(model, name).state_dict() for name in modules},
         "tensors": {name: recursive_getattr(model, name) for name in tensors},
         "interventions": model.intervention_state(),
-        "switches": [asdict(switch) for switch in model._pending_switches],
+        "switches": [asdict(switch) for switch in model.pending_switches],
         "episodes": [dict(info) for info in model.ep_info_buffer or ()],
         "successes": list(model.ep_success_buffer or ()),
         "observed": {name: getattr(model, name) for name in OBSERVED},
@@ -49,13 +42,14 @@ def restore_learner(model: LearnerMixin, state: State) -> None:
     Raises:
         ValueError: the state is of another kind of learner.
     """
+    counters = model.counters()
     for name, value in state["counters"].items():
-        if name not in COUNTERS:
+        if name not in counters:
             continue  # refused below, by its name
         numbers = value.values() if isinstance(value, dict) else [value]
         if not all(number is None or isinstance(number, int | float) for number in numbers):
             raise ValueError(f"the saved counter {name} is no number")
-    _set(model, [name for name in COUNTERS if hasattr(model, name)], state["counters"])
+    _set(model, counters, state["counters"])
     for name, saved in state["modules"].items():
         target = recursive_getattr(model, name)
         if isinstance(target, torch.optim.Optimizer):
@@ -66,7 +60,7 @@ def restore_learner(model: LearnerMixin, state: State) -> None:
         for name, tensor in state["tensors"].items():
             recursive_getattr(model, name).copy_(tensor)
     model.load_intervention_state(state["interventions"])
-    model._pending_switches = [Switch(**switch) for switch in state["switches"]]
+    model.pending_switches = [Switch(**switch) for switch in state["switches"]]
     assert model.ep_info_buffer is not None
     assert model.ep_success_buffer is not None
     model.ep_info_buffer.clear()

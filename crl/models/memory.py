@@ -12,9 +12,9 @@ from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 
 import envs
 from crl.config import AgentConfig, ConfigError
+from crl.screen import GIGA
 
 SCALARS = 3  # float32 of each transition: reward, done, truncated
-GIGA = 1e9
 CGROUP = Path("/sys/fs/cgroup")  # what Linux says of the container that this runs in
 
 

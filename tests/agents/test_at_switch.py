@@ -26,7 +26,7 @@ from agents.vec_env import StreamMonitor, VectorEnvAdapter
 # ------------------------------------------------------------------------------------------------ one by one
 
 
-@pytest.mark.parametrize("agent", ["dqn", "sac"])
+@pytest.mark.parametrize("agent", ["dqn", "sac", "td3"])
 def test_replay_is_cleared_and_updates_wait_for_new_transitions(agent: str) -> None:
     record = Record(lambda model: (model.replay_buffer.size() * 2, model.optimizer_steps))
     learner(agent, at_switch={"replay": "clear"}).learn(96, callback=record)
@@ -106,7 +106,7 @@ def test_noise_with_a_memory_begins_anew() -> None:
     assert 0.0 not in record.seen[56]
 
 
-@pytest.mark.parametrize("agent", ["dqn", "sac"])
+@pytest.mark.parametrize("agent", ["dqn", "sac", "td3"])
 def test_random_steps_follow_a_switch(agent: str) -> None:
     greedy = {"exploration_initial_eps": 0.0, "exploration_final_eps": 0.0} if agent == "dqn" else {}
     record = Record()
@@ -115,7 +115,7 @@ def test_random_steps_follow_a_switch(agent: str) -> None:
     assert record.random == [step for step in expected for _ in range(2)]
 
 
-@pytest.mark.parametrize("agent", ["dqn", "sac", "ppo"])
+@pytest.mark.parametrize("agent", ["dqn", "sac", "ppo", "td3"])
 def test_optimizers_forget(agent: str) -> None:
     def look(model: Any) -> list[int]:
         more = [model.ent_coef_optimizer] if agent == "sac" else []
@@ -126,7 +126,7 @@ def test_optimizers_forget(agent: str) -> None:
     assert not any(record.seen[64])
     assert all(record.seen[48])
     assert all(record.seen[80])
-    owner = model.policy if agent != "sac" else model.actor
+    owner = model.critic if agent in ("sac", "td3") else model.policy
     assert {int(held["step"]) for held in owner.optimizer.state.values()} == {2}
     assert model.optimizer_steps > 2
 
@@ -172,7 +172,7 @@ def test_normalisation_of_rewards_alone_begins_anew() -> None:
     assert model._vec_normalize_env.ret_rms.count == 1e-4
 
 
-@pytest.mark.parametrize("agent", ["dqn", "sac", "ppo"])
+@pytest.mark.parametrize("agent", ["dqn", "sac", "ppo", "td3"])
 def test_what_is_kept_is_kept(agent: str) -> None:
     """Without `at_switch`, and with `keep` throughout, it is as if nobody had told of the switches."""
     keys = ["optimizer", "normalizer"] + ([] if agent == "ppo" else ["replay", "exploration"])
@@ -256,6 +256,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("ppo", {"optimizer": "clear"}, "at_switch.optimizer is 'clear'; give keep or reset"),
     ("ppo", {"replay": "clear"}, "at_switch.replay is 'clear', but PPO has nothing of the kind; leave it out"),
     ("ppo", {"exploration": "restart"}, "at_switch.exploration is 'restart', but PPO has nothing of the kind"),
+    ("td3", {"exploration": "restart"}, "at_switch.exploration is 'restart', but TD3 has nothing of the kind; leave"),
     ("ppo", {"random_steps": 3}, "at_switch.random_steps is 3, but PPO has nothing of the kind"),
     *(
         (agent, {"normalizer": "reset"}, "at_switch.normalizer is 'reset', but the environment has no normalizer; wrap")
@@ -282,7 +283,7 @@ def test_an_exploration_that_never_changes_cannot_begin_again() -> None:
 def test_where_switches_are_hidden_nothing_can_be_forgotten(agent: str) -> None:
     cls = AGENTS[agent].resolve()
     message = r"^at_switch is \{'optimizer': 'reset'\}, but this environment hides task switches; make the stream with"
-    for env in (stream(agent, "hidden"), "Pendulum-v1" if agent == "sac" else "CartPole-v1"):
+    for env in (stream(agent, "hidden"), "Pendulum-v1" if agent in ("sac", "td3") else "CartPole-v1"):
         with pytest.raises(ValueError, match=message):
             cls("MlpPolicy", env, **settings(agent), at_switch={"optimizer": "reset"})
     model = learner(agent, at_switch={"optimizer": "reset"})

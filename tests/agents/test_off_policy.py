@@ -1,4 +1,4 @@
-"""What DQN and SAC share: without interventions they are Stable-Baselines3's, and how they sample and log."""
+"""What DQN, SAC and TD3 share: without interventions they are Stable-Baselines3's, and how they sample and log."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ import envs
 from agents import DQN, SAC
 from agents.plasticity.protocols import NoDataError
 
-MLP = ("dqn-mlp", "sac-mlp")
+MLP = ("dqn-mlp", "sac-mlp", "td3-mlp")
 
 
 @pytest.fixture(params=list(ALL))
 def kind(request: pytest.FixtureRequest) -> str:
-    """Every kind of policy that DQN and SAC have."""
+    """Every kind of policy that they have."""
     return str(request.param)
 
 
@@ -104,7 +104,7 @@ def test_sb3s_callbacks_work(kind: str, tmp_path: Path) -> None:
         callbacks = CallbackList([
             EvalCallback(games, n_eval_episodes=1, eval_freq=30, best_model_save_path=str(folder), verbose=0),
             CheckpointCallback(40, str(folder), save_replay_buffer=True),
-            StopTrainingOnMaxEpisodes(1 if kind == "sac-mlp" else 4),
+            StopTrainingOnMaxEpisodes(4 if kind.startswith("dqn") else 1),
         ])  # fmt: skip
         model = build(kind, cls)
         rows = logged(model)
@@ -148,7 +148,7 @@ def test_it_predicts_what_sb3_predicts(kind: str, deterministic: bool) -> None:
             np.random.seed(1), torch.manual_seed(1), model.action_space.seed(1)
             actions.append([model.predict(observation, deterministic=deterministic)[0] for _ in range(6)])
         assert np.array_equal(actions[0], actions[1])
-        assert len(np.unique(actions[0])) > 1 or deterministic or mine.use_sde
+        assert len(np.unique(actions[0])) > 1 or deterministic or mine.use_sde or "td3" in kind
         assert actions[0][0].shape == ((3,) if observation is batch else ()) + mine.action_space.shape
 
 
@@ -237,8 +237,12 @@ def test_without_data_there_is_no_sample(kind: str) -> None:
 def test_looking_at_a_batch_changes_nothing(kind: str, training: bool) -> None:
     model = ours(kind).learn(48)
     policy = model.policy
-    owners = [policy.q_net.q_net] if "dqn" in kind else [policy.actor.latent_pi, policy.critic.qf0]
-    for network in (*owners, (policy.q_net_target.q_net if "dqn" in kind else policy.critic_target.qf0)):
+    owners, targets = {
+        "dqn-mlp": lambda: ([policy.q_net.q_net], [policy.q_net_target.q_net]),
+        "sac-mlp": lambda: ([policy.actor.latent_pi, policy.critic.qf0], [policy.critic_target.qf0]),
+        "td3-mlp": lambda: ([policy.actor.mu, policy.critic.qf0], [policy.actor_target.mu, policy.critic_target.qf0]),
+    }[kind]()
+    for network in (*owners, *targets):
         network.insert(2, torch.nn.Dropout(0.5).train(network.training))  # SB3 never has targets in training mode
     model.policy.set_training_mode(training)
     before, batch = state(model), model.sample(32, generator())
@@ -246,8 +250,10 @@ def test_looking_at_a_batch_changes_nothing(kind: str, training: bool) -> None:
     restore = global_rng()
     untouched = np.random.get_state()[1].copy(), torch.get_rng_state()
     looks = [lambda: model.outputs(batch)["critic"], lambda: model.sample_losses(batch)["critic"]]
+    if "dqn" not in kind:
+        looks += [lambda: model.outputs(batch)["actor"], lambda: model.sample_losses(batch)["actor"]]
     if "sac" in kind:
-        looks += [lambda: model.sample_losses(batch)["actor"], lambda: model.distributions(batch)[0].stddev]
+        looks += [lambda: model.distributions(batch)[0].stddev]
     for look in looks:
         assert torch.equal(look(), look())
         assert model.policy.training is owners[0].training is training

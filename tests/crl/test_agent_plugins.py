@@ -166,7 +166,7 @@ def refused(path: Path, *overrides: str) -> str:
 
 
 def test_an_agent_of_a_module(mine: Path) -> None:
-    known = 'agent.name="bold" is not a known agent; choose from dqn, ppo, sac'
+    known = 'agent.name="bold" is not a known agent; choose from dqn, ppo, sac, td3'
     assert refused(mine, GIVEN) == known
     assert refused(mine, "agent={name: brave}", "imports=[mine]").startswith('agent.name="brave" is not a known agent')
     AGENTS.pop("bold")

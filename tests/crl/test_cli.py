@@ -45,7 +45,9 @@ LIGHT_REFUSALS = {
     "train tiny.yaml interventions.0.name=gdx": (
         "interventions.0.name=\"gdx\" is not a known intervention; did you mean 'gxd'?"
     ),
-    "train tiny.yaml agent.buffer_size=8": "agent.buffer_size=8 is a setting of dqn and sac, not of ppo; leave it out",
+    "train tiny.yaml agent.buffer_size=8": (
+        "agent.buffer_size=8 is a setting of dqn, sac and td3, not of ppo; leave it out"
+    ),
     "train tiny.yaml agent.name=dqn": "agent.n_epochs=2 is a setting of ppo, not of dqn; leave it out",
     "train tiny.yaml at_switch.optimizer=reset": (
         "at_switch.optimizer=reset acts on task switches, which stream.boundary=hidden hides; "

@@ -76,6 +76,17 @@ interventions:
   - {name: regrama, networks: [actor, critic], period: 20, maturity: 20, tau: 0.5, score_every: 2}
 checkpoint: {every: 65, keep: 3}
 """,
+    "td3": """
+stream: {name: pendulum5, steps_per_task: 130, boundary: revealed}
+agent: {name: td3, n_envs: 2, buffer_size: 300, learning_starts: 60, train_freq: 4, gradient_steps: 3, batch_size: 8,
+  action_noise: 0.2, net_arch: {pi: [8], qf: [8]}}
+normalize: {obs: true}
+at_switch: {replay: clear, random_steps: 20, optimizer: reset}
+interventions:
+  - {name: redo, networks: [actor, critic], period: 20, tau: 0.5, samples: 32}
+  - {name: gxd, networks: [actor, critic], rate: 1e-2, period: 10, maturity: 5, score_every: 2}
+checkpoint: {every: 65, keep: 3}
+""",
     "rebuilt ppo": """
 imports: [walk_world]
 stream: {tasks: [Walk-v0, {id: Walk-v0, noise: 0.6}], steps_per_task: 400}
@@ -189,7 +200,7 @@ def test_a_kill_before_the_first_checkpoint_starts_again(tmp_path: Path, uninter
     assert_equal(run, uninterrupted("ppo"))
 
 
-@pytest.mark.parametrize("kind", ["ppo", "dqn", "sac"])
+@pytest.mark.parametrize("kind", ["ppo", "dqn", "sac", "td3"])
 def test_a_kill_after_the_last_checkpoint(kind: str, tmp_path: Path, uninterrupted: Any) -> None:
     expected = uninterrupted(kind)
     run = unended(expected, tmp_path / "run")

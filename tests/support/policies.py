@@ -12,6 +12,7 @@ import small_ppo
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor
 
 from agents.plasticity.units import Network, UnitLayer
@@ -83,7 +84,7 @@ def _outputs_of(model: Any) -> Callable[[], Tensor]:
     if isinstance(policy, DQNPolicy):
         return partial(policy.q_net, observations)
     actions = torch.stack([torch.as_tensor(policy.action_space.sample()) for _ in range(PROBE)])
-    return partial(_soft_actor_critic, policy, observations, actions)
+    return partial(_actor_critics, policy, observations, actions)
 
 
 def _actor_critic(policy: Any, observations: Any) -> Tensor:
@@ -93,13 +94,16 @@ def _actor_critic(policy: Any, observations: Any) -> Tensor:
     return torch.cat([policy.action_net(actor), policy.value_net(critic)], 1)
 
 
-def _soft_actor_critic(policy: Any, observations: Any, actions: Tensor) -> Tensor:
+def _actor_critics(policy: Any, observations: Any, actions: Tensor) -> Tensor:
     actor, critic = policy.actor, policy.critic
     pi = actor.extract_features(observations, actor.features_extractor)
     shared = policy.share_features_extractor
     qf = pi if shared else critic.extract_features(observations, critic.features_extractor)
-    latent = actor.latent_pi(pi)
-    found = [actor.mu(latent)] if actor.use_sde else [actor.mu(latent), actor.log_std(latent)]
+    if isinstance(policy, TD3Policy):
+        found = [actor.mu(pi)]
+    else:
+        latent = actor.latent_pi(pi)
+        found = [actor.mu(latent)] if actor.use_sde else [actor.mu(latent), actor.log_std(latent)]
     return torch.cat([*found, *(q_net(torch.cat([qf, actions], 1)) for q_net in critic.q_networks)], 1)
 
 
@@ -110,7 +114,7 @@ def ppo_case(kind: str) -> Case:
 
 
 def off_policy_case(kind: str) -> Case:
-    """The case of a small stock DQN or SAC."""
+    """The case of a small stock agent with a replay buffer."""
     model = small_off_policy.build(kind, learning_starts=8)
 
     def train_step() -> None:

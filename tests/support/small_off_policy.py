@@ -1,4 +1,4 @@
-"""Small DQN and SAC agents, ours and stock, of every kind of policy that SB3 has for them."""
+"""Small DQN, SAC and TD3 agents, ours and stock, of every kind of policy that SB3 has for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from small_ppo import SEPARATE, SHARED, Images, Pairs, assert_same
-from stable_baselines3 import DQN, SAC
+from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnv
@@ -99,6 +99,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "sac-norm-fourier": {
         "cls": SAC, "policy": PlasticSACPolicy, "env": "Pendulum-v1", "activation_fn": Fourier, **FOLDED,
     },
+    "td3-mlp": {"cls": TD3, "policy": "MlpPolicy", "env": "Pendulum-v1", "net_arch": [16, 12]},
+    "td3-cnn-shared": {"cls": TD3, **IMAGE, "net_arch": {"pi": [16], "qf": [12]}, **SHARED},
 }  # fmt: skip
 # Kinds that only some tests run through.
 MORE: dict[str, dict[str, Any]] = {
@@ -108,7 +110,7 @@ MORE: dict[str, dict[str, Any]] = {
     "sac-her": {"cls": SAC, "policy": "MultiInputPolicy", "env": Reach, "net_arch": [16]},
 }
 ALL = {**KINDS, **MORE}
-OURS = {DQN: agents.DQN, SAC: agents.SAC}
+OURS = {DQN: agents.DQN, SAC: agents.SAC, TD3: agents.TD3}
 
 # Resets that act within a few updates of these.
 RESETS = {
@@ -134,7 +136,7 @@ def world(kind: str, n_envs: int = 1) -> VecEnv:
 
 
 def build(kind: str, cls: type | None = None, seed: int = 5, n_envs: int = 1, **arguments: Any) -> Any:
-    """A small DQN or SAC of that kind, stock or of the class given: no update before 16 steps, then one every 4."""
+    """A small agent of that kind, stock or of the class given: no update before 16 steps, then one every 4."""
     spec = ALL[kind]
     given = ("cls", "policy", "env", "use_sde")
     settings = {
@@ -143,7 +145,7 @@ def build(kind: str, cls: type | None = None, seed: int = 5, n_envs: int = 1, **
     }  # fmt: skip
     if spec["cls"] is SAC:
         settings["use_sde"] = spec.get("use_sde", False)
-    else:
+    elif spec["cls"] is DQN:
         settings |= {"target_update_interval": 20, "exploration_fraction": 0.5}
     if spec["env"] is Reach:
         settings |= {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 3}}

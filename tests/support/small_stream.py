@@ -20,6 +20,7 @@ OFF_POLICY = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "dqn": {**OFF_POLICY, "target_update_interval": 20, "exploration_fraction": 0.5},
     "sac": {**OFF_POLICY, "ent_coef": "auto_0.1"},
+    "td3": {**OFF_POLICY, "action_noise": 0.1},
     "ppo": {
         "n_steps": 8,
         "batch_size": 8,
@@ -33,7 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def stream(agent: str, boundary: str = "revealed") -> Any:
     """Two games at once, a switch after each 60 steps: at 60, 120 and 180."""
-    tasks = PENDULUMS if agent == "sac" else CARTPOLES
+    tasks = PENDULUMS if agent in ("sac", "td3") else CARTPOLES
     return envs.make(tasks, n_envs=2, steps_per_task=60, cycles=2, boundary=boundary)
 
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from agents.plasticity.layers import CReLU, Fourier, fold_of
+from agents.plasticity.layers import FOLDING, fold_of
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
 from agents.plasticity.units.inits import Affine, Init, TorchDefault
 
 POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign)
-FOLDING = (CReLU, Fourier)  # the units behind them have several values each
 ACTIVATIONS = (*POINTWISE, *FOLDING)
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)

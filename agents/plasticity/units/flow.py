@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from agents.plasticity.layers import fold_of
+from agents.plasticity.layers import FOLDING, fold_of
 from agents.plasticity.units.builders import (
-    FOLDING,
     NORMS,
     PASSING,
     POINTWISE,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from agents.plasticity.units.builders import FOLDING
+from agents.plasticity.layers import FOLDING
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and named arguments of a forward."""

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import gymnasium
 import pytest
 import torch
 from policies import POLICIES, Case
-from stable_baselines3 import TD3
+from stable_baselines3.dqn.policies import QNetwork
 from torch import Tensor, nn
 
 from agents.plasticity.units import Affine, Orthogonal, TorchDefault, UnitLayer
@@ -178,7 +179,8 @@ def test_targets_are_the_parameters_at_the_same_place() -> None:
 
 
 def test_other_policies_are_refused_by_name() -> None:
-    policy = TD3("MlpPolicy", "Pendulum-v1", device="cpu", buffer_size=10).policy
-    with pytest.raises(ValueError, match="the policy TD3Policy is not understood; resets know"):
+    space = gymnasium.spaces.Discrete(2)
+    policy = QNetwork(space, space, nn.Identity(), 2, [])
+    with pytest.raises(ValueError, match="the policy QNetwork is not understood; resets know"):
         policy_networks(policy)
     assert policy_targets(policy) == {}

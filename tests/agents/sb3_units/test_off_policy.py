@@ -28,6 +28,10 @@ LAYERS = {
         "actor": ["0:16"], "critic": ["qf0.0:12", "qf1.0:12"], "features": ["0:32", "1:64", "2:64", "3:512"],
     },
     "sac-cnn-shared-linear": {"actor": [], "critic": [], "features": ["0:32", "1:64", "2:64", "3:512"]},
+    "td3-mlp": {"actor": ["0:16", "1:12"], "critic": ["qf0.0:16", "qf0.1:12", "qf1.0:16", "qf1.1:12"]},
+    "td3-cnn-shared": {
+        "actor": ["0:16"], "critic": ["qf0.0:12", "qf1.0:12"], "features": ["0:32", "1:64", "2:64", "3:512"],
+    },
     "sac-dict-shared": {
         "actor": ["0:16"], "critic": ["qf0.0:16", "qf1.0:16"], "features": ["0:32", "1:64", "2:64", "3:256"],
     },

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage, is
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 import envs
-from agents import DQN, PPO, SAC
+from agents import DQN, PPO, SAC, TD3
 from agents.plasticity import CBP, GXD, ReDo, ReGraMa, ShrinkAndPerturb
 from agents.training_state import rebuild_games, restore_training_state, training_state
 from crl import storage
@@ -64,6 +64,10 @@ CASES: dict[str, dict[str, Any]] = {
         "replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 3},
     },
     "sac-images": {"cls": SAC, "policy": "CnnPolicy", "env": ["SavedImages-v0"]},
+    "td3-noise": {
+        "cls": TD3, "env": ["pendulum"], "normalized": {}, "action_noise": lambda: 0.2, "policy_delay": 3,
+        "interventions": lambda: [ReDo(tau=0.9, period=4, samples=32), CBP(rate=0.05, period=1, maturity=3)],
+    },
 }  # fmt: skip
 
 

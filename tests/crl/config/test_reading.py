@@ -137,6 +137,16 @@ def test_the_shipped_config_of_sac() -> None:
     )  # fmt: skip
 
 
+def test_the_shipped_config_of_td3() -> None:
+    config = shipped("pendulum_td3_redo")
+    agent = config.agent
+    assert (agent.name, config.stream.name, config.stream.total_steps) == ("td3", "pendulum5", 100_000)
+    ours = {"buffer_size", "learning_starts", "action_noise", "net_arch", "activation"}
+    assert agent.model_dump(exclude=ours) == agent_section("td3")(name="td3").model_dump(exclude=ours)
+    assert (agent.action_noise, agent.net_arch.pi, agent.net_arch.qf) == (0.1, (400, 300), (400, 300))
+    assert config.interventions[0].arguments()["networks"] == ["actor", "critic"]
+
+
 def test_the_shipped_config_of_cartpole() -> None:
     config = shipped("cartpole_ppo")
     agent = config.agent

@@ -74,15 +74,19 @@ def test_what_an_agent_lacks_may_be_kept(path: Path) -> None:
         ),
         (
             ["agent.name=ppo", "at_switch.replay=clear"],
-            "at_switch.replay=clear is a setting of dqn and sac, not of ppo; give at_switch.replay=keep",
+            "at_switch.replay=clear is a setting of dqn, sac and td3, not of ppo; give at_switch.replay=keep",
         ),
         (
             ["agent.name=ppo", "at_switch.exploration=restart"],
             "at_switch.exploration=restart is a setting of dqn and sac, not of ppo; give at_switch.exploration=keep",
         ),
         (
+            ["agent.name=td3", "at_switch.exploration=restart"],
+            "at_switch.exploration=restart is a setting of dqn and sac, not of td3; give at_switch.exploration=keep",
+        ),
+        (
             ["agent.name=ppo", "at_switch.random_steps=5"],
-            "at_switch.random_steps=5 is a setting of dqn and sac, not of ppo; give at_switch.random_steps=0",
+            "at_switch.random_steps=5 is a setting of dqn, sac and td3, not of ppo; give at_switch.random_steps=0",
         ),
         (
             ["at_switch.normalizer=reset"],

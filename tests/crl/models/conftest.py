@@ -15,6 +15,7 @@ from crl.config import RunConfig, check_interventions, load
 SMALL = {
     "ppo": ["agent.n_envs=2", "agent.n_steps=8", "agent.batch_size=16"],
     "dqn": ["agent.n_envs=2", "agent.buffer_size=64", "agent.batch_size=4", "agent.learning_starts=2"],
+    "td3": ["agent.n_envs=2", "agent.buffer_size=64", "agent.batch_size=4", "agent.learning_starts=2"],
     "sac": ["agent.n_envs=2", "agent.buffer_size=64", "agent.batch_size=4", "agent.learning_starts=2"],
 }
 UNIT = gymnasium.spaces.Box(-1, 1, (2,), np.float32)

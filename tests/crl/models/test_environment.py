@@ -91,7 +91,7 @@ def test_a_task_that_cannot_be_made_again_is_refused(config: Any, monkeypatch: p
     ("agent", "actions", "able"),
     [
         ("sac", gymnasium.spaces.Discrete(6), "dqn, ppo"),
-        ("dqn", UNIT, "ppo, sac"),
+        ("dqn", UNIT, "ppo, sac, td3"),
         ("dqn", gymnasium.spaces.MultiDiscrete([2, 3]), "ppo"),
         ("sac", gymnasium.spaces.MultiBinary(2), "ppo"),
     ],

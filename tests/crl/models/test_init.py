@@ -258,12 +258,17 @@ REPLAY = {  # agent -> settings in a config, each unlike its default
         "train_freq": 2, "gradient_steps": -1, "n_steps": 2, "target_update_interval": 4, "ent_coef": "auto_0.5",
         "target_entropy": -3.0, "use_sde": True, "sde_sample_freq": 3,
     },
+    "td3": {
+        "learning_rate": 3e-3, "batch_size": 8, "buffer_size": 80, "learning_starts": 4, "tau": 0.5, "gamma": 0.9,
+        "train_freq": 2, "gradient_steps": -1, "n_steps": 2, "action_noise": 0.3, "policy_delay": 3,
+        "target_policy_noise": 0.1, "target_noise_clip": 0.3,
+    },
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("agent", REPLAY)
 def test_settings_reach_the_model(config: Any, agent: str) -> None:
-    world = {"dqn": "stream.name=CartPole-v1", "sac": "stream.name=Pendulum-v1"}[agent]
+    world = "stream.name=CartPole-v1" if agent == "dqn" else "stream.name=Pendulum-v1"
     given = REPLAY[agent]
     resolved, model, env = build(
         config(world, "seed=5", *(f"agent.{key}={value}" for key, value in given.items()), agent=agent)
@@ -273,6 +278,8 @@ def test_settings_reach_the_model(config: Any, agent: str) -> None:
     found["train_freq"] = found["train_freq"].frequency
     if agent == "sac":
         found["target_entropy"] = float(found["target_entropy"])
+    if agent == "td3":
+        found["action_noise"] = pytest.approx(model.action_noise._sigma.item())
     found["buffer_size"] = model.replay_buffer.buffer_size * 2  # of two games
     assert found == given
     assert resolved.agent.model_dump(include=set(given)) == given

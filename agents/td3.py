@@ -1,0 +1,188 @@
+"""Twin delayed deep deterministic policy gradient (Fujimoto et al., arXiv 1802.09477), with hook points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import TD3 as StockTD3
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.td3.policies import Actor, TD3Policy
+from torch import Tensor
+from torch.nn import functional as F
+
+from agents.actor_critics import ActorCriticsMixin
+from agents.buffers.sampling import ReplayBatch as Batch
+from agents.plasticity.protocols import Intervention
+from agents.plasticity.taps import untapped
+from agents.specs import agent_spec
+from agents.vec_env import Games
+
+
+class TD3(ActorCriticsMixin, StockTD3):
+    """Stable-Baselines3's TD3 whose actor, critics and shared features take interventions.
+
+    Without interventions it is SB3's TD3 bit for bit. It takes Gymnasium's vector environments as they are, and on
+    boards too small for SB3's NatureCNN ``"CnnPolicy"`` builds `agents.networks.MinAtarCNN` with heads of 64 units. It
+    writes at most one row of logs for each step of a batch of games.
+
+    Interventions see the critics' loss at every gradient step, and the actor's at every `policy_delay`-th, right after
+    it is differentiated: that backward pass also fills the critics' gradients, which nobody uses. Periods count all
+    gradient steps, for the actor too; of the steps that are scored, the actor shows those that train it.
+
+    Args:
+        policy: as in SB3, or with layer normalisation as for `PPO`.
+        env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
+        action_noise: as in SB3, or the standard deviation of normal noise, where the actions' range is from -1 to 1.
+            The policy is deterministic: without noise nothing explores but the first, random steps.
+        interventions: what keeps the networks plastic, called in this order.
+        at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
+
+    All other arguments are as in SB3.
+
+    Example::
+
+        from agents import TD3
+        from agents.plasticity import ReDo
+        import envs
+
+        model = TD3("MlpPolicy", envs.make("pendulum5"), action_noise=0.1, interventions=[ReDo(networks=["critic"])])
+        model.learn(100_000)
+    """
+
+    spec = agent_spec("td3")
+    actor: Actor
+    _critic_coef = 1.0
+
+    def __init__(
+        self,
+        policy: str | type[TD3Policy],
+        env: Games,
+        learning_rate: float | Schedule = 1e-3,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 1,
+        gradient_steps: int = 1,
+        action_noise: ActionNoise | float | None = None,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        policy_delay: int = 2,
+        target_policy_noise: float = 0.2,
+        target_noise_clip: float = 0.5,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        interventions: Sequence[Intervention] = (),
+        at_switch: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            policy, env, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
+            gradient_steps, action_noise, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,
+            policy_delay, target_policy_noise, target_noise_clip, stats_window_size, tensorboard_log, policy_kwargs,
+            verbose, seed, device, _init_setup_model,
+            interventions=interventions, at_switch=at_switch,
+        )  # fmt: skip
+
+    def _setup_model(self) -> None:
+        noise: Any = self.action_noise
+        if isinstance(noise, int | float):
+            if not noise > 0:
+                raise ValueError(f"action_noise is {noise}; give a number above 0, or None for no noise")
+            mean = np.zeros(self.action_space.shape or (), np.float32)
+            self.action_noise = NormalActionNoise(mean, np.full_like(mean, noise))
+        super()._setup_model()
+
+    def _update(self, gradient_steps: int, batch_size: int) -> None:
+        """Update critics and actor from replay: SB3's loop, with the interventions called around every step."""
+        assert self.replay_buffer is not None
+        self.policy.set_training_mode(True)
+        self._update_learning_rate([*self.optimizers])
+        # Read once at the end: on a GPU every look at a value waits for the device.
+        actor_losses: list[Tensor] = []
+        critic_losses: list[Tensor] = []
+        for _ in range(gradient_steps):
+            self._n_updates += 1
+            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            self.optimizer_steps += 1
+            noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
+            targets = self._bootstrapped(batch, noise)
+            with self._hooks.taps(self.optimizer_steps, ("critic",)) as critic_taps:
+                values = self.critic(batch.observations, batch.actions)
+            critic_loss = sum(F.mse_loss(value, targets) for value in values)
+            assert isinstance(critic_loss, Tensor)  # the sum of none would be a number
+            critic_losses.append(critic_loss.detach())
+            updates = [self._step("critic", critic_loss, self.critic.optimizer, batch, critic_taps)]
+
+            delayed = self._n_updates % self.policy_delay == 0
+            if delayed:
+                with self._hooks.taps(self.optimizer_steps, ("actor", "features")) as actor_taps:
+                    actions = self.actor(batch.observations)
+                # A fresh forward through the critic that has just been updated; its taps are closed.
+                actor_loss = -self.critic.q1_forward(batch.observations, actions).mean()
+                actor_losses.append(actor_loss.detach())
+                updates.append(self._step("actor", actor_loss, self.actor.optimizer, batch, actor_taps))
+            # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
+            for update in updates:
+                self._hooks.after_step(update)
+            if delayed:
+                self._move_targets()
+        self._log_update({"actor_loss": actor_losses, "critic_loss": critic_losses})
+
+    def _move_targets(self) -> None:
+        for online, target in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
+            polyak_update(online.parameters(), target.parameters(), self.tau)
+        polyak_update(self.critic_batch_norm_stats, self.critic_batch_norm_stats_target, 1.0)
+        polyak_update(self.actor_batch_norm_stats, self.actor_batch_norm_stats_target, 1.0)
+
+    @torch.no_grad()
+    def _bootstrapped(self, batch: Batch, noise: Tensor) -> Tensor:
+        """What the Q-values are drawn to, (batch, 1), for this noise on the target's actions."""
+        noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
+        next_actions = (self.actor_target(batch.next_observations) + noise).clamp(-1, 1)
+        next_values = self._lowest(batch.next_observations, next_actions)
+        targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
+        return targets
+
+    def _log_update(self, losses: dict[str, Sequence[Tensor]]) -> None:
+        """SB3's ``train/*`` tags."""
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for name, found in losses.items():
+            if found:
+                self.logger.record(f"train/{name}", np.mean(torch.stack(list(found)).tolist()))
+
+    # ------------------------------------------------------------------ what a batch shows
+
+    def _before_squashing(self, features: Tensor) -> Tensor:
+        """The actions before the last tanh, (batch, actions)."""
+        found: Tensor = self.actor.mu[:-1](features)
+        return found
+
+    def distributions(self, batch: Batch) -> tuple[()]:
+        """None: the policy is deterministic."""
+        return ()
+
+    def td_targets(self, batch: Batch) -> Tensor:
+        """What all Q-functions' values of the actions taken are drawn to, (batch, 1). In evaluation mode."""
+        with self._evaluation(), untapped():
+            return self._bootstrapped(batch, self.target_policy_noise * self._noise_like(batch.actions, "next"))
+
+    def _actor_losses(self, observations: Any) -> Tensor:
+        """- Q(s, pi(s)), of the first Q-function."""
+        actions = self.actor(observations)
+        with untapped():
+            return -self.critic.q1_forward(observations, actions)[:, 0]
