@@ -13,9 +13,9 @@ from crl.checkpoints import UNFIT, logs_refusal, needed
 from crl.config import ConfigError, RunConfig, config_hash
 from crl.config.messages import one_line
 from crl.config.schema import MAX_THREADS
-from crl.folder import ABSENT, COMPUTING
 from crl.machine import machine
 from crl.results import RunResults
+from crl.run_folder import ABSENT, COMPUTING
 
 
 def refuse_finished(folder: Path) -> None:

@@ -36,6 +36,10 @@ TASKS: Mapping[str, NamedWorld] = MappingProxyType(
         "cartpole": NamedWorld("CartPole-v1 with other physics", "envs.control.cartpole:cartpole"),
         "acrobot": NamedWorld("Acrobot-v1 with other physics", "envs.control.acrobot:acrobot"),
         "mountain_car": NamedWorld("MountainCar-v0 with other physics", "envs.control.mountain_car:mountain_car"),
+        "mountain_car_continuous": NamedWorld(
+            "MountainCarContinuous-v0 with other physics",
+            "envs.control.mountain_car_continuous:mountain_car_continuous",
+        ),
         "pendulum": NamedWorld("Pendulum-v1 with other physics", "envs.control.pendulum:pendulum"),
         "ant": NamedWorld("Ant-v5 with other physics (extra mujoco)", "envs.mujoco:ant"),
         "halfcheetah": NamedWorld("HalfCheetah-v5 with other physics (extra mujoco)", "envs.mujoco:halfcheetah"),

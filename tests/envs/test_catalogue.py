@@ -30,7 +30,7 @@ def test_games_are_told_from_other_entries() -> None:
 
 
 def test_plain_names() -> None:
-    assert CONTROL == ("cartpole", "acrobot", "mountain_car", "pendulum")
+    assert CONTROL == ("cartpole", "acrobot", "mountain_car", "mountain_car_continuous", "pendulum")
     assert MUJOCO == ("ant", "halfcheetah", "hopper", "walker2d")
     assert tuple(TASKS) == GAMES + CONTROL + MUJOCO
     assert not set(TASKS) & set(STREAMS)

@@ -19,6 +19,7 @@ from envs.catalogue import CONTROL, TASKS
 from envs.control.acrobot import Acrobot, acrobot
 from envs.control.cartpole import CartPole, cartpole
 from envs.control.mountain_car import MountainCar, mountain_car
+from envs.control.mountain_car_continuous import MountainCarContinuous
 from envs.control.pendulum import Pendulum, pendulum
 from envs.state import get_env_state, set_env_state
 
@@ -27,12 +28,14 @@ IDS = {
     "cartpole": "CartPole-v1",
     "acrobot": "Acrobot-v1",
     "mountain_car": "MountainCar-v0",
+    "mountain_car_continuous": "MountainCarContinuous-v0",
     "pendulum": "Pendulum-v1",
 }
 OFFSETS = {
     "cartpole": [1.0, -0.5, 2.5, 0.1],
     "acrobot": [1.0, 2.0, -3.0, 4.0, 0.0, -0.1],
     "mountain_car": [0.5, -2.0],
+    "mountain_car_continuous": [0.5, -2.0],
     "pendulum": [0.0, 1.0, -7.5],
 }
 
@@ -69,7 +72,7 @@ def test_there_is_a_world_for_every_name() -> None:
 @pytest.mark.parametrize("name", CONTROL)
 def test_without_arguments_a_world_is_gymnasium_s(name: str) -> None:
     env, stock = WORLDS[name](), gymnasium.make(IDS[name], disable_env_checker=True)
-    actions = _actions(stock, 1100)
+    actions = _actions(stock, 2100)
     trace = _play(stock, actions, seed=11)
     _assert_same(_play(env, actions, seed=11), trace)
     assert sum(len(step) == 2 for step in trace) >= 3  # that many episodes began
@@ -94,7 +97,7 @@ def test_an_offset_is_all_that_differs(name: str) -> None:
 
 
 def test_spaces_do_not_depend_on_arguments() -> None:
-    for name, size in (("cartpole", 4), ("acrobot", 6), ("mountain_car", 2)):
+    for name, size in (("cartpole", 4), ("acrobot", 6), ("mountain_car", 2), ("mountain_car_continuous", 2)):
         unbounded = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         assert WORLDS[name]().observation_space == WORLDS[name](offset=OFFSETS[name]).observation_space == unbounded
     stock = gymnasium.make("Pendulum-v1", disable_env_checker=True)
@@ -152,6 +155,7 @@ def test_pendulum_defaults_are_gymnasium_s() -> None:
         ("cartpole", {"offset": OFFSETS["cartpole"], "reward_scale": 0.05, "episode_limit": 30}),
         ("acrobot", {"offset": OFFSETS["acrobot"], "reward_scale": 0.05, "episode_limit": 50}),
         ("mountain_car", {"offset": OFFSETS["mountain_car"], "force": 0.002, "episode_limit": 50}),
+        ("mountain_car_continuous", {"power": 0.003, "episode_limit": 50}),
         ("pendulum", {"gravity": 5.0, "length": 1.5, "episode_limit": 30, "reward_scale": 0.1}),
     ],
 )
@@ -200,7 +204,8 @@ def test_a_state_brings_its_physics(name: str) -> None:
     world: Any = env.unwrapped
     actions = _actions(env, 60)
     _play(env, actions[:20], seed=4)
-    world.configure(gravity=world.physics["gravity"] * 0.7)
+    first = next(iter(CHANGES[name]))
+    world.configure(**{first: world.physics[first] * 0.7})
     state = get_env_state(env, name)
     expected = _play(env, actions[20:])
     other.reset(seed=9)
@@ -216,6 +221,7 @@ CHANGES: dict[str, dict[str, float]] = {
     "cartpole": {"gravity": 3.7, "length": 0.8, "masscart": 2.0, "masspole": 0.3, "force_mag": 6.0},
     "acrobot": {"gravity": 3.7, "length_1": 1.4, "length_2": 0.8, "mass_1": 0.6, "mass_2": 1.7},
     "mountain_car": {"gravity": 0.002, "force": 0.0015, "goal_velocity": 0.02},
+    "mountain_car_continuous": {"power": 0.002, "goal_velocity": 0.02},
     "pendulum": {"gravity": 3.7, "length": 1.8, "mass": 0.6},
 }
 
@@ -248,6 +254,18 @@ def test_cartpole_follows_its_equation() -> None:
     env.step(1)
     turning = (5 * np.sin(0.1) - 2 * np.cos(0.1)) / (0.8 * (4 / 3 - np.cos(0.1) ** 2 / 4))
     assert env.state[3] == pytest.approx(0.02 * turning, rel=1e-12)
+
+
+def test_a_continuous_mountain_car_has_its_power() -> None:
+    env = MountainCarContinuous(power=0.004, goal_velocity=0.05)
+    env.reset(seed=0)
+    env.state = np.array([0.0, 0.01])
+    assert env.step(np.array([0.5]))[1] == pytest.approx(-0.025)
+    # cos(0) = 1: 0.01 + 0.5 * 0.004 - 0.0025 = 0.0095.
+    np.testing.assert_allclose(env.state, [0.0095, 0.0095], rtol=1e-6)
+    for speed, reached in ((0.03, False), (0.06, True)):
+        env.state = np.array([0.5, speed])
+        assert env.step(np.array([0.0]))[2] is reached
 
 
 def test_mountain_car_follows_its_equation() -> None:
@@ -345,7 +363,7 @@ def test_drawing_is_refused_where_it_was_not_asked_for() -> None:
 
 @pytest.mark.parametrize("name", CONTROL)
 def test_batches(name: str) -> None:
-    games = WORLDS[name].make_games(3, offset=OFFSETS[name], gravity=CHANGES[name]["gravity"])
+    games = WORLDS[name].make_games(3, offset=OFFSETS[name], **dict(list(CHANGES[name].items())[:1]))
     assert games.num_envs == 3
     single = [WORLDS[name](offset=OFFSETS[name], **CHANGES[name]) for _ in range(3)]
     first, _ = games.reset(seed=5)
