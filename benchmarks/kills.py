@@ -136,12 +136,12 @@ def checkpoint_share(config: str, overrides: list[str], interval: int) -> dict[s
     code = (
         "import pathlib, sys, time\n"
         "from crl import checkpoints, run\n"
-        "from crl.config import load, check_interventions\n"
+        "from crl.config import load, check_arguments\n"
         "spent, save = [], checkpoints.CheckpointCallback.save\n"
         "def timed(self):\n"
         "    start = time.perf_counter(); save(self); spent.append(time.perf_counter() - start)\n"
         "checkpoints.CheckpointCallback.save = timed\n"
-        "config = check_interventions(load(pathlib.Path(sys.argv[1]), sys.argv[2:]))\n"
+        "config = check_arguments(load(pathlib.Path(sys.argv[1]), sys.argv[2:]))\n"
         "run.train(config, ['crl'])\n"
         "print(*spent)\n"
     )

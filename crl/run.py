@@ -19,7 +19,7 @@ from crl import checkpoints, resuming, run_folder, storage, summary
 from crl.best import FOLDER as BEST
 from crl.best import BestPart
 from crl.checkpoints import CheckpointCallback
-from crl.config import ConfigError, RunConfig, check_interventions, config_hash
+from crl.config import ConfigError, RunConfig, check_arguments, config_hash
 from crl.config.messages import one_line
 from crl.ending import Interrupt, Stop, fail, named
 from crl.exit_codes import DONE
@@ -80,7 +80,7 @@ def resume(folder: Path, command: Sequence[str], parts: Sequence[Part] = ()) -> 
 def resume_opened(folder: Path, config: RunConfig, command: Sequence[str], parts: Sequence[Part] = ()) -> int:
     """As `resume`, in a folder that has been opened, see `crl.opening`, with the config that it has."""
     started = time.perf_counter()
-    config = check_interventions(config)
+    config = check_arguments(config)
     run_folder.refuse_changed(folder, config)  # by another version of crl or of a module, that gives other arguments
     with run_folder.locked(folder):
         resuming.refuse_finished(folder)

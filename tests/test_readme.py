@@ -115,7 +115,7 @@ def test_the_table_gives_the_defaults() -> None:
 
 def test_the_general_form_and_the_criterion_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from agents.plasticity.registry import CRITERIA
-    from crl.config import check_interventions, load
+    from crl.config import check_arguments, load
 
     (tmp_path / "my_criteria.py").write_text(block("<!-- criterion -->"), encoding="utf-8")
     config = (ROOT / "configs/minatar3_ppo.yaml").read_text(encoding="utf-8").split("interventions:")[0]
@@ -124,7 +124,7 @@ def test_the_general_form_and_the_criterion_can_be_used(tmp_path: Path, monkeypa
     known = dict(CRITERIA)
     try:
         for override, criterion in (([], "gxd"), (["interventions.0.criterion=peak"], "peak")):
-            checked = check_interventions(load(tmp_path / "config.yaml", override))
+            checked = check_arguments(load(tmp_path / "config.yaml", override))
             assert checked.interventions[0].arguments()["criterion"]["name"] == criterion
     finally:
         CRITERIA.clear()
@@ -195,12 +195,12 @@ def test_configs_are_named() -> None:
 @pytest.mark.parametrize("path", NAMED)
 def test_every_config_that_is_named_trains(path: str, tmp_path: Path) -> None:
     from crl import run
-    from crl.config import check_interventions, load
+    from crl.config import check_arguments, load
 
     agent = load(ROOT / path).agent.name
     small = ["stream.steps_per_task=16", "stream.cycles=1", "threads=1", "device=cpu", f"runs={tmp_path}"]
     few = ["stream.tasks.0.variants=3"] if "permuted" in path else []
-    config = check_interventions(load(ROOT / path, [*small, *SMALL[agent], *few]))
+    config = check_arguments(load(ROOT / path, [*small, *SMALL[agent], *few]))
     assert run.train(config, ["crl"]) == 0
     (folder,) = tmp_path.iterdir()
     results = json.loads((folder / "results.json").read_text())

@@ -84,7 +84,7 @@ SELECTIONS: dict[str, Entry] = {
     "calibrated": Entry("agents.plasticity.selections:Calibrated", "a part of every unit, more of the lower ones"),
 }
 
-PARTS: dict[str, dict[str, Entry]] = {"criterion": CRITERIA, "selection": SELECTIONS}
+COMPONENTS: dict[str, dict[str, Entry]] = {"criterion": CRITERIA, "selection": SELECTIONS}
 """Argument of `agents.plasticity.resets.UnitReset` -> the names that it takes."""
 
 _KINDS: dict[str, dict[str, Entry]] = {"criteria": CRITERIA, "selections": SELECTIONS, "interventions": INTERVENTIONS}
@@ -192,7 +192,7 @@ def build(part: str, spec: str | Mapping[str, Any]) -> Any:
     """What a name, or a mapping with a name and its arguments, stands for.
 
     Args:
-        part: a key of `PARTS`.
+        part: a key of `COMPONENTS`.
         spec: such as ``"gxd"`` or ``{"name": "rate", "rate": 1e-4}``.
 
     Raises:
@@ -200,7 +200,7 @@ def build(part: str, spec: str | Mapping[str, Any]) -> Any:
     """
     arguments = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = arguments.pop("name", None)
-    known = PARTS[part]
+    known = COMPONENTS[part]
     if name not in known:
         raise ValueError(f"{part}.name is {name!r}; choose from {', '.join(known)}")
     target = known[name].resolve()

@@ -11,18 +11,18 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import ConfigDict, Tag, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from agents.plasticity.registry import INTERVENTIONS, PARTS, Entry
+from agents.plasticity.registry import COMPONENTS, INTERVENTIONS, Entry
 from crl.config.agents import UnknownAgent
 from crl.config.fields import Flag, Model, Named, Number, Whole
 from crl.config.imports import import_modules
 from crl.config.messages import ConfigError, nearest, one_line, sentence, shown
-from crl.config.parts import PARTS as RUN_PARTS
+from crl.config.parts import PARTS
 from crl.config.schema import InterventionConfig, PartConfig, RunConfig
 
 Parameter = inspect.Parameter
 
-UNNAMED_PARTS = {"surgery": Entry("agents.plasticity.surgery:Surgery", "what becomes of a unit that is replaced")}
-"""Argument of an intervention -> the class whose arguments it holds; those of `PARTS` hold a name too."""
+UNNAMED = {"surgery": Entry("agents.plasticity.surgery:Surgery", "what becomes of a unit that is replaced")}
+"""Argument of an intervention -> the class whose arguments it holds; those of `COMPONENTS` hold a name too."""
 
 
 class _NamedSection(Named):
@@ -50,7 +50,7 @@ def imported(config: RunConfig) -> RunConfig:
         raise ConfigError(sentence(error)) from None
 
 
-def check_interventions(config: RunConfig) -> RunConfig:
+def check_arguments(config: RunConfig) -> RunConfig:
     """`config` with all arguments of its interventions and parts checked and filled in.
 
     Imports the modules that the config names, and those of the interventions.
@@ -68,7 +68,7 @@ def check_interventions(config: RunConfig) -> RunConfig:
 def _run_part(config: RunConfig, i: int) -> PartConfig:
     """The part number `i` with all arguments that it is built with."""
     key, given = f"parts.{i}", config.parts[i].model_dump()
-    section, _ = _built(RUN_PARTS[given["name"]], given, key)
+    section, _ = _built(PARTS[given["name"]], given, key)
     return PartConfig(name=given["name"], **_as_json(section.model_dump(exclude={"name"}), key, given["name"]))
 
 
@@ -137,7 +137,7 @@ def _section(
     given = dict(given)
     for parameter in _parameters(target, key):
         name, hint, default = parameter.name, parameter.annotation, parameter.default
-        if name in PARTS or name in UNNAMED_PARTS:
+        if name in COMPONENTS or name in UNNAMED:
             value = given.get(name, None if default is Parameter.empty else default)
             if value is None:
                 hint = None if type(None) in _members(hint) else Named
@@ -157,20 +157,20 @@ def _part(kind: str, value: Any, key: str) -> tuple[type[Model], Any]:
     """The section of a part, and its value written out; what is no mapping is refused with the types of all arguments.
 
     Args:
-        kind: a key of `PARTS`, whose parts are given by their name alone or with arguments, or of `UNNAMED_PARTS`.
+        kind: a key of `COMPONENTS`, whose parts are given by their name alone or with arguments, or of `UNNAMED`.
         value: what the config or the constructor's default says.
         key: where it stands.
     """
-    if kind in UNNAMED_PARTS:
-        section, given = _section(UNNAMED_PARTS[kind].resolve(), value if isinstance(value, dict) else {}, key, Model)
+    if kind in UNNAMED:
+        section, given = _section(UNNAMED[kind].resolve(), value if isinstance(value, dict) else {}, key, Model)
         return section, given if isinstance(value, dict) else value
     value = {"name": value} if isinstance(value, str) else value
     name = value.get("name") if isinstance(value, dict) else None
     if not isinstance(name, str):
         return Named, value
-    if name not in PARTS[kind]:
-        raise ConfigError(f"{key}.name={shown(name)} is not a known {kind}; {nearest(name, PARTS[kind])}")
-    return _section(_code(PARTS[kind][name], key, name), value, key, _NamedSection)
+    if name not in COMPONENTS[kind]:
+        raise ConfigError(f"{key}.name={shown(name)} is not a known {kind}; {nearest(name, COMPONENTS[kind])}")
+    return _section(_code(COMPONENTS[kind][name], key, name), value, key, _NamedSection)
 
 
 def _parameters(target: Callable[..., Any], key: str) -> Iterator[Parameter]:

@@ -32,7 +32,7 @@ UNITS = {  # network -> how to give it hidden units
 
 
 class InterventionConfig(Named):
-    """An intervention's name and its arguments, which `crl.config.check_interventions` looks at."""
+    """An intervention's name and its arguments, which `crl.config.check_arguments` looks at."""
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments for the intervention's constructor."""
@@ -40,7 +40,7 @@ class InterventionConfig(Named):
 
 
 class PartConfig(Named):
-    """A part's name and its arguments, which `crl.config.check_interventions` looks at."""
+    """A part's name and its arguments, which `crl.config.check_arguments` looks at."""
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments for the part's constructor."""

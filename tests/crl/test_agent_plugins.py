@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from agents.specs import AGENTS
-from crl.config import ConfigError, check_interventions, config_hash, load
+from crl.config import ConfigError, check_arguments, config_hash, load
 from crl.models import build
 from crl.opening import opened
 
@@ -190,7 +190,7 @@ def mine(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refused(path: Path, *overrides: str) -> str:
     with pytest.raises(ConfigError) as error:
-        check_interventions(load(path, overrides))
+        check_arguments(load(path, overrides))
     return str(error.value)
 
 
@@ -202,7 +202,7 @@ def test_an_agent_of_a_module(mine: Path) -> None:
     sys.modules.pop("mine")
     read = load(mine, [GIVEN, "imports=[mine]", "agent.boldness=1e-1"])
     assert "bold" not in AGENTS  # no code has run
-    config = check_interventions(read)
+    config = check_arguments(read)
     assert (config.agent.boldness, config.agent.tau, config.agent.rollout) == (0.1, 1.0, 8)
     assert config.stream.steps_per_task == 500_000
 
@@ -231,6 +231,6 @@ def test_a_run_of_it_is_opened_without_running_its_code(mine: Path, crl: Command
     with opened(run) as config:
         assert "mine" not in sys.modules
         begun: Any = (run / ".config_hash").read_text()
-        assert config_hash(config) == config_hash(check_interventions(config)) == begun
+        assert config_hash(config) == config_hash(check_arguments(config)) == begun
     listed = crl("list", "agents", "--imports", "mine", cwd=tmp_path).stdout
     assert "DQN whose last epsilon is called boldness" in listed

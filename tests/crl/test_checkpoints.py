@@ -24,7 +24,7 @@ from agents import PPO
 from crl import run, run_folder, storage
 from crl.audit import audit
 from crl.best import folder_name
-from crl.config import ConfigError, check_interventions, load
+from crl.config import ConfigError, check_arguments, load
 from crl.machine import machine
 
 TINY = """
@@ -41,7 +41,7 @@ threads: 1
 
 def train(parent: Path, *overrides: str, code: int = 0, config: str = TINY) -> Path:
     (parent / "tiny.yaml").write_text(config)
-    checked = check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}", *overrides]))
+    checked = check_arguments(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}", *overrides]))
     assert run.train(checked, ["crl"]) == code
     (found,) = (parent / "runs").iterdir()
     return found
@@ -85,7 +85,7 @@ def test_only_the_newest_two_keep_their_replay(tmp_path: Path) -> None:
         "net_arch: [8]}"
     )
     (tmp_path / "dqn.yaml").write_text("\n".join(lines))
-    assert run.train(check_interventions(load(tmp_path / "dqn.yaml", [f"runs={tmp_path / 'runs'}"])), ["crl"]) == 0
+    assert run.train(check_arguments(load(tmp_path / "dqn.yaml", [f"runs={tmp_path / 'runs'}"])), ["crl"]) == 0
     (found,) = (tmp_path / "runs").iterdir()
     kept = [(found / "checkpoints" / str(step) / "replay.safetensors").exists() for step in steps_of(found)]
     assert kept == [False, False, True, True]
@@ -192,7 +192,7 @@ def test_a_vanished_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr(PPO, "train", vanishing)
     (tmp_path / "tiny.yaml").write_text(TINY)
-    config = check_interventions(load(tmp_path / "tiny.yaml", [f"runs={tmp_path / 'runs'}"]))
+    config = check_arguments(load(tmp_path / "tiny.yaml", [f"runs={tmp_path / 'runs'}"]))
     assert run.train(config, ["crl"]) == 1
     errors = capsys.readouterr().err.splitlines()
     assert "put it back, then resume the run" in errors[-1]

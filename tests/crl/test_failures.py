@@ -20,7 +20,7 @@ import envs
 from agents import DQN, PPO, SAC
 from agents.learner import LearnerMixin
 from crl import run, storage
-from crl.config import check_interventions, load
+from crl.config import check_arguments, load
 from crl.logs import CsvWriter
 
 CONFIGS = {
@@ -56,7 +56,7 @@ Fault = Callable[[pytest.MonkeyPatch], None]
 def train(parent: Path, kind: str = "ppo", code: int = 0, runs: Path | None = None) -> Path:
     runs = runs or parent / "runs"
     (parent / "config.yaml").write_text(f"{CONFIGS[kind]}seed: 3\ndevice: cpu\nthreads: 1\n")
-    assert run.train(check_interventions(load(parent / "config.yaml", [f"runs={runs}"])), ["crl"]) == code
+    assert run.train(check_arguments(load(parent / "config.yaml", [f"runs={runs}"])), ["crl"]) == code
     (found,) = runs.iterdir()
     return found
 
@@ -363,7 +363,7 @@ def test_a_folder_that_vanishes(
     with pytest.MonkeyPatch.context() as patch:
         at(step, vanish)(patch)
         (tmp_path / "config.yaml").write_text(f"{CONFIGS['ppo']}seed: 3\ndevice: cpu\nthreads: 1\n")
-        config = check_interventions(load(tmp_path / "config.yaml", [f"runs={tmp_path / 'runs'}"]))
+        config = check_arguments(load(tmp_path / "config.yaml", [f"runs={tmp_path / 'runs'}"]))
         assert run.train(config, ["crl"]) == 1
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith("crl: the run failed at step 320 with FileNotFoundError: ")

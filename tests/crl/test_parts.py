@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crl import run, storage
-from crl.config import ConfigError, check_interventions, load
+from crl.config import ConfigError, check_arguments, load
 from crl.config.parts import PARTS
 from crl.csv_log import CsvLog
 from crl.parts import Part, part
@@ -70,7 +70,7 @@ class Counter(Part):
 
 def trained(parent: Path, *parts: Part, overrides: tuple[str, ...] = ()) -> Path:
     (parent / "tiny.yaml").write_text(TINY)
-    config = check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}", *overrides]))
+    config = check_arguments(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}", *overrides]))
     assert run.train(config, ["crl"], parts) == 0
     (found,) = (parent / "runs").iterdir()
     return found
@@ -206,7 +206,7 @@ def test_a_config_names_parts_and_their_arguments(tmp_path: Path) -> None:
 def test_what_a_config_cannot_say_of_parts(given: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     with pytest.raises(ConfigError) as caught:
-        check_interventions(load(tmp_path / "tiny.yaml", [f"parts=[{given}]"]))
+        check_arguments(load(tmp_path / "tiny.yaml", [f"parts=[{given}]"]))
     assert str(caught.value).startswith(sentence)
 
 

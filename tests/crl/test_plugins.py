@@ -17,7 +17,7 @@ from saved import policy_of
 
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS, Entry, criterion
-from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load
+from crl.config import ConfigError, RunConfig, check_arguments, config_hash, load
 from crl.config.imports import import_modules, register_plugins
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def checked(folder: Path, *overrides: str) -> RunConfig:
     """A small config in that folder."""
     path = folder / "c.yaml"
     path.write_text("stream: {name: minatar3}\nagent: {name: ppo}\n")
-    return check_interventions(load(path, overrides))
+    return check_arguments(load(path, overrides))
 
 
 def refused(folder: Path, *overrides: str) -> str:

@@ -12,7 +12,7 @@ from compared import assert_equal, checkpoints_of, results_of, rows_of, scalars_
 
 from agents import PPO
 from crl import run
-from crl.config import ConfigError, check_interventions, load
+from crl.config import ConfigError, check_arguments, load
 
 TINY = """
 stream: {name: cchain/cartpole, steps_per_task: 80, cycles: 1}
@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run, which all tests share."""
     parent = tmp_path_factory.mktemp("trained")
     (parent / "tiny.yaml").write_text(TINY)
-    checked = check_interventions(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}"]))
+    checked = check_arguments(load(parent / "tiny.yaml", [f"runs={parent / 'runs'}"]))
     assert run.train(checked, ["crl"]) == 0
     (found,) = (parent / "runs").iterdir()
     return found

@@ -319,7 +319,7 @@ def test_train_seconds_reach_to_the_end_of_the_last_update(tiny: Path, monkeypat
     """A clock that moves by one second in every update and never else."""
     from agents import PPO
     from crl import run
-    from crl.config import check_interventions, load
+    from crl.config import check_arguments, load
 
     now = 100.0
     train = PPO.train
@@ -332,7 +332,7 @@ def test_train_seconds_reach_to_the_end_of_the_last_update(tiny: Path, monkeypat
     monkeypatch.setattr(PPO, "train", slow)
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     overrides = ["stream.cycles=1", "stream.steps_per_task=64", f"runs={tiny / 'r'}", "threads=1"]
-    assert run.train(check_interventions(load(tiny / "tiny.yaml", overrides)), ["crl"]) == 0
+    assert run.train(check_arguments(load(tiny / "tiny.yaml", overrides)), ["crl"]) == 0
     (folder,) = (tiny / "r").iterdir()
     assert results_of(folder)["train_seconds"] == 2.0
 

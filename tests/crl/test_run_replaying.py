@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agents import AGENTS
 from crl import run as runs
-from crl.config import check_interventions, load
+from crl.config import check_arguments, load
 
 Replaying = tuple[str, Path, "subprocess.CompletedProcess[str]"]
 
@@ -46,7 +46,7 @@ def results_of(run: Path) -> dict[str, Any]:
 
 def train(config: Path, *overrides: str, into: Path) -> Path:
     """Train in this process; the run's folder."""
-    checked = check_interventions(load(config, [*overrides, f"runs={into}"]))
+    checked = check_arguments(load(config, [*overrides, f"runs={into}"]))
     assert runs.train(checked, ["crl"]) == 0
     (folder,) = into.iterdir()
     return folder

@@ -22,7 +22,7 @@ from agents.plasticity import (
     registry,
 )
 from agents.plasticity.criteria import Criterion
-from agents.plasticity.registry import CRITERIA, INTERVENTIONS, PARTS, SELECTIONS, Entry, add, build, plugins
+from agents.plasticity.registry import COMPONENTS, CRITERIA, INTERVENTIONS, SELECTIONS, Entry, add, build, plugins
 from agents.plasticity.selections import Rate, Threshold
 
 
@@ -47,7 +47,7 @@ def test_every_name_resolves_to_what_bears_it() -> None:
     for entry in (*INTERVENTIONS.values(), *CRITERIA.values(), *SELECTIONS.values()):
         assert entry.summary
         assert entry.summary[0].islower()
-    assert PARTS == {"criterion": CRITERIA, "selection": SELECTIONS}
+    assert COMPONENTS == {"criterion": CRITERIA, "selection": SELECTIONS}
 
 
 def peak(a: Tensor, *, power: float = 1.0) -> Tensor:

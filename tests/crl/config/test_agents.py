@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from agents import AGENTS
 from agents.specs import agent_spec
-from crl.config import ConfigError, RunConfig, check_interventions, config_hash, load, to_yaml
+from crl.config import ConfigError, RunConfig, check_arguments, config_hash, load, to_yaml
 from crl.config.agents import AnyAgent, agent_section
 
 OURS = {"double_q", "epsilon_per_env"}
@@ -27,7 +27,7 @@ def load_agent(tmp_path: Path) -> Load:
     def load_it(agent: str, *overrides: str) -> RunConfig:
         path = tmp_path / "c.yaml"
         path.write_text(f"stream: {{name: minatar3}}\nagent: {{name: {agent}}}\n")
-        return check_interventions(load(path, overrides))
+        return check_arguments(load(path, overrides))
 
     return load_it
 
@@ -69,7 +69,7 @@ def test_dqn(load_agent: Load, tmp_path: Path) -> None:
     assert agent.rollout == 32
     path = tmp_path / "again.yaml"
     path.write_text(to_yaml(config), encoding="utf-8")
-    again = check_interventions(load(path))
+    again = check_arguments(load(path))
     assert again.model_dump() == config.model_dump()
     assert type(again.agent) is type(agent)
     assert config_hash(again) == config_hash(config)

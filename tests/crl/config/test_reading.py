@@ -13,7 +13,7 @@ import yaml
 from crl.config import (
     ConfigError,
     RunConfig,
-    check_interventions,
+    check_arguments,
     config_hash,
     load,
     to_yaml,
@@ -64,7 +64,7 @@ EXTREMES = {
 
 def refused(*overrides: str, path: Path = GXD) -> str:
     with pytest.raises(ConfigError) as error:
-        check_interventions(load(path, overrides))
+        check_arguments(load(path, overrides))
     message = str(error.value)
     assert "\n" not in message
     return message
@@ -81,7 +81,7 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
 def test_shipped_configs(method: str) -> None:
     path = CONFIGS / f"minatar3_ppo{method}.yaml"
     assert path.read_text(encoding="utf-8").startswith("# ")
-    config = check_interventions(load(path))
+    config = check_arguments(load(path))
     assert (config.stream.name, config.stream.steps_per_task, config.stream.cycles) == ("minatar3", 500_000, 2)
     agent = config.agent
     assert (agent.n_envs, agent.n_steps, agent.batch_size, agent.n_epochs) == (64, 128, 1024, 4)
@@ -101,7 +101,7 @@ def test_shipped_configs(method: str) -> None:
 def shipped(name: str) -> RunConfig:
     path = CONFIGS / f"{name}.yaml"
     assert path.read_text(encoding="utf-8").startswith("# ")
-    return check_interventions(load(path))
+    return check_arguments(load(path))
 
 
 def test_the_shipped_config_of_dqn() -> None:
@@ -165,7 +165,7 @@ def test_methods_differ_in_one_word() -> None:
 
 
 def test_overrides() -> None:
-    config = check_interventions(
+    config = check_arguments(
         load(
             GXD,
             [
@@ -215,17 +215,17 @@ def test_defaults_are_those_of_the_stream_and_of_stable_baselines(tmp_path: Path
 
 
 def test_written_config_is_read_again(tmp_path: Path) -> None:
-    config = check_interventions(load(GXD, ["agent.clip_range.linear=[0.2, 0.1]", "interventions.0.networks=null"]))
+    config = check_arguments(load(GXD, ["agent.clip_range.linear=[0.2, 0.1]", "interventions.0.networks=null"]))
     path = tmp_path / "again.yaml"
     path.write_text(to_yaml(config), encoding="utf-8")
-    again = check_interventions(load(path))
+    again = check_arguments(load(path))
     assert again.model_dump() == config.model_dump()
     assert config_hash(again) == config_hash(config)
 
 
 def test_hash_knows_what_decides_the_numbers() -> None:
     def hash_of(*overrides: str) -> str:
-        return config_hash(check_interventions(load(GXD, overrides)))
+        return config_hash(check_arguments(load(GXD, overrides)))
 
     base = hash_of()
     assert base == hash_of("runs=elsewhere", "device=cpu", "threads=3")
@@ -333,7 +333,7 @@ def test_tasks_that_have_no_names_of_their_own_cannot_be_listed() -> None:
 def reset_with(*overrides: str) -> RunConfig:
     """A config with the general form of a reset."""
     form = "{name: reset, criterion: gxd, selection: {name: rate, rate: 1e-3}}"
-    return check_interventions(load(GXD, [f"interventions=[{form}]", *overrides]))
+    return check_arguments(load(GXD, [f"interventions=[{form}]", *overrides]))
 
 
 def test_general_form_is_filled_in() -> None:
@@ -368,7 +368,7 @@ def test_ways_to_write_the_same_reset_have_one_hash(tmp_path: Path) -> None:
     assert len({config_hash(base), *hashes}) == len(others) + 1
     path = tmp_path / "again.yaml"
     path.write_text(to_yaml(base), encoding="utf-8")
-    assert config_hash(check_interventions(load(path))) == config_hash(base)
+    assert config_hash(check_arguments(load(path))) == config_hash(base)
 
 
 @pytest.mark.parametrize(
@@ -387,12 +387,12 @@ def test_ways_to_write_the_same_reset_have_one_hash(tmp_path: Path) -> None:
 def test_what_depends_on_other_arguments_is_written_out(
     tmp_path: Path, intervention: str, expected: dict[str, Any]
 ) -> None:
-    config = check_interventions(load(GXD, [f"interventions=[{{name: {intervention}}}]", "stream.boundary=revealed"]))
+    config = check_arguments(load(GXD, [f"interventions=[{{name: {intervention}}}]", "stream.boundary=revealed"]))
     arguments = config.interventions[0].arguments()
     assert {key: arguments[key] for key in expected} == expected
     path = tmp_path / "again.yaml"
     path.write_text(to_yaml(config), encoding="utf-8")
-    again = check_interventions(load(path))
+    again = check_arguments(load(path))
     assert again.interventions[0].arguments() == arguments
     assert config_hash(again) == config_hash(config)
 
@@ -403,7 +403,7 @@ def test_what_acts_on_boundaries_needs_them_revealed() -> None:
         "interventions.1: shrink_and_perturb acts on task switches, which stream.boundary=hidden hides; "
         "give stream.boundary=revealed, or leave it out"
     )
-    assert len(check_interventions(load(GXD, [given, "stream.boundary=revealed"])).interventions) == 2
+    assert len(check_arguments(load(GXD, [given, "stream.boundary=revealed"])).interventions) == 2
 
 
 @pytest.mark.parametrize(

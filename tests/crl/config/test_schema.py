@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from crl.config import ConfigError, RunConfig, StreamConfig, check_interventions, config_hash, load, to_yaml
+from crl.config import ConfigError, RunConfig, StreamConfig, check_arguments, config_hash, load, to_yaml
 
 KEPT = {"replay": "keep", "exploration": "keep", "random_steps": 0, "optimizer": "keep", "normalizer": "keep"}
 
@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def loaded(path: Path, *overrides: str) -> RunConfig:
-    return check_interventions(load(path, overrides))
+    return check_arguments(load(path, overrides))
 
 
 def refused(path: Path, *overrides: str) -> str:

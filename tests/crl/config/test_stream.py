@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from crl.config import ConfigError, StreamConfig, check_interventions, config_hash, load, to_yaml
+from crl.config import ConfigError, StreamConfig, check_arguments, config_hash, load, to_yaml
 from crl.models.environment import make_stream
 
 
@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 
 def loaded(path: Path, stream: str, *overrides: str) -> Any:
     path.write_text(f"stream: {stream}\nagent: {{name: ppo, n_envs: 2, n_steps: 8, batch_size: 16}}\n")
-    return check_interventions(load(path, overrides))
+    return check_arguments(load(path, overrides))
 
 
 def refused(path: Path, stream: str) -> str:
@@ -83,7 +83,7 @@ def test_a_config_makes_the_stream_that_it_writes(path: Path, tmp_path: Path) ->
     assert [env.stream.segment(index).steps for index in range(8)] == [32, 32, 32, 64] * 2
     again = tmp_path / "again.yaml"
     again.write_text(to_yaml(config))
-    same = check_interventions(load(again, []))
+    same = check_arguments(load(again, []))
     assert config_hash(same) == config_hash(config)
     other, another = make_stream(same), make_stream(loaded(path, VARIED, "seed=8"))
     arguments = [[task.arguments for task in each.stream.tasks] for each in (env, other, another)]

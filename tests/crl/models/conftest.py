@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from crl.config import RunConfig, check_interventions, load
+from crl.config import RunConfig, check_arguments, load
 
 SMALL = {
     "ppo": ["agent.n_envs=2", "agent.n_steps=8", "agent.batch_size=16"],
@@ -29,7 +29,7 @@ def config(tmp_path: Path) -> Callable[..., RunConfig]:
     def make(*overrides: str, agent: str = "ppo") -> RunConfig:
         path.write_text(f"stream: {{name: breakout, cycles: 1}}\nagent: {{name: {agent}}}\n")
         common = ["stream.steps_per_task=16", "device=cpu"]
-        return check_interventions(load(path, [*SMALL[agent], *common, *overrides]))
+        return check_arguments(load(path, [*SMALL[agent], *common, *overrides]))
 
     return make
 
