@@ -19,8 +19,8 @@ from agents.at_switch import AtSwitch
 from agents.buffers import sampling
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.learner import LearnerMixin
-from agents.plasticity.checks import check
 from agents.plasticity.units import Network
+from agents.plasticity.validation import check
 
 ROUNDING = 1e-9  # of gradient steps: ten times 0.1 is a whole one
 

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from agents.buffers import sampling
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
-from agents.plasticity.checks import check
 from agents.plasticity.protocols import Intervention, Update
+from agents.plasticity.validation import check
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
 from agents.vec_env import Games

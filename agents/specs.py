@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from agents import settings
-from agents.networks.spec import Activation
+from agents.networks.spec import Activation, Features
 from agents.plasticity.registry import Entry, add
 from agents.settings import Schedule, Setting
 
 Data = Literal["replay", "rollout"]
 SWITCHING = frozenset({"optimizer", "normalizer"})
 REPLAYING = SWITCHING | {"replay", "exploration", "random_steps"}
+NEEDED: dict[Data, tuple[str, ...]] = {
+    "replay": ("gamma", "batch_size", "buffer_size", "learning_starts", "train_freq"),
+    "rollout": ("gamma", "n_steps"),
+}
+"""What an agent learns from -> settings that every such agent has."""
+FEATURES: tuple[Features, ...] = get_args(Features)
 
 
 class Head(NamedTuple):
@@ -63,8 +69,12 @@ class AgentSpec:
         known, published = set(self.networks), set(self.paper_networks)
         if not known or not published <= known:
             raise ValueError(f"paper_networks is {self.paper_networks}; give some of networks: {', '.join(known)}")
-        if self.frequency not in self.settings:
-            raise ValueError(f"settings has no {self.frequency}, which an agent with a {self.data} needs; add it")
+        if self.data not in NEEDED:
+            raise ValueError(f"data is {self.data!r}; give {' or '.join(NEEDED)}")
+        for name, found, needed in (("settings", self.settings, NEEDED[self.data]), ("heads", self.heads, FEATURES)):
+            lacking = [key for key in needed if key not in found]
+            if lacking:
+                raise ValueError(f"{name} has no {', '.join(lacking)}; add what is missing")
 
     @property
     def frequency(self) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from crl import storage
-from crl.folder import LONGEST_NAME
 from crl.monitoring import TaskCallback
 from crl.parts import Part
+from crl.run_folder import LONGEST_NAME
 from crl.storage import State
 
 FOLDER = "best"

@@ -72,7 +72,7 @@ def train(
 ) -> None:
     """Train what a config describes, into a new folder below `runs`."""
     from crl.config import check_interventions, load
-    from crl.folder import check_writable
+    from crl.run_folder import check_writable
 
     with _refusing():
         checked = load(config, overrides or [])

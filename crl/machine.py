@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from crl.folder import ABSENT, COMPUTING, installed
+from crl.run_folder import ABSENT, COMPUTING, installed
 
 
 def machine(device: torch.device) -> dict[str, str]:

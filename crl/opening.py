@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crl.config import ConfigError, RunConfig
 from crl.config.origin import code_kept_out
-from crl.folder import check_config
+from crl.run_folder import check_config
 
 JUNCTION = 0xA0000003  # Windows' links between folders, by their reparse tag
 

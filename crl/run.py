@@ -15,8 +15,7 @@ from stable_baselines3.common.logger import Logger
 
 import envs
 from agents.learner import LearnerMixin
-from crl import checkpoints, resuming, storage, summary
-from crl import folder as folders
+from crl import checkpoints, resuming, run_folder, storage, summary
 from crl.best import FOLDER as BEST
 from crl.best import BestPart
 from crl.checkpoints import CheckpointCallback
@@ -55,8 +54,8 @@ def train(config: RunConfig, command: Sequence[str], parts: Sequence[Part] = ())
     config, model, env = _built(config)
     all_parts = _parts(config, model, env.stream, parts)
     with Interrupt() as interrupt:
-        run = Run(config, model, env, folders.create(config), started)
-        with folders.locked(run.folder):
+        run = Run(config, model, env, run_folder.create(config), started)
+        with run_folder.locked(run.folder):
             return _go(run, all_parts, command, interrupt, [env.rounding, *fixed_layers(model)])
 
 
@@ -83,8 +82,8 @@ def resume_opened(folder: Path, config: RunConfig, command: Sequence[str], parts
     """As `resume`, in a folder that has been opened, see `crl.opening`, with the config that it has."""
     started = time.perf_counter()
     config = check_interventions(config)
-    folders.refuse_changed(folder, config)  # by another version of crl or of a module, that gives other arguments
-    with folders.locked(folder):
+    run_folder.refuse_changed(folder, config)  # by another version of crl or of a module, that gives other arguments
+    with run_folder.locked(folder):
         resuming.refuse_finished(folder)
         for parent in (folder / checkpoints.FOLDER, folder / BEST):
             storage.recover(parent)
@@ -116,7 +115,7 @@ def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
 
 
 def _threads(config: RunConfig) -> int:
-    return folders.available_threads() if config.threads == "auto" else config.threads
+    return run_folder.available_threads() if config.threads == "auto" else config.threads
 
 
 # ------------------------------------------------------------------ parts
@@ -159,12 +158,12 @@ def _go(
         for sentence in [*news, f"run folder: {run.folder}"]:
             if sentence is not None:
                 say(sentence)
-        folders.describe(run.folder, summary.typed(command), torch.get_num_threads(), str(run.model.device))
+        run_folder.describe(run.folder, summary.typed(command), torch.get_num_threads(), str(run.model.device))
 
     try:
         checkpoints.check_places(run.folder, {task.family for task in run.env.stream.tasks})
         if resumed is None:  # its config must not be lost, whenever this process is killed
-            folders.write_config(run.folder, run.config)
+            run_folder.write_config(run.folder, run.config)
         results = _learn(run, parts, interrupt, begin, resumed)
         results.write(run.folder)
     except ConfigError:

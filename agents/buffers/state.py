@@ -53,7 +53,7 @@ def check_saveable(buffer: BaseBuffer) -> None:
         ValueError: it holds what is neither an array, a tensor nor a number, and has no methods to save it.
     """
     for name, value in ({} if isinstance(buffer, StatefulBuffer) else _held(buffer)).items():
-        if not _is_plain(value):
+        if not _is_kept(value):
             raise ValueError(
                 f"{type(buffer).__name__}.{name} is a {type(value).__name__}, which a checkpoint would lose; give the "
                 "buffer the methods state() and restore(state) of agents.buffers.state.StatefulBuffer"
@@ -104,9 +104,9 @@ def _held(buffer: BaseBuffer) -> dict[str, Any]:
     return {name: value for name, value in held.items() if not isinstance(value, UNCHANGED)}
 
 
-def _is_plain(value: Any) -> bool:
+def _is_kept(value: Any) -> bool:
     if isinstance(value, dict):
-        return all(type(key) in (str, int) and _is_plain(item) for key, item in value.items())
+        return all(type(key) in (str, int) and _is_kept(item) for key, item in value.items())
     if isinstance(value, tuple):
         return all(isinstance(item, Scalar) for item in value)
     return not value.dtype.hasobject if isinstance(value, np.ndarray) else isinstance(value, Tensor | Scalar)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from agents.plasticity import registry
-from agents.plasticity.criteria import Criterion, Sight, spread
-from agents.plasticity.probing import Slopes, layers_of, look, output_gradients
+from agents.plasticity.criteria import Criterion, CriterionInputs, spread
+from agents.plasticity.probing import Slopes, layers_of, output_gradients, probe
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import eagerly
@@ -223,7 +223,7 @@ def _run_before(
 
 
 @dataclass(frozen=True)
-class Candidate:
+class AuditedCriterion:
     """A criterion as it is audited.
 
     Attributes:
@@ -240,7 +240,7 @@ class Candidate:
     signal: Literal["loss", "outputs"] = "loss"
 
 
-def candidates() -> tuple[list[Candidate], dict[str, str]]:
+def audited_criteria() -> tuple[list[AuditedCriterion], dict[str, str]]:
     """All that can be audited: every registered criterion that needs no options, and `VARIANTS`.
 
     Those that know what is put in a unit's place are there once for each reference.
@@ -248,7 +248,7 @@ def candidates() -> tuple[list[Candidate], dict[str, str]]:
     Returns:
         the candidates, and name -> why it is none.
     """
-    found: list[Candidate] = []
+    found: list[AuditedCriterion] = []
     refused: dict[str, str] = {}
     for name in registry.CRITERIA:
         try:
@@ -263,14 +263,14 @@ def candidates() -> tuple[list[Candidate], dict[str, str]]:
     return found, refused
 
 
-def _candidates(label: str, criterion: Criterion, signal: Literal["loss", "outputs"]) -> Iterator[Candidate]:
-    yield Candidate(label, criterion, "zero", signal)
+def _candidates(label: str, criterion: Criterion, signal: Literal["loss", "outputs"]) -> Iterator[AuditedCriterion]:
+    yield AuditedCriterion(label, criterion, "zero", signal)
     if criterion.is_cost:
-        yield Candidate(f"{label} to mean", criterion, "mean", signal)
+        yield AuditedCriterion(f"{label} to mean", criterion, "mean", signal)
 
 
 def utilities(
-    learner: Learner, batch: Any, audited: Sequence[Candidate], seed: int = 0
+    learner: Learner, batch: Any, audited: Sequence[AuditedCriterion], seed: int = 0
 ) -> dict[str, dict[str, Tensor]]:
     """Label -> layer's name -> utilities on the batch, (units,), on the CPU. Running means are the batch's own.
 
@@ -285,7 +285,7 @@ def utilities(
     """
     layers = layers_of(learner)
     inside = any(candidate.criterion.looks_inside for candidate in audited)
-    seen = look(learner, batch, preactivations=inside)
+    seen = probe(learner, batch, preactivations=inside)
     references = {layer.name: references_of(layer, seen.activations[layer.name]) for layer in layers}
     # What gradients are taken of -> (share of the utility, layer's name -> gradients) of each of them.
     terms = {"loss": [(1.0, {layer.name: seen.slopes(layer) for layer in layers})]}
@@ -293,10 +293,10 @@ def utilities(
         _, networks = output_gradients(learner, batch, layers, preactivations=inside)
         terms["outputs"] = [(1 / len(outputs), slopes) for outputs in networks for slopes in outputs]
 
-    def score(candidate: Candidate, layer: UnitLayer, slopes: Slopes) -> Tensor:
+    def score(candidate: AuditedCriterion, layer: UnitLayer, slopes: Slopes) -> Tensor:
         candidate.criterion.refuse_unknown(layer)
         means = references[layer.name]
-        sight = Sight(
+        inputs = CriterionInputs(
             layer,
             a=seen.activations[layer.name],
             g=slopes.activation,
@@ -307,7 +307,7 @@ def utilities(
             generator=torch.Generator().manual_seed(derive_seed(seed, candidate.label, layer.name)),
         )
         try:
-            return candidate.criterion.score(sight).double().cpu()
+            return candidate.criterion.score(inputs).double().cpu()
         except ValueError:
             raise
         except Exception as error:  # the code may be a user's

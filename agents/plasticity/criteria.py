@@ -159,7 +159,7 @@ def normalized(utility: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Sight:
+class CriterionInputs:
     """What a criterion may look at of one layer; see the module's table. None: it was not recorded."""
 
     layer: UnitLayer
@@ -183,7 +183,7 @@ class Sight:
 
 
 GRADIENTS = frozenset({"g", "preactivation_grad", "weight_in_grad"})
-INPUTS = frozenset({field.name for field in fields(Sight)} - {"layer"} | {"weight_in", "weight_out"})
+INPUTS = frozenset({field.name for field in fields(CriterionInputs)} - {"layer"} | {"weight_in", "weight_out"})
 
 
 class Criterion:
@@ -245,21 +245,21 @@ class Criterion:
             )
 
     @torch.no_grad()
-    def score(self, sight: Sight) -> Tensor:
+    def score(self, inputs: CriterionInputs) -> Tensor:
         """One utility per unit, (units,), in single precision or better.
 
         Raises:
             ValueError: the function gives something else.
         """
-        utility = self._function(**{key: getattr(sight, key) for key in self.inputs}, **self.options)
+        utility = self._function(**{key: getattr(inputs, key) for key in self.inputs}, **self.options)
         if not isinstance(utility, Tensor):
             raise ValueError(
-                f"the criterion {self.name!r} gives {utility!r} for {sight.layer.units} units of {sight.layer.name}; "
+                f"the criterion {self.name!r} gives {utility!r} for {inputs.layer.units} units of {inputs.layer.name}; "
                 "return a tensor of one utility per unit"
             )
-        if utility.shape != (sight.layer.units,):
+        if utility.shape != (inputs.layer.units,):
             raise ValueError(
-                f"the criterion {self.name!r} gives shape {tuple(utility.shape)} for {sight.layer.units} units of "
-                f"{sight.layer.name}; return one utility per unit"
+                f"the criterion {self.name!r} gives shape {tuple(utility.shape)} for {inputs.layer.units} units of "
+                f"{inputs.layer.name}; return one utility per unit"
             )
         return utility.to(torch.promote_types(utility.dtype, torch.float32))

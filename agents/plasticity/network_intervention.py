@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from agents.plasticity.checks import check
 from agents.plasticity.protocols import Intervention, Learner
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.units import Network
+from agents.plasticity.validation import check
 
 Networks = Sequence[str] | Literal["paper"] | None
 """Names of networks, ``paper``, or None for all (see `NetworkIntervention`)."""

@@ -30,7 +30,7 @@ class Slopes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Look:
+class Probed:
     """One forward and one backward of each loss on a batch of B transitions; all tensors are detached.
 
     Attributes:
@@ -76,8 +76,8 @@ def layers_of(learner: Learner) -> list[UnitLayer]:
 
 
 @torch.enable_grad()
-def look(learner: Learner, batch: Any, *, outputs: bool = True, preactivations: bool = False) -> Look:
-    """Look at all networks; parameters and their ``.grad`` stay as they are.
+def probe(learner: Learner, batch: Any, *, outputs: bool = True, preactivations: bool = False) -> Probed:
+    """Probed at all networks; parameters and their ``.grad`` stay as they are.
 
     Args:
         learner: whose networks they are.
@@ -110,7 +110,7 @@ def look(learner: Learner, batch: Any, *, outputs: bool = True, preactivations: 
         found_outputs = learner.outputs(batch) if outputs else {}
     # Networks that share a loss go on sharing a tensor.
     detached = {id(loss): loss.detach() for loss in losses.values()}
-    return Look(
+    return Probed(
         activations=taps.activations,
         gradients=gradients,
         preactivation_gradients=inner_gradients,

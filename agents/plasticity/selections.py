@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from agents.plasticity.checks import check
 from agents.plasticity.criteria import NO_SIGNAL, normalized
+from agents.plasticity.validation import check
 
 
 def select_lowest_rate(
@@ -109,7 +109,7 @@ def _has_scale(utility: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class LayerUtilities:
     """One layer at a selection.
 
     Attributes:
@@ -137,7 +137,7 @@ class Selection(ABC):
         return float(units)
 
     @abstractmethod
-    def select(self, layers: Sequence[Candidates], steps: int, loss: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+    def select(self, layers: Sequence[LayerUtilities], steps: int, loss: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         """Amounts (units,) and what is left over, of layers of one network.
 
         Args:
@@ -150,11 +150,11 @@ class Selection(ABC):
 class LayerSelection(Selection):
     """A selection that looks at each layer by itself."""
 
-    def select(self, layers: Sequence[Candidates], steps: int, loss: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+    def select(self, layers: Sequence[LayerUtilities], steps: int, loss: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         return [self.of_layer(layer, steps) for layer in layers]
 
     @abstractmethod
-    def of_layer(self, layer: Candidates, steps: int) -> tuple[Tensor, Tensor]:
+    def of_layer(self, layer: LayerUtilities, steps: int) -> tuple[Tensor, Tensor]:
         """Amounts (units,) and what is left over."""
 
 
@@ -181,7 +181,7 @@ class Rate(LayerSelection):
     def most(self, units: int, steps: int) -> float:
         return self.rate * steps * units
 
-    def of_layer(self, layer: Candidates, steps: int) -> tuple[Tensor, Tensor]:
+    def of_layer(self, layer: LayerUtilities, steps: int) -> tuple[Tensor, Tensor]:
         mask, left = select_lowest_rate(layer.utility, layer.eligible, layer.left, self.rate * steps, self.cap)
         return mask.to(layer.utility.dtype), left
 
@@ -204,7 +204,7 @@ class Threshold(LayerSelection):
         check("tau", self.tau, self.tau >= 0, "a threshold of at least 0 on scores whose mean is 1")
         check("cap", self.cap, 0 < self.cap <= 1, "a share of a layer above 0 and at most 1")
 
-    def of_layer(self, layer: Candidates, steps: int) -> tuple[Tensor, Tensor]:
+    def of_layer(self, layer: LayerUtilities, steps: int) -> tuple[Tensor, Tensor]:
         mask = select_below(layer.utility, layer.eligible, self.tau, self.cap, self.allow_full)
         return mask.to(layer.utility.dtype), layer.left
 
@@ -222,7 +222,7 @@ class Percentage(LayerSelection):
     def __post_init__(self) -> None:
         check("share", self.share, 0 < self.share <= 1, "a share of a layer above 0 and at most 1")
 
-    def of_layer(self, layer: Candidates, steps: int) -> tuple[Tensor, Tensor]:
+    def of_layer(self, layer: LayerUtilities, steps: int) -> tuple[Tensor, Tensor]:
         mask = select_lowest_share(layer.utility, layer.eligible, self.share)
         return mask.to(layer.utility.dtype), layer.left
 
@@ -247,7 +247,7 @@ class Budget(Selection):
         check("share", self.share, self.share > 0, "a share of the loss above 0")
         check("cap", self.cap, 0 < self.cap <= 1, "a share of the network's units above 0 and at most 1")
 
-    def select(self, layers: Sequence[Candidates], steps: int, loss: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+    def select(self, layers: Sequence[LayerUtilities], steps: int, loss: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         assert loss is not None
         masks = select_within_budget(
             [layer.utility for layer in layers], [layer.eligible for layer in layers], self.share * loss, self.cap
@@ -274,6 +274,6 @@ class Calibrated(LayerSelection):
         check("sharpness", self.sharpness, self.sharpness > 0, "a number above 0")
         check("threshold", self.threshold, self.threshold > 0, "a number above 0 on scores whose mean is 1")
 
-    def of_layer(self, layer: Candidates, steps: int) -> tuple[Tensor, Tensor]:
+    def of_layer(self, layer: LayerUtilities, steps: int) -> tuple[Tensor, Tensor]:
         amounts = calibrated_amounts(layer.utility, self.rate, self.sharpness, self.threshold)
         return torch.where(layer.eligible, amounts, 0.0), layer.left

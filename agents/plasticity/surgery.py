@@ -14,9 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from agents.plasticity.checks import check
 from agents.plasticity.moments import renew_moments
 from agents.plasticity.units import Consumer, UnitLayer
+from agents.plasticity.validation import check
 
 
 def may_branch(device: torch.device) -> bool:

@@ -12,7 +12,15 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from agents.plasticity.audit import REFERENCES, Candidate, Costs, joint_costs, references_of, true_costs, utilities
+from agents.plasticity.audit import (
+    REFERENCES,
+    AuditedCriterion,
+    Costs,
+    joint_costs,
+    references_of,
+    true_costs,
+    utilities,
+)
 from agents.plasticity.probing import layers_of
 from agents.plasticity.protocols import Learner
 from agents.plasticity.selections import has_signal
@@ -107,7 +115,9 @@ def lowest_units(values: Tensor) -> Tensor:
     return values.argsort(stable=True)[: max(1, int(LOWEST * len(values)))]
 
 
-def audit_layers(learner: Learner, batch: Any, candidates: Sequence[Candidate], seed: int) -> Iterator[LayerAudit]:
+def audit_layers(
+    learner: Learner, batch: Any, candidates: Sequence[AuditedCriterion], seed: int
+) -> Iterator[LayerAudit]:
     """Audit every layer, one after the other.
 
     Args:

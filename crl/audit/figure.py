@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agents.plasticity.audit import REFERENCES, Candidate
+from agents.plasticity.audit import REFERENCES, AuditedCriterion
 from crl.audit.agreement import LayerAudit, Summary
 
 SCATTERED = ("gxd", "contribution", "redo", "regrama", "magnitude")  # criteria whose utilities are drawn
@@ -20,7 +20,7 @@ STYLE: dict[str, Any] = {"s": 9, "linewidths": 0, "alpha": 0.7}
 def draw(
     path: Path,
     title: str,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[AuditedCriterion],
     audits: Sequence[LayerAudit],
     found: Mapping[str, Mapping[str, Summary]],
 ) -> None:
@@ -74,7 +74,7 @@ def _correlations(
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _scatter(axis: Axes, candidate: Candidate, audits: Sequence[LayerAudit]) -> None:
+def _scatter(axis: Axes, candidate: AuditedCriterion, audits: Sequence[LayerAudit]) -> None:
     label = candidate.label
     utilities = [audit.utilities[label].clamp(min=0).nan_to_num(0, 0, 0) for audit in audits]
     costs = [audit.costs["zero"].absolute for audit in audits]

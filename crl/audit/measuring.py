@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from agents.plasticity.audit import Candidate, candidates
+from agents.plasticity.audit import AuditedCriterion, audited_criteria
 from agents.plasticity.probing import layers_of
 from agents.plasticity.seeds import derive_seed
-from crl import folder as folders
+from crl import run_folder
 from crl.audit.agreement import LayerAudit, audit_layers, summaries
 from crl.audit.figure import draw
 from crl.audit.loading import Played, newest_checkpoint, play
@@ -32,7 +32,7 @@ def audit_checkpoint(folder: Path, config: RunConfig, task: str | None, samples:
         ConfigError: the checkpoint, the task or the agent does not fit; nothing has been written.
     """
     started = time.perf_counter()
-    torch.set_num_threads(folders.available_threads())
+    torch.set_num_threads(run_folder.available_threads())
     played = play(newest_checkpoint(folder), config, task, samples, seed)
     try:
         return _audit(folder, played, samples, started)
@@ -48,7 +48,7 @@ def _audit(folder: Path, played: Played, samples: int, started: float) -> int:
             f"the agent of {str(folder)!r} has no hidden units to replace; audit one with hidden layers, such as "
             "agent.net_arch={pi: [64], vf: [64]}"
         )
-    found, refused = candidates()
+    found, refused = audited_criteria()
     batch = model.sample(samples, torch.Generator().manual_seed(derive_seed(played.seed, "audit")))
     with torch.no_grad():
         losses = {name: float(loss.abs().mean()) for name, loss in model.sample_losses(batch).items()}
@@ -75,7 +75,7 @@ def _audit(folder: Path, played: Played, samples: int, started: float) -> int:
     return DONE
 
 
-def _measure(played: Played, batch: object, found: Sequence[Candidate]) -> list[LayerAudit]:
+def _measure(played: Played, batch: object, found: Sequence[AuditedCriterion]) -> list[LayerAudit]:
     """Audit layer by layer, each printed as soon as it is known."""
     audits = []
     out = console()

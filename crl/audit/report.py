@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from agents.plasticity.audit import REFERENCES, Candidate
+from agents.plasticity.audit import REFERENCES, AuditedCriterion
 from crl.audit.agreement import Agreement, LayerAudit, Lowest, Summary
 
 COLUMNS = ("\n cost", "mean\nloss", "lowest\n10%")  # of each replacement
@@ -92,7 +92,7 @@ def _ratio(value: float | None) -> str:
 def write_json(
     path: Path,
     header: Mapping[str, Any],
-    candidates: Sequence[Candidate],
+    candidates: Sequence[AuditedCriterion],
     audits: Sequence[LayerAudit],
     found: Mapping[str, Mapping[str, Summary]],
 ) -> None:
@@ -110,7 +110,7 @@ def write_json(
         "layers": [_layer(audit) for audit in audits],
         "summary": {label: {name: asdict(of[name]) for name in REFERENCES} for label, of in found.items()},
     }
-    path.write_text(json.dumps(_plain(data), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_as_json(data), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _layer(audit: LayerAudit) -> dict[str, Any]:
@@ -144,12 +144,12 @@ def _lowest(lowest: Lowest) -> dict[str, Any]:
     return {**asdict(lowest), "ratio": lowest.ratio}
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """JSON has no infinity and no nan."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _as_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_as_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,7 +1,7 @@
 """Configs: what a run is made of, read from YAML and the command line, checked before anything is built or written."""
 
 from crl.config.agents import AgentConfig
-from crl.config.arguments import check_interventions, imported
+from crl.config.constructors import check_interventions, imported
 from crl.config.fields import Linear
 from crl.config.messages import ConfigError
 from crl.config.reading import load

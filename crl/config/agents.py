@@ -173,6 +173,9 @@ def agent_section(name: str) -> type[AgentConfig]:
 
 @cache
 def _section(name: str, spec: AgentSpec) -> type[AgentConfig]:
+    taken = [key for key in spec.settings if hasattr(AgentConfig, key) or key in AgentConfig.model_fields]
+    if taken:
+        raise ValueError(f"its setting {taken[0]!r} has a name that something else has; give it another one")
     widths: dict[str, Any] = {key: (Layers, ...) for key in spec.networks.values() if key}
     arch = create_model("NetArch", __base__=NetArch, **widths) if widths else None
     fields: dict[str, Any] = {key: (_hint(setting), setting.default) for key, setting in spec.settings.items()}

@@ -19,7 +19,7 @@ COUNTS = {"variants": MAX_REPETITIONS, "steps": MAX_WHOLE}  # of a task -> the m
 OR_ID = ", or give a Gymnasium id with its version, such as CartPole-v1"
 
 
-def _is_plain(name: str) -> bool:
+def _is_a_name(name: str) -> bool:
     """Whether `name` can only be a name of ours: Gymnasium ids have a version, a namespace or a module."""
     return not re.search(r"[:/]|-v\d+$", name)
 
@@ -31,7 +31,7 @@ def _check_task(entry: Any) -> Any:
     if name in STREAMS:
         listed = "" if STREAMS[name].worlds else ", or list its tasks"
         raise refusal(f"is a stream and no task; give it as stream.name{listed}")
-    if _is_plain(name) and name not in TASKS:
+    if _is_a_name(name) and name not in TASKS:
         raise refusal(f"is neither a task nor a Gymnasium id; {nearest(name, TASKS, OR_ID)}")
     problem = _counts_problem(entry) if isinstance(entry, dict) else None
     if problem is not None:
@@ -92,7 +92,7 @@ def _is_json(value: Any) -> bool:
 def _check_stream(name: str) -> str:
     known = [*STREAMS, *TASKS]
     # Streams of ours may have a slash as ids with a namespace do, but no version.
-    misspelt = _is_plain(name) or (not re.search(r":|-v\d+$", name) and closest(name, STREAMS) is not None)
+    misspelt = _is_a_name(name) or (not re.search(r":|-v\d+$", name) and closest(name, STREAMS) is not None)
     if misspelt and name not in known:
         raise refusal(f"is neither a stream nor a task nor a Gymnasium id; {nearest(name, known, OR_ID)}")
     return name

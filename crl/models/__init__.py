@@ -15,6 +15,7 @@ from agents.plasticity.registry import INTERVENTIONS
 from agents.plasticity.resets import UnitReset
 from agents.training_state import check_saveable
 from crl.config import AgentConfig, ConfigError, Linear, RunConfig
+from crl.config.messages import one_line
 from crl.models.environment import check_spaces, given, make_stream, played, warn_of_short_visits
 from crl.models.features import network_of, resolved
 from crl.models.memory import check_replay
@@ -71,11 +72,12 @@ def _check_device(device: str) -> None:
 
 def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
     agent = config.agent
-    settings = {key: _plain(value) for key, value in agent.settings.items()}
+    settings = {key: _as_sb3_takes_it(value) for key, value in agent.settings.items()}
     interventions = [INTERVENTIONS[i.name].resolve()(**i.arguments()) for i in config.interventions]
+    learner: Any = _learner(agent)
     try:
         policy, policy_kwargs = policy_of(network_of(agent))
-        model: LearnerMixin = agent.spec.resolve()(
+        model: LearnerMixin = learner(
             policy,
             played(config, env),
             **settings,
@@ -94,7 +96,20 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
     return model
 
 
-def _plain(value: Any) -> Any:
+def _learner(agent: AgentConfig) -> type[LearnerMixin]:
+    """The class of an agent, which may be somebody else's."""
+    given = f"agent.name={agent.name} is {agent.spec.target}, which"
+    try:
+        found = agent.spec.resolve()
+    except Exception as error:
+        problem = f"cannot be imported ({type(error).__name__}: {one_line(error)})"
+        raise ConfigError(f"{given} {problem}; correct it or give another agent") from error
+    if not (isinstance(found, type) and issubclass(found, LearnerMixin)):
+        raise ConfigError(f"{given} is no LearnerMixin of agents.learner; correct it or give another agent")
+    return found
+
+
+def _as_sb3_takes_it(value: Any) -> Any:
     """A setting as SB3 takes it."""
     return LinearSchedule(*value.linear, end_fraction=1.0) if isinstance(value, Linear) else value
 

@@ -1,9 +1,9 @@
 """Nested states on the disk, as safetensors and JSON that never execute code, and the checkpoints of a run."""
 
-from crl.storage.checkpoints import newest, prune, set_aside
 from crl.storage.decoding import State
 from crl.storage.files import DamagedError, parsed, replace_file
-from crl.storage.folders import Manifest, read, recover, verify, write
+from crl.storage.rotation import newest, prune, set_aside
+from crl.storage.states import Manifest, read, recover, verify, write
 
 __all__ = [
     "DamagedError",

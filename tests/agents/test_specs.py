@@ -13,7 +13,7 @@ import pytest
 import agents
 from agents.at_switch import AtSwitch
 from agents.plasticity.registry import Entry
-from agents.specs import AGENTS, AgentSpec, agent_spec, known_specs, register
+from agents.specs import AGENTS, AgentSpec, Head, agent_spec, known_specs, register
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +55,13 @@ def test_one_is_registered_once() -> None:
     [
         ({"paper_networks": ("actor",)}, r"^paper_networks is \('actor',\); give some of networks: critic"),
         ({"networks": {}, "paper_networks": ()}, r"^paper_networks is \(\); give some of networks"),
-        ({"data": "rollout", "settings": {}}, "^settings has no n_steps, which an agent with a rollout needs; add it"),
-        ({"settings": {}}, "^settings has no train_freq, which an agent with a replay needs; add it"),
+        ({"data": "episodes"}, "^data is 'episodes'; give replay or rollout"),
+        ({"data": "rollout", "settings": {}}, "^settings has no gamma, n_steps; add what is missing"),
+        ({"settings": agent_spec("ppo").settings}, "^settings has no buffer_size, learning_starts, train_freq; add"),
+        (
+            {"heads": {"flatten": Head((), "relu")}},
+            "^heads has no nature_cnn, minatar_cnn, impala; add",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:

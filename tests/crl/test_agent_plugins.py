@@ -14,6 +14,7 @@ import yaml
 
 from agents.specs import AGENTS
 from crl.config import ConfigError, check_interventions, config_hash, load
+from crl.models import build
 from crl.opening import opened
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -145,6 +146,34 @@ def test_plugins_that_do_not_fit(config: Path, tmp_path: Path, point: str, expec
     with pytest.raises(ConfigError) as error:
         load(config, [GIVEN])
     assert str(error.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ('target="crl_x_gone:Bold"', "is crl_x_gone:Bold, which cannot be imported (ModuleNotFoundError: No module na"),
+        ('target="stable_baselines3:DQN"', "is stable_baselines3:DQN, which is no LearnerMixin of agents.learner; co"),
+    ],
+)
+def test_classes_that_do_not_fit(config: Path, tmp_path: Path, changes: str, expected: str) -> None:
+    site = install(tmp_path / "site")
+    (site / "crl_x_agents.py").write_text(RECORD.replace('target="crl_x_learner:Bold"', changes))
+    sys.path.insert(0, str(site))
+    with pytest.raises(ConfigError) as error:
+        build(load(config, [GIVEN, SHORT]))
+    assert str(error.value).startswith(f"agent.name=bold {expected}")
+
+
+def test_settings_whose_names_are_taken(config: Path, tmp_path: Path) -> None:
+    site = install(tmp_path / "site")
+    (site / "crl_x_agents.py").write_text(RECORD.replace('"boldness"', '"n_envs"'))
+    sys.path.insert(0, str(site))
+    with pytest.raises(ConfigError) as error:
+        load(config, [GIVEN])
+    assert str(error.value) == (
+        "agent.name=\"bold\" is crl_x_agents:SPEC, which cannot be used (ValueError: its setting 'n_envs' has a name "
+        "that something else has; give it another one); correct it or give another agent"
+    )
 
 
 # ---------------------------------------------------------------- modules that a config imports

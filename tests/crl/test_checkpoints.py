@@ -21,7 +21,7 @@ from forged import forge_manifest
 from saved import learner_of, leaves, state_of
 
 from agents import PPO
-from crl import folder, run, storage
+from crl import run, run_folder, storage
 from crl.audit import audit
 from crl.best import folder_name
 from crl.config import ConfigError, check_interventions, load
@@ -290,13 +290,13 @@ def test_what_a_run_cannot_go_on_from_is_set_aside_in_neutral_words(
 
 
 def test_a_locked_folder_refuses_others(tmp_path: Path) -> None:
-    with folder.locked(tmp_path):
+    with run_folder.locked(tmp_path):
         refusal = pytest.raises(ConfigError, match=r"is being trained; wait until that ends, or stop it")
-        with refusal, folder.locked(tmp_path):
+        with refusal, run_folder.locked(tmp_path):
             pass
-    with folder.locked(tmp_path):
+    with run_folder.locked(tmp_path):
         pass
-    with pytest.raises(ConfigError, match="cannot be written"), folder.locked(tmp_path / "nowhere"):
+    with pytest.raises(ConfigError, match="cannot be written"), run_folder.locked(tmp_path / "nowhere"):
         pass
 
 
@@ -487,7 +487,7 @@ def test_versions_of_each_start_are_kept(trained: Path, tmp_path: Path, monkeypa
     found = Path(shutil.copytree(trained, tmp_path / "run"))
     (found / "results.json").unlink()
     before = (found / "versions.txt").read_text()
-    monkeypatch.setattr(folder.platform, "python_version", lambda: "3.99")
+    monkeypatch.setattr(run_folder.platform, "python_version", lambda: "3.99")
     assert run.resume(found, ["crl"]) == 0
     first, second = (found / "versions.txt").read_text().split("\n\n")
     assert f"{first}\n" == before

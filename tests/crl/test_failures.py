@@ -121,7 +121,7 @@ def no_space(*_: Any, **__: Any) -> Any:
 
 def full_for_checkpoints(patch: pytest.MonkeyPatch) -> None:
     """The third checkpoint's second part does not fit."""
-    real = storage.folders.put
+    real = storage.states.put
 
     def put(path: Path, *pieces: Any) -> Any:
         if path.name == "world.safetensors" and path.parent.name == ".320.tmp":
@@ -134,7 +134,7 @@ def full_for_checkpoints(patch: pytest.MonkeyPatch) -> None:
 
 def full_for_fsync(patch: pytest.MonkeyPatch) -> None:
     """The file system has no room for what it has promised."""
-    real = storage.folders.sync
+    real = storage.states.sync
 
     def sync(folder: Path) -> None:
         if folder.name == ".320.tmp":

@@ -17,7 +17,7 @@ import pytest
 from compared import assert_equal, checkpoints_of, results_of
 from processes import SUPPORT, Process, crl
 
-from crl import folder
+from crl import run_folder
 
 WORLD = SUPPORT / "walk_world.py"
 
@@ -333,7 +333,7 @@ def test_a_changed_config_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_that_is_being_trained_is_refused(tmp_path: Path) -> None:
     run = stopped(tmp_path)
-    with folder.locked(run):
+    with run_folder.locked(run):
         assert refused(run, tmp_path) == "the run in 'RUN' is being trained; wait until that ends, or stop it"
 
 

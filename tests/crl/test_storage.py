@@ -228,7 +228,7 @@ def test_what_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pyte
     assert len(back(tmp_path, [weight] * 64)) == 64
     with pytest.raises(TypeError, match="share their memory more than 64 times; give copies of it"):
         back(tmp_path, [weight] * 66)
-    monkeypatch.setattr("crl.storage.folders.MAX_JSON", 1000)
+    monkeypatch.setattr("crl.storage.states.MAX_JSON", 1000)
     with pytest.raises(TypeError, match="and 1,000 can be read; give numbers as arrays"):
         back(tmp_path, ["x" * 1000])
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.criteria import replacement_cost
-from agents.plasticity.probing import Look, look, total
+from agents.plasticity.probing import Probed, probe, total
 from agents.plasticity.protocols import Learner
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import UnitLayer
@@ -43,15 +43,15 @@ class CostMeter:
             if any(part.height == 0 for part in network.parts):
                 self._sums[f"{name}/output_change"] = zero.clone()
 
-    def before(self, batch: Any) -> Look:
-        """Look at the networks before they are cut."""
-        return look(self._learner, batch)
+    def before(self, batch: Any) -> Probed:
+        """Probed at the networks before they are cut."""
+        return probe(self._learner, batch)
 
     @torch.no_grad()
     def after(
         self,
         batch: Any,
-        before: Look,
+        before: Probed,
         layers: Sequence[UnitLayer],
         amounts: Mapping[str, Tensor],
         references: Mapping[str, Tensor] | None,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from agents.plasticity.checks import check
 from agents.plasticity.network_intervention import Networks
 from agents.plasticity.resets.unit_reset import UnitReset
 from agents.plasticity.selections import Calibrated
+from agents.plasticity.validation import check
 
 GRADIENTS = {"weights": "regrama", "preactivations": "regrama_preactivation", "activations": "regrama_activation"}
 """What `ReGraMa` takes the gradient of -> its criterion."""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.plasticity.criteria import Criterion, Sight
-from agents.plasticity.probing import look, output_gradients
+from agents.plasticity.criteria import Criterion, CriterionInputs
+from agents.plasticity.probing import output_gradients, probe
 from agents.plasticity.protocols import Learner, Update
 from agents.plasticity.resets.running import RunningMean
 from agents.plasticity.taps import Taps
@@ -67,11 +67,11 @@ class Scorer:
         if self._samples is not None:
             return None
         inner = update.preactivation_grads.get(layer.name)
-        sight = self._sight(layer, update.step, a, g, inner, layer.producer.weight.grad)
-        if any(getattr(sight, key) is None for key in self._criterion.inputs):
+        inputs = self._inputs_of(layer, update.step, a, g, inner, layer.producer.weight.grad)
+        if any(getattr(inputs, key) is None for key in self._criterion.inputs):
             return None
         self.unscored.discard(layer.name)
-        return self._utility[layer.name].take_in(self._criterion.score(sight), self._keep)
+        return self._utility[layer.name].take_in(self._criterion.score(inputs), self._keep)
 
     def means(self) -> dict[str, Tensor]:
         """Layer's name -> running mean activations; 0 where nothing was seen of a unit. Empty unless they are kept.
@@ -107,16 +107,16 @@ class Scorer:
         if self._of_outputs:
             return self._sensitivities(layers, steps, batch)
         if self._criterion.needs_gradients:
-            seen = look(self._learner, batch, outputs=False, preactivations=self._criterion.looks_inside)
-            sights = [
-                self._sight(layer, steps[layer.network], seen.activations[layer.name], *seen.slopes(layer))
+            seen = probe(self._learner, batch, outputs=False, preactivations=self._criterion.looks_inside)
+            inputs = [
+                self._inputs_of(layer, steps[layer.network], seen.activations[layer.name], *seen.slopes(layer))
                 for layer in layers
             ]
         else:
             with torch.no_grad(), Taps(layers) as taps:
                 self._learner.outputs(batch)
-            sights = [self._sight(layer, steps[layer.network], taps.activations[layer.name]) for layer in layers]
-        return {sight.layer.name: self._criterion.score(sight) for sight in sights}
+            inputs = [self._inputs_of(layer, steps[layer.network], taps.activations[layer.name]) for layer in layers]
+        return {each.layer.name: self._criterion.score(each) for each in inputs}
 
     def _sensitivities(self, layers: Sequence[UnitLayer], steps: Mapping[str, int], batch: Any) -> dict[str, Tensor]:
         inside = self._criterion.looks_inside
@@ -127,12 +127,12 @@ class Scorer:
             for outputs in networks:
                 for slopes in outputs:
                     a = activations[layer.name]
-                    sight = self._sight(layer, steps[layer.network], a, *slopes[layer.name])
-                    utility += self._criterion.score(sight) / len(outputs)
+                    inputs = self._inputs_of(layer, steps[layer.network], a, *slopes[layer.name])
+                    utility += self._criterion.score(inputs) / len(outputs)
             found[layer.name] = utility
         return found
 
-    def _sight(
+    def _inputs_of(
         self,
         layer: UnitLayer,
         step: int,
@@ -140,10 +140,10 @@ class Scorer:
         g: Tensor | None = None,
         inner: Tensor | None = None,
         weights: Tensor | None = None,
-    ) -> Sight:
+    ) -> CriterionInputs:
         mean = self._mean[layer.name].value().nan_to_num() if self._mean else None
         draws = "generator" in self._criterion.inputs
-        return Sight(
+        return CriterionInputs(
             layer,
             a=a,
             g=g,

@@ -10,11 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from agents.plasticity.checks import check
 from agents.plasticity.network_intervention import Networks
 from agents.plasticity.protocols import Edit, Learner
 from agents.plasticity.resets.whole import Scheduled
 from agents.plasticity.units import Network, Part
+from agents.plasticity.validation import check
 
 
 class ShrinkAndPerturb(Scheduled):

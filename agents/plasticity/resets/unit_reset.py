@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from agents.plasticity import registry
-from agents.plasticity.checks import check
 from agents.plasticity.criteria import Criterion
 from agents.plasticity.moments import refuse_unknown_moments
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
-from agents.plasticity.probing import Look
+from agents.plasticity.probing import Probed
 from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.scorer import Scorer
 from agents.plasticity.resets.waiting import Waiting
 from agents.plasticity.schedule import is_scored
-from agents.plasticity.selections import Candidates, Selection, has_signal
+from agents.plasticity.selections import LayerUtilities, Selection, has_signal
 from agents.plasticity.surgery import Surgery, may_branch, reset_units
 from agents.plasticity.units import Network, UnitLayer
+from agents.plasticity.validation import check
 
 FORGOTTEN = 1e-6  # weight in a running mean below which a score is not taken
 COST_EVERY = 1000  # gradient steps between measurements of what resets cost, where they act more often
@@ -326,7 +326,7 @@ class UnitReset(NetworkIntervention):
         for layer in layers:
             together.setdefault((layer.network, steps[layer.name]), []).append(layer)
         for (network, passed), members in together.items():
-            candidates = [self._candidates(layer, utilities[layer.name]) for layer in members]
+            candidates = [self._utilities_of(layer, utilities[layer.name]) for layer in members]
             loss = self._loss_size(network) if self._selection.needs_loss else None
             chosen = self._selection.select(candidates, passed, loss)
             for layer, (amount, left) in zip(members, chosen, strict=True):
@@ -334,7 +334,7 @@ class UnitReset(NetworkIntervention):
                 self._left[layer.name].copy_(left)
         return amounts
 
-    def _candidates(self, layer: UnitLayer, utility: Tensor) -> Candidates:
+    def _utilities_of(self, layer: UnitLayer, utility: Tensor) -> LayerUtilities:
         scored = utility.isfinite()
         if self._sampled:
             self._not_finite[layer.network] += ~scored.all()
@@ -343,7 +343,7 @@ class UnitReset(NetworkIntervention):
         utility = torch.where(scored, utility, average)
         self._no_signal[layer.network] += ~has_signal(utility) & scored.any()
         eligible = scored & (self._steps[layer.network] - self._born[layer.name] >= self.maturity)
-        return Candidates(utility, eligible, self._left[layer.name])
+        return LayerUtilities(utility, eligible, self._left[layer.name])
 
     def _loss_size(self, network: str) -> Tensor:
         """Mean absolute loss of a sample, over all replicas."""
@@ -364,7 +364,7 @@ class UnitReset(NetworkIntervention):
         self._measured = step if due else self._measured
         return due
 
-    def _look_before(self) -> tuple[Any, Look | None]:
+    def _look_before(self) -> tuple[Any, Probed | None]:
         """The probe batch and what it shows; None where the learner has no data."""
         try:
             batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))

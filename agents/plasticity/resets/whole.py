@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from agents.plasticity.checks import check
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
 from agents.plasticity.protocols import Edit, Learner, Switch, Update
 from agents.plasticity.units import Network, Part
+from agents.plasticity.validation import check
 
 Targets = Literal["copy", "leave"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-Look = Callable[[Tensor], Tensor | None]
+UnitHook = Callable[[Tensor], Tensor | None]
 """Is shown the tensor that holds the units; what it gives back, if anything, goes on in that tensor's place."""
 
 
@@ -26,11 +26,11 @@ class Output:
     module: nn.Module
     fold: int = 1
 
-    def show(self, look: Look) -> RemovableHandle:
-        """Show it to `look` in every forward pass until the handle is removed."""
+    def show(self, viewer: UnitHook) -> RemovableHandle:
+        """Show it to `viewer` in every forward pass until the handle is removed."""
 
         def hook(_: nn.Module, __: object, output: Tensor) -> Tensor | None:
-            return look(output)
+            return viewer(output)
 
         return self.module.register_forward_hook(hook)
 
@@ -61,11 +61,11 @@ class Input:
     block: int
     fold: int = 1
 
-    def show(self, look: Look) -> RemovableHandle:
-        """Show it to `look` in every forward pass until the handle is removed."""
+    def show(self, viewer: UnitHook) -> RemovableHandle:
+        """Show it to `viewer` in every forward pass until the handle is removed."""
 
         def hook(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any] | None:
-            new = look(inputs[0] if inputs else named["input"])
+            new = viewer(inputs[0] if inputs else named["input"])
             if new is None:
                 return None
             return ((new, *inputs[1:]), named) if inputs else (inputs, {**named, "input": new})

@@ -181,13 +181,13 @@ def _of_node(root: nn.Module, node: fx.Node, args: Any, kwargs: Any) -> Step:
     if node.op == "placeholder":
         return Step("input", str(node.target))
     name = node.target if isinstance(node.target, str) else node.target.__name__
-    return Step("function", str(args[1]) if name == "getattr" else _plain(name), args, kwargs)
+    return Step("function", str(args[1]) if name == "getattr" else _operation(name), args, kwargs)
 
 
-def _plain(name: str) -> str:
+def _operation(name: str) -> str:
     """``add`` for ``__add__``, ``add_`` and ``__iadd__``."""
-    plain = name.strip("_")
-    return plain[1:] if name.startswith("__i") and plain not in ("index", "int", "invert", "iter") else plain
+    bare = name.strip("_")
+    return bare[1:] if name.startswith("__i") and bare not in ("index", "int", "invert", "iter") else bare
 
 
 # ---------------------------------------------------------------------- on an example
@@ -257,7 +257,7 @@ class _Recorder(TorchFunctionMode):
         if self._depth:
             return func(*args, **kwargs)
         raw = getattr(func, "__name__", str(func))
-        name = str(getattr(func, "__self__").__name__) if raw == "__get__" else _plain(raw)  # noqa: B009
+        name = str(getattr(func, "__self__").__name__) if raw == "__get__" else _operation(raw)  # noqa: B009
         mapped = self._mapped(args, kwargs)
         output = func(*args, **kwargs)
         if any(step.name != CONSTANT for step in tensors_in(mapped, Step)):

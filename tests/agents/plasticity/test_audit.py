@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from agents.plasticity import PlasticOptimizer, audit, criterion
 from agents.plasticity.layers import CReLU, Fourier, fold_of
-from agents.plasticity.probing import layers_of, look
+from agents.plasticity.probing import layers_of, probe
 from agents.plasticity.registry import CRITERIA
 from agents.plasticity.units import Consumer, Network, Part, TorchDefault, UnitLayer
 
@@ -52,7 +52,7 @@ def convolutional(activation: Any = nn.Tanh) -> tuple[nn.Sequential, tuple[Tenso
 
 
 def references(learner: PlasticOptimizer, batch: Any, layer: UnitLayer) -> dict[str, Tensor]:
-    return audit.references_of(layer, look(learner, batch).activations[layer.name])
+    return audit.references_of(layer, probe(learner, batch).activations[layer.name])
 
 
 def edited(model: nn.Module, batch: Any, layer: UnitLayer, unit: int, mean: Tensor | None) -> Tensor:
@@ -132,7 +132,7 @@ def test_costs_of_an_agent_are_those_of_single_ablations(kind: str) -> None:
     model = small_ppo.build(kind)
     model.learn(64)
     batch = model.sample(32, torch.Generator().manual_seed(0))
-    found = look(model, batch)
+    found = probe(model, batch)
     for layer in layers_of(model):
         for reference in audit.references_of(layer, found.activations[layer.name]).values():
             costs = audit.true_costs(model, batch, layer, reference)
@@ -227,7 +227,7 @@ def test_gxd_is_the_true_cost_where_the_loss_is_linear(activation: Any) -> None:
     model, batch = convolutional(activation)
     learner = learner_of(model, linear)
     layer = layers_of(learner)[-1]
-    found, _ = audit.candidates()
+    found, _ = audit.audited_criteria()
     utilities = audit.utilities(learner, batch, found)
     for label, of in {"gxd": "zero", "gxd to mean": "mean"}.items():
         costs = audit.true_costs(learner, batch, layer, references(learner, batch, layer)[of])
@@ -240,7 +240,7 @@ def test_gxd_of_outputs_is_the_change_of_linear_outputs() -> None:
     model, batch = convolutional()
     learner = learner_of(model, squared)
     layer = layers_of(learner)[-1]
-    found, _ = audit.candidates()
+    found, _ = audit.audited_criteria()
     utilities = audit.utilities(learner, batch, found)
     for label, of in {"gxd outputs": "zero", "gxd outputs to mean": "mean"}.items():
         costs = audit.true_costs(learner, batch, layer, references(learner, batch, layer)[of])
@@ -252,10 +252,10 @@ def test_outputs_of_several_networks_count_alike() -> None:
     model = small_ppo.build("board")
     model.learn(64)
     batch = model.sample(32, torch.Generator().manual_seed(0))
-    found = [candidate for candidate in audit.candidates()[0] if candidate.label == "gxd outputs"]
+    found = [candidate for candidate in audit.audited_criteria()[0] if candidate.label == "gxd outputs"]
     utility = audit.utilities(model, batch, found)["gxd outputs"]["critic.0"]
     (layer,) = model.networks["critic"].layers
-    a = look(model, batch).activations["critic.0"].double()
+    a = probe(model, batch).activations["critic.0"].double()
     expected = (a.abs().mean(0) * layer.outgoing()[:, 0, 0].double().abs()).detach()
     assert expected.max() > 0
     torch.testing.assert_close(utility, expected, rtol=1e-4, atol=1e-7)
@@ -266,7 +266,7 @@ def test_an_audit_leaves_no_trace() -> None:
     learner = learner_of(model, squared)
     squared(model(batch[0]), batch[1]).mean().backward()
     before = [(p.clone(), p.grad.clone()) for p in model.parameters() if p.grad is not None]
-    audit.utilities(learner, batch, audit.candidates()[0])
+    audit.utilities(learner, batch, audit.audited_criteria()[0])
     for layer in layers_of(learner):
         audit.true_costs(learner, batch, layer, ZERO)
     after = list(model.parameters())
@@ -315,14 +315,14 @@ def test_a_criterion_that_raises_is_named() -> None:
         raise RuntimeError("no units")
 
     learner = learner_of(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)), squared)
-    candidate = audit.Candidate("oops", audit.Criterion("oops", oops, {}))
+    candidate = audit.AuditedCriterion("oops", audit.Criterion("oops", oops, {}))
     with pytest.raises(ValueError, match=r"the criterion 'oops' raises RuntimeError on net.0 \(no units\); correct it"):
         audit.utilities(learner, (torch.randn(5, 2), torch.randn(5, 1)), [candidate])
 
 
 @pytest.mark.usefixtures("users")
 def test_users_criteria_are_candidates() -> None:
-    found, refused = audit.candidates()
+    found, refused = audit.audited_criteria()
     labels = [candidate.label for candidate in found]
     assert len(set(labels)) == len(labels)
     assert labels[:6] == [
@@ -346,7 +346,7 @@ def test_users_criteria_are_candidates() -> None:
 def test_only_what_draws_depends_on_the_seed() -> None:
     model, batch = convolutional()
     learner = learner_of(model, squared)
-    found, _ = audit.candidates()
+    found, _ = audit.audited_criteria()
     once, again, other = (audit.utilities(learner, batch, found, seed) for seed in (1, 1, 2))
     for label, layers in once.items():
         for name, utility in layers.items():

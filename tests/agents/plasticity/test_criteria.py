@@ -13,7 +13,7 @@ from small_loop import in_double
 from torch import Tensor, nn
 
 from agents.plasticity import criteria
-from agents.plasticity.criteria import Criterion, Sight
+from agents.plasticity.criteria import Criterion, CriterionInputs
 from agents.plasticity.registry import CRITERIA
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import UnitLayer, sequential
@@ -175,11 +175,11 @@ def test_contribution_agrees_with_a_loop_over_columns() -> None:
     criterion = Criterion("contribution", criteria.contribution, {})
     mean = torch.zeros(())
     kernels = [model[2].weight[:, unit].abs().mean() * a[:, unit].abs().mean() for unit in range(3)]
-    torch.testing.assert_close(criterion.score(Sight(first, a=a, mean=mean)), torch.stack(kernels).detach())
+    torch.testing.assert_close(criterion.score(CriterionInputs(first, a=a, mean=mean)), torch.stack(kernels).detach())
     flat = b.flatten(1)
     columns = [model[5].weight[:, column].abs().mean() * flat[:, column].abs().mean() for column in range(16)]
     torch.testing.assert_close(
-        criterion.score(Sight(second, a=b, mean=mean)), torch.stack(columns).view(4, 4).mean(1).detach()
+        criterion.score(CriterionInputs(second, a=b, mean=mean)), torch.stack(columns).view(4, 4).mean(1).detach()
     )
 
 
@@ -280,7 +280,7 @@ def test_a_criterion_knows_what_it_looks_at() -> None:
 
 
 def test_every_criterion_gives_one_utility_per_unit(layer: UnitLayer) -> None:
-    sight = Sight(
+    inputs = CriterionInputs(
         layer,
         a=torch.rand(4, 3),
         g=torch.rand(4, 3),
@@ -291,7 +291,7 @@ def test_every_criterion_gives_one_utility_per_unit(layer: UnitLayer) -> None:
         generator=torch.Generator().manual_seed(0),
     )
     for name, entry in CRITERIA.items():
-        utility = Criterion(name, entry.resolve(), {}).score(sight)
+        utility = Criterion(name, entry.resolve(), {}).score(inputs)
         assert utility.shape == (3,), name
         assert utility.isfinite().all(), name
         assert not utility.requires_grad, name
@@ -316,7 +316,7 @@ def test_options_are_what_stands_behind_the_star(layer: UnitLayer) -> None:
     criterion = Criterion("scaled", scaled, {"by": 3.0})
     assert criterion.options == {"by": 3.0, "offset": 0.5}
     assert criterion.inputs == {"a"}
-    assert_utility(criterion.score(Sight(layer, a=torch.tensor([[1.0, 2.0, 3.0]]))), [3.5, 6.5, 9.5])
+    assert_utility(criterion.score(CriterionInputs(layer, a=torch.tensor([[1.0, 2.0, 3.0]]))), [3.5, 6.5, 9.5])
 
 
 def needs_option(a, *, by):
@@ -352,11 +352,11 @@ def test_a_utility_of_another_shape_is_refused(layer: UnitLayer, shape: tuple[in
         return torch.zeros(shape)
 
     with pytest.raises(ValueError, match=r"the criterion 'wrong' gives shape .* for 3 units of net\.0; return one"):
-        Criterion("wrong", wrong, {}).score(Sight(layer, a=torch.zeros(2, 3)))
+        Criterion("wrong", wrong, {}).score(CriterionInputs(layer, a=torch.zeros(2, 3)))
 
 
 def test_the_table_of_inputs_is_complete() -> None:
-    """The module's table, `Sight` and the criteria speak of the same names."""
+    """The module's table, `CriterionInputs` and the criteria speak of the same names."""
     documented = {line.split("``")[1] for line in inspect.getdoc(criteria).splitlines() if line.startswith("``")}
     assert documented == criteria.INPUTS
     assert all(Criterion(name, entry.resolve(), {}).inputs <= criteria.INPUTS for name, entry in CRITERIA.items())
@@ -374,14 +374,14 @@ def test_utilities_of_any_dtype_become_floats(layer: UnitLayer, dtype: torch.dty
     def counted(a):
         return (a > 0).any(0).to(dtype)
 
-    utility = Criterion("counted", counted, {}).score(Sight(layer, a=torch.tensor([[1.0, 0.0, 2.0]])))
+    utility = Criterion("counted", counted, {}).score(CriterionInputs(layer, a=torch.tensor([[1.0, 0.0, 2.0]])))
     assert utility.dtype == torch.float32
     assert utility.tolist() == [1.0, 0.0, 1.0]
 
 
 def test_double_precision_is_kept(layer: UnitLayer) -> None:
     a = torch.rand(2, 3, dtype=torch.float64)
-    assert Criterion("redo", criteria.redo, {}).score(Sight(layer, a=a)).dtype == torch.float64
+    assert Criterion("redo", criteria.redo, {}).score(CriterionInputs(layer, a=a)).dtype == torch.float64
 
 
 def test_a_utility_that_is_no_tensor_is_refused(layer: UnitLayer) -> None:
@@ -389,4 +389,4 @@ def test_a_utility_that_is_no_tensor_is_refused(layer: UnitLayer) -> None:
         return 3.0
 
     with pytest.raises(ValueError, match=r"'wrong' gives 3\.0 for 3 units of net\.0; return a tensor of one utility"):
-        Criterion("wrong", wrong, {}).score(Sight(layer, a=torch.zeros(2, 3)))
+        Criterion("wrong", wrong, {}).score(CriterionInputs(layer, a=torch.zeros(2, 3)))

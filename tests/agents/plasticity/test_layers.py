@@ -10,7 +10,7 @@ from small_loop import ACTING, Regression
 from torch import Tensor, nn
 
 from agents.plasticity import registry
-from agents.plasticity.criteria import Sight
+from agents.plasticity.criteria import CriterionInputs
 from agents.plasticity.diagnostics.activations import dormant_ratio, fau
 from agents.plasticity.layers import CReLU, Fourier, fold_of
 from agents.plasticity.surgery import Surgery, reset_units
@@ -183,19 +183,19 @@ def test_criteria_take_a_units_values_together() -> None:
         layer.producer.weight.copy_(torch.tensor([[2.0], [0.5]]))
     a = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[3.0, 0.0], [4.0, 0.0]]])
     g = torch.tensor([[[1.0, -1.0], [2.0, 1.0]], [[-1.0, 1.0], [1.0, 1.0]]])
-    sight = Sight(
+    inputs = CriterionInputs(
         layer, a=a, g=g, mean=layer.mean(a), reference=torch.zeros(()), weight_in_grad=torch.tensor([[1.0], [3.0]])
     )
     assert layer.mean(a).tolist() == [[2, 0], [2, 1]]
 
-    def score(name: str, seen: Sight = sight, **options: Any) -> list[float]:
+    def score(name: str, seen: CriterionInputs = inputs, **options: Any) -> list[float]:
         found: list[float] = registry.build("criterion", {"name": name, **options}).score(seen).tolist()
         return found
 
     assert score("gxd") == [1 + 3, 2 + 4]
     assert score("gxd", reduction="mean_abs") == [2, 6]
     # To the means: g (r - a) is 1*1 + -1*0 and -1*-1 + 1*0 of the first unit, 2*2 + 1*-1 and 1*-2 + 1*1 of the second
-    assert score("gxd", Sight(layer, a=a, g=g, reference=layer.mean(a))) == [1 + 1, 3 + 1]
+    assert score("gxd", CriterionInputs(layer, a=a, g=g, reference=layer.mean(a))) == [1 + 1, 3 + 1]
     assert score("redo") == [4 / 4, 6 / 4]
     assert score("contribution") == [(2 * 1 + 0 * 3) / 2, (2 * 2 + 1 * 4) / 2]
     assert score("magnitude") == [2 * 2, 0.5 * 3]

@@ -13,7 +13,7 @@ from agents.plasticity.registry import SELECTIONS
 from agents.plasticity.selections import (
     Budget,
     Calibrated,
-    Candidates,
+    LayerUtilities,
     Percentage,
     Rate,
     Selection,
@@ -31,11 +31,11 @@ SILENT = (torch.zeros(5), torch.tensor([1.0, torch.nan, 1.0, 1.0, 1.0]), torch.f
 """Utilities that rank nothing."""
 
 
-def candidates(utility: Sequence[float] | Tensor, young: Sequence[int] = (), left: float = 0.0) -> Candidates:
+def candidates(utility: Sequence[float] | Tensor, young: Sequence[int] = (), left: float = 0.0) -> LayerUtilities:
     utility = torch.as_tensor(utility)
     eligible = torch.ones(len(utility), dtype=torch.bool)
     eligible[list(young)] = False
-    return Candidates(utility, eligible, torch.tensor(left))
+    return LayerUtilities(utility, eligible, torch.tensor(left))
 
 
 def picked(amounts: Tensor) -> list[int]:
@@ -101,7 +101,7 @@ def test_many_small_steps_replace_what_a_large_one_does() -> None:
     layer, count = candidates(torch.arange(1.0, 9.0)), 0
     for _ in range(1000):
         ((amounts, left),) = Rate(1e-3).select([layer], 1, None)  # .008 of a unit in each step
-        count, layer = count + len(picked(amounts)), Candidates(layer.utility, layer.eligible, left)
+        count, layer = count + len(picked(amounts)), LayerUtilities(layer.utility, layer.eligible, left)
     assert (count, round(float(left), 3)) in ((8, 0.0), (7, 1.0))  # rounding may hold the last one back
 
 

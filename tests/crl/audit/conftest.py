@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from agents.plasticity import PlasticOptimizer
-from agents.plasticity.audit import Candidate, candidates
+from agents.plasticity.audit import AuditedCriterion, candidates
 from crl.audit.agreement import LayerAudit, audit_layers
 
 
 @pytest.fixture
-def silent_audit() -> tuple[list[Candidate], list[LayerAudit]]:
+def silent_audit() -> tuple[list[AuditedCriterion], list[LayerAudit]]:
     """Two layers of a network whose outputs have no weights: nothing costs anything, most criteria rank nothing."""
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 20), nn.ReLU(), nn.Linear(20, 2))

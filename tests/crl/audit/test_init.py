@@ -20,8 +20,8 @@ from crl import storage
 from crl.audit import audit
 from crl.audit.loading import newest_checkpoint
 from crl.config import ConfigError, RunConfig
-from crl.folder import write_config
 from crl.models import build
+from crl.run_folder import write_config
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Trained = tuple[Path, object]

@@ -20,7 +20,6 @@ from torch.distributions.transforms import TanhTransform
 from agents.plasticity import GXD, diagnostics
 from agents.plasticity.diagnostics import Diagnostics
 from agents.plasticity.diagnostics.measure import last_layers
-from agents.plasticity.probing import look
 from agents.plasticity.units import Affine, Part, sequential
 
 UNITS = ("dormant_ratio_0", "dormant_ratio", "dormant_ratio_0.1", "fau")
@@ -91,7 +90,7 @@ def test_values_are_those_of_the_pure_functions() -> None:
     hidden = [first, toy.actor[2:4](first)]
     sigma = diagnostics.singular_values(hidden[1])
     logits = toy.actor(few)
-    seen = look(toy, fresh)
+    seen = probe(toy, fresh)
     kernel = diagnostics.tangent_kernels(toy.networks, lambda: toy.outputs(few))["actor"]
     producers = [toy.actor[0].weight, toy.actor[2].weight]
     expected = {

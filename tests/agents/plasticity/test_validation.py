@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.plasticity.checks import check
+from agents.plasticity.validation import check
 
 
 def test_what_is_right_passes_and_what_is_wrong_is_named() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from crl.storage.files import DamagedError, replace_file, temporary
-from crl.storage.folders import MANIFEST, Manifest, file_names, read, verify
+from crl.storage.states import MANIFEST, Manifest, file_names, read, verify
 
 LONGEST_STEP = 18  # digits: more than any run makes
 

@@ -69,7 +69,7 @@ def _run_part(config: RunConfig, i: int) -> PartConfig:
     """The part number `i` with all arguments that it is built with."""
     key, given = f"parts.{i}", config.parts[i].model_dump()
     section, _ = _built(RUN_PARTS[given["name"]], given, key)
-    return PartConfig(name=given["name"], **_plain(section.model_dump(exclude={"name"}), key, given["name"]))
+    return PartConfig(name=given["name"], **_as_json(section.model_dump(exclude={"name"}), key, given["name"]))
 
 
 def _built(entry: Entry, given: dict[str, Any], key: str) -> tuple[Model, Any]:
@@ -97,7 +97,7 @@ def _intervention(config: RunConfig, i: int) -> InterventionConfig:
             f"give stream.boundary=revealed, or leave it out"
         )
     # What it was built with, and not what was given: a default may depend on other arguments.
-    return InterventionConfig(name=given["name"], **_plain(intervention.arguments(), key, given["name"]))
+    return InterventionConfig(name=given["name"], **_as_json(intervention.arguments(), key, given["name"]))
 
 
 def _code(entry: Entry, key: str, name: str) -> Any:
@@ -110,7 +110,7 @@ def _code(entry: Entry, key: str, name: str) -> Any:
         ) from error
 
 
-def _plain(arguments: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
+def _as_json(arguments: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
     """The arguments as YAML and JSON keep them."""
     try:
         plain: dict[str, Any] = json.loads(json.dumps(arguments, allow_nan=False))

@@ -71,7 +71,7 @@ class Manifest:
             raise ValueError("no numbers")
         if not isinstance(parts, list) or not isinstance(dropped, list):
             raise TypeError("no lists")
-        if not all(isinstance(name, str) and _is_plain(name) for name in [*parts, *dropped, *files]):
+        if not all(isinstance(name, str) and _is_file_name(name) for name in [*parts, *dropped, *files]):
             raise ValueError("no names of files")
         return cls(step, parts, dropped, {name: (size, found) for name, (size, found) in files.items()})
 
@@ -100,7 +100,7 @@ def write(
     """
     texts = texts or {}
     names = [MANIFEST, *texts, *(name for part in parts for name in file_names(part))]
-    if len(set(names)) < len(names) or not all(map(_is_plain, names)):
+    if len(set(names)) < len(names) or not all(map(_is_file_name, names)):
         raise ValueError(f"parts and texts have to differ in the names of their files, and lie in the folder: {names}")
     if step is None and folder.name.isdecimal():
         step = int(folder.name)
@@ -238,7 +238,7 @@ def file_names(part: str) -> tuple[str, str]:
     return f"{part}.json", f"{part}.safetensors"
 
 
-def _is_plain(name: str) -> bool:
+def _is_file_name(name: str) -> bool:
     """Whether a file of this name lies in its folder, on every system."""
     return name.isprintable() and bool(name) and not name.startswith(".") and not set(name) & set("/\\:")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crl import folder
+from crl import run_folder
 from crl.config import ConfigError, RunConfig, load
 
 CONFIG = Path(__file__).parents[2] / "configs" / "minatar3_ppo_gxd.yaml"
@@ -25,8 +25,8 @@ def config(tmp_path: Path, *overrides: str) -> RunConfig:
 
 
 def test_runs_of_one_second_get_suffixes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "datetime", _Stopped)
-    made = [folder.create(config(tmp_path)) for _ in range(3)]
+    monkeypatch.setattr(run_folder, "datetime", _Stopped)
+    made = [run_folder.create(config(tmp_path)) for _ in range(3)]
     name = "minatar3__ppo__gxd__s1__20261122T051500Z"
     assert [path.name for path in made] == [name, f"{name}-2", f"{name}-3"]
     assert all(path.is_dir() and path.parent == tmp_path / "my runs" / "deep" for path in made)
@@ -44,23 +44,23 @@ def test_runs_of_one_second_get_suffixes(tmp_path: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_names(tmp_path: Path, overrides: list[str], expected: str) -> None:
-    assert folder.run_name(config(tmp_path, *overrides)) == expected
+    assert run_folder.run_name(config(tmp_path, *overrides)) == expected
 
 
 def test_check_makes_nothing(tmp_path: Path) -> None:
-    folder.check_writable(tmp_path / "a" / "b")
+    run_folder.check_writable(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for name in ("file/x", "dangling/x"):
         with pytest.raises(ConfigError, match="cannot be a folder"):
-            folder.check_writable(tmp_path / name)
+            run_folder.check_writable(tmp_path / name)
 
 
 def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     name = tmp_path / "a" / "b" / ("x" * 300)
     with pytest.raises(ConfigError, match="cannot be written"):
-        folder.create(load(CONFIG, [f"runs={name}"]))
+        run_folder.create(load(CONFIG, [f"runs={name}"]))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -68,20 +68,20 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
 def test_folder_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ConfigError, match="no permission"):
-        folder.check_writable(tmp_path / "x")
+        run_folder.check_writable(tmp_path / "x")
 
 
 def test_threads_are_given_or_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 3, 5}, raising=False)
     for given, expected in (("2", 2), ("0", 3), ("", 3), ("2,1", 3)):
         monkeypatch.setenv("OMP_NUM_THREADS", given)
-        assert folder.available_threads() == expected
+        assert run_folder.available_threads() == expected
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert folder.available_threads() == 3
+    assert run_folder.available_threads() == 3
 
 
 def test_versions() -> None:
-    lines = dict(line.split(" ", 1) for line in folder.versions(3, "cuda:1").splitlines())
+    lines = dict(line.split(" ", 1) for line in run_folder.versions(3, "cuda:1").splitlines())
     assert [*lines] == [
         "python", "torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba", "crl", "platform",
         "cpus", "threads", "device",
