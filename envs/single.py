@@ -10,7 +10,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from envs.infos import info_of
 from envs.making import make
-from envs.state import plain
+from envs.state import copied
 from envs.vector import StreamVectorEnv
 
 
@@ -101,7 +101,7 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         begun = None
         if self._next is not None:
             observation, info = self._next
-            begun = [plain(self.observation_space.to_jsonable([observation])), plain(info)]
+            begun = [copied(self.observation_space.to_jsonable([observation])), copied(info)]
         return {"stream": self.venv.get_state(), "next": begun}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         self._next = None
         if state["next"] is not None:
             observation, info = state["next"]
-            self._next = self.observation_space.from_jsonable(observation)[0], plain(info)
+            self._next = self.observation_space.from_jsonable(observation)[0], copied(info)
         self._frame, self._begun = None, True
 
     def close(self) -> None:

@@ -67,12 +67,12 @@ def can_save(env: gymnasium.Env[Any, Any]) -> bool:
     return True
 
 
-def plain(value: Any) -> Any:
+def copied(value: Any) -> Any:
     """A copy of nested dicts, lists, arrays and numbers, with numpy's numbers made Python's."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: copied(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [copied(item) for item in value]
     if isinstance(value, np.ndarray):
         return value.copy()
     return value.item() if isinstance(value, np.generic) else value

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
 from envs.arguments import Configurable, Quantity, check_render_mode, defaults, require_render_mode
-from envs.state import plain
+from envs.state import copied
 
 GRAVITY = Quantity(9.8, "give m/s^2 such as 9.8")
 LENGTH = Quantity(1.0, "give metres such as 1.0", above=0)
@@ -62,7 +62,7 @@ class ControlWorld(Configurable, gymnasium.Env[Any, Any]):
             "world": type(self).__name__,
             "physics": dict(self.physics),
             "variables": {name: _plain(getattr(self, name)) for name in self._held},
-            "np_random": plain(self.np_random.bit_generator.state),
+            "np_random": copied(self.np_random.bit_generator.state),
             "np_random_seed": self.np_random_seed,
         }
 
@@ -85,4 +85,4 @@ class ControlWorld(Configurable, gymnasium.Env[Any, Any]):
 
 def _plain(value: Any) -> Any:
     # A mountain car's state is a tuple or an array, and an array that has come through JSON a list.
-    return np.array(value) if isinstance(value, tuple | list) else plain(value)
+    return np.array(value) if isinstance(value, tuple | list) else copied(value)

@@ -26,7 +26,7 @@ from envs.control.base import naming_pygame
 from envs.control.cartpole import CartPole, apply_cartpole
 from envs.games import Games, Step
 from envs.shifts import checked_offset
-from envs.state import plain
+from envs.state import copied
 
 _START = (-0.05, 0.05)  # Gymnasium's bounds of every number of a start
 
@@ -146,10 +146,10 @@ class CartPoleGames(Games):
             "world": self._world(),
             "physics": dict(self._physics),
             "offset": self._offset.copy(),
-            "state": plain(self._batch.state),
+            "state": copied(self._batch.state),
             "steps": self._batch.steps.copy(),
             "returns": self._returns.copy(),
-            "np_random": [plain(generator.bit_generator.state) for generator in self._generators],
+            "np_random": [copied(generator.bit_generator.state) for generator in self._generators],
             "np_random_seed": list(self._seeds),
         }
 

@@ -12,7 +12,7 @@ from envs.catalogue import EPISODE_LIMIT, GAMES
 from envs.checks import check_choice
 from envs.minatar.parameters import Parameters
 from envs.minatar.picture import METADATA, picture
-from envs.state import plain
+from envs.state import copied
 
 N_CHANNELS = 10
 N_ACTIONS = 6
@@ -130,11 +130,11 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         return {
             "game": self.game,
             "parameters": self._parameters.as_dict(),
-            "variables": {name: plain(value) for name, value in variables if name not in _CONSTANT},
-            "random": plain(self._minatar.random.get_state(legacy=False)),
+            "variables": {name: copied(value) for name, value in variables if name not in _CONSTANT},
+            "random": copied(self._minatar.random.get_state(legacy=False)),
             "last_action": int(self._minatar.last_action),
             "elapsed": self._elapsed,
-            "np_random": plain(self.np_random.bit_generator.state),
+            "np_random": copied(self.np_random.bit_generator.state),
             "np_random_seed": self.np_random_seed,
         }
 
@@ -148,7 +148,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
             raise ValueError(f"a state of {state['game']!r} cannot be set on {self.game!r}; make an env of that game")
         self._apply(Parameters(**state["parameters"]))
         for name, value in state["variables"].items():
-            setattr(self._minatar.env, name, plain(value))
+            setattr(self._minatar.env, name, copied(value))
         self._minatar.random.set_state(state["random"])
         self._minatar.last_action = state["last_action"]
         self._elapsed, self._began = state["elapsed"], True

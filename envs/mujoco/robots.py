@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from envs.arguments import Configurable, check_render_mode, defaults, require_render_mode
 from envs.mujoco import PHYSICS
-from envs.state import plain
+from envs.state import copied
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -111,7 +111,7 @@ class Robot(Configurable, MujocoEnv, EzPickle):
             "mujoco": state,
             # Positions of the bodies are those of the last substep's beginning, and Ant's reward counts from there.
             "xpos": self.data.xpos.copy(),
-            "np_random": plain(self.np_random.bit_generator.state),
+            "np_random": copied(self.np_random.bit_generator.state),
             "np_random_seed": self.np_random_seed,
         }
 

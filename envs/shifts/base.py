@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from envs.checks import did_you_mean
 from envs.games import Games, Step
-from envs.state import Layer, plain
+from envs.state import Layer, copied
 
 EnvStep = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
 UNSCALED = "unscaled_return"
@@ -121,7 +121,7 @@ class VectorShift(Games):
 
     def own_state(self) -> dict[str, Any]:
         """The arguments, so that a state of another world is noticed, and what the shift holds for each game."""
-        return {"made_with": plain(self._made_with), "arguments": plain(self.arguments)}
+        return {"made_with": copied(self._made_with), "arguments": copied(self.arguments)}
 
     def set_own_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``own_state`` returned.

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.state import plain
+from envs.state import copied
 
 _BLOCK = 256  # numbers that one call of a generator draws, where a game needs fewer at a time
 
@@ -72,7 +72,7 @@ class Draws:
             generator.bit_generator.state if done else begun
             for generator, begun, done in zip(self._generators, self._begun, spent, strict=True)
         ]
-        return {"generators": plain(generators), "next": self._next.copy()}
+        return {"generators": copied(generators), "next": self._next.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``get_state`` returned."""

@@ -13,7 +13,7 @@ from shifted import Rewarding, Talking, assert_same, random_actions, random_mask
 
 from envs.control.pendulum import Pendulum
 from envs.games import Games, SyncGames, WorldError
-from envs.state import plain
+from envs.state import copied
 
 
 class Named(Rewarding):
@@ -63,7 +63,7 @@ def test_what_is_handed_out_is_not_written_to() -> None:
         games = batch(world)
         games.reset(seed=0)
         steps = [games.step(actions) for actions in random_actions(games, 6)]
-        copies = [plain(step) for step in steps]
+        copies = [copied(step) for step in steps]
         trace(games, random_actions(games, 6))
         assert_same([list(step) for step in steps], [list(step) for step in copies])
 

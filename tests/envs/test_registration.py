@@ -20,7 +20,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 from envs.catalogue import MUJOCO, STREAMS, TASKS
 from envs.registration import NAMESPACE
 from envs.single import StreamEnv
-from envs.state import plain
+from envs.state import copied
 from envs.vector import StreamVectorEnv
 
 ROOT = Path(__file__).parents[2]
@@ -117,11 +117,11 @@ def test_any_stream_by_one_id() -> None:
 def test_two_instances_are_identical_over_a_switch() -> None:
     def trace() -> list[Any]:
         env = gymnasium.make("crl/minatar_saf-v0", steps_per_task=10)
-        said = [plain(list(env.reset(seed=8)))]
+        said = [copied(list(env.reset(seed=8)))]
         for action in np.random.default_rng(0).integers(6, size=25):
-            said.append(plain(list(env.step(action))))
+            said.append(copied(list(env.step(action))))
             if said[-1][2] or said[-1][3]:
-                said.append(plain(list(env.reset())))
+                said.append(copied(list(env.reset())))
         return said
 
     found = trace()

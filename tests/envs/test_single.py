@@ -15,7 +15,7 @@ from shifted import Talking, assert_same, through_json
 
 from envs.making import make
 from envs.single import StreamEnv, make_vector
-from envs.state import plain
+from envs.state import copied
 
 KEYS = ("task", "task_index", "segment", "task_switched")
 
@@ -59,9 +59,9 @@ def played(env: Any, n_steps: int) -> list[Any]:
     env.action_space.seed(3)
     said = []
     for _ in range(n_steps):
-        said.append(plain(list(env.step(env.action_space.sample()))))
+        said.append(copied(list(env.step(env.action_space.sample()))))
         if said[-1][2] or said[-1][3]:
-            said.append(plain(list(env.reset())))
+            said.append(copied(list(env.reset())))
     return said
 
 
@@ -185,7 +185,7 @@ def test_equal_seeds_are_followed_by_equal_streams(what: str) -> None:
     """In two instances over two switches, whatever was played before and with whatever seed the env was made."""
 
     def trace(env: StreamEnv, seed: int) -> list[Any]:
-        first = plain(list(env.reset(seed=seed)))
+        first = copied(list(env.reset(seed=seed)))
         return [first, *played(env, 50)]
 
     envs = [StreamEnv(what, steps_per_task=20, stream_seed=0, seed=seed) for seed in (None, 9)]
@@ -210,8 +210,8 @@ def test_a_state_continues_exactly(what: str, at: int) -> None:
         said = []
         for action in actions:
             if pending:
-                said.append(plain(list(env.reset())))
-            said.append(plain(list(env.step(action))))
+                said.append(copied(list(env.reset())))
+            said.append(copied(list(env.step(action))))
             pending = said[-1][2] or said[-1][3]
         return said
 

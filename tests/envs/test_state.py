@@ -9,7 +9,7 @@ from gymnasium.wrappers import FrameStackObservation, OrderEnforcing, TimeLimit
 
 from envs.minatar import MinAtarEnv
 from envs.shifts import ObservationOffset, RewardScale
-from envs.state import Layer, can_save, get_env_state, plain, set_env_state
+from envs.state import Layer, can_save, copied, get_env_state, set_env_state
 from envs.task import Task
 
 
@@ -55,7 +55,7 @@ def test_every_shift_is_part_of_the_state(counting: Callable[..., Task]) -> None
 def test_plain_values_are_copies() -> None:
     array = np.arange(3)
     value = {"a": [array, np.float32(1.5)], "b": {"c": np.bool_(True), "d": None}}
-    copy = plain(value)
+    copy = copied(value)
     array[0] = 9
     assert copy["a"][0].tolist() == [0, 1, 2]
     assert (copy["a"][1], copy["b"]) == (1.5, {"c": True, "d": None})

@@ -18,7 +18,7 @@ from envs.catalogue import GAMES
 from envs.entries import task_from
 from envs.infos import info_of
 from envs.making import make
-from envs.state import plain
+from envs.state import copied
 from envs.stream import TaskStream
 from envs.task import Task
 from envs.vector import StreamVectorEnv
@@ -409,7 +409,7 @@ def test_refusals(counting: Callable[..., Task]) -> None:
 
 
 def _trace(env: StreamVectorEnv, actions: np.ndarray) -> list[Any]:
-    return [plain(env.step(action)) for action in actions]
+    return [copied(env.step(action)) for action in actions]
 
 
 def _assert_same(found: Any, expected: Any) -> None:
@@ -518,7 +518,7 @@ def test_rebuilt_games_go_on_as_their_state_says(counting: Callable[..., Task]) 
     assert env.envs is not before
     first, info = env.reset()
     assert (env.steps, env.task, info["segment"].tolist()) == (24, "b", [1, 1])
-    state = json.loads(json.dumps(plain(env.get_state())))
+    state = json.loads(json.dumps(copied(env.get_state())))
     assert (state["rebuilt"], state["games"]) == (24, None)
     other = _unsaved(counting)
     other.set_state(state)

@@ -12,7 +12,7 @@ from shifted import assert_same, random_actions, through_json
 
 from envs.drift import RandomWalk
 from envs.making import make
-from envs.state import plain
+from envs.state import copied
 from envs.vector import StreamVectorEnv
 
 LINEAR = {"kind": "linear", "start": 0, "end": 10, "steps": 8}
@@ -224,7 +224,7 @@ def drifting(world: str, seed: int = 5) -> StreamVectorEnv:
 
 
 def trace(env: StreamVectorEnv, actions: list[Any]) -> list[Any]:
-    return [plain(env.step(batch)) for batch in actions]
+    return [copied(env.step(batch)) for batch in actions]
 
 
 @pytest.mark.parametrize("at", [0, 4, 10, 17])

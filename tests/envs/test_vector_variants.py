@@ -13,7 +13,7 @@ from shifted import Talking, assert_same, random_actions, through_json
 
 from envs.catalogue import MUJOCO
 from envs.making import make
-from envs.state import plain
+from envs.state import copied
 from envs.stream import TaskStream
 from envs.task import Task
 from envs.vector import StreamVectorEnv
@@ -75,7 +75,7 @@ def variants(world: str, *shifts: str, steps: int = STEPS, **arguments: Any) -> 
 
 def trace(env: StreamVectorEnv, actions: list[Any]) -> list[Any]:
     """Copies of all that it says in reply to ``actions``."""
-    return [plain(env.step(batch)) for batch in actions]
+    return [copied(env.step(batch)) for batch in actions]
 
 
 def seeds(env: StreamVectorEnv, seed: int) -> list[int]:
@@ -85,7 +85,7 @@ def seeds(env: StreamVectorEnv, seed: int) -> list[int]:
 
 def said(step: Any, ended_at_a_switch: bool = False) -> list[Any]:
     """What the games themselves say in a step: observations, rewards, flags and last observations."""
-    *played, info = plain(step)
+    *played, info = copied(step)
     if ended_at_a_switch or "final_obs" not in info:
         return played
     ended = info["_final_obs"]
@@ -112,11 +112,11 @@ def test_a_batch_that_stays_plays_as_a_fresh_one(world: str, shifts: tuple[str, 
             observations = found[0]
             if step == STEPS - 1 and visit < 3:
                 assert found[4]["task_switched"].all()
-                assert_same(plain(found[1]), plain(expected[1]))
+                assert_same(copied(found[1]), copied(expected[1]))
             else:
                 assert_same(said(found), said(expected))
         assert env.games is batch
-        seen.append(plain(dict(env.segment.task.shifts[0][1])))
+        seen.append(copied(dict(env.segment.task.shifts[0][1])))
     assert len({str(arguments) for arguments in seen}) > 1
     assert env.segment.index == 3
 
@@ -258,7 +258,7 @@ def test_last_observations_at_a_switch_are_those_without_it(entry: dict[str, Any
         env.reset()
         for batch in actions[:-1]:
             env.step(batch)
-    found, expected = (plain(env.step(actions[-1])) for env in (switching, staying))
+    found, expected = (copied(env.step(actions[-1])) for env in (switching, staying))
     ended = expected[2] | expected[3]
     info = found[4]
     assert info["task_switched"].all()

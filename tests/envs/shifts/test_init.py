@@ -29,7 +29,7 @@ import envs.shifts
 from envs import catalogue
 from envs.games import SyncGames
 from envs.shifts import SHIFTS, RewardScale, apply, apply_games
-from envs.state import get_env_state, plain, set_env_state
+from envs.state import copied, get_env_state, set_env_state
 
 N_GAMES = 3
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -86,7 +86,7 @@ def test_a_twin_equals_single_wrappers(specs: Any, world: str, masked: bool) -> 
     actions = random_actions(expected, 40)
     masks = random_masks(N_GAMES, 40) if masked else None
     for seed in (5, [3, None, 8], None):
-        assert_same(plain(found.reset(seed=seed)), plain(expected.reset(seed=seed)))
+        assert_same(copied(found.reset(seed=seed)), copied(expected.reset(seed=seed)))
         left, right = trace(found, actions, masks), trace(expected, actions, masks)
         assert_same(left, right)
         assert sum((step[2] | step[3]).sum() for step in left) > 5
@@ -138,7 +138,7 @@ def test_a_single_wrapper_continues_exactly(specs: Any, world: str) -> None:
     def play(env: gymnasium.Env, actions: Any) -> list[Any]:
         seen = []
         for action in actions:
-            seen.append(plain(env.step(action)))
+            seen.append(copied(env.step(action)))
             if seen[-1][2] or seen[-1][3]:
                 seen.append(env.reset())
         return seen
@@ -164,7 +164,7 @@ def test_steps_leave_earlier_arrays_alone(specs: Any) -> None:
     actions, masks = random_actions(games, 12), random_masks(N_GAMES, 12)
     kept = [games.step(*pair) for pair in zip(actions, masks, strict=True)]
     games.reset(seed=0)
-    assert_same(plain(kept), trace(games, actions, masks))
+    assert_same(copied(kept), trace(games, actions, masks))
 
 
 @pytest.mark.filterwarnings("ignore:.*WARN:UserWarning")  # advice: a wrapper, and a space without bounds
