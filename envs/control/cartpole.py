@@ -1,16 +1,37 @@
-"""A pole on a cart, CartPole-v1."""
+"""A pole on a cart, CartPole-v1: one game, and a batch of them on Gymnasium's vectorised physics."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from gymnasium.envs.classic_control import CartPoleEnv
+import gymnasium
+import numpy as np
+from gymnasium.envs.classic_control import CartPoleEnv, utils
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
 
-from envs.arguments import Quantity
-from envs.control.base import GRAVITY, MASS, ControlWorld
-from envs.games import Games
+from envs.arguments import (
+    Quantity,
+    check_episode_limit,
+    check_render_mode,
+    check_reward_scale,
+    checked_physics,
+    defaults,
+    refuse_change,
+    require_render_mode,
+)
+from envs.checks import check_int
+from envs.control.base import GRAVITY, MASS, ControlWorld, naming_pygame
+from envs.games import Games, Step
+from envs.shifts import checked_offset
+from envs.state import copied
 from envs.worlds import WorldSpec
+
+_START = (-0.05, 0.05)  # Gymnasium's bounds of every number of a start
 
 
 class CartPole(ControlWorld, CartPoleEnv):
@@ -50,11 +71,186 @@ def apply_cartpole(world: Any, physics: Mapping[str, Any]) -> None:
     world.polemass_length = world.masspole * world.length
 
 
-def _batch(n_envs: int, **arguments: Any) -> Games:
-    from envs.control.games import CartPoleGames
+class CartPoleGames(Games):
+    """Games of CartPole-v1, played at once by Gymnasium's ``CartPoleVectorEnv``.
 
-    return CartPoleGames(n_envs, **arguments)
+    Gymnasium resets a game in the step after its end and returns that step, which nobody took, as one of the game's;
+    it draws the starts of all games from one generator. Here a game restarts in the step that ends its episode, from a
+    generator of its own: game i equals ``envs.control.cartpole`` with the same arguments and seed. They
+    are equal bit for bit wherever numpy takes the cosine of an array as it takes that of a number, which a test asks.
+
+    Args:
+        n_envs: Games played side by side.
+        offset: Added to every observation.
+        episode_limit: Steps after which an unfinished episode is truncated.
+        reward_scale: Factor on rewards.
+        render_mode: None or "rgb_array"; then ``render`` returns one frame for each game.
+        **physics: Those of ``envs.control.cartpole``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    >>> games = CartPoleGames(3, gravity=3.7)
+    >>> observations, _ = games.reset(seed=0)
+    >>> ends = [games.step(np.array([0, 1, 1]))[2] for _ in range(12)]
+    >>> np.sum(ends, axis=0).tolist()
+    [1, 1, 1]
+    """
+
+    saves = True
+    configurable = (*CartPole.quantities, "offset")
+    """What ``configure`` can change."""
+
+    def __init__(
+        self,
+        n_envs: int,
+        *,
+        offset: Sequence[float] | None = None,
+        episode_limit: int = 500,
+        reward_scale: float = 1.0,
+        render_mode: str | None = None,
+        **physics: Any,
+    ) -> None:
+        self.num_envs = check_int("n_envs", n_envs, 1, "give the number of games played side by side")
+        self.metadata = CartPoleVectorEnv.metadata | {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
+        self._episode_limit = check_episode_limit(episode_limit)
+        self._scale = check_reward_scale(reward_scale)
+        self._batch: Any = CartPoleVectorEnv(self.num_envs, self._episode_limit, self.render_mode)
+        self.single_action_space, self.action_space = self._batch.single_action_space, self._batch.action_space
+        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self._physics: dict[str, Any] = {}
+        self._offset = np.zeros(4, np.float32)
+        self.configure(**defaults(CartPole.quantities) | physics, **({} if offset is None else {"offset": offset}))
+        drawn = [seeding.np_random() for _ in range(self.num_envs)]
+        self._generators: list[np.random.Generator] = [generator for generator, _ in drawn]
+        self._seeds: list[int] = [own for _, own in drawn]
+        self._returns = np.zeros(self.num_envs)  # of the episodes so far, before scaling
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """As in `Games`; ``options`` may hold ``low`` and ``high``, the bounds of every number of a game's start.
+
+        Raises:
+            ValueError: If there are more or fewer seeds than games, or an option is no number.
+        """
+        for game, own in enumerate(self._seeds_from(seed)):
+            if own is not None:
+                self._generators[game], self._seeds[game] = seeding.np_random(own)
+        self._batch.state = np.zeros((4, self.num_envs))
+        self._begin(range(self.num_envs), *utils.maybe_parse_reset_bounds(options, *_START))
+        return self._observe(), {}
+
+    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
+        """As in `Games`."""
+        batch = self._batch
+        playing = np.ones(self.num_envs, np.bool_) if active is None else active
+        state, steps = batch.state, batch.steps.copy()
+        batch.prev_done = np.zeros(self.num_envs, np.bool_)  # else it would reset what has been reset
+        _, ones, terminated, truncated, _ = batch.step(np.where(playing, actions, 0))
+        if not playing.all():
+            batch.state[:, ~playing], batch.steps[~playing] = state[:, ~playing], steps[~playing]
+        rewards = np.where(playing, ones, 0.0).astype(np.float64)
+        self._returns += rewards
+        terminated, truncated = terminated & playing, truncated & playing
+        observations, ended = self._observe(), terminated | truncated
+        info: dict[str, Any] = {}
+        if ended.any():
+            info = {"final_obs": observations, "_final_obs": ended}
+            info |= {"final_info": self._final_info(ended), "_final_info": ended.copy()}
+            self._begin(np.flatnonzero(ended).tolist(), *_START)
+            observations = self._observe()
+        return observations, rewards * self._scale, terminated, truncated, info
+
+    def configure(self, **parameters: Any) -> None:
+        """Change the physics or the ``offset`` of all games, from the next step on; what is not named stays.
+
+        Raises:
+            ValueError: If a name is unknown or a value is out of range; nothing has changed then.
+        """
+        for name in parameters:
+            if name not in self.configurable:
+                refuse_change(name, self.configurable, "CartPole")
+        physics = {name: value for name, value in parameters.items() if name != "offset"}
+        checked = checked_physics(CartPole.quantities, physics, "CartPole")
+        if "offset" in parameters:
+            self._offset = checked_offset(parameters["offset"], (4,))
+        self._physics |= checked
+        apply_cartpole(self._batch, self._physics)
+
+    def get_state(self) -> dict[str, Any]:
+        """All that decides the future of the games, as copies: arrays, numbers, text, lists and dicts of these."""
+        return {
+            "world": self._world(),
+            "physics": dict(self._physics),
+            "offset": self._offset.copy(),
+            "state": copied(self._batch.state),
+            "steps": self._batch.steps.copy(),
+            "returns": self._returns.copy(),
+            "np_random": [copied(generator.bit_generator.state) for generator in self._generators],
+            "np_random_seed": list(self._seeds),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``get_state`` returned, under the physics and the offset that it was saved with.
+
+        Raises:
+            ValueError: If the state is of another world, number of games, episode limit or reward scale.
+        """
+        if state["world"] != self._world():
+            raise ValueError(
+                f"a state of {state['world']} cannot be set on {self._world()}; make the games with the same arguments"
+            )
+        self.configure(**state["physics"], offset=state["offset"])
+        # They may have come through JSON as lists.
+        self._batch.state, self._batch.steps = np.array(state["state"], np.float64), np.array(state["steps"], np.int32)
+        self._returns = np.array(state["returns"], np.float64)
+        for generator, own in zip(self._generators, state["np_random"], strict=True):
+            generator.bit_generator.state = own
+        self._seeds = list(state["np_random_seed"])
+
+    def render(self) -> Any:
+        """One frame for each game, uint8 of shape (400, 600, 3), with render_mode "rgb_array".
+
+        Raises:
+            ValueError: If the games were made without a render_mode.
+            ImportError: If pygame is missing.
+        """
+        require_render_mode(self)
+        with naming_pygame("CartPole"):
+            return self._batch.render()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close what the games are drawn with."""
+        if hasattr(self, "_batch"):  # the arguments were not refused
+            self._batch.close(**kwargs)
+
+    def _world(self) -> dict[str, Any]:
+        return {
+            "class": type(self).__name__,
+            "n_envs": self.num_envs,
+            "episode_limit": self._episode_limit,
+            "reward_scale": self._scale,
+        }
+
+    def _observe(self) -> NDArray[np.float32]:
+        observations: NDArray[np.float32] = self._batch.state.T.astype(np.float32, order="C")
+        return observations + self._offset
+
+    def _begin(self, games: Sequence[int], low: float, high: float) -> None:
+        """Begin new episodes in ``games``, with the draws that a single CartPole makes."""
+        for game in games:
+            self._batch.state[:, game] = self._generators[game].uniform(low, high, 4)
+            self._batch.steps[game] = 0
+            self._returns[game] = 0.0
+
+    def _final_info(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
+        if self._scale == 1:
+            return {}
+        return {"unscaled_return": np.where(ended, self._returns, 0.0), "_unscaled_return": ended.copy()}
 
 
-cartpole = WorldSpec("cartpole", CartPole, CartPole.quantities, episode_limit=500, batch=_batch)
+cartpole = WorldSpec("cartpole", CartPole, CartPole.quantities, episode_limit=500, batch=CartPoleGames)
 """CartPole-v1 with other physics; the offset is of cart position in m and speed, pole angle in rad and speed."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from envs.catalogue import EPISODE_LIMIT
 from envs.entries.draws import drawn, drawn_for_shift
+from envs.entries.makers import Known, world_of
 from envs.entries.parsing import label_of, parsed_from
-from envs.entries.worlds import Known, world_of
 from envs.task import Task, World, check_drift
 
 __all__ = ["Entry", "task_from", "tasks_from"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]
-PRELOAD = ["crl.run", "agents.ppo", "agents.dqn", "agents.sac", "envs.control.games"]
+PRELOAD = ["crl.run", "agents.ppo", "agents.dqn", "agents.sac", "envs.control.cartpole"]
 PRELOAD += ["torch._dynamo"]  # by Adam
 PATIENCE = 60.0  # seconds that something may take on a busy machine
 

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from envs.control.cartpole import CartPole, cartpole
-from envs.control.games import CartPoleGames
+from envs.control.cartpole import CartPole, CartPoleGames, cartpole
 from envs.games import SyncGames
 
 ROOT = Path(__file__).parents[3]
@@ -174,7 +173,7 @@ def test_seeds() -> None:
 CHILD = """
 import pickle, sys
 import numpy as np
-from envs.control.games import CartPoleGames
+from envs.control.cartpole import CartPoleGames
 state, arguments, actions = pickle.load(open(sys.argv[1], "rb"))
 games = CartPoleGames(6, **arguments)
 games.set_state(state)
