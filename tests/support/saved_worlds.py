@@ -10,7 +10,7 @@ from gymnasium import spaces
 from small_off_policy import Reach
 from small_ppo import Images, Pairs
 
-from envs.state import plain
+from envs.state import copied
 
 
 class _Saved(gymnasium.Env[Any, Any]):
@@ -19,14 +19,14 @@ class _Saved(gymnasium.Env[Any, Any]):
     _kept = ("steps", "place", "goal")
 
     def get_state(self) -> dict[str, Any]:
-        kept = {key: plain(getattr(self, key)) for key in self._kept if hasattr(self, key)}
+        kept = {key: copied(getattr(self, key)) for key in self._kept if hasattr(self, key)}
         return {**kept, "generator": self.np_random.bit_generator.state}
 
     def set_state(self, state: dict[str, Any]) -> None:
         self.np_random.bit_generator.state = state["generator"]
         for key in self._kept:
             if key in state:
-                setattr(self, key, plain(state[key]))
+                setattr(self, key, copied(state[key]))
 
 
 class SavedImages(_Saved, Images):

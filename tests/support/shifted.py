@@ -12,7 +12,7 @@ from envs.control.cartpole import CartPole
 from envs.games import Games, SyncGames
 from envs.minatar import MinAtarEnv
 from envs.shifts import Specs, VectorShift, apply, apply_games
-from envs.state import plain
+from envs.state import copied
 
 
 class Rewarding(gymnasium.Env):
@@ -57,7 +57,7 @@ class Talking(Rewarding):
         return observation, self.np_random.normal(), self.count == self.length, False, info
 
     def get_state(self) -> dict[str, Any]:
-        random = plain(self.np_random.bit_generator.state)
+        random = copied(self.np_random.bit_generator.state)
         return super().get_state() | {"length": self.length, "random": random}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def twin(world: Callable[[], gymnasium.Env], n_games: int, specs: Specs) -> Game
 def trace(games: Games, actions: Sequence[Any], masks: Sequence[Any] | None = None) -> list[Any]:
     """Copies of all that the games say in reply to ``actions``; with ``masks``, some stand still."""
     masks = [None] * len(actions) if masks is None else masks
-    return [plain(games.step(batch, mask)) for batch, mask in zip(actions, masks, strict=True)]
+    return [copied(games.step(batch, mask)) for batch, mask in zip(actions, masks, strict=True)]
 
 
 def random_actions(games: Games, n_steps: int) -> list[Any]:
@@ -119,7 +119,7 @@ def random_masks(n_games: int, n_steps: int) -> list[Any]:
 
 def through_json(state: Any) -> Any:
     """The state as it is after it has been text."""
-    return json.loads(json.dumps(plain(state), default=lambda array: array.tolist()))
+    return json.loads(json.dumps(copied(state), default=lambda array: array.tolist()))
 
 
 def assert_same(found: Any, expected: Any) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from agents.plasticity import PlasticOptimizer
-from agents.plasticity.audit import AuditedCriterion, candidates
+from agents.plasticity.audit import AuditedCriterion, audited_criteria
 from crl.audit.agreement import LayerAudit, audit_layers
 
 
@@ -21,5 +21,5 @@ def silent_audit() -> tuple[list[AuditedCriterion], list[LayerAudit]]:
         torch.optim.SGD(model.parameters(), 0.1), model, [], sample=lambda n, generator: None,
         sample_losses=lambda batch: model(batch).square().sum(1), outputs=model,
     )  # fmt: skip
-    found = candidates()[0]
+    found = audited_criteria()[0]
     return found, list(audit_layers(learner, torch.randn(8, 4), found, 0))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.plasticity import PlasticOptimizer, criterion
-from agents.plasticity.audit import Costs, candidates
+from agents.plasticity.audit import Costs, audited_criteria
 from agents.plasticity.registry import CRITERIA
 from crl.audit.agreement import (
     Agreement,
@@ -99,7 +99,7 @@ def linear() -> LayerAudit:
         torch.optim.SGD(model.parameters(), 0.1), model, [], sample=lambda n, generator: None,
         sample_losses=lambda batch: (model(batch[0]) * batch[1]).sum(1), outputs=lambda batch: model(batch[0]),
     )  # fmt: skip
-    (found,) = audit_layers(learner, (torch.randn(64, 4), torch.randn(64, 2)), candidates()[0], 0)
+    (found,) = audit_layers(learner, (torch.randn(64, 4), torch.randn(64, 2)), audited_criteria()[0], 0)
     return found
 
 
