@@ -222,10 +222,10 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._hooks.attach()
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
-        """SB3's; behind ``LayerNorm`` with layer normalisation."""
-        plain = policy_name.removeprefix(LAYER_NORM)
-        self._norm_by_name = plain != policy_name
-        found: type[BasePolicy] = super()._get_policy_from_name(plain)
+        """SB3's; behind ``LayerNorm`` with layer normalisation, unless the algorithm has a policy of that name."""
+        self._norm_by_name = policy_name not in self.policy_aliases and policy_name.startswith(LAYER_NORM)
+        name = policy_name.removeprefix(LAYER_NORM) if self._norm_by_name else policy_name
+        found: type[BasePolicy] = super()._get_policy_from_name(name)
         return found
 
     # ------------------------------------------------------------------ training

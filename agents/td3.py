@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,8 @@ class TD3(ActorCriticsMixin, StockTD3):
 
     def _setup_model(self) -> None:
         noise: Any = self.action_noise
-        if isinstance(noise, int | float):
-            if not noise > 0:
+        if isinstance(noise, Real):
+            if not float(noise) > 0:
                 raise ValueError(f"action_noise is {noise}; give a number above 0, or None for no noise")
             mean = np.zeros(self.action_space.shape or (), np.float32)
             self.action_noise = NormalActionNoise(mean, np.full_like(mean, noise))
