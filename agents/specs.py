@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from agents import settings
 from agents.networks.spec import Activation, Features
-from agents.plasticity.registry import Entry, add
+from agents.plasticity.registry import Entry, add, resolve
 from agents.settings import Schedule, Setting
 
 Data = Literal["replay", "rollout"]
@@ -83,7 +83,7 @@ class AgentSpec:
 
     def resolve(self) -> Any:
         """Import the class, where need be."""
-        return Entry(self.target, self.summary).resolve()
+        return resolve(self.target)
 
 
 def register(name: str, spec: AgentSpec) -> None:

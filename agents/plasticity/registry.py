@@ -30,10 +30,15 @@ class Entry(NamedTuple):
 
     def resolve(self) -> Any:
         """Import the module, where need be, and return the attribute."""
-        if not isinstance(self.target, str):
-            return self.target
-        module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return resolve(self.target)
+
+
+def resolve(target: str | Callable[..., Any]) -> Any:
+    """What "module:attribute" names, imported; what is no text is there already."""
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 INTERVENTIONS: dict[str, Entry] = {
