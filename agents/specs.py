@@ -212,8 +212,8 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_replaying(learning_rate=3e-4, batch_size=256, tau=0.005, train_freq=1),
-            "ent_coef": Setting(Any, "auto", check=settings.entropy_coefficient),
-            "target_entropy": Setting(Any, "auto", check=settings.target_entropy),
+            "ent_coef": Setting(float | str, "auto", check=settings.entropy_coefficient),
+            "target_entropy": Setting(float | str, "auto", check=settings.target_entropy),
             "target_update_interval": Setting(int, 1, ge=1),
             "use_sde": Setting(bool, False),
             "sde_sample_freq": Setting(int, -1, ge=-1),

@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, mod
 
 from agents.plasticity.registry import INTERVENTIONS
 from agents.specs import AGENTS, known_specs
-from crl.config.agents import AnyAgent, UnknownAgent, in_words, unknown_agent
+from crl.config.agents import AnyAgent, UnknownAgent, unknown_agent
 from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named
 from crl.config.imports import NO_MODULE_NAME, is_module_name
-from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
+from crl.config.messages import in_words, nearest, refusal, refused_sentence, shortened, shown
 from crl.config.parts import PARTS
 from crl.config.stream import StreamConfig
 
@@ -135,7 +135,7 @@ class RunConfig(Model):
                 return f"{key} is not a known intervention; {nearest(name, INTERVENTIONS)}"
         for i, part in enumerate(self.parts):
             if part.name not in PARTS:
-                key, imports = f"parts.{i}.name={shown(part.name)}", ", or give the module that registers it in imports"
+                key, imports = f"parts.{i}.name={shown(part.name)}", "give the module that registers it in imports"
                 return f"{key} is not a known part; {nearest(part.name, PARTS, imports)}"
         return None
 
@@ -207,14 +207,15 @@ class RunConfig(Model):
         """The sentence that refuses a stream, or visits of cleared replay, that end before learning begins."""
         if self.agent.spec.data != "replay":
             return None
-        starts, steps, total = self.agent.learning_starts, self.stream.task_steps, self.stream.total_steps
+        settings, steps, total = self.agent.settings, self.stream.task_steps, self.stream.total_steps
+        starts = settings["learning_starts"]
         given = f"agent.learning_starts={starts} is not below"
         remedy = "so that nothing would be learnt; lower it or raise stream.steps_per_task"
         if starts >= total:
             return f"{given} the {total} steps of the whole stream, {remedy}"
         clears = self._clears_replay()
         # A full buffer is learnt from, however few transitions it holds.
-        if clears is not None and min(starts, self.agent.buffer_size) >= steps:
+        if clears is not None and min(starts, settings["buffer_size"]) >= steps:
             return f"{given} the {steps} steps of a task, after which {clears} empties replay, {remedy}"
         return None
 
