@@ -7,11 +7,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from dataclasses import fields
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
+from agents.at_switch import AtSwitch
 from agents.plasticity.registry import INTERVENTIONS
 from agents.specs import AGENTS, known_specs
 from crl.config.agents import AnyAgent, UnknownAgent, unknown_agent
@@ -66,18 +68,22 @@ class CheckpointConfig(Model):
     keep: Annotated[Count, Field(le=10_000)] = 3
 
 
-class AtSwitchConfig(Model):
-    """What the learner forgets at a revealed boundary."""
+def _of_at_switch() -> type[Model]:
+    """A section with the keys of `agents.at_switch.AtSwitch`."""
+    hints = get_type_hints(AtSwitch)
+    found: dict[str, Any] = {
+        field.name: (CountOrZero if hints[field.name] is int else hints[field.name], field.default)
+        for field in fields(AtSwitch)
+    }
+    return create_model("AtSwitch", __base__=Model, **found)
 
-    replay: Literal["keep", "clear"] = "keep"
-    exploration: Literal["keep", "restart"] = "keep"
-    random_steps: CountOrZero = 0
-    optimizer: Literal["keep", "reset"] = "keep"
-    normalizer: Literal["keep", "reset"] = "keep"
+
+class AtSwitchConfig(_of_at_switch()):  # type: ignore[misc]
+    """What the learner forgets at a revealed boundary."""
 
     def changes(self) -> dict[str, Any]:
         """What is not kept, by key; empty where all is."""
-        return {key: value for key, value in self.model_dump().items() if value not in ("keep", 0)}
+        return AtSwitch(**self.model_dump()).changes
 
 
 def _check_module(name: str) -> str:
