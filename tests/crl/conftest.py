@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import Process
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,11 +70,14 @@ def python() -> Command:
 
 
 @pytest.fixture(scope="session")
-def crl(python: Command) -> Command:
-    """Run ``crl`` with some arguments in a folder: what it exits with and prints."""
+def crl(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Run ``crl`` with some arguments in a folder, in a process of its own: what it exits with and prints."""
+    spoken = tmp_path_factory.mktemp("spoken")
+    numbers = itertools.count()
 
     def run(*arguments: str, cwd: Path, paths: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
-        return python("-m", "crl.cli", *arguments, cwd=cwd, paths=paths)
+        process = Process(*arguments, cwd=cwd, name=str(spoken / str(next(numbers))), paths=paths)
+        return subprocess.CompletedProcess(arguments, process.wait(), process.printed(), process.errors())
 
     return run
 

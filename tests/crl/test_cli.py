@@ -177,11 +177,11 @@ def test_usage_errors_exit_with_2(crl: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["agents", "envs"])
-def test_foreign_packages_are_refused(crl: Command, tmp_path: Path, name: str) -> None:
+def test_foreign_packages_are_refused(python: Command, tmp_path: Path, name: str) -> None:
     foreign = tmp_path / "elsewhere"
     (foreign / name).mkdir(parents=True)
     (foreign / name / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
-    result = crl("list", cwd=tmp_path, paths=(foreign,))
+    result = python("-m", "crl.cli", "list", cwd=tmp_path, paths=(foreign,))
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: crl needs its own package {name!r} in ")

@@ -19,6 +19,7 @@ import psutil
 import pytest
 import torch
 import yaml
+from processes import Process
 from saved import policy_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -270,30 +271,20 @@ def test_a_failed_run_leaves_a_report(tiny: Path, crl: Command, tmp_path: Path) 
 
 
 def test_interrupted_run_is_saved(tiny: Path) -> None:
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "crl.cli", "train", "tiny.yaml", "stream.steps_per_task=10_000_000", "runs=r"],
-        cwd=tiny, env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = Process("train", "tiny.yaml", "stream.steps_per_task=10_000_000", "runs=r", cwd=tiny)
     try:
-        deadline = time.monotonic() + 60
-        while not any(path.stat().st_size for path in tiny.glob("r/*/progress.csv")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        process.until(lambda: any(path.stat().st_size for path in tiny.glob("r/*/progress.csv")))
+        process.send(signal.SIGINT)
+        assert process.wait() == 130
     finally:
         process.kill()
-    assert process.returncode == 130
-    assert errors == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
+    assert process.errors() == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
     (run,) = (tiny / "r").iterdir()
     results = results_of(run)
     assert results["status"] == "interrupted"
     assert 64 <= results["steps"] < 10_000_000
     assert [v["mean_return"] for v in results["visits"]][1:] == [None] * 3
-    assert output.splitlines()[-3:-1] == [
+    assert process.printed().splitlines()[-3:-1] == [
         f"run folder: {run.relative_to(tiny)}", f"to go on: crl resume {run.relative_to(tiny)}",
     ]  # fmt: skip
     assert (run / "model.zip").stat().st_size > 1000
@@ -303,9 +294,10 @@ def test_interrupted_run_is_saved(tiny: Path) -> None:
 
 
 def test_a_run_goes_on_when_nobody_reads_what_it_prints(tiny: Path) -> None:
-    shell = f"{shlex.quote(sys.executable)} -m crl.cli train tiny.yaml stream.cycles=1 runs=r"
+    shorter = "stream.cycles=1 stream.steps_per_task=64"
+    shell = f"{shlex.quote(sys.executable)} -m crl.cli train tiny.yaml {shorter} runs=r"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    for number, output in enumerate(("| true", ">&-", ">/dev/full")):
+    for number, output in enumerate(("| true", ">/dev/full")):
         command = ["bash", "-o", "pipefail", "-c", f"{shell}{number} {output}"]
         result = subprocess.run(command, cwd=tiny, env=env, capture_output=True, text=True, timeout=120, check=False)
         assert (result.returncode, result.stderr) == (0, "")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from processes import Process
 from saved import learner_of, normalizer_of, policy_of, state_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -185,24 +183,14 @@ def test_a_short_run_has_a_row(tiny_dqn: Path) -> None:
 
 
 def test_interrupted_run_is_saved(tiny_dqn: Path) -> None:
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "crl.cli", "train", "tiny.yaml", "stream.steps_per_task=10_000_000", "runs=r"],
-        cwd=tiny_dqn, env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = Process("train", "tiny.yaml", "stream.steps_per_task=10_000_000", "runs=r", cwd=tiny_dqn)
     try:
-        deadline = time.monotonic() + 60
-        while not any(path.stat().st_size for path in tiny_dqn.glob("r/*/progress.csv")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        process.until(lambda: any(path.stat().st_size for path in tiny_dqn.glob("r/*/progress.csv")))
+        process.send(signal.SIGINT)
+        assert process.wait() == 130
     finally:
         process.kill()
-    assert process.returncode == 130
-    assert errors == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
+    assert process.errors() == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
     (run,) = (tiny_dqn / "r").iterdir()
     results = results_of(run)
     assert results["status"] == "interrupted"

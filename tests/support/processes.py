@@ -14,7 +14,8 @@ from pathlib import Path
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]
-PRELOAD = ["crl.run", "agents.ppo", "agents.dqn", "agents.sac", "envs.control.cartpole"]
+PRELOAD = ["crl.cli", "crl.run", "agents.ppo", "agents.dqn", "agents.sac", "agents.td3"]
+PRELOAD += ["envs.making", "envs.worlds", "envs.minatar.worlds", "envs.minatar.batch", "envs.control.cartpole"]
 PRELOAD += ["torch._dynamo"]  # by Adam
 PATIENCE = 60.0  # seconds that something may take on a busy machine
 
@@ -22,9 +23,10 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOAD)
 
 
-def _crl(words: list[str], cwd: Path, name: str) -> None:
+def _crl(words: list[str], cwd: Path, name: str, paths: tuple[Path, ...]) -> None:
     from crl import cli
 
+    sys.path[:0] = map(str, paths)
     os.chdir(cwd)
     for number, kind in ((1, "out"), (2, "err")):
         with (cwd / f"{name}.{kind}").open("w") as file:
@@ -40,12 +42,13 @@ class Process:
         words: of the command line.
         cwd: where it runs; what it prints goes to ``<name>.out`` and ``<name>.err`` there.
         name: see there.
+        paths: what Python finds modules and plug-ins in, before all else.
     """
 
-    def __init__(self, *words: str, cwd: Path, name: str = "crl") -> None:
+    def __init__(self, *words: str, cwd: Path, name: str = "crl", paths: tuple[Path, ...] = ()) -> None:
         self._cwd, self._name = cwd, name
         with _importable():
-            self._process: BaseProcess = _context.Process(target=_crl, args=([*words], cwd, name))  # type: ignore[assignment]
+            self._process: BaseProcess = _context.Process(target=_crl, args=([*words], cwd, name, paths))  # type: ignore[assignment]
             self._process.start()
 
     def ended(self) -> bool:
@@ -80,9 +83,9 @@ class Process:
         return (self._cwd / f"{self._name}.err").read_text()
 
 
-def crl(*words: str, cwd: Path, name: str = "crl") -> Process:
+def crl(*words: str, cwd: Path, name: str = "crl", paths: tuple[Path, ...] = ()) -> Process:
     """Run ``crl`` to its end."""
-    process = Process(*words, cwd=cwd, name=name)
+    process = Process(*words, cwd=cwd, name=name, paths=paths)
     process.wait()
     return process
 
