@@ -45,7 +45,7 @@ def set_env_state(env: gymnasium.Env[Any, Any], state: dict[str, Any], task: str
     """Go on in ``env``, which must have been reset, from what ``get_env_state`` returned.
 
     Raises:
-        NotImplementedError: As for ``get_env_state``.
+        NotImplementedError: as for ``get_env_state``.
         ValueError: the state is of another world.
     """
     *wrappers, owner = _layers(env, task)

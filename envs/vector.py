@@ -278,7 +278,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
 
         Raises:
             ValueError: the state is of another stream or of another number of games.
-            NotImplementedError: As for ``get_state``.
+            NotImplementedError: as for ``get_state``.
         """
         if state["n_envs"] != self.num_envs:
             raise ValueError(

@@ -80,7 +80,7 @@ class WorldSpec:
         """A batch of games; shifted as one where they are played one by one.
 
         Raises:
-            TypeError: As for one environment, like the other.
+            TypeError: as for one environment, like the other.
             ValueError: see there.
         """
         given = self._given(arguments)

@@ -75,7 +75,7 @@ def task_from(entry: Entry, episode_limit: int = EPISODE_LIMIT) -> Task:
     """The one task that an entry stands for, see `tasks_from`.
 
     Raises:
-        ValueError: As there, and if the entry has variants.
+        ValueError: as there, and if the entry has variants.
     """
     tasks, _ = tasks_from(entry, episode_limit=episode_limit)
     if tasks[0].variant_of is not None:

@@ -87,7 +87,7 @@ def apply_games(games: Games, specs: Specs) -> Games:
     """``games`` inside the shifts of ``specs``, the first of which is the innermost.
 
     Raises:
-        ValueError: As for `apply`.
+        ValueError: as for `apply`.
     """
     for name, arguments in _checked(specs):
         games = SHIFTS[name].batched(games, **arguments)

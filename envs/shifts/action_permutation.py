@@ -23,7 +23,7 @@ class VectorActionPermutation(VectorShift):
         permutation: in place of ``seed``, the action that is executed for each of the space's, in their order.
 
     Raises:
-        ValueError: As for `ActionPermutation`.
+        ValueError: as for `ActionPermutation`.
     """
 
     seed: int | None

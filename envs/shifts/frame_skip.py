@@ -23,7 +23,7 @@ class VectorFrameSkip(VectorShift):
         skip: steps that an action lasts, at least 1.
 
     Raises:
-        ValueError: As for `FrameSkip`.
+        ValueError: as for `FrameSkip`.
     """
 
     skip: int

@@ -23,7 +23,7 @@ class VectorObservationNoise(VectorObservationShift):
         std: standard deviation of the noise, at least 0.
 
     Raises:
-        ValueError: As for `ObservationNoise`.
+        ValueError: as for `ObservationNoise`.
     """
 
     std: float

@@ -22,7 +22,7 @@ class VectorObservationOffset(VectorObservationShift):
         offset: what is added, with the shape of one game's observation, or one number for all its entries.
 
     Raises:
-        ValueError: As for `ObservationOffset`.
+        ValueError: as for `ObservationOffset`.
     """
 
     offset: NDArray[np.float32]

@@ -21,7 +21,7 @@ class VectorPixelPermutation(VectorObservationShift):
         seed: decides the permutation, which is the same in all games.
 
     Raises:
-        ValueError: As for `PixelPermutation`.
+        ValueError: as for `PixelPermutation`.
     """
 
     seed: int

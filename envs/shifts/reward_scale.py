@@ -22,7 +22,7 @@ class VectorRewardScale(VectorShift):
         scale: the factor, above 0.
 
     Raises:
-        ValueError: As for `RewardScale`.
+        ValueError: as for `RewardScale`.
     """
 
     scale: float

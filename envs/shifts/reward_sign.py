@@ -20,7 +20,7 @@ class VectorRewardSign(VectorShift):
         sign: 1 or -1.
 
     Raises:
-        ValueError: As for `RewardSign`.
+        ValueError: as for `RewardSign`.
     """
 
     sign: int

@@ -26,7 +26,7 @@ class VectorStickyActions(VectorShift):
         probability: of a repetition, from 0 to 1.
 
     Raises:
-        ValueError: As for `StickyActions`.
+        ValueError: as for `StickyActions`.
     """
 
     probability: float
