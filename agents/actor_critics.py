@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from stable_baselines3.common.policies import ContinuousCritic
 from torch import Tensor
+from torch.nn import functional as F
 
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
@@ -42,6 +43,14 @@ class ActorCriticsMixin(OffPolicyMixin):
             learning_rate=optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
             network=name,
         ), taps)  # fmt: skip
+
+    def _step_critic(self, batch: Batch, targets: Tensor) -> Update:
+        """One backward and optimizer step of the critics towards targets."""
+        with self._hooks.taps(self.optimizer_steps, ("critic",)) as taps:
+            values = self.critic(batch.observations, batch.actions)
+        loss = self._critic_coef * sum(F.mse_loss(value, targets) for value in values)
+        assert isinstance(loss, Tensor)  # the sum of none would be a number
+        return self._step("critic", loss, self.critic.optimizer, batch, taps)
 
     @torch.no_grad()
     def _lowest(self, observations: Any, actions: Tensor) -> Tensor:

@@ -110,28 +110,30 @@ class DQN(OffPolicyMixin, StockDQN):
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
         """Update the Q-network from replay: SB3's loop, with the interventions called around every step."""
-        assert self.replay_buffer is not None
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        log: list[Tensor] = []  # read once at the end: on a GPU every look at a value waits for the device
-        for _ in range(gradient_steps):
-            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-            targets = self._bootstrapped(batch)
-            self.optimizer_steps += 1
-            with self._hooks.taps(self.optimizer_steps) as taps:
-                values = self._values(batch)
-            loss = F.smooth_l1_loss(values, targets)
-            log.append(loss.detach())
-            update = self._optimize(Update(
-                networks=self._trained(), batch=batch, losses={"loss": loss}, optimizer=self.policy.optimizer,
-                learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
-                network="critic",
-            ), taps, self.max_grad_norm)  # fmt: skip
-            self._hooks.after_step(update)
+        # Read once at the end: on a GPU every look at a value waits for the device.
+        log = [self._gradient_step(batch_size) for _ in range(gradient_steps)]
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if log:
             self.logger.record("train/loss", np.mean(torch.stack(log).tolist()))
+
+    def _gradient_step(self, batch_size: int) -> Tensor:
+        """A step on a minibatch, whose graph ends here; its loss, detached."""
+        assert self.replay_buffer is not None
+        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        targets = self._bootstrapped(batch)
+        self.optimizer_steps += 1
+        with self._hooks.taps(self.optimizer_steps) as taps:
+            values = self._values(batch)
+        update = self._optimize(Update(
+            networks=self._trained(), batch=batch, losses={"loss": F.smooth_l1_loss(values, targets)},
+            optimizer=self.policy.optimizer, learning_rate=self.policy.optimizer.param_groups[0]["lr"],
+            step=self.optimizer_steps, network="critic",
+        ), taps, self.max_grad_norm)  # fmt: skip
+        self._hooks.after_step(update)
+        return update.losses["loss"]
 
     def _values(self, batch: Batch) -> Tensor:
         """Q-values of the actions taken, (batch, 1)."""

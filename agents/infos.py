@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import wraps
 from typing import Any, cast
 
@@ -56,7 +56,7 @@ class ConstantInfos:
         }
         self._dicts: dict[int, dict[str, Any]] = {}
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._arrays
 
     def are_those_of(self, vector_infos: dict[str, Any]) -> bool:
@@ -80,6 +80,8 @@ class ConstantInfos:
 class Infos(list[dict[str, Any]]):
     """One info for each game of a step in which no episode has ended, made when it is first read.
 
+    ``x += infos`` of a list x binds x to a new list, where that of two plain lists changes x in place.
+
     Args:
         n_envs: games.
         constant: what the vector info says in every step.
@@ -89,7 +91,7 @@ class Infos(list[dict[str, Any]]):
     def __init__(self, n_envs: int, constant: ConstantInfos, vector_infos: dict[str, Any]) -> None:
         super().__init__(cast(list[dict[str, Any]], [None] * n_envs))  # None until it is made
         self._constant = constant
-        self._changing = _copied({key: values for key, values in vector_infos.items() if key not in constant})
+        self._changing = _copied(vector_infos, constant)
         self._made: set[int] = set()  # games
         self._complete = self._asked = False  # all have been made; one has been, for who asked for it alone
 
@@ -167,11 +169,17 @@ for _name in READING:
 
 
 def _is_constant(values: Any) -> bool:
-    """Whether nobody can change an array; a read-only view may be of memory that its owner writes to."""
-    return isinstance(values, np.ndarray) and values.flags.owndata and not values.flags.writeable
+    """Whether nobody can change an array, nor an entry of it; a read-only view may be of memory that is written to."""
+    if not isinstance(values, np.ndarray) or not values.flags.owndata or values.flags.writeable or values.ndim != 1:
+        return False
+    return values.dtype.kind not in "OV" or all(type(value) is str for value in values.tolist())
 
 
-def _copied(vector_infos: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _copied(values) if isinstance(values, dict) else np.array(values) for key, values in vector_infos.items()
-    }
+def _copied(vector_infos: dict[str, Any], without: Container[str] = ()) -> dict[str, Any]:
+    """What a mask tells the games of, and the masks: nobody reads more."""
+    copied = {}
+    for key, values in vector_infos.items():
+        if f"_{key}" in vector_infos and key not in without:
+            copied[key] = _copied(values) if isinstance(values, dict) else np.array(values)
+            copied[f"_{key}"] = np.array(vector_infos[f"_{key}"])
+    return copied

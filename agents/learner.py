@@ -161,10 +161,16 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return snapshot(self.policy)
 
     def pack(self, batch: Any) -> dict[str, Any]:
-        """A batch as plain data, so that an intervention can keep it across a checkpoint."""
+        """A batch as plain data, so that an intervention can keep it across a checkpoint.
+
+        Of a buffer's own kind of batch only SB3's fields are kept: override both where the losses use more.
+
+        Raises:
+            ValueError: it lacks some of these.
+        """
         return packed(batch)
 
-    def unpack(self, saved: Mapping[str, Any]) -> Any:
+    def unpack(self, saved: Any) -> Any:
         """What `pack` was given, on the learner's device.
 
         Raises:
@@ -216,10 +222,10 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self._hooks.attach()
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
-        """SB3's; behind ``LayerNorm`` with layer normalisation."""
-        plain = policy_name.removeprefix(LAYER_NORM)
-        self._norm_by_name = plain != policy_name
-        found: type[BasePolicy] = super()._get_policy_from_name(plain)
+        """SB3's; behind ``LayerNorm`` with layer normalisation, unless the algorithm has a policy of that name."""
+        self._norm_by_name = policy_name not in self.policy_aliases and policy_name.startswith(LAYER_NORM)
+        name = policy_name.removeprefix(LAYER_NORM) if self._norm_by_name else policy_name
+        found: type[BasePolicy] = super()._get_policy_from_name(name)
         return found
 
     # ------------------------------------------------------------------ training
@@ -272,7 +278,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return tuple(name for name in networks if not names or name in names)
 
     def _optimize(self, update: Update, taps: Taps, max_grad_norm: float | None = None) -> Update:
-        """One backward, clip and optimizer step; returns the update with what the taps have seen."""
+        """One backward, clip and optimizer step; returns the update with what the taps have seen, detached."""
         update.optimizer.zero_grad()
         update = self._hooks.backward(update, taps)
         if max_grad_norm is not None:

@@ -41,6 +41,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self._row_written_at = -1
         self._replay_ratio: float | None = None  # that was set; otherwise `gradient_steps` and `train_freq` decide
         self._gradient_steps_owed = 0.0
+        self._gradient_steps_due: int | None = None  # of the update that comes next, where a ratio was set
         super().__init__(policy, env, *args, **kwargs)
 
     def _build_networks(self) -> Mapping[str, Network]:
@@ -80,9 +81,13 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     # ------------------------------------------------------------------ training
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
-        """One update from replay; none, while it fills again after it was cleared."""
-        if not self._is_refilling():
-            self._update(gradient_steps, batch_size)
+        """One update from replay; none, while it fills again after it was cleared.
+
+        In `learn` a replay ratio that was set decides in place of `gradient_steps`.
+        """
+        due, self._gradient_steps_due = self._gradient_steps_due, None
+        if due != 0 and not self._is_refilling():
+            self._update(gradient_steps if due is None else due, batch_size)
         self._end_update()
 
     @abstractmethod
@@ -101,9 +106,9 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     def replay_ratio(self) -> float:
         """Gradient steps for each step of a game: ``gradient_steps / (train_freq x games)`` until another one is set.
 
-        From then on every update makes as many `gradient_steps` as the steps since the last one call for; what is left
-        of a whole one is carried over. Target networks follow as ever: SAC's at gradient steps, DQN's at steps of the
-        games, so that more of the former lie between two copies.
+        From then on every update makes as many as the steps since the last one call for, in place of `gradient_steps`;
+        what is left of a whole one is carried over. Target networks follow as ever: SAC's at gradient steps, DQN's at
+        steps of the games, so that more of the former lie between two copies.
 
         Raises:
             ValueError: it is not set and `train_freq` counts episodes, whose length is not known; or it is set to what
@@ -124,20 +129,24 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self._replay_ratio = float(ratio)
 
     def _keep_replay_ratio(self, steps: int) -> None:
-        """Set `gradient_steps` to what `steps` new steps of the games call for, where a ratio was set."""
+        """Owe the gradient steps that `steps` new steps of the games call for, where a ratio was set."""
         if self._replay_ratio is not None:
             owed = self._gradient_steps_owed + self._replay_ratio * steps
-            self.gradient_steps = math.floor(owed + ROUNDING)
-            self._gradient_steps_owed = owed - self.gradient_steps
+            self._gradient_steps_due = math.floor(owed + ROUNDING)
+            self._gradient_steps_owed = owed - self._gradient_steps_due
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
-        """SB3's; where no update follows, task switches are delivered at its end."""
+        """SB3's; where SB3 lets no update follow, task switches are delivered at its end."""
         rollout = super().collect_rollouts(*args, **kwargs)
-        warming_up = self.num_timesteps <= self.learning_starts
-        if rollout.continue_training and not warming_up:
-            self._keep_replay_ratio(rollout.episode_timesteps)
-        if rollout.continue_training and (warming_up or self.gradient_steps == 0):
+        if not rollout.continue_training:
+            return rollout
+        if self.num_timesteps <= self.learning_starts:
             self._end_update()
+            return rollout
+        self._keep_replay_ratio(rollout.episode_timesteps)
+        if self.gradient_steps == 0:
+            self._gradient_steps_due = self._gradient_steps_due or 0
+            self.train(0, self.batch_size)
         return rollout
 
     def fill_buffer(self) -> None:
@@ -146,7 +155,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         steps = self.replay_buffer.buffer_size
         _, callback = self._setup_learn(steps * self.n_envs)
         frequency = TrainFreq(steps, TrainFrequencyUnit.STEP)
-        self.collect_rollouts(self.env, callback, frequency, self.replay_buffer, self.action_noise)
+        super().collect_rollouts(self.env, callback, frequency, self.replay_buffer, self.action_noise)
 
     # ------------------------------------------------------------------ task switches
 

@@ -173,6 +173,10 @@ class PPO(LearnerMixin, StockPPO):
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
+        self._update()
+        self._end_update()
+
+    def _update(self) -> None:
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         log: list[Tensor] = []  # read once at the end: on a GPU every look at a value waits for the device
@@ -180,28 +184,33 @@ class PPO(LearnerMixin, StockPPO):
         for epoch in range(self.n_epochs):
             approx_kls: list[Tensor] = []
             for batch in self.rollout_buffer.get(self.batch_size):
-                self.optimizer_steps += 1
-                with self._hooks.taps(self.optimizer_steps) as taps:
-                    losses = self.losses(batch)
-                log.append(torch.stack([losses[name].detach() for name in LOGGED]))
+                losses, keep_training = self._gradient_step(batch)
+                log.append(torch.stack([losses[name] for name in LOGGED]))
                 approx_kls.append(losses["approx_kl"])
-                if self.target_kl is not None and approx_kls[-1].item() > 1.5 * self.target_kl:
-                    self.optimizer_steps -= 1
-                    keep_training = False
+                if not keep_training:
                     if self.verbose >= 1:
                         print(f"Early stopping at step {epoch} due to reaching max kl: {approx_kls[-1].item():.2f}")
                     break
-                update = self._optimize(Update(
-                    networks=self._trained(), batch=batch, losses=losses, optimizer=self.policy.optimizer,
-                    learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
-                    network="policy",
-                ), taps, self.max_grad_norm)  # fmt: skip
-                self._hooks.after_step(update)
             self._n_updates += 1
             if not keep_training:
                 break
         self._log_update(log, approx_kls, losses["loss"])
-        self._end_update()
+
+    def _gradient_step(self, batch: Batch) -> tuple[Mapping[str, Tensor], bool]:
+        """A step on a minibatch, whose graph ends here; its losses, detached, and whether it was made."""
+        self.optimizer_steps += 1
+        with self._hooks.taps(self.optimizer_steps) as taps:
+            losses = self.losses(batch)
+        if self.target_kl is not None and losses["approx_kl"].item() > 1.5 * self.target_kl:
+            self.optimizer_steps -= 1
+            return {name: loss.detach() for name, loss in losses.items()}, False
+        update = self._optimize(Update(
+            networks=self._trained(), batch=batch, losses=losses, optimizer=self.policy.optimizer,
+            learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
+            network="policy",
+        ), taps, self.max_grad_norm)  # fmt: skip
+        self._hooks.after_step(update)
+        return update.losses, True
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """PPO's loss on a minibatch and its terms, and two measures of the step's size.

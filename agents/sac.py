@@ -17,7 +17,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor
 from torch.distributions import Distribution
-from torch.nn import functional as F
 
 from agents.actor_critics import ActorCriticsMixin
 from agents.at_switch import AtSwitch
@@ -107,7 +106,6 @@ class SAC(ActorCriticsMixin, StockSAC):
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
         """Update actor and critics from replay: SB3's loop, with the interventions called around every step."""
-        assert self.replay_buffer is not None
         self.policy.set_training_mode(True)
         temperature = [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer]
         self._update_learning_rate([*self.optimizers, *temperature])
@@ -115,41 +113,45 @@ class SAC(ActorCriticsMixin, StockSAC):
         log: list[Tensor] = []
         ent_coef_losses: list[Tensor] = []
         for gradient_step in range(gradient_steps):
-            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-            if self.use_sde:
-                self.actor.reset_noise()  # log_std may have changed since the last gradient step
-            self.optimizer_steps += 1
-            with self._hooks.taps(self.optimizer_steps, ("actor", "features")) as actor_taps:
-                actions, log_prob = self.actor.action_log_prob(batch.observations)
-            log_prob = log_prob.reshape(-1, 1)
-
-            ent_coef = self._entropy_coefficient()
-            if self.ent_coef_optimizer is not None:
-                ent_coef_losses.append(self._update_entropy_coefficient(log_prob))
-
-            with torch.no_grad():
-                next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
-            targets = self._bootstrapped(batch, next_actions, next_log_prob, ent_coef)
-            with self._hooks.taps(self.optimizer_steps, ("critic",)) as critic_taps:
-                values = self.critic(batch.observations, batch.actions)
-            critic_loss = self._critic_coef * sum(F.mse_loss(value, targets) for value in values)
-            assert isinstance(critic_loss, Tensor)  # the sum of none would be a number
-            critic_update = self._step("critic", critic_loss, self.critic.optimizer, batch, critic_taps)
-
-            # A fresh forward through the critics that have just been updated; their taps are closed.
-            lowest = torch.cat(self.critic(batch.observations, actions), dim=1).min(dim=1, keepdim=True).values
-            actor_loss = (ent_coef * log_prob - lowest).mean()
-            actor_update = self._step("actor", actor_loss, self.actor.optimizer, batch, actor_taps)
-            # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
-            self._hooks.after_step(critic_update)
-            self._hooks.after_step(actor_update)
-
+            row, ent_coef_loss = self._gradient_step(batch_size)
+            log.append(row)
+            if ent_coef_loss is not None:
+                ent_coef_losses.append(ent_coef_loss)
             if gradient_step % self.target_update_interval == 0:
                 polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
                 polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
-            log.append(torch.stack([ent_coef.reshape(()), actor_loss.detach(), critic_loss.detach()]))
         self._n_updates += gradient_steps
         self._log_update(log, ent_coef_losses)
+
+    def _gradient_step(self, batch_size: int) -> tuple[Tensor, Tensor | None]:
+        """A step on a minibatch, whose graphs end here; a row of `LOGGED`, and the loss of a learned coefficient."""
+        assert self.replay_buffer is not None
+        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        if self.use_sde:
+            self.actor.reset_noise()  # log_std may have changed since the last gradient step
+        self.optimizer_steps += 1
+        with self._hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
+            actions, log_prob = self.actor.action_log_prob(batch.observations)
+        log_prob = log_prob.reshape(-1, 1)
+
+        ent_coef, ent_coef_loss = self._entropy_coefficient(), None
+        if self.ent_coef_optimizer is not None:
+            ent_coef_loss = self._update_entropy_coefficient(log_prob)
+
+        with torch.no_grad():
+            next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
+        targets = self._bootstrapped(batch, next_actions, next_log_prob, ent_coef)
+        critic_update = self._step_critic(batch, targets)
+
+        # A fresh forward through the critics that have just been updated; their taps are closed.
+        lowest = torch.cat(self.critic(batch.observations, actions), dim=1).min(dim=1, keepdim=True).values
+        actor_loss = (ent_coef * log_prob - lowest).mean()
+        actor_update = self._step("actor", actor_loss, self.actor.optimizer, batch, taps)
+        # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
+        self._hooks.after_step(critic_update)
+        self._hooks.after_step(actor_update)
+        losses = actor_update.losses["loss"], critic_update.losses["loss"]
+        return torch.stack([ent_coef.reshape(()), *losses]), ent_coef_loss
 
     def _entropy_coefficient(self) -> Tensor:
         """The entropy coefficient alpha, learned or fixed; detached."""

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from safetensors import torch as safetensors
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -23,8 +24,8 @@ from agents.plasticity.registry import INTERVENTIONS
 from agents.spaces import going_on_with
 
 TENSORS_MEMBER, TREE_MEMBER = "interventions.safetensors", "interventions.json"
-MARK = "$tensor"
-"""Key of the dicts that stand for tensors in a zip's JSON; their names are the values."""
+MARK = "$"
+"""First letter of the keys of the dicts that stand, in a zip's JSON, for what JSON has not."""
 
 
 class SavingMixin(BaseAlgorithm):
@@ -124,7 +125,10 @@ class SavingMixin(BaseAlgorithm):
             tensors, tree = _member(path, TENSORS_MEMBER), _member(path, TREE_MEMBER)
             if tensors is None or tree is None:
                 # Stock SB3 has saved it again: it keeps plain data and drops members that it does not know.
-                warnings.warn(f"{path} holds no state of its interventions, they begin anew", stacklevel=2)
+                known = (
+                    "no state of its interventions" if tensors is None else "its interventions' state in an old form"
+                )
+                warnings.warn(f"{path} holds {known}, they begin anew", stacklevel=2)
             else:
                 model.load_intervention_state(merge(json.loads(tree), safetensors.load(tensors)))
                 model._units_logged = model.units_reset()
@@ -132,23 +136,34 @@ class SavingMixin(BaseAlgorithm):
 
 
 def split(state: Any) -> tuple[Any, dict[str, Tensor]]:
-    """A nested state as JSON with marks in place of its tensors, and copies of these on the CPU.
+    """A nested state as JSON with marks in place of its tensors and arrays, and copies of these on the CPU.
 
     Raises:
-        TypeError: it holds something else than dicts (keys: str), lists, tensors and JSON values.
+        TypeError: it holds something else than dicts (keys: str or int), lists, tensors, arrays and scalars of numbers,
+            and JSON values.
     """
     tensors: dict[str, Tensor] = {}
+
+    def kept(tensor: Tensor, path: str) -> str:
+        name = f"{len(tensors)}{path}"
+        tensors[name] = tensor
+        return name
 
     def without(value: Any, path: str) -> Any:
         match value:
             case Tensor():
-                name = f"{len(tensors)}{path}"
-                tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-                return {MARK: name}
+                copied = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                return {"$tensor": kept(copied, path)}
+            case np.ndarray():
+                return {"$array": kept(_copied(value), path)}
+            case np.generic():  # before float and str, which some of them are too
+                return {"$scalar": kept(_copied(value), path)}
             case Mapping():
-                if wrong := [key for key in value if not isinstance(key, str) or key == MARK]:
+                if wrong := [key for key in value if type(key) not in (str, int)]:
                     raise TypeError(f"an intervention's state has the key {wrong[0]!r}, which cannot be saved")
-                return {key: without(held, f"{path}/{key}") for key, held in value.items()}
+                items = {key: without(held, f"{path}/{key}") for key, held in value.items()}
+                plain = all(isinstance(key, str) and not key.startswith(MARK) for key in items)
+                return items if plain else {"$items": [*items.items()]}
             case list() | tuple():
                 return [without(held, f"{path}/{index}") for index, held in enumerate(value)]
             case None | bool() | int() | float() | str():
@@ -162,18 +177,37 @@ def merge(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
     """What `split` was given.
 
     Raises:
-        ValueError: a tensor is missing.
+        ValueError: a tensor is missing, or it is nothing that `split` gives.
     """
     match tree:
         case {"$tensor": str(name)} if len(tree) == 1:
-            if name not in tensors:
-                raise ValueError(f"the saved state of the interventions lacks its tensor {name!r}")
-            return tensors[name]
+            return _found(name, tensors)
+        case {"$array": str(name)} if len(tree) == 1:
+            return _found(name, tensors).numpy()
+        case {"$scalar": str(name)} if len(tree) == 1:
+            return _found(name, tensors).numpy()[()]
+        case {"$items": list(items)} if len(tree) == 1:
+            if not all(isinstance(item, list) and len(item) == 2 and isinstance(item[0], str | int) for item in items):
+                raise ValueError("the saved state of the interventions has a dict without keys")
+            return {key: merge(held, tensors) for key, held in items}
         case dict():
             return {key: merge(held, tensors) for key, held in tree.items()}
         case list():
             return [merge(held, tensors) for held in tree]
     return tree
+
+
+def _found(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    if name not in tensors:
+        raise ValueError(f"the saved state of the interventions lacks its tensor {name!r}")
+    return tensors[name]
+
+
+def _copied(array: Any) -> Tensor:
+    try:
+        return torch.from_numpy(np.array(array, order="C"))
+    except (TypeError, ValueError):
+        raise TypeError(f"an intervention's state holds an array of {array.dtype}, which cannot be saved") from None
 
 
 def _member(path: str | pathlib.Path | io.BufferedIOBase, name: str) -> bytes | None:

@@ -16,7 +16,7 @@ class Setting:
     """An argument of an algorithm's constructor that a config can give.
 
     Attributes:
-        type: int, float, bool, `Schedule`, or Any where `check` looks at all.
+        type: int, float, bool, `Schedule`, or a union where `check` looks at all values.
         default: where it is left out; one of None may be given, too.
         ge: the least that it may be.
         gt: what it must be above.

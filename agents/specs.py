@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from agents import settings
 from agents.networks.spec import Activation, Features
-from agents.plasticity.registry import Entry, add
+from agents.plasticity.registry import Entry, add, resolve
 from agents.settings import Schedule, Setting
 
 Data = Literal["replay", "rollout"]
@@ -83,7 +83,7 @@ class AgentSpec:
 
     def resolve(self) -> Any:
         """Import the class, where need be."""
-        return Entry(self.target, self.summary).resolve()
+        return resolve(self.target)
 
 
 def register(name: str, spec: AgentSpec) -> None:
@@ -212,8 +212,8 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_replaying(learning_rate=3e-4, batch_size=256, tau=0.005, train_freq=1),
-            "ent_coef": Setting(Any, "auto", check=settings.entropy_coefficient),
-            "target_entropy": Setting(Any, "auto", check=settings.target_entropy),
+            "ent_coef": Setting(float | str, "auto", check=settings.entropy_coefficient),
+            "target_entropy": Setting(float | str, "auto", check=settings.target_entropy),
             "target_update_interval": Setting(int, 1, ge=1),
             "use_sde": Setting(bool, False),
             "sde_sample_freq": Setting(int, -1, ge=-1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,10 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import Tensor
-from torch.nn import functional as F
 
 from agents.actor_critics import ActorCriticsMixin
 from agents.buffers.sampling import ReplayBatch as Batch
-from agents.plasticity.protocols import Intervention
+from agents.plasticity.protocols import Intervention, Update
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
 from agents.vec_env import Games
@@ -100,8 +100,8 @@ class TD3(ActorCriticsMixin, StockTD3):
 
     def _setup_model(self) -> None:
         noise: Any = self.action_noise
-        if isinstance(noise, int | float):
-            if not noise > 0:
+        if isinstance(noise, Real):
+            if not float(noise) > 0:
                 raise ValueError(f"action_noise is {noise}; give a number above 0, or None for no noise")
             mean = np.zeros(self.action_space.shape or (), np.float32)
             self.action_noise = NormalActionNoise(mean, np.full_like(mean, noise))
@@ -109,7 +109,6 @@ class TD3(ActorCriticsMixin, StockTD3):
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
         """Update critics and actor from replay: SB3's loop, with the interventions called around every step."""
-        assert self.replay_buffer is not None
         self.policy.set_training_mode(True)
         self._update_learning_rate([*self.optimizers])
         # Read once at the end: on a GPU every look at a value waits for the device.
@@ -117,31 +116,31 @@ class TD3(ActorCriticsMixin, StockTD3):
         critic_losses: list[Tensor] = []
         for _ in range(gradient_steps):
             self._n_updates += 1
-            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-            self.optimizer_steps += 1
-            noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
-            targets = self._bootstrapped(batch, noise)
-            with self._hooks.taps(self.optimizer_steps, ("critic",)) as critic_taps:
-                values = self.critic(batch.observations, batch.actions)
-            critic_loss = sum(F.mse_loss(value, targets) for value in values)
-            assert isinstance(critic_loss, Tensor)  # the sum of none would be a number
-            critic_losses.append(critic_loss.detach())
-            updates = [self._step("critic", critic_loss, self.critic.optimizer, batch, critic_taps)]
-
             delayed = self._n_updates % self.policy_delay == 0
-            if delayed:
-                with self._hooks.taps(self.optimizer_steps, ("actor", "features")) as actor_taps:
-                    actions = self.actor(batch.observations)
-                # A fresh forward through the critic that has just been updated; its taps are closed.
-                actor_loss = -self.critic.q1_forward(batch.observations, actions).mean()
-                actor_losses.append(actor_loss.detach())
-                updates.append(self._step("actor", actor_loss, self.actor.optimizer, batch, actor_taps))
-            # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
-            for update in updates:
-                self._hooks.after_step(update)
+            critic_update, *actor_updates = self._gradient_step(batch_size, actor=delayed)
+            critic_losses.append(critic_update.losses["loss"])
+            actor_losses += [update.losses["loss"] for update in actor_updates]
             if delayed:
                 self._move_targets()
         self._log_update({"actor_loss": actor_losses, "critic_loss": critic_losses})
+
+    def _gradient_step(self, batch_size: int, *, actor: bool) -> list[Update]:
+        """A step of the critics and perhaps of the actor on a minibatch, whose graphs end here."""
+        assert self.replay_buffer is not None
+        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        self.optimizer_steps += 1
+        noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
+        updates = [self._step_critic(batch, self._bootstrapped(batch, noise))]
+        if actor:
+            with self._hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
+                actions = self.actor(batch.observations)
+            # A fresh forward through the critic that has just been updated; its taps are closed.
+            loss = -self.critic.q1_forward(batch.observations, actions).mean()
+            updates.append(self._step("actor", loss, self.actor.optimizer, batch, taps))
+        # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
+        for update in updates:
+            self._hooks.after_step(update)
+        return updates
 
     def _move_targets(self) -> None:
         for online, target in ((self.critic, self.critic_target), (self.actor, self.actor_target)):

@@ -39,9 +39,9 @@ class Every:
         """It was done at this step."""
         self.last = step
 
-    def state(self) -> list[int]:
-        """What decides when it is due next: `n` and `last`."""
-        return [self.n, self.last]
+    def state(self) -> int:
+        """What decides when it is due next: `last`. An `n` that is changed on the way is for its owner to save."""
+        return self.last
 
     def restore(self, state: Any) -> None:
         """Go on from what `state` gave.
@@ -49,7 +49,6 @@ class Every:
         Raises:
             ValueError: it gave something else.
         """
-        n, last = state
-        if type(n) is not int or type(last) is not int or n < 1:
-            raise ValueError(f"it was due every {n!r} steps, and last at {last!r}")
-        self.n, self.last = n, last
+        if type(state) is not int:
+            raise ValueError(f"it was last done at step {state!r}")
+        self.last = state

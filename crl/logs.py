@@ -120,6 +120,8 @@ def read_extents(saved: Any) -> dict[str, Extent]:
     """
     found = {}
     for name, numbers in saved.items():
+        if not _is_log(name):
+            raise ValueError(f"{name!r} is no log file, and is not cut")
         if not isinstance(numbers, list) or len(numbers) != 2 or any(type(n) is not int or n < 0 for n in numbers):
             raise ValueError(f"it saw {numbers!r} of {name!r}")
         found[name] = Extent(*numbers)
@@ -168,8 +170,6 @@ def _looked_at(folder: Path, seen: Mapping[str, Extent]) -> tuple[list[Path], di
     gone, contents = [], {}
     for name, (size, columns) in seen.items():
         path = folder / name
-        if not _is_log(name):
-            raise DamagedError(f"{name!r} is no log file, and is not cut")
         if not os.path.lexists(path):
             gone += [path] if size else []
             continue

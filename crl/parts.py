@@ -39,6 +39,9 @@ class Part(BaseCallback):
     ``self.logger``. Training must not notice a part that looks on: it draws random numbers from a generator of its own,
     and plays environments of its own.
 
+    A part that a config names is built twice: where its arguments are checked, and for the run. Its ``__init__`` keeps
+    what it is given, and opens or writes nothing before ``_on_training_start``.
+
     Attributes:
         name: under which its state is saved; no two parts of a run have the same.
         log_files: names of the CSV files in the run's folder to which it appends, see `crl.csv_log.CsvLog`. A run that

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from crl.config.messages import one_line
 from crl.storage import DamagedError, parsed, replace_file
@@ -15,7 +15,7 @@ from crl.storage.files import read_whole
 FILE = "results.json"
 MAX_RESULTS = 1 << 28  # bytes
 
-
+Bytes = Annotated[NonNegativeInt, Field(lt=2**63)]
 Over = Literal["last tenth", "last episodes"]
 """Which episodes of a visit its mean return is over."""
 
@@ -52,8 +52,8 @@ class Visit(Result):
 class PeakMemory(Record):
     """The most bytes that a run has held: of its processes, and of a GPU where it has one."""
 
-    process: NonNegativeInt
-    device: NonNegativeInt | None = None
+    process: Bytes
+    device: Bytes | None = None
 
 
 class RunResults(Record):
@@ -62,9 +62,9 @@ class RunResults(Record):
     status: Literal["done", "interrupted"]
     steps: NonNegativeInt
     seconds: NonNegativeFloat
-    """From its beginning, in all of its processes."""
+    """Of training in the processes before the last, and of all that the last one has done."""
     train_seconds: NonNegativeFloat
-    """Of these, from the first step to the end of the last update."""
+    """Of these, those of training, from the first step of each process to the end of its last update."""
     peak_memory: PeakMemory
     gradient_steps: NonNegativeInt
     tasks: dict[str, dict[str, Any]]

@@ -14,8 +14,9 @@ from crl.config import ConfigError, RunConfig, config_hash
 from crl.config.messages import one_line
 from crl.config.schema import MAX_THREADS
 from crl.machine import machine
-from crl.results import RunResults
+from crl.results import FILE, MAX_RESULTS
 from crl.run_folder import ABSENT, COMPUTING
+from crl.storage.files import read_whole
 
 
 def refuse_finished(folder: Path) -> None:
@@ -25,8 +26,8 @@ def refuse_finished(folder: Path) -> None:
         ConfigError: it is one.
     """
     try:
-        finished = RunResults.read(folder).status == "done"
-    except storage.DamagedError:  # it has none yet, or not all of it
+        finished = storage.parsed(read_whole(folder / FILE, MAX_RESULTS))["status"] == "done"  # whatever else it says
+    except (storage.DamagedError, *UNFIT):  # it has none yet, or not all of it
         return
     if finished:
         raise ConfigError(f"the run in {str(folder)!r} is finished; train a new one with another seed or config")

@@ -222,6 +222,10 @@ def _train(run: Run, parts: _Parts, saver: CheckpointCallback) -> float:
             with concise_warnings():
                 model.learn(parts.tasks.total_steps, callback=CallbackList([saver, *parts.all]), **options)
             seconds = parts.usage.seconds()
+            if model.num_timesteps < parts.tasks.total_steps:
+                raise RuntimeError(
+                    f"a part ended training at step {model.num_timesteps:,}: its _on_step must return True"
+                )
             saver.save()
         except Stop:
             seconds = parts.usage.seconds()

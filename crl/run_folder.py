@@ -106,8 +106,9 @@ def refuse_changed(folder: Path, config: RunConfig) -> None:
         begun_with = file.read(len(known) + 1)
     if begun_with != known:
         raise ConfigError(
-            f"{str(path)!r} has been changed since the run began; put it back (every checkpoint holds a copy), or "
-            "train the changed config as a new run"
+            f"{str(path)!r} has been changed since the run began, or this version of crl or a module of imports has "
+            "other arguments; put the file back (every checkpoint holds a copy), go on with the versions that began "
+            "the run, or train the config as a new run"
         )
 
 

@@ -17,11 +17,11 @@ class Quantity:
     """One number of a world's physics, and which values it may take.
 
     Args:
-        default: The number that it has.
-        remedy: What to give, for refusals.
-        above: The number must be larger.
-        minimum: The number must be at least this.
-        optional: Whether None may stand for what the model itself has.
+        default: the number that it has.
+        remedy: what to give, for refusals.
+        above: the number must be larger.
+        minimum: the number must be at least this.
+        optional: whether None may stand for what the model itself has.
     """
 
     default: float | None
@@ -43,7 +43,7 @@ def checked_physics(quantities: Quantities, parameters: Mapping[str, Any], world
     """``parameters`` as numbers.
 
     Raises:
-        ValueError: If a name is not among ``quantities``, or a value is out of range.
+        ValueError: a name is not among ``quantities``, or a value is out of range.
     """
     values: dict[str, Any] = {}
     for name, value in parameters.items():
@@ -61,7 +61,7 @@ def refuse_change(name: str, known: Iterable[str], world: str) -> NoReturn:
     """Refuse to change what is not among ``known``.
 
     Raises:
-        ValueError: Always.
+        ValueError: always.
     """
     known = tuple(known)
     raise ValueError(
@@ -80,7 +80,7 @@ class Configurable:
         """Change arguments of the world's physics in place, from the next step on; what is not named stays.
 
         Raises:
-            ValueError: If a name is unknown or a value is out of range; nothing has changed then.
+            ValueError: a name is unknown or a value is out of range; nothing has changed then.
         """
         self.physics = {**self.physics, **checked_physics(self.quantities, parameters, type(self).__name__)}
         self._apply_physics()
@@ -99,7 +99,7 @@ def check_episode_limit(episode_limit: object) -> int:
     """Return ``episode_limit``.
 
     Raises:
-        ValueError: If it is not a whole number of at least 1.
+        ValueError: it is not a whole number of at least 1.
     """
     return check_int("episode_limit", episode_limit, 1, "give a number of steps such as 400")
 
@@ -108,7 +108,7 @@ def check_reward_scale(reward_scale: object) -> float:
     """Return ``reward_scale``.
 
     Raises:
-        ValueError: If it is not a finite number above 0.
+        ValueError: it is not a finite number above 0.
     """
     return check_number("reward_scale", reward_scale, "give a factor such as 0.05", above=0)
 
@@ -117,7 +117,7 @@ def check_render_mode(render_mode: str | None, modes: Sequence[str]) -> str | No
     """Return ``render_mode``.
 
     Raises:
-        ValueError: If it is neither None nor one of ``modes``.
+        ValueError: it is neither None nor one of ``modes``.
     """
     if render_mode is not None and render_mode not in modes:
         raise ValueError(
@@ -131,7 +131,7 @@ def require_render_mode(env: gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any])
     """Refuse to draw an env that was made to draw nothing.
 
     Raises:
-        ValueError: If its ``render_mode`` is None.
+        ValueError: its ``render_mode`` is None.
     """
     if env.render_mode is None:
         raise ValueError(f"{type(env).__name__} was made without a render_mode; give render_mode='rgb_array'")

@@ -15,9 +15,9 @@ class NamedWorld(NamedTuple):
     """A world of ours known by name.
 
     Attributes:
-        description: One line for listings.
-        target: Where its record is ("module:attribute"), see ``envs.worlds``.
-        restores: Whether a resumed run finds its games as they were.
+        description: one line for listings.
+        target: where its record is ("module:attribute"), see ``envs.worlds``.
+        restores: whether a resumed run finds its games as they were.
     """
 
     description: str
@@ -89,12 +89,12 @@ class NamedStream:
     """A stream known by name.
 
     Args:
-        tasks: Names of the tasks in the order in which they are visited.
-        steps_per_task: Default length of a segment, in transitions of one game.
-        cycles: Default number of times that the list is gone through.
-        description: One line for listings.
-        source: Where this sequence comes from.
-        worlds: From the stream's seed, the entries that the tasks are made from (see ``envs.entries.tasks_from``); None
+        tasks: names of the tasks in the order in which they are visited.
+        steps_per_task: default length of a segment, in transitions of one game.
+        cycles: default number of times that the list is gone through.
+        description: one line for listings.
+        source: where this sequence comes from.
+        worlds: from the stream's seed, the entries that the tasks are made from (see ``envs.entries.tasks_from``); None
             where the names are the entries.
     """
 
@@ -234,9 +234,9 @@ class NamedShift:
     """A shift known by name; ``envs.shifts`` has its classes.
 
     Args:
-        description: One line for listings.
-        arguments: Names of its arguments.
-        drawn: The argument that a stream draws where it is left out, if there is one.
+        description: one line for listings.
+        arguments: names of its arguments.
+        drawn: the argument that a stream draws where it is left out, if there is one.
     """
 
     description: str
@@ -264,8 +264,8 @@ class NamedDrift:
     """A way in which a parameter changes over a segment; ``envs.drift`` has its class.
 
     Args:
-        description: One line for listings.
-        arguments: Names of its arguments.
+        description: one line for listings.
+        arguments: names of its arguments.
     """
 
     description: str

@@ -11,7 +11,7 @@ def check_int(key: str, value: object, minimum: int, remedy: str) -> int:
     """Return ``value`` as an int.
 
     Raises:
-        ValueError: If it is not a whole number of at least ``minimum``; True and False are not numbers here.
+        ValueError: it is not a whole number of at least ``minimum``; True and False are not numbers here.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(f"{key} must be a whole number of at least {minimum}, got {value!r}; {remedy}")
@@ -24,7 +24,7 @@ def check_number(
     """Return ``value`` as a float.
 
     Raises:
-        ValueError: If it is not a finite number from ``low`` to ``high`` and larger than ``above``; True and False are
+        ValueError: it is not a finite number from ``low`` to ``high`` and larger than ``above``; True and False are
             not numbers here.
     """
     try:
@@ -43,7 +43,7 @@ def check_choice(key: str, value: object, options: Iterable[str]) -> str:
     """Return ``value``.
 
     Raises:
-        ValueError: If it is not one of ``options``.
+        ValueError: it is not one of ``options``.
     """
     options = tuple(options)
     if not isinstance(value, str) or value not in options:

@@ -27,7 +27,7 @@ class Drift:
     """The value of one parameter at every step of a segment: pure data, so that nothing of it needs saving.
 
     Args:
-        every: The parameter changes at steps that are multiples of this number, and is constant in between; a step is
+        every: the parameter changes at steps that are multiples of this number, and is constant in between; a step is
             one transition of one game, so that 1 changes it at every step of a batch.
     """
 
@@ -47,7 +47,7 @@ class Drift:
         """The parameter at a step of the segment, counted from 0, whatever steps were asked for before.
 
         Raises:
-            ValueError: If ``step`` is not a whole number of at least 0.
+            ValueError: ``step`` is not a whole number of at least 0.
         """
         return self._at(check_int("step", step, 0, "give the steps since the segment began") // self.every)
 
@@ -71,12 +71,12 @@ class Linear(Drift):
     """From ``start`` in equal steps to ``end``, where it stays.
 
     Args:
-        start: Value at the first step.
-        end: Value from step ``steps`` on.
-        steps: Length of the way, at least 1.
+        start: value at the first step.
+        end: value from step ``steps`` on.
+        steps: length of the way, at least 1.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
 
     >>> drift = Linear(start=10.0, end=2.0, steps=100_000)
     >>> drift.value(0), drift.value(50_000), drift.value(200_000), drift.bounds
@@ -111,13 +111,13 @@ class Sinusoidal(Drift):
     """mean + amplitude sin(2 pi step / period + phase).
 
     Args:
-        mean: The middle.
-        amplitude: Largest distance from it, at least 0.
-        period: Steps after which it comes again, above 0.
-        phase: In radians.
+        mean: the middle.
+        amplitude: largest distance from it, at least 0.
+        period: steps after which it comes again, above 0.
+        phase: in radians.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
 
     >>> drift = Sinusoidal(mean=1.0, amplitude=0.5, period=4000)
     >>> [drift.value(step) for step in (0, 1000, 3000)]
@@ -164,14 +164,14 @@ class RandomWalk(Drift):
     It is drawn as far as it is asked for; an earlier step is drawn again from the seed, and gives the same value.
 
     Args:
-        start: Value at the first step, from ``low`` to ``high``.
-        std: Standard deviation of a step of the walk, at least 0.
-        low: Smallest value.
-        high: Largest value, above ``low``.
-        seed: Decides the walk; left out, ``begin`` gives one, so that every segment has a walk of its own.
+        start: value at the first step, from ``low`` to ``high``.
+        std: standard deviation of a step of the walk, at least 0.
+        low: smallest value.
+        high: largest value, above ``low``.
+        seed: decides the walk; left out, ``begin`` gives one, so that every segment has a walk of its own.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
 
     >>> walk = RandomWalk(start=10.0, std=0.5, low=5.0, high=15.0, every=1000).begin(seed=3)
     >>> walk.value(999) == 10.0, walk.value(1000) == 10.0, walk.value(500_000) == walk.value(500_999)
@@ -237,7 +237,7 @@ def drift_from(mapping: object) -> Drift:
     """The drift that a mapping with ``kind`` and the kind's arguments stands for.
 
     Raises:
-        ValueError: If it is no mapping, the kind is unknown, or an argument is unknown, missing or out of range.
+        ValueError: it is no mapping, the kind is unknown, or an argument is unknown, missing or out of range.
 
     >>> drift_from({"kind": "linear", "start": 10, "end": 2, "steps": 100_000})
     Linear(every=1, start=10, end=2, steps=100000)

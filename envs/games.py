@@ -53,7 +53,7 @@ class Games(VectorEnv[Any, Any, Any]):
         """Change arguments of the world in place, from the next step on, under the names that made it.
 
         Raises:
-            ValueError: If a value is out of range, or the argument cannot be changed.
+            ValueError: a value is out of range, or the argument cannot be changed.
         """
         raise ValueError(f"{type(self).__name__} has no argument that can be changed, got {', '.join(parameters)}")
 
@@ -65,7 +65,7 @@ class Games(VectorEnv[Any, Any, Any]):
         """Go on from what ``get_state`` returned; no reset is needed. All games take the first step after it.
 
         Raises:
-            ValueError: If the state is of another world.
+            ValueError: the state is of another world.
         """
         raise NotImplementedError
 
@@ -112,8 +112,8 @@ class SyncGames(SyncVectorEnv, Games):
     What an environment raises passes with a note that says so, see `is_of_environment`.
 
     Args:
-        factories: One for each game.
-        task: Name of the task, for messages.
+        factories: one for each game.
+        task: name of the task, for messages.
     """
 
     def __init__(self, factories: Sequence[Callable[[], gymnasium.Env[Any, Any]]], task: str) -> None:
@@ -132,8 +132,8 @@ class SyncGames(SyncVectorEnv, Games):
         """As in `Games`.
 
         Raises:
-            ValueError: If there are more or fewer seeds than games.
-            WorldError: If an observation is not of its space.
+            ValueError: there are more or fewer seeds than games.
+            WorldError: an observation is not of its space.
         """
         infos: dict[str, Any] = {}
         seeds = self._seeds_from(seed)
@@ -146,7 +146,7 @@ class SyncGames(SyncVectorEnv, Games):
         """As in `Games`.
 
         Raises:
-            WorldError: If an environment answers with anything but a step, or an observation is not of its space.
+            WorldError: an environment answers with anything but a step, or an observation is not of its space.
         """
         infos: dict[str, Any] = {}
         playing = np.ones(self.num_envs, np.bool_) if active is None else active
@@ -202,7 +202,7 @@ class SyncGames(SyncVectorEnv, Games):
         """Change arguments of every game by its own ``configure(**parameters)``.
 
         Raises:
-            ValueError: If the environment has no such method, or refuses a value.
+            ValueError: the environment has no such method, or refuses a value.
         """
         if not self.envs[0].has_wrapper_attr("configure"):
             raise ValueError(

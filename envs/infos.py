@@ -31,10 +31,10 @@ def final_observations(
     """Last observations of all games where every episode ends: of those ``cut`` the present ones, else ``final_obs``.
 
     Args:
-        space: Of a batch of observations.
-        final_obs: Of the games that ended by themselves, as in ``envs.games.Games``; None where none did.
-        observations: Of all games.
-        cut: Which games did not end by themselves, shape (n_envs,).
+        space: of a batch of observations.
+        final_obs: of the games that ended by themselves, as in ``envs.games.Games``; None where none did.
+        observations: of all games.
+        cut: which games did not end by themselves, shape (n_envs,).
     """
     if isinstance(observations, np.ndarray) and (final_obs is None or final_obs.dtype == observations.dtype):
         last = observations.copy()  # an array that is handed out belongs to who got it
@@ -74,7 +74,7 @@ def add_info(infos: dict[str, Any], said: dict[str, Any], game: int, size: int) 
     """Add to a vector info of ``size`` games what one of them says.
 
     Raises:
-        ValueError: If a key is the mask of another one.
+        ValueError: a key is the mask of another one.
     """
     for key, value in said.items():
         mask = f"_{key}"

@@ -29,27 +29,27 @@ def make(
     """A batch of environments that goes through a stream of tasks.
 
     Args:
-        what: A stream of ``envs.catalogue.STREAMS``, a MinAtar game, a control or MuJoCo task, a Gymnasium id, a
+        what: a stream of ``envs.catalogue.STREAMS``, a MinAtar game, a control or MuJoCo task, a Gymnasium id, a
             mapping with an id, arguments, shifts, drift, variants and steps (see ``envs.entries.tasks_from``), or a
             list of such tasks.
-        n_envs: Games played side by side.
-        steps_per_task: Steps of a segment, counted over all games, of tasks that have no ``steps`` of their own; left
+        n_envs: games played side by side.
+        steps_per_task: steps of a segment, counted over all games, of tasks that have no ``steps`` of their own; left
             out, a stream has its own default and a single task one segment without end, while several need it.
-        cycles: How often the tasks are gone through; left out, the stream's default, or 1.
+        cycles: how often the tasks are gone through; left out, the stream's default, or 1.
         order: "sequence" (the default), "shuffle" or "random", see ``TaskStream.build``.
         lengths: "fixed", "poisson" or "geometric": whether segments last just their steps or draw them with that mean.
         boundary: "hidden" or "revealed": whether learners may be told of switches.
-        seed: Seeds the games; left out, one is drawn at the first reset.
-        stream_seed: Decides the order of "shuffle" and "random", the lengths and, independently, what is drawn for the
+        seed: seeds the games; left out, one is drawn at the first reset.
+        stream_seed: decides the order of "shuffle" and "random", the lengths and, independently, what is drawn for the
             tasks (offsets of ``cchain/cartpole``, arguments of variants); left out, ``seed``, or 0 without one.
-        episode_limit: Steps after which an unfinished episode of a MinAtar game is truncated; left out, 2,500. Refused
+        episode_limit: steps after which an unfinished episode of a MinAtar game is truncated; left out, 2,500. Refused
             where no such game is played: control tasks have an argument of that name, Gymnasium ids a limit of their
             own, which ``max_episode_steps`` changes.
-        round_to: Segments are rounded up to a multiple of this many steps; left out, to whole batch steps.
+        round_to: segments are rounded up to a multiple of this many steps; left out, to whole batch steps.
         render_mode: "rgb_array" for ``render`` to give a picture of each game.
 
     Raises:
-        ValueError: If an argument is out of range, a name is unknown or the tasks do not share their spaces.
+        ValueError: an argument is out of range, a name is unknown or the tasks do not share their spaces.
 
     >>> env = make(["breakout", "asterix"], n_envs=4, steps_per_task=1000, cycles=2, seed=1)
     >>> env.stream.n_segments, env.num_envs

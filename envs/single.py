@@ -24,7 +24,7 @@ class StreamEnv(gymnasium.Env[Any, Any]):
     Args:
         what: As for ``envs.make``.
         render_mode: "rgb_array" for pictures, uint8 (height, width, 3).
-        **arguments: Others of ``envs.make``: steps_per_task, cycles, order, lengths, seed, stream_seed, ...
+        **arguments: others of ``envs.make``: steps_per_task, cycles, order, lengths, seed, stream_seed, ...
 
     Raises:
         ValueError: As ``envs.make``.
@@ -68,7 +68,7 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         """Take a step.
 
         Raises:
-            gymnasium.error.ResetNeeded: If the episode has ended, or none has begun.
+            gymnasium.error.ResetNeeded: the episode has ended, or none has begun.
         """
         if self._next is not None or not self._begun:
             raise ResetNeeded("StreamEnv.step was called between two episodes; call reset first")
@@ -96,7 +96,7 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         """All that decides the future of this env, see `StreamVectorEnv.get_state`.
 
         Raises:
-            NotImplementedError: If the games cannot be saved.
+            NotImplementedError: the games cannot be saved.
         """
         begun = None
         if self._next is not None:
@@ -108,7 +108,7 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         """Go on from what ``get_state`` returned.
 
         Raises:
-            ValueError: If it is of another stream.
+            ValueError: it is of another stream.
         """
         self.venv.set_state(state["stream"])
         self._next = None

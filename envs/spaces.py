@@ -16,7 +16,7 @@ def common_spaces(tasks: Sequence[Task]) -> tuple[Space[Any], Space[Any]]:
     One game of each is made and closed, and one for all variants that differ in arguments of shifts alone.
 
     Raises:
-        ValueError: If an environment or a shift cannot be made, or two tasks differ in a space.
+        ValueError: an environment or a shift cannot be made, or two tasks differ in a space.
     """
     first = games = _one_game(tasks[0])
     for before, task in pairwise(tasks):

@@ -31,7 +31,7 @@ def get_env_state(env: gymnasium.Env[Any, Any], task: str) -> dict[str, Any]:
         shift}, both lists from outside in.
 
     Raises:
-        NotImplementedError: If a layer that may hold state has no ``get_state``.
+        NotImplementedError: a layer that may hold state has no ``get_state``.
     """
     *wrappers, owner = _layers(env, task)
     return {
@@ -45,8 +45,8 @@ def set_env_state(env: gymnasium.Env[Any, Any], state: dict[str, Any], task: str
     """Go on in ``env``, which must have been reset, from what ``get_env_state`` returned.
 
     Raises:
-        NotImplementedError: As for ``get_env_state``.
-        ValueError: If the state is of another world.
+        NotImplementedError: as for ``get_env_state``.
+        ValueError: the state is of another world.
     """
     *wrappers, owner = _layers(env, task)
     owner.set_state(state["env"])

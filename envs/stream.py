@@ -26,12 +26,12 @@ class Segment:
     """One visit of a task.
 
     Args:
-        index: Position in the stream, from 0.
-        task: The task visited.
-        task_index: Position of the task in ``TaskStream.tasks``.
-        start: Steps of the stream before this segment.
-        steps: Length in steps (transitions of one game), None without end.
-        visit: Which visit of this task it is, from 1.
+        index: position in the stream, from 0.
+        task: the task visited.
+        task_index: position of the task in ``TaskStream.tasks``.
+        start: steps of the stream before this segment.
+        steps: length in steps (transitions of one game), None without end.
+        visit: which visit of this task it is, from 1.
     """
 
     index: int
@@ -46,10 +46,10 @@ class TaskStream:
     """An ordered list of segments, each a task and a number of steps; deterministic and never changed once made.
 
     Args:
-        segments: Pairs (task, steps). Steps are at least 1; None, without end, only where it is the single segment.
+        segments: pairs (task, steps). Steps are at least 1; None, without end, only where it is the single segment.
 
     Raises:
-        ValueError: If there is no segment, a number of steps is out of range, or two different tasks share a name.
+        ValueError: there is no segment, a number of steps is out of range, or two different tasks share a name.
 
     >>> from envs.entries import task_from
     >>> TaskStream.build([task_from("breakout"), task_from("asterix")], steps_per_task=1000, cycles=2)
@@ -78,19 +78,19 @@ class TaskStream:
         """Segments made from a list of tasks.
 
         Args:
-            tasks: The tasks, each as often as it shall come in one cycle.
-            steps_per_task: Steps of every segment, or of the segments of each of ``tasks``; None, without end, only
+            tasks: the tasks, each as often as it shall come in one cycle.
+            steps_per_task: steps of every segment, or of the segments of each of ``tasks``; None, without end, only
                 where one segment is all there is.
-            cycles: How often the list is gone through.
+            cycles: how often the list is gone through.
             order: "sequence" visits the tasks as listed, "shuffle" in a new permutation each cycle, and "random"
                 draws each of the len(tasks) x cycles segments independently.
             lengths: "fixed" gives every segment just these steps; "poisson" draws each segment's steps from a Poisson
                 distribution with that mean, and "geometric" from a geometric one, as where the task changes with the
                 same probability in every step. A segment has at least one step.
-            seed: Decides the order and, independently, the lengths; at least 0.
+            seed: decides the order and, independently, the lengths; at least 0.
 
         Raises:
-            ValueError: If an argument is out of range or two different tasks share a name.
+            ValueError: an argument is out of range or two different tasks share a name.
         """
         cycles = check_int("cycles", cycles, 1, "give the number of times that the tasks are gone through")
         seed = check_int("seed", seed, 0, "give a number such as 0")
@@ -170,7 +170,7 @@ class TaskStream:
         """Segment number ``index``, from 0.
 
         Raises:
-            IndexError: If there is no such segment.
+            IndexError: there is no such segment.
         """
         if not 0 <= index < self.n_segments:
             raise IndexError(f"segment {index} does not exist; the stream has segments 0 to {self.n_segments - 1}")
@@ -183,7 +183,7 @@ class TaskStream:
         """Index of the segment that the transition after ``step`` transitions belongs to; the last one after the end.
 
         Raises:
-            ValueError: If ``step`` is negative or not a whole number.
+            ValueError: ``step`` is negative or not a whole number.
         """
         step = check_int("step", step, 0, "steps of a stream are counted from 0")
         if self._ends is None:
@@ -194,7 +194,7 @@ class TaskStream:
         """This stream with the steps of every segment rounded up to a multiple of ``quantum``.
 
         Raises:
-            ValueError: If ``quantum`` is not a whole number of at least 1.
+            ValueError: ``quantum`` is not a whole number of at least 1.
         """
         quantum = check_int("quantum", quantum, 1, "give a number of steps")
         stream = TaskStream.__new__(TaskStream)

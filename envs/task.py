@@ -38,11 +38,11 @@ class Task:
     Tasks of a stream are told apart by name; two tasks are equal if all of this is.
 
     Args:
-        name: The task's own.
-        world: Makes the bare environments, see `World`.
-        shifts: Names of ``envs.shifts.SHIFTS`` with their arguments, the innermost first.
-        drift: Schedules by argument of the world ("gravity") or of a shift ("observation_noise.std").
-        variant_of: Name that all variants of one entry share; None for a task that is no variant.
+        name: the task's own.
+        world: makes the bare environments, see `World`.
+        shifts: names of ``envs.shifts.SHIFTS`` with their arguments, the innermost first.
+        drift: schedules by argument of the world ("gravity") or of a shift ("observation_noise.std").
+        variant_of: name that all variants of one entry share; None for a task that is no variant.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Task:
         """Make games of this task of those of one that it `plays_as`; they are to be reset next.
 
         Raises:
-            ValueError: If an argument is out of range.
+            ValueError: an argument is out of range.
         """
         for layer, (_, arguments) in zip(layers_of(games), reversed(self.shifts), strict=False):
             assert isinstance(layer, VectorShift)  # the last shift is the outermost layer, and the world comes last
@@ -122,7 +122,7 @@ def drifting(games: Games, task: Task, key: str) -> tuple[Games, str]:
     """The layer of the games of ``task`` that takes the argument which drifts under ``key``, and the argument's name.
 
     Raises:
-        ValueError: If it is of a shift that the task does not have.
+        ValueError: it is of a shift that the task does not have.
     """
     shift, dot, argument = key.rpartition(".")
     names = [name for name, _ in task.shifts]
@@ -150,7 +150,7 @@ def check_drift(task: Task) -> None:
     """Refuse drifts of arguments that there are not, or beyond what the world can take.
 
     Raises:
-        ValueError: If a drift is one of these.
+        ValueError: a drift is one of these.
     """
     if not task.drift:
         return

@@ -57,20 +57,20 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
     ``np.random.SeedSequence((seed, segment))``, and those of a rebuild with its number as part of the key.
 
     Args:
-        stream: Which task when.
-        n_envs: Games played side by side.
+        stream: which task when.
+        n_envs: games played side by side.
         boundary: "hidden" or "revealed": whether learners may be told of switches. The games are the same.
-        seed: Seeds the games at the first reset; None draws one then.
-        round_to: The steps of every segment are rounded up to a multiple of this number, itself a multiple of
+        seed: seeds the games at the first reset; None draws one then.
+        round_to: the steps of every segment are rounded up to a multiple of this number, itself a multiple of
             ``n_envs``; None rounds to whole batch steps.
         render_mode: "rgb_array" for ``render`` to give a picture of each game.
 
     Attributes:
-        stream: The rounded stream, which is played.
-        requested_stream: The stream as it was given.
+        stream: the rounded stream, which is played.
+        requested_stream: the stream as it was given.
 
     Raises:
-        ValueError: If an argument is out of range, a game cannot be made or the tasks do not share their spaces.
+        ValueError: an argument is out of range, a game cannot be made or the tasks do not share their spaces.
 
     >>> from envs.entries import task_from
     >>> stream = TaskStream.build([task_from("breakout"), task_from("asterix")], steps_per_task=5)
@@ -147,8 +147,8 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         """An attribute of every game, or of the outermost shift or the batch that has it, the same for all games.
 
         Raises:
-            AttributeError: If there is none.
-            TypeError: If ``indices`` are given, as Stable-Baselines3's wrappers do: they take an adapter.
+            AttributeError: there is none.
+            TypeError: ``indices`` are given, as Stable-Baselines3's wrappers do: they take an adapter.
         """
         if indices:
             raise TypeError(f"StreamVectorEnv is no VecEnv of Stable-Baselines3; give {ADAPTER}")
@@ -188,16 +188,16 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         """Begin new episodes.
 
         Args:
-            seed: Starts the stream over with this seed; game i of the first segment gets ``seed + i``, so that a list
+            seed: starts the stream over with this seed; game i of the first segment gets ``seed + i``, so that a list
                 of seeds is not taken. None starts the stream at the first call, with the constructor's seed, and
                 later begins new episodes where the stream stands.
-            options: Passed on to every game.
+            options: passed on to every game.
 
         Returns:
             Observations, shape (n_envs, ...), and info.
 
         Raises:
-            ValueError: If ``seed`` is out of range.
+            ValueError: ``seed`` is out of range.
         """
         if seed is None and self._seed is None:
             seed = _drawn_seed() if self._first_seed is None else self._first_seed
@@ -219,7 +219,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
             Observations (n_envs, ...), rewards, terminations and truncations (n_envs,), and info.
 
         Raises:
-            gymnasium.error.ResetNeeded: If ``reset`` was never called.
+            gymnasium.error.ResetNeeded: ``reset`` was never called.
         """
         if self._seed is None:
             raise ResetNeeded("StreamVectorEnv.step was called before reset; call reset first")
@@ -241,10 +241,10 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         Games that cannot be saved go on from a known state so: until they take a step, ``get_state`` knows them.
 
         Args:
-            number: Decides the games together with the seed and the segment, at least 0.
+            number: decides the games together with the seed and the segment, at least 0.
 
         Raises:
-            gymnasium.error.ResetNeeded: If ``reset`` was never called.
+            gymnasium.error.ResetNeeded: ``reset`` was never called.
         """
         if self._seed is None:
             raise ResetNeeded("StreamVectorEnv.rebuild was called before reset; call reset first")
@@ -256,8 +256,8 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         """Where the stream stands, and the state of every game: arrays and JSON values only.
 
         Raises:
-            gymnasium.error.ResetNeeded: If ``reset`` was never called.
-            NotImplementedError: If the current task's environments do not implement ``get_state`` and ``set_state``
+            gymnasium.error.ResetNeeded: ``reset`` was never called.
+            NotImplementedError: the current task's environments do not implement ``get_state`` and ``set_state``
                 and have taken a step since they were rebuilt.
         """
         if self._seed is None:
@@ -277,8 +277,8 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         """Go on from what ``get_state`` returned; no reset is needed, and the next step equals the uninterrupted one.
 
         Raises:
-            ValueError: If the state is of another stream or of another number of games.
-            NotImplementedError: As for ``get_state``.
+            ValueError: the state is of another stream or of another number of games.
+            NotImplementedError: as for ``get_state``.
         """
         if state["n_envs"] != self.num_envs:
             raise ValueError(
@@ -309,7 +309,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         """A picture of each game, uint8 (height, width, 3); None without ``render_mode``.
 
         Raises:
-            gymnasium.error.ResetNeeded: If ``reset`` was never called.
+            gymnasium.error.ResetNeeded: ``reset`` was never called.
         """
         if self._seed is None:
             raise ResetNeeded("StreamVectorEnv.render was called before reset; call reset first")

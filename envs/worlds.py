@@ -29,13 +29,13 @@ class WorldSpec:
     - ``render_mode``: None, "rgb_array" or "human".
 
     Args:
-        name: Of the task.
-        env: Makes the bare environment, from the physics and ``render_mode`` by name.
-        physics: The arguments of that, which may change while it is played.
-        episode_limit: The default.
-        offset: Whether it takes one. "always": observations are unbounded with any, none included, so that the first
+        name: of the task.
+        env: makes the bare environment, from the physics and ``render_mode`` by name.
+        physics: the arguments of that, which may change while it is played.
+        episode_limit: the default.
+        offset: whether it takes one. "always": observations are unbounded with any, none included, so that the first
             task of a stream has the space of all that follow. "given": they are with one, and without it Gymnasium's.
-        batch: Makes a batch from the number of games and all arguments; None plays games one by one.
+        batch: makes a batch from the number of games and all arguments; None plays games one by one.
 
     >>> from envs.control.pendulum import pendulum
     >>> env = pendulum(gravity=5.0, episode_limit=100)
@@ -70,8 +70,8 @@ class WorldSpec:
         """One environment.
 
         Raises:
-            TypeError: If there is no such argument.
-            ValueError: If one is out of range.
+            TypeError: there is no such argument.
+            ValueError: one is out of range.
         """
         given = self._given(arguments)
         return apply(self._limited(given), self._shifts(given))
@@ -80,8 +80,8 @@ class WorldSpec:
         """A batch of games; shifted as one where they are played one by one.
 
         Raises:
-            TypeError: As for one environment, like the other.
-            ValueError: See there.
+            TypeError: as for one environment, like the other.
+            ValueError: see there.
         """
         given = self._given(arguments)
         if self.batch is not None:

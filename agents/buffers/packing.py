@@ -21,20 +21,49 @@ KINDS: dict[str, Any] = {
 
 
 def packed(batch: Any) -> dict[str, Any]:
-    """A batch as dicts and lists of tensors and JSON values; the tensors are its own."""
-    return {"kind": type(batch).__name__, "fields": list(batch)}
+    """A batch as dicts and lists of tensors and JSON values; the tensors are its own.
+
+    Of a buffer's own kind of batch the fields of SB3's are kept, which is what the losses are computed of.
+
+    Raises:
+        ValueError: it lacks some of these.
+    """
+    kind = _kind(batch)
+    return {"kind": kind.__name__, "fields": [getattr(batch, name, None) for name in kind._fields]}
 
 
-def unpacked(saved: Mapping[str, Any], device: torch.device) -> Any:
+def unpacked(saved: Any, device: torch.device) -> Any:
     """What `packed` was given, its tensors copied to a device.
 
     Raises:
         ValueError: it is no batch.
     """
-    kind, fields = KINDS.get(saved["kind"]), saved["fields"]
-    if kind is None or not len(kind._fields) - len(kind._field_defaults) <= len(fields) <= len(kind._fields):
-        raise ValueError(f"the saved batch of kind {saved['kind']!r} with {len(fields)} fields is none of a buffer's")
-    return kind(*(_copied(field, device) for field in fields))
+    match saved:
+        case {"kind": str(name), "fields": list(fields)} if name in KINDS and len(fields) == len(KINDS[name]._fields):
+            kind = KINDS[name]
+            named = {key: _copied(field, device) for key, field in zip(kind._fields, fields, strict=True)}
+            lacking = [key for key in _required(kind) if named[key] is None]
+            if lacking:
+                raise ValueError(f"the saved batch has no {', '.join(lacking)}")
+            return kind(**named)
+    raise ValueError("the saved batch is none of a buffer's")
+
+
+def _kind(batch: Any) -> Any:
+    """SB3's kind of a batch."""
+    if type(batch) in KINDS.values():
+        return type(batch)
+    of_dicts = isinstance(getattr(batch, "observations", None), dict)
+    for name, kind in KINDS.items():
+        if name.startswith("Dict") == of_dicts and all(hasattr(batch, key) for key in _required(kind)):
+            return kind
+    raise ValueError(
+        f"a {type(batch).__name__} cannot be kept over a checkpoint; give batches with the fields of {', '.join(KINDS)}"
+    )
+
+
+def _required(kind: Any) -> list[str]:
+    return [name for name in kind._fields if name not in kind._field_defaults]
 
 
 def _copied(field: Any, device: torch.device) -> Any:

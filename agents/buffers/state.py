@@ -15,18 +15,21 @@ from agents.buffers.sampling import clear
 TRANSITIONS = {
     "observations", "next_observations", "actions", "rewards", "dones", "timeouts", "ep_start", "ep_length",
 }  # fmt: skip
-"""Attributes of SB3's replay buffers with a row for each step of the batch, of which those that are filled count."""
+"""Attributes of SB3's replay buffers with a row for each step of the batch, of which those that are filled count.
+
+Of a buffer that lays them out otherwise than (rows, games, ...) all counts.
+"""
 SETTINGS = {
     "buffer_size", "observation_space", "action_space", "obs_shape", "action_dim", "device", "n_envs",
-    "optimize_memory_usage", "handle_timeout_termination", "n_steps", "gamma", "gae_lambda",
-    "env", "n_sampled_goal", "her_ratio", "goal_selection_strategy", "copy_info_dict",
+    "optimize_memory_usage", "handle_timeout_termination", "env", "n_sampled_goal", "her_ratio",
+    "goal_selection_strategy", "copy_info_dict",
 }  # fmt: skip
-"""What SB3's buffers are built with."""
+"""What SB3's buffers are built with, and what they keep."""
 ROLLOUT = {
     "observations", "actions", "rewards", "returns", "episode_starts", "values", "log_probs", "advantages", "pos",
-    "full", "generator_ready",
+    "full", "generator_ready", "gamma", "gae_lambda",
 }  # fmt: skip
-"""What SB3's rollout buffers hold: it is used up where a state is taken."""
+"""What SB3's rollout buffers are built with and hold, which is used up where a state is taken."""
 UNCHANGED = torch.device | torch.dtype | np.dtype | Enum
 Scalar = bool | int | float | str | np.generic | None
 
@@ -47,7 +50,7 @@ class StatefulBuffer(Protocol):
 
 
 def check_saveable(buffer: BaseBuffer) -> None:
-    """Check that nothing of the buffer would be lost.
+    """Check that nothing that the buffer holds now would be lost.
 
     Raises:
         ValueError: it holds what is neither an array, a tensor nor a number, and has no methods to save it.
@@ -69,12 +72,12 @@ def buffer_state(buffer: BaseBuffer) -> dict[str, Any]:
     if isinstance(buffer, StatefulBuffer):
         return buffer.state()
     check_saveable(buffer)
-    return {name: _part(value, _filled(buffer, name)) for name, value in _held(buffer).items()}
+    return {name: _part(buffer, value) if name in TRANSITIONS else value for name, value in _held(buffer).items()}
 
 
 @torch.no_grad()
 def restore_buffer(buffer: BaseBuffer, state: dict[str, Any]) -> None:
-    """Put back what `buffer_state` gave, into the buffer's own memory.
+    """Put back what `buffer_state` gave, into the buffer's own memory where it has room for it.
 
     Raises:
         ValueError: it is of another buffer.
@@ -83,7 +86,7 @@ def restore_buffer(buffer: BaseBuffer, state: dict[str, Any]) -> None:
         buffer.restore(state)
         return
     held = _held(buffer)
-    if other := held.keys() ^ state.keys():
+    if other := {name for name in held.keys() ^ state.keys() if name in held or not _may_be_set(buffer, name)}:
         raise ValueError(f"the saved buffer is of another kind: {', '.join(sorted(other))}")
     if isinstance(buffer, ReplayBuffer):
         clear(buffer)
@@ -92,7 +95,8 @@ def restore_buffer(buffer: BaseBuffer, state: dict[str, Any]) -> None:
             raise ValueError(f"the saved buffer stands at row {pos!r} of {buffer.buffer_size}")
         buffer.pos, buffer.full = pos, full
     for name, saved in state.items():
-        setattr(buffer, name, _restored(name, held[name], saved, _filled(buffer, name)))
+        known, stored = held.get(name), name in TRANSITIONS
+        setattr(buffer, name, _refilled(buffer, name, known, saved) if stored else _taken(buffer, known, saved))
 
 
 def _held(buffer: BaseBuffer) -> dict[str, Any]:
@@ -112,38 +116,56 @@ def _is_kept(value: Any) -> bool:
     return not value.dtype.hasobject if isinstance(value, np.ndarray) else isinstance(value, Tensor | Scalar)
 
 
-def _filled(buffer: BaseBuffer, name: str) -> int | None:
-    """How many rows of an attribute count; None where all of it does."""
-    if name not in TRANSITIONS:
-        return None
-    # Where next observations are the next row's, the last one has been written.
-    return min(buffer.size() + bool(getattr(buffer, "optimize_memory_usage", False)), buffer.buffer_size)
+def _may_be_set(buffer: BaseBuffer, name: str) -> bool:
+    """Whether an attribute that a buffer does not hold yet may be one that it sets later; a method is none."""
+    return name not in vars(buffer) and _is_kept(getattr(type(buffer), name, None))
 
 
-def _part(value: Any, rows: int | None) -> Any:
+def _part(buffer: BaseBuffer, value: Any) -> Any:
+    """Of transitions the rows that are filled."""
     if isinstance(value, dict):
-        return {key: _part(item, rows) for key, item in value.items()}
-    return value[:rows] if rows is not None and isinstance(value, np.ndarray | Tensor) else value
+        return {key: _part(buffer, item) for key, item in value.items()}
+    if not isinstance(value, np.ndarray | Tensor) or value.shape[:2] != (buffer.buffer_size, buffer.n_envs):
+        return value
+    # Where next observations are the next row's, the last one has been written.
+    return value[: buffer.size() + bool(getattr(buffer, "optimize_memory_usage", False))]
 
 
-def _restored(name: str, held: Any, saved: Any, rows: int | None) -> Any:
-    """The value of an attribute: the memory that it has, filled, or the number that was saved."""
+def _refilled(buffer: BaseBuffer, name: str, held: Any, saved: Any) -> Any:
+    """The memory of transitions, with what was saved of them."""
     if isinstance(held, dict) and isinstance(saved, dict) and saved.keys() == held.keys():
-        held.update({key: _restored(f"{name}[{key!r}]", held[key], saved[key], rows) for key in held})
-        return held
-    part = _part(held, rows)
-    if isinstance(part, Tensor) and isinstance(saved, Tensor) and _shape(part) == _shape(saved):
-        part.copy_(saved)
-        return held
-    if isinstance(part, np.ndarray) and isinstance(saved, np.ndarray) and _shape(part) == _shape(saved):
-        part[...] = saved
-        return held
-    if isinstance(held, tuple) and isinstance(saved, list | tuple) and len(saved) == len(held):
-        return tuple(_restored(name, *pair, None) for pair in zip(held, saved, strict=True))
-    if isinstance(held, Scalar) and isinstance(saved, Scalar) and isinstance(held, str) == isinstance(saved, str):
+        return {key: _refilled(buffer, f"{name}[{key!r}]", held[key], saved[key]) for key in held}
+    if isinstance(held, Scalar) and isinstance(saved, Scalar):
         return saved
-    raise ValueError(f"the saved {name} is of another buffer")
+    part = _part(buffer, held)
+    if not _fits(part, saved):
+        raise ValueError(f"the saved {name} is of another buffer")
+    _fill(part, saved)
+    return held
 
 
-def _shape(storage: np.ndarray | Tensor) -> tuple[Any, ...]:
-    return storage.shape, storage.dtype
+def _taken(buffer: BaseBuffer, held: Any, saved: Any) -> Any:
+    """The value of an attribute, in the memory that is held where it fits, else in a copy."""
+    if isinstance(saved, dict):
+        known = held if isinstance(held, dict) else {}
+        return {key: _taken(buffer, known.get(key), value) for key, value in saved.items()}
+    if _fits(held, saved):
+        _fill(held, saved)
+        return held
+    if isinstance(saved, Tensor):
+        return saved.to(buffer.device, copy=True)
+    if isinstance(saved, np.ndarray):
+        return saved.copy()
+    return tuple(saved) if isinstance(saved, list) else saved  # storage makes lists of tuples, and others are not kept
+
+
+def _fits(held: Any, saved: Any) -> bool:
+    alike = any(isinstance(held, kind) and isinstance(saved, kind) for kind in (np.ndarray, Tensor))
+    return alike and (held.shape, held.dtype) == (saved.shape, saved.dtype)
+
+
+def _fill(held: Any, saved: Any) -> None:
+    if isinstance(held, Tensor):
+        held.copy_(saved)
+    else:
+        held[...] = saved

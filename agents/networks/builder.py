@@ -14,7 +14,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from torch import nn
 
 from agents.networks.extractors import NATURE_CNN_MINIMUM, ImpalaCNN, MinAtarCNN
-from agents.networks.policies import PlasticPolicy, plastic
+from agents.networks.policies import OF, PlasticPolicy, plastic
 from agents.networks.spec import Activation, Features, NetworkSpec, Norm
 from agents.plasticity.layers import CReLU, Fourier, fold_of
 from agents.specs import AgentSpec
@@ -39,22 +39,12 @@ LAYER_NORM = "LayerNorm"
 
 
 def policy_of(network: NetworkSpec) -> tuple[str, dict[str, Any]]:
-    """The name of SB3's policy and its arguments, of any algorithm.
-
-    Raises:
-        ValueError: the activation function would stand nowhere.
-    """
-    activation = ACTIVATIONS[network.activation]
-    if fold_of(activation) > 1 and not (network.has_hidden_layers or network.features == "minatar_cnn"):
-        raise ValueError(
-            f"activation is {network.activation!r}, but {network.features} features have none, or ReLUs of their own, "
-            "and net_arch has no hidden layer behind them; give it one"
-        )
+    """The name of SB3's policy and its arguments, of any algorithm."""
     arch = network.net_arch
     arguments = {
         "features_extractor_class": EXTRACTORS[network.features],
         "net_arch": {k: list(v) for k, v in arch.items()} if isinstance(arch, Mapping) else list(arch),
-        "activation_fn": activation,
+        "activation_fn": ACTIVATIONS[network.activation],
     }
     if network.norm != "none":
         arguments["norm"] = network.norm
@@ -77,12 +67,13 @@ def fitted(
         names: of the algorithm's policies.
 
     Raises:
-        ValueError: a policy that is not SB3's is to be normalised, or the network cannot read the observations.
+        ValueError: a policy that is not SB3's is to be normalised or to fold, an activation function that folds would
+            stand nowhere, or the network cannot read the observations.
     """
     norm = arguments.get("norm", "none")
     if norm not in get_args(Norm):
         raise ValueError(f"norm is {norm!r}; give one of {', '.join(get_args(Norm))}")
-    if policy is names["CnnPolicy"]:
+    if policy is names.get("CnnPolicy"):
         arguments = {**_board_network(arguments, space, spec), **arguments}
     arguments, activation = dict(arguments), arguments.get("activation_fn")
     folds = fold_of(activation) > 1
@@ -94,13 +85,35 @@ def fitted(
         if "norm" in arguments and not issubclass(policy, PlasticPolicy) and "norm" not in accepted:
             known = ", ".join(names)
             raise ValueError(f"norm is {norm!r}, but the policy {policy.__name__} takes none; give one of {known}")
+        if folds and issubclass(policy, tuple(OF)) and not issubclass(policy, PlasticPolicy):
+            raise ValueError(
+                f"the activation function {_name(activation)} folds, but the layers of {policy.__name__} do not; make "
+                f"it a subclass of {plastic(policy).__name__}"
+            )
         return policy, arguments
     if folds or norm != "none":
         # SB3's kinds of a policy differ in this default alone.
-        default = accepted["features_extractor_class"].default
-        return plastic(policy), {"features_extractor_class": default, **arguments}
+        arguments = {"features_extractor_class": accepted["features_extractor_class"].default, **arguments}
+        if folds and not _has_place(arguments, spec):
+            raise ValueError(
+                f"the activation function {_name(activation)} would stand nowhere: net_arch has no hidden layer, and "
+                f"{_name(arguments['features_extractor_class'])} has none, or ReLUs of its own; give net_arch a layer"
+            )
+        return plastic(policy), arguments
     arguments.pop("norm", None)
     return policy, arguments
+
+
+def _has_place(arguments: Mapping[str, Any], spec: AgentSpec) -> bool:
+    """Whether the activation function stands anywhere."""
+    extractor, arch = arguments["features_extractor_class"], arguments.get("net_arch")
+    if arch is None:  # SB3's own, of which only those behind NatureCNN may be none
+        return extractor is not NatureCNN or bool(spec.heads["nature_cnn"].widths)
+    return extractor is MinAtarCNN or any(arch.values() if isinstance(arch, Mapping) else arch)
+
+
+def _name(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))
 
 
 def _board_network(arguments: Mapping[str, Any], space: spaces.Space[Any], spec: AgentSpec) -> dict[str, Any]:

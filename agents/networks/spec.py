@@ -29,8 +29,3 @@ class NetworkSpec:
     net_arch: Sequence[int] | Mapping[str, Sequence[int]]
     activation: Activation
     norm: Norm = "none"
-
-    @property
-    def has_hidden_layers(self) -> bool:
-        """Whether any network has hidden layers behind its features."""
-        return any(self.net_arch.values()) if isinstance(self.net_arch, Mapping) else bool(self.net_arch)

@@ -28,10 +28,11 @@ def run_with(module: nn.Module, parameters: Mapping[str, Tensor], function: Call
     Raises:
         ValueError: they are those of other modules.
     """
-    _check(_tensors(module), parameters)
+    held = _tensors(module)
+    _check(held, parameters)
     with untapped():
         # Each place once: torch's own tying puts the old parameters back in the wrong order where a module is shared.
-        given = {f"module.{place}": parameters[name] for place, name in _places(module).items()}
+        given = {f"module.{place}": parameters[name] for place, name in _places(module, held).items()}
         return torch.func.functional_call(_Forward(module, function), given, (argument,), tie_weights=False)
 
 
@@ -50,13 +51,13 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-def _places(module: nn.Module) -> dict[str, str]:
-    """Where each parameter and buffer stands, shared ones in all places -> its name among `_tensors`."""
-    names = {tensor: name for name, tensor in _tensors(module).items()}
+def _places(module: nn.Module, held: Mapping[str, Tensor]) -> dict[str, str]:
+    """Where each parameter and buffer stands, shared ones in all places -> its name among those held."""
+    names = {tensor: name for name, tensor in held.items()}
     places = {}
     for path, part in module.named_modules():
-        for held in (part.named_parameters, part.named_buffers):
-            for name, tensor in held(path, recurse=False, remove_duplicate=False):
+        for named in (part.named_parameters, part.named_buffers):
+            for name, tensor in named(path, recurse=False, remove_duplicate=False):
                 places[name] = names[tensor]
     return places
 

@@ -61,17 +61,18 @@ class Hooks:
                 intervention.attach(self._learner)
             except ValueError as error:
                 raise MisfitError(number, str(error)) from error
+        self._references = self._reference_generator()
         for intervention in self._interventions:  # not before: a learner that one does not fit will never be
             intervention.owner = self._learner
         self._graph = dict(self._learner.networks) if self._interventions else None
-        self._references = self._reference_generator()
 
     def _reference_generator(self) -> torch.Generator | None:
-        needing = [i.name for i in self._interventions if "reference_batch" in i.needs]
+        needing = [number for number, i in enumerate(self._interventions) if "reference_batch" in i.needs]
         if not needing:
             return None
         if self._learner.batch_size is None:
-            raise ValueError(f"{needing[0]} needs reference batches, whose size is not known; give batch_size")
+            name = self._interventions[needing[0]].name
+            raise MisfitError(needing[0], f"{name} needs reference batches, whose size is not known; give batch_size")
         seed = torch.initial_seed() if self._learner.seed is None else self._learner.seed
         return torch.Generator().manual_seed(derive_seed(seed, "reference_batch"))
 
@@ -125,7 +126,7 @@ class Hooks:
         return Taps(layers, preactivations=any("preactivation_grads" in i.needs for i in looking))
 
     def backward(self, update: Update, taps: Taps, scaler: torch.amp.GradScaler | None = None) -> Update:
-        """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen.
+        """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen, detached.
 
         Args:
             update: what the backward is of.
@@ -147,7 +148,9 @@ class Hooks:
             scale = scaled(torch.ones((), device=update.losses["loss"].device))
             seen = {name: (a, g / scale) for name, (a, g) in seen.items()}
             inner = {name: g / scale for name, g in inner.items()}
-        update = replace(update, taps=seen, preactivation_grads=inner)
+        # A penalty may have kept the loss's graph; nothing that goes on from here may keep it alive.
+        losses = {name: loss.detach() for name, loss in update.losses.items()}
+        update = replace(update, losses=losses, taps=seen, preactivation_grads=inner)
         for intervention in self._interventions:
             intervention.after_backward(update)
         return update
@@ -200,25 +203,37 @@ class Hooks:
         drawn = {} if self._references is None else {"reference_batch": self._references.get_state()}
         return {"interventions": [i.state_dict() for i in self._interventions], "units_reset": counts, **drawn}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Any) -> None:
         """Take over what `state_dict` gave.
 
         Raises:
             ValueError: it is of other interventions.
         """
         self._follow()
-        saved = state["interventions"]
+        match state:
+            case {"interventions": list(saved), "units_reset": Mapping() as counts} if all(map(_is_state, saved)):
+                pass
+            case _:
+                raise ValueError("the saved state of the interventions has another form; give what state_dict gave")
         if len(saved) != len(self._interventions):
             raise ValueError(
                 f"the saved state is of {len(saved)} interventions, but here are {len(self._interventions)}; give "
                 "those that it was saved with, in the same order"
             )
+        devices = {layer.network: layer.producer.weight.device for layer in self._layers.values()}
+        drawn = {"reference_batch": state.get("reference_batch")} if self._references is not None else {}
+        expected = {f"units_reset/{name}": counts.get(name) for name in devices} | drawn
+        if lacking := [name for name, tensor in expected.items() if not isinstance(tensor, Tensor)]:
+            raise ValueError(f"the saved state of the interventions has no {', '.join(lacking)}; it is of others")
         for intervention, held in zip(self._interventions, saved, strict=True):
             intervention.load_state_dict(held)
         if self._references is not None:
             self._references.set_state(state["reference_batch"].cpu())
-        devices = {layer.network: layer.producer.weight.device for layer in self._layers.values()}
-        self._units = {name: state["units_reset"][name].to(device) for name, device in devices.items()}
+        self._units = {name: counts[name].to(device) for name, device in devices.items()}
+
+
+def _is_state(held: object) -> bool:
+    return isinstance(held, Mapping)
 
 
 def _refuse_owned(intervention: Intervention, learner: Learner) -> None:

@@ -19,6 +19,7 @@ from agents.plasticity.units import LiveNetworks, Network, Traced, network_of
 from agents.plasticity.verified import verified
 
 Sample = Callable[[int, torch.Generator], Any]
+NO_REPLAY_RATIO = "a PlasticOptimizer has no replay ratio: the loop decides how often it steps"
 
 
 class PlasticOptimizer:
@@ -221,11 +222,11 @@ class PlasticOptimizer:
         Raises:
             NotImplementedError: always; also where it is set.
         """
-        raise NotImplementedError("a PlasticOptimizer has no replay ratio: the loop decides how often it steps")
+        raise NotImplementedError(NO_REPLAY_RATIO)
 
     @replay_ratio.setter
     def replay_ratio(self, ratio: float) -> None:
-        _ = self.replay_ratio
+        raise NotImplementedError(NO_REPLAY_RATIO)
 
     @property
     def paper_networks(self) -> Sequence[str]:

@@ -26,10 +26,12 @@ class Update:
     Attributes:
         networks: names of the networks that this backward reaches.
         batch: the minibatch, as the learner's buffer gives it.
-        losses: name -> the RL loss's terms; ``losses["loss"]`` is the scalar that was differentiated.
+        losses: name -> the RL loss's terms; ``losses["loss"]`` is the scalar that is differentiated. From
+            `Intervention.after_backward` on they are detached: their graph is gone.
         optimizer: the optimizer that will step on these gradients.
         learning_rate: its learning rate at this step.
-        step: how many steps this optimizer has made once it makes this one (the first update has step 1).
+        step: the learner's gradient step that it belongs to (the first is 1, see `Learner.optimizer_steps`), for all of
+            its optimizers alike, also one that steps at only some of them, as TD3's actor's.
         taps: unit layer's name -> (a, dL/da) of the training forward alone, L being the RL loss without penalties and
             before clipping; shapes (batch, units) or (batch, channels, height, width). Filled only when an
             intervention asked for it at this step (`Intervention.needs` and `score_every`).
@@ -159,10 +161,10 @@ class Learner(Protocol):
 
         Args:
             batch: of `sample`, or the minibatch of an update.
-            parameters: of `snapshot`, perhaps an old one: the outputs are those of the networks with these, without a
-                graph, and no taps record them. None for the parameters at hand: gradients reach them, so that a penalty
-                can be taken of the outputs; what keeps outputs for later must `detach` them or take them in
-                ``torch.no_grad()``, or it keeps their graph.
+            parameters: of `snapshot`, perhaps an old one: the outputs are those of the networks with these, which
+                gradients reach where they take any (a snapshot's take none), and no taps record them. None for the
+                parameters at hand: gradients reach them, so that a penalty can be taken of the outputs; what keeps
+                outputs for later must `detach` them or take them in ``torch.no_grad()``, or it keeps their graph.
 
         Raises:
             ValueError: the parameters are those of other networks; modules were replaced in between.

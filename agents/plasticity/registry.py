@@ -7,6 +7,7 @@ whose name is ``criteria.NAME``, ``selections.NAME`` or ``interventions.NAME`` a
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple, TypeVar
@@ -30,10 +31,15 @@ class Entry(NamedTuple):
 
     def resolve(self) -> Any:
         """Import the module, where need be, and return the attribute."""
-        if not isinstance(self.target, str):
-            return self.target
-        module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return resolve(self.target)
+
+
+def resolve(target: str | Callable[..., Any]) -> Any:
+    """What "module:attribute" names, imported; what is no text is there already."""
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 INTERVENTIONS: dict[str, Entry] = {
@@ -156,14 +162,21 @@ def add(registry: MutableMapping[str, Any], name: str, entry: Any) -> None:
         ValueError: something else has this name.
     """
     known = registry.get(name)
-    if known is not None and _place(known.target) != _place(entry.target):
-        raise ValueError(
-            f"the name {name!r} is taken by {_place(known.target)}; give {_place(entry.target)} another one"
-        )
+    if known is not None and _code(known) is not _code(entry) and place(known.target) != place(entry.target):
+        raise ValueError(f"the name {name!r} is taken by {place(known.target)}; give {place(entry.target)} another one")
     registry[name] = entry
 
 
-def _place(target: str | Callable[..., Any]) -> str:
+def _code(entry: Any) -> Any:
+    """What stands where an entry says, if its module has been imported; else the entry."""
+    if not isinstance(entry, Entry) or not isinstance(entry.target, str):
+        return entry
+    module, _, attribute = entry.target.partition(":")
+    return getattr(sys.modules.get(module), attribute, entry)
+
+
+def place(target: str | Callable[..., Any]) -> str:
+    """Where code is: ``module:attribute``."""
     return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
 
 

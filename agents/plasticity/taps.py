@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from agents.plasticity.units import Place, UnitLayer
+from agents.plasticity.units.places import units_at_axis_1
 
 _listening: ContextVar[bool] = ContextVar("listening", default=True)
 
@@ -176,4 +177,5 @@ class Taps:
 
     def read_preactivations(self) -> dict[str, Tensor]:
         """Layer's name -> dL/d(what goes into its activation function), as `read`."""
-        return {name: record.inner_gradients[0] for name, record in self._records.items() if record.inner_gradients}
+        found = {name: record.inner_gradients[0] for name, record in self._records.items() if record.inner_gradients}
+        return {name: units_at_axis_1(gradient) for name, gradient in found.items()}

@@ -17,6 +17,8 @@ from agents.learner import LearnerMixin
 from agents.plasticity.protocols import Switch
 from agents.training_state.state import State
 
+OPTIONAL = ("_segment", "_replay_ratio")
+"""Counters that may be None."""
 OBSERVED = ("_last_obs", "_last_original_obs", "_last_episode_starts")
 
 
@@ -47,7 +49,8 @@ def restore_learner(model: LearnerMixin, state: State) -> None:
         if name not in counters:
             continue  # refused below, by its name
         numbers = value.values() if isinstance(value, dict) else [value]
-        if not all(number is None or isinstance(number, int | float) for number in numbers):
+        unset = value is None and name in OPTIONAL
+        if not unset and not all(isinstance(number, int | float) for number in numbers):
             raise ValueError(f"the saved counter {name} is no number")
     _set(model, counters, state["counters"])
     for name, saved in state["modules"].items():

@@ -61,8 +61,8 @@ def _check_run(folder: Path) -> None:
 
 def _sample_size(agent: AgentConfig, samples: int | None) -> int:
     if agent.spec.data == "replay":
-        most: int = agent.buffer_size
-        reason = f"the agent never learns from more than agent.buffer_size={agent.buffer_size}"
+        most: int = agent.settings["buffer_size"]
+        reason = f"the agent never learns from more than agent.buffer_size={most}"
     else:
         most = agent.rollout
         steps = most // agent.n_envs

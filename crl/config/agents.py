@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +25,7 @@ from agents.settings import Schedule as AnySchedule
 from agents.settings import Setting
 from agents.specs import AGENTS, AgentSpec, agent_spec, known_specs
 from crl.config.fields import Flag, Games, Model, Number, Schedule, Whole, Width, refuse_misspelt_name
-from crl.config.messages import foreign_key, nearest, one_line, refusal, refused_sentence, shown
+from crl.config.messages import foreign_key, in_words, nearest, one_line, refusal, refused_sentence, shown
 
 Layers = tuple[Width, ...]
 TYPES: dict[Any, Any] = {int: Whole, float: Number, bool: Flag, AnySchedule: Schedule}
@@ -57,11 +58,6 @@ class AgentConfig(Model):
     activation: Activation | None = None
     norm: Norm = "none"
 
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """A setting of its record."""
-
     @model_validator(mode="before")
     @classmethod
     def _refuse_settings_of_others(cls, data: Any) -> Any:
@@ -78,16 +74,21 @@ class AgentConfig(Model):
             raise refused_sentence(problem)
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sections are made at run time, where pickle does not find them."""
+        return _of_its_record, (self.model_dump(),)
+
     def _problem(self) -> str | None:
         """The sentence that refuses settings which do not go together."""
         return self._replay_problem() if self.spec.data == "replay" else self._rollout_problem()
 
     def _replay_problem(self) -> str | None:
+        size = self.settings["buffer_size"]
         for key in ("n_envs", "batch_size"):
             least = getattr(self, key)
-            if self.buffer_size < least:
+            if size < least:
                 return (
-                    f"agent.buffer_size={self.buffer_size} is below agent.{key}={least}; give at least {least}, "
+                    f"agent.buffer_size={size} is below agent.{key}={least}; give at least {least}, "
                     f"or lower agent.{key}"
                 )
         return None
@@ -98,7 +99,7 @@ class AgentConfig(Model):
             return None
         return (
             f"agent.batch_size={batch_size} is larger than a rollout of agent.n_envs x agent.n_steps = "
-            f"{self.n_envs} x {self.n_steps} = {self.rollout} steps; lower it or raise agent.n_steps"
+            f"{self.n_envs} x {self.settings['n_steps']} = {self.rollout} steps; lower it or raise agent.n_steps"
         )
 
     @property
@@ -109,7 +110,7 @@ class AgentConfig(Model):
     @property
     def rollout(self) -> int:
         """Steps between two updates, of all games."""
-        frequency: int = getattr(self, self.spec.frequency)
+        frequency: int = self.settings[self.spec.frequency]
         return self.n_envs * frequency
 
     @classmethod
@@ -154,12 +155,6 @@ def _key_of(network: str) -> str:
     return f"agent.net_arch.{network}" if network else "agent.net_arch"
 
 
-def in_words(names: Iterable[str]) -> str:
-    """``a``, ``a and b``, or ``a, b and c``."""
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
-
-
 def agent_section(name: str) -> type[AgentConfig]:
     """The section of an agent; that of an installed plugin is imported."""
     try:
@@ -177,7 +172,7 @@ def _section(name: str, spec: AgentSpec) -> type[AgentConfig]:
     if taken:
         raise ValueError(f"its setting {taken[0]!r} has a name that something else has; give it another one")
     widths: dict[str, Any] = {key: (Layers, ...) for key in spec.networks.values() if key}
-    arch = create_model("NetArch", __base__=NetArch, **widths) if widths else None
+    arch = create_model(f"{name.upper()}NetArch", __base__=NetArch, **widths) if widths else None
     fields: dict[str, Any] = {key: (_hint(setting), setting.default) for key, setting in spec.settings.items()}
     fields |= {"name": (Literal[name], ...), "net_arch": ((arch or Layers) | None, None)}
     title = f"{name.upper()}Config"
@@ -191,7 +186,9 @@ def _hint(setting: Setting) -> Any:
     hint = TYPES.get(setting.type, setting.type)
     bounds = {key: value for key in ("ge", "gt", "le") if (value := getattr(setting, key)) is not None}
     hint = Annotated[hint, Field(**bounds)] if bounds else hint
-    hint = Annotated[hint, AfterValidator(_refusing(setting.check))] if setting.check is not None else hint
+    if setting.check is not None:
+        validator = BeforeValidator if isinstance(setting.type, UnionType) else AfterValidator
+        hint = Annotated[hint, validator(_refusing(setting.check))]
     return hint | None if setting.default is None else hint
 
 
@@ -227,7 +224,9 @@ class _AnyOfThem:
     """Shows the sections of all agents in the JSON schema."""
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [handler(agent_section(name).__pydantic_core_schema__) for name in AGENTS]}
+        sections = {name: handler(agent_section(name).__pydantic_core_schema__) for name in AGENTS}
+        mapping = {name: section["$ref"] for name, section in sections.items()}
+        return {"oneOf": [*sections.values()], "discriminator": {"propertyName": "name", "mapping": mapping}}
 
 
 AnyAgent = Annotated[SerializeAsAny[AgentConfig], BeforeValidator(_of_its_record), _AnyOfThem()]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Tag, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from agents.plasticity.registry import COMPONENTS, INTERVENTIONS, Entry
+from agents.plasticity.registry import COMPONENTS, INTERVENTIONS, Entry, place
 from crl.config.agents import UnknownAgent
 from crl.config.fields import Flag, Model, Named, Number, Whole
 from crl.config.imports import import_modules
@@ -23,12 +24,20 @@ Parameter = inspect.Parameter
 
 UNNAMED = {"surgery": Entry("agents.plasticity.surgery:Surgery", "what becomes of a unit that is replaced")}
 """Argument of an intervention -> the class whose arguments it holds; those of `COMPONENTS` hold a name too."""
+NESTED = frozenset({*COMPONENTS, *UNNAMED})
+"""Arguments of an intervention that hold arguments of their own."""
 
 
 class _NamedSection(Named):
     """A mapping of a name and the arguments of what it stands for."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class _PartSection(_NamedSection):
+    """Of a part, whose defaults are written down, so that a config has to be able to give them."""
+
+    model_config = ConfigDict(validate_default=True)
 
 
 def imported(config: RunConfig) -> RunConfig:
@@ -67,21 +76,30 @@ def check_arguments(config: RunConfig) -> RunConfig:
 
 def _run_part(config: RunConfig, i: int) -> PartConfig:
     """The part number `i` with all arguments that it is built with."""
+    from crl.parts import Part  # with Stable-Baselines3, which is loaded only where there are parts
+
     key, given = f"parts.{i}", config.parts[i].model_dump()
-    section, _ = _built(PARTS[given["name"]], given, key)
-    return PartConfig(name=given["name"], **_as_json(section.model_dump(exclude={"name"}), key, given["name"]))
+    name = given["name"]
+    found = _class(PARTS[name], Part, key, name)
+    found.name = name  # which no decorator has given to that of an installed plugin
+    section, _ = _built(found, given, key, _PartSection, nested=())
+    return PartConfig(name=name, **_as_json(section.model_dump(exclude={"name"}), f"{key}: the arguments of {name}"))
 
 
-def _built(entry: Entry, given: dict[str, Any], key: str) -> tuple[Model, Any]:
-    """The arguments that a config gives to what a name stands for, and that built with them."""
-    constructor = _code(entry, key, given["name"])
-    section, given = _section(constructor, given, key, _NamedSection)
+def _built(
+    constructor: type, given: dict[str, Any], key: str, base: type[Model], nested: Collection[str]
+) -> tuple[Model, Any]:
+    """The arguments that a config gives to a class, see `_section`, and that built with them."""
+    section, given = _section(constructor, given, key, base, nested)
     try:
         arguments = section.model_validate(given)
     except ValidationError as error:
         raise ConfigError(sentence(error, key.split("."))) from None
     try:
-        return arguments, constructor(**arguments.model_dump(exclude={"name"}, exclude_unset=True))
+        with _named(constructor, key):
+            return arguments, constructor(**arguments.model_dump(exclude={"name"}, exclude_unset=True))
+    except ConfigError:
+        raise
     except ValueError as error:
         known = str(error).partition(" ")[0].partition(".")[0] in section.model_fields
         raise ConfigError(f"{key}{'.' if known else ': '}{error}") from None
@@ -89,15 +107,45 @@ def _built(entry: Entry, given: dict[str, Any], key: str) -> tuple[Model, Any]:
 
 def _intervention(config: RunConfig, i: int) -> InterventionConfig:
     """The intervention number `i` with the arguments that it is built with."""
+    from agents.plasticity.protocols import Intervention  # with torch, which is loaded only where there are some
+
     key, given = f"interventions.{i}", config.interventions[i].model_dump()
-    _, intervention = _built(INTERVENTIONS[given["name"]], given, key)
+    name = given["name"]
+    found = _class(INTERVENTIONS[name], Intervention, key, name)
+    _, intervention = _built(found, given, key, _NamedSection, NESTED)
     if intervention.uses_boundaries and config.stream.boundary == "hidden":
         raise ConfigError(
-            f"{key}: {given['name']} acts on task switches, which stream.boundary=hidden hides; "
+            f"{key}: {name} acts on task switches, which stream.boundary=hidden hides; "
             f"give stream.boundary=revealed, or leave it out"
         )
     # What it was built with, and not what was given: a default may depend on other arguments.
-    return InterventionConfig(name=given["name"], **_as_json(intervention.arguments(), key, given["name"]))
+    with _named(found, key):
+        arguments = intervention.arguments()
+    return InterventionConfig(name=name, **_as_json(arguments, f"{key}: the arguments() of {name}"))
+
+
+@contextmanager
+def _named(found: type, key: str) -> Iterator[None]:
+    """Name somebody's class where its code raises what is not about a value."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{key} is {place(found)}, which cannot be used ({type(error).__name__}: {one_line(error)}); correct it "
+            "or leave it out"
+        ) from error
+
+
+def _class(entry: Entry, base: type, key: str, name: str) -> Any:
+    found = _code(entry, key, name)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError(
+            f"{key}.name={shown(name)} is {place(entry.target)}, which is no {base.__name__} of {base.__module__}; "
+            "correct it or leave it out"
+        )
+    return found
 
 
 def _code(entry: Entry, key: str, name: str) -> Any:
@@ -110,17 +158,21 @@ def _code(entry: Entry, key: str, name: str) -> Any:
         ) from error
 
 
-def _as_json(arguments: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
-    """The arguments as YAML and JSON keep them."""
+def _as_json(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """The arguments as YAML and JSON keep them; `owner` says in messages whose they are."""
     try:
         plain: dict[str, Any] = json.loads(json.dumps(arguments, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: the arguments() of {name} are no plain data ({error}); correct its class") from error
+        raise ConfigError(f"{owner} are no plain data ({error}); correct its class") from error
     return plain
 
 
 def _section(
-    target: Callable[..., Any], given: Mapping[str, Any], key: str, base: type[Model]
+    target: Callable[..., Any],
+    given: Mapping[str, Any],
+    key: str,
+    base: type[Model],
+    nested: Collection[str] = NESTED,
 ) -> tuple[type[Model], dict[str, Any]]:
     """A section with one field for each argument of `target`.
 
@@ -129,20 +181,21 @@ def _section(
         given: what the config says.
         key: where it says so.
         base: of the section.
+        nested: arguments that hold arguments of their own.
 
     Returns:
-        the section, and `given` with its parts written out as mappings.
+        the section, and `given` with its components written out as mappings.
     """
     fields: dict[str, Any] = {}
     given = dict(given)
     for parameter in _parameters(target, key):
         name, hint, default = parameter.name, parameter.annotation, parameter.default
-        if name in COMPONENTS or name in UNNAMED:
+        if name in nested:
             value = given.get(name, None if default is Parameter.empty else default)
             if value is None:
                 hint = None if type(None) in _members(hint) else Named
             else:
-                hint, given[name] = _part(name, value, f"{key}.{name}")
+                hint, given[name] = _component(name, value, f"{key}.{name}")
         fields[name] = (_strict(hint), ... if default is Parameter.empty else default)
     try:
         return create_model(f"{target.__name__}Arguments", __base__=base, **fields), given
@@ -153,11 +206,13 @@ def _section(
         ) from error
 
 
-def _part(kind: str, value: Any, key: str) -> tuple[type[Model], Any]:
-    """The section of a part, and its value written out; what is no mapping is refused with the types of all arguments.
+def _component(kind: str, value: Any, key: str) -> tuple[type[Model], Any]:
+    """The section of a component, and its value written out.
+
+    What is no mapping is refused with the types of all arguments.
 
     Args:
-        kind: a key of `COMPONENTS`, whose parts are given by their name alone or with arguments, or of `UNNAMED`.
+        kind: a key of `COMPONENTS`, whose components are given by their name alone or with arguments, or of `UNNAMED`.
         value: what the config or the constructor's default says.
         key: where it stands.
     """

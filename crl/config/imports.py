@@ -13,6 +13,7 @@ from agents.plasticity import registry
 from agents.specs import AGENTS
 from crl.config.messages import ConfigError, one_line, shown
 from crl.config.origin import RunFolderCodeError, is_kept_out
+from crl.config.parts import PARTS
 from envs.checks import closest
 
 NO_MODULE_NAME = "is not the name of a module; give one such as my_module, for my_module.py in the current folder"
@@ -30,7 +31,7 @@ def register_plugins() -> None:
         ConfigError: a distribution brings a name that is taken or not understood.
     """
     try:
-        registry.plugins({"agents": AGENTS})
+        registry.plugins({"agents": AGENTS, "parts": PARTS})
     except ValueError as error:
         raise ConfigError(f"an installed plugin is refused: {error}, or uninstall it") from None
 

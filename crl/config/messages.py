@@ -96,14 +96,22 @@ def foreign_key(key: str, owners: str, section: str) -> PydanticCustomError:
     return PydanticCustomError("unknown_key", "{problem}", {"key": key, "problem": problem})
 
 
+def in_words(names: Iterable[str]) -> str:
+    """``a``, ``a and b``, or ``a, b and c``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """ "did you mean x?" for the known word closest to `word`, or else the known words, with `otherwise` after them."""
     words = list(known)
     close = closest(word, words)
     if close:
         return f"did you mean {close!r}?"
+    if not words and otherwise:
+        return otherwise
     listed = words if len(words) <= LISTED else [*words[: LISTED - 1], f"... ({len(words):,} in all)"]
-    return f"choose from {', '.join(listed) or 'none'}{otherwise}"
+    return f"choose from {', '.join(listed) or 'none'}{', or ' if otherwise else ''}{otherwise}"
 
 
 def shown(value: Any) -> str:

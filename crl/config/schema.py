@@ -7,17 +7,19 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from dataclasses import fields
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
+from agents.at_switch import AtSwitch
 from agents.plasticity.registry import INTERVENTIONS
 from agents.specs import AGENTS, known_specs
-from crl.config.agents import AnyAgent, UnknownAgent, in_words, unknown_agent
+from crl.config.agents import AnyAgent, UnknownAgent, unknown_agent
 from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named
 from crl.config.imports import NO_MODULE_NAME, is_module_name
-from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
+from crl.config.messages import in_words, nearest, refusal, refused_sentence, shortened, shown
 from crl.config.parts import PARTS
 from crl.config.stream import StreamConfig
 
@@ -66,18 +68,22 @@ class CheckpointConfig(Model):
     keep: Annotated[Count, Field(le=10_000)] = 3
 
 
-class AtSwitchConfig(Model):
-    """What the learner forgets at a revealed boundary."""
+def _of_at_switch() -> type[Model]:
+    """A section with the keys of `agents.at_switch.AtSwitch`."""
+    hints = get_type_hints(AtSwitch)
+    found: dict[str, Any] = {
+        field.name: (CountOrZero if hints[field.name] is int else hints[field.name], field.default)
+        for field in fields(AtSwitch)
+    }
+    return create_model("AtSwitch", __base__=Model, **found)
 
-    replay: Literal["keep", "clear"] = "keep"
-    exploration: Literal["keep", "restart"] = "keep"
-    random_steps: CountOrZero = 0
-    optimizer: Literal["keep", "reset"] = "keep"
-    normalizer: Literal["keep", "reset"] = "keep"
+
+class AtSwitchConfig(_of_at_switch()):  # type: ignore[misc]
+    """What the learner forgets at a revealed boundary."""
 
     def changes(self) -> dict[str, Any]:
         """What is not kept, by key; empty where all is."""
-        return {key: value for key, value in self.model_dump().items() if value not in ("keep", 0)}
+        return AtSwitch(**self.model_dump()).changes
 
 
 def _check_module(name: str) -> str:
@@ -135,7 +141,7 @@ class RunConfig(Model):
                 return f"{key} is not a known intervention; {nearest(name, INTERVENTIONS)}"
         for i, part in enumerate(self.parts):
             if part.name not in PARTS:
-                key, imports = f"parts.{i}.name={shown(part.name)}", ", or give the module that registers it in imports"
+                key, imports = f"parts.{i}.name={shown(part.name)}", "give the module that registers it in imports"
                 return f"{key} is not a known part; {nearest(part.name, PARTS, imports)}"
         return None
 
@@ -207,14 +213,15 @@ class RunConfig(Model):
         """The sentence that refuses a stream, or visits of cleared replay, that end before learning begins."""
         if self.agent.spec.data != "replay":
             return None
-        starts, steps, total = self.agent.learning_starts, self.stream.task_steps, self.stream.total_steps
+        settings, steps, total = self.agent.settings, self.stream.task_steps, self.stream.total_steps
+        starts = settings["learning_starts"]
         given = f"agent.learning_starts={starts} is not below"
         remedy = "so that nothing would be learnt; lower it or raise stream.steps_per_task"
         if starts >= total:
             return f"{given} the {total} steps of the whole stream, {remedy}"
         clears = self._clears_replay()
         # A full buffer is learnt from, however few transitions it holds.
-        if clears is not None and min(starts, self.agent.buffer_size) >= steps:
+        if clears is not None and min(starts, settings["buffer_size"]) >= steps:
             return f"{given} the {steps} steps of a task, after which {clears} empties replay, {remedy}"
         return None
 

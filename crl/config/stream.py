@@ -16,7 +16,7 @@ from envs.catalogue import ABOUT, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_draw
 from envs.checks import closest
 
 COUNTS = {"variants": MAX_REPETITIONS, "steps": MAX_WHOLE}  # of a task -> the most
-OR_ID = ", or give a Gymnasium id with its version, such as CartPole-v1"
+AN_ID = "give a Gymnasium id with its version, such as CartPole-v1"
 
 
 def _is_a_name(name: str) -> bool:
@@ -32,7 +32,7 @@ def _check_task(entry: Any) -> Any:
         listed = "" if STREAMS[name].worlds else ", or list its tasks"
         raise refusal(f"is a stream and no task; give it as stream.name{listed}")
     if _is_a_name(name) and name not in TASKS:
-        raise refusal(f"is neither a task nor a Gymnasium id; {nearest(name, TASKS, OR_ID)}")
+        raise refusal(f"is neither a task nor a Gymnasium id; {nearest(name, TASKS, AN_ID)}")
     problem = _counts_problem(entry) if isinstance(entry, dict) else None
     if problem is not None:
         raise refusal(problem)
@@ -94,7 +94,7 @@ def _check_stream(name: str) -> str:
     # Streams of ours may have a slash as ids with a namespace do, but no version.
     misspelt = _is_a_name(name) or (not re.search(r":|-v\d+$", name) and closest(name, STREAMS) is not None)
     if misspelt and name not in known:
-        raise refusal(f"is neither a stream nor a task nor a Gymnasium id; {nearest(name, known, OR_ID)}")
+        raise refusal(f"is neither a stream nor a task nor a Gymnasium id; {nearest(name, known, AN_ID)}")
     return name
 
 

@@ -11,7 +11,7 @@ import envs
 from agents.learner import LearnerMixin
 from agents.networks.builder import policy_of
 from agents.plasticity.hooks import MisfitError
-from agents.plasticity.registry import INTERVENTIONS
+from agents.plasticity.registry import INTERVENTIONS, place
 from agents.plasticity.resets import UnitReset
 from agents.training_state import check_saveable
 from crl.config import AgentConfig, ConfigError, Linear, RunConfig
@@ -55,9 +55,9 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
 def _too_large(agent: AgentConfig) -> str:
     """The sentence for what the system has no memory for."""
     if agent.spec.data == "replay":
-        held = f"a replay buffer of agent.buffer_size={agent.buffer_size} transitions"
+        held = f"a replay buffer of agent.buffer_size={agent.settings['buffer_size']} transitions"
     else:
-        held = f"rollouts of agent.n_steps={agent.n_steps} steps of each"
+        held = f"rollouts of agent.n_steps={agent.settings['n_steps']} steps of each"
     return f"agent.n_envs={agent.n_envs} games and {held} do not fit in memory; lower one of them"
 
 
@@ -88,6 +88,14 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
             device=config.device,
         )
         check_saveable(model.buffer)
+    except TypeError as error:
+        strange = [key for key in settings if f"unexpected keyword argument {key!r}" in str(error)]
+        if not strange:
+            raise
+        raise ConfigError(
+            f"agent.{strange[0]} is a setting of {agent.name} that {place(agent.spec.target)} does not take; correct "
+            "its AgentSpec or give another agent"
+        ) from error
     except AssertionError as error:  # SB3 asserts what it asks of spaces
         raise ConfigError(f"{given(config.stream)} is not supported ({error}); wrap the environment") from error
     except ValueError as error:
@@ -98,7 +106,7 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
 
 def _learner(agent: AgentConfig) -> type[LearnerMixin]:
     """The class of an agent, which may be somebody else's."""
-    given = f"agent.name={agent.name} is {agent.spec.target}, which"
+    given = f"agent.name={agent.name} is {place(agent.spec.target)}, which"
     try:
         found = agent.spec.resolve()
     except Exception as error:

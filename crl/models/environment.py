@@ -109,4 +109,4 @@ def played(config: RunConfig, env: envs.StreamVectorEnv) -> envs.StreamVectorEnv
         return env
     # Not over the games themselves: SB3 would transpose images behind the normaliser, which keeps the original ones.
     games: VecEnv = LearnerMixin._wrap_env(env)
-    return VecNormalize(games, norm_obs=wanted.obs, norm_reward=wanted.reward, gamma=config.agent.gamma)
+    return VecNormalize(games, norm_obs=wanted.obs, norm_reward=wanted.reward, gamma=config.agent.settings["gamma"])

@@ -58,13 +58,13 @@ def check_replay(agent: AgentConfig, env: envs.StreamVectorEnv, stream: str) -> 
     Raises:
         ConfigError: it is.
     """
-    each, there = transition_bytes(env), available_bytes()
-    held = max(agent.buffer_size // agent.n_envs, 1) * agent.n_envs  # SB3 rounds down to whole steps of all games
+    each, there, size = transition_bytes(env), available_bytes(), agent.settings["buffer_size"]
+    held = max(size // agent.n_envs, 1) * agent.n_envs  # SB3 rounds down to whole steps of all games
     if held * each <= there:
         return
     largest = there // each // agent.n_envs * agent.n_envs
     remedy = f"give {largest} at most" if largest else f"lower agent.n_envs={agent.n_envs}: one step of all is too much"
     raise ConfigError(
-        f"agent.buffer_size={agent.buffer_size} transitions of {stream} take {held * each / GIGA:.1f} GB, but only "
+        f"agent.buffer_size={size} transitions of {stream} take {held * each / GIGA:.1f} GB, but only "
         f"{there / GIGA:.1f} GB of memory are there; {remedy}"
     )

@@ -35,6 +35,8 @@ class LoggerPart(Part):
 
     def restore(self, state: Any) -> None:
         """Go on with the row."""
+        if any(type(tag) is not str for tags in state.values() for tag in tags):
+            raise TypeError("a tag that is no text")
         self.logger.name_to_value.update(state["values"])
         self.logger.name_to_count.update(state["counts"])
         self.logger.name_to_excluded.update({tag: tuple(names) for tag, names in state["excluded"].items()})

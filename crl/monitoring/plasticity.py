@@ -81,7 +81,8 @@ class PlasticityRecorder(Part):
         except NoDataError:
             return
         self._segment = segment
-        self._done(self._learner.num_timesteps)
+        self._measure.done(self._learner.num_timesteps)
+        self._space()
         for tag, value in found.items():
             self._learner.logger.record(tag, value, exclude="stdout")
         if not self._layout_written:
@@ -105,6 +106,7 @@ class PlasticityRecorder(Part):
         """Go on from what `state` gave."""
         self._segment = state["segment"]
         self._measure.restore(state["measure"])
+        self._space()
         diagnostics = dict(state["diagnostics"])
         if diagnostics["probe"] is not None:
             batches = {key: self._learner.unpack(diagnostics["probe"][key]) for key in ("batch", "few")}
@@ -118,14 +120,13 @@ class PlasticityRecorder(Part):
             return waited and steps > cast(OffPolicyMixin, self._learner).learning_starts
         return waited or (self._each_visit and segment != self._segment)
 
-    def _done(self, step: int) -> None:
-        """Where not each visit is measured, the steps to the next measure are drawn.
+    def _space(self) -> None:
+        """Where not each visit is measured, the steps from one measure to the next are drawn.
 
         At even steps all measures could fall into visits of one and the same task.
         """
-        self._measure.done(step)
-        if not self._each_visit:
-            generator = np.random.default_rng((self._seed, step))
+        if not self._each_visit and self._measure.last > 0:
+            generator = np.random.default_rng((self._seed, self._measure.last))
             self._measure.n = max(self._every // 2 + int(generator.integers(self._every + 1)), 1)
 
     def _write_layout(self) -> None:

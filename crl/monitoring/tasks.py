@@ -91,7 +91,8 @@ class TaskCallback(Part):
         self.returns = deque(map(float, state["returns"]), maxlen=WINDOW)
         self.lengths = deque(map(int, state["lengths"]), maxlen=WINDOW)
         self.late_returns = list(map(float, state["late_returns"]))
-        self.ended = {int(index): Result(**result) for index, result in state["ended"].items()}
+        ended = {int(index): Result(**result) for index, result in state["ended"].items()}
+        self.ended = {self.stream.segment(index).index: result for index, result in ended.items()}
 
     def mean_return(self) -> float | None:
         """Over the window; None before the first episode of the visit has ended."""

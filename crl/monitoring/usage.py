@@ -43,7 +43,7 @@ class UsagePart(Part):
         return PeakMemory(**{kind: max(now.get(kind, 0), self._peaks.get(kind, 0)) for kind in {**self._peaks, **now}})
 
     def state(self) -> State:
-        """Both."""
+        """Seconds of training, and the most bytes held, in all processes till now."""
         return {"seconds": self.seconds(), "peak_memory": self.peak_memory().model_dump(exclude_none=True)}
 
     def restore(self, state: Any) -> None:

@@ -18,14 +18,14 @@ class Acrobot(ControlWorld, AcrobotEnv):
     stays a matter of the angles alone: -cos(first) - cos(first + second) > 1.
 
     Args:
-        gravity: In m/s^2; below 0 the links fall upwards.
-        length_1: Of the link that hangs from the fixed joint, in m, above 0.
-        length_2: Of the other link, in m, above 0.
-        mass_1: Of the first link, in kg, above 0.
-        mass_2: Of the second link, in kg, above 0.
+        gravity: in m/s^2; below 0 the links fall upwards.
+        length_1: of the link that hangs from the fixed joint, in m, above 0.
+        length_2: of the other link, in m, above 0.
+        mass_1: of the first link, in kg, above 0.
+        mass_2: of the second link, in kg, above 0.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
     """
 
     quantities = MappingProxyType(

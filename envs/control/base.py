@@ -35,7 +35,7 @@ class ControlWorld(Configurable, gymnasium.Env[Any, Any]):
         **physics: As in ``quantities``.
 
     Raises:
-        ValueError: If an argument is unknown or out of range.
+        ValueError: an argument is unknown or out of range.
     """
 
     _held: ClassVar[tuple[str, ...]]
@@ -49,8 +49,8 @@ class ControlWorld(Configurable, gymnasium.Env[Any, Any]):
         """A frame, uint8 of shape (height, width, 3), with render_mode "rgb_array".
 
         Raises:
-            ValueError: If the env was made without a render_mode.
-            ImportError: If pygame is missing.
+            ValueError: the env was made without a render_mode.
+            ImportError: pygame is missing.
         """
         require_render_mode(self)
         with naming_pygame(type(self).__name__):
@@ -70,7 +70,7 @@ class ControlWorld(Configurable, gymnasium.Env[Any, Any]):
         """Go on from what ``get_state`` returned, under the physics that it was saved with.
 
         Raises:
-            ValueError: If the state is of another world.
+            ValueError: the state is of another world.
         """
         if state["world"] != type(self).__name__:
             raise ValueError(

@@ -38,14 +38,14 @@ class CartPole(ControlWorld, CartPoleEnv):
     """Gymnasium's cart and pole (the physics of CartPole-v1, without its time limit) with their state.
 
     Args:
-        gravity: In m/s^2; below 0 the pole falls upwards.
-        length: Half of the pole's length, as Gymnasium counts it, in m, above 0.
-        masscart: In kg, above 0.
-        masspole: In kg, above 0.
-        force_mag: The force that either action puts on the cart, in N, above 0.
+        gravity: in m/s^2; below 0 the pole falls upwards.
+        length: half of the pole's length, as Gymnasium counts it, in m, above 0.
+        masscart: in kg, above 0.
+        masspole: in kg, above 0.
+        force_mag: the force that either action puts on the cart, in N, above 0.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
     """
 
     quantities = MappingProxyType(
@@ -80,15 +80,15 @@ class CartPoleGames(Games):
     are equal bit for bit wherever numpy takes the cosine of an array as it takes that of a number, which a test asks.
 
     Args:
-        n_envs: Games played side by side.
-        offset: Added to every observation.
-        episode_limit: Steps after which an unfinished episode is truncated.
-        reward_scale: Factor on rewards.
+        n_envs: games played side by side.
+        offset: added to every observation.
+        episode_limit: steps after which an unfinished episode is truncated.
+        reward_scale: factor on rewards.
         render_mode: None or "rgb_array"; then ``render`` returns one frame for each game.
-        **physics: Those of ``envs.control.cartpole``.
+        **physics: those of ``envs.control.cartpole``.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
 
     >>> games = CartPoleGames(3, gravity=3.7)
     >>> observations, _ = games.reset(seed=0)
@@ -134,7 +134,7 @@ class CartPoleGames(Games):
         """As in `Games`; ``options`` may hold ``low`` and ``high``, the bounds of every number of a game's start.
 
         Raises:
-            ValueError: If there are more or fewer seeds than games, or an option is no number.
+            ValueError: there are more or fewer seeds than games, or an option is no number.
         """
         for game, own in enumerate(self._seeds_from(seed)):
             if own is not None:
@@ -168,7 +168,7 @@ class CartPoleGames(Games):
         """Change the physics or the ``offset`` of all games, from the next step on; what is not named stays.
 
         Raises:
-            ValueError: If a name is unknown or a value is out of range; nothing has changed then.
+            ValueError: a name is unknown or a value is out of range; nothing has changed then.
         """
         for name in parameters:
             if name not in self.configurable:
@@ -197,7 +197,7 @@ class CartPoleGames(Games):
         """Go on from what ``get_state`` returned, under the physics and the offset that it was saved with.
 
         Raises:
-            ValueError: If the state is of another world, number of games, episode limit or reward scale.
+            ValueError: the state is of another world, number of games, episode limit or reward scale.
         """
         if state["world"] != self._world():
             raise ValueError(
@@ -215,8 +215,8 @@ class CartPoleGames(Games):
         """One frame for each game, uint8 of shape (400, 600, 3), with render_mode "rgb_array".
 
         Raises:
-            ValueError: If the games were made without a render_mode.
-            ImportError: If pygame is missing.
+            ValueError: the games were made without a render_mode.
+            ImportError: pygame is missing.
         """
         require_render_mode(self)
         with naming_pygame("CartPole"):

@@ -15,12 +15,12 @@ class MountainCar(ControlWorld, MountainCarEnv):
     A step adds (action - 1) x force - gravity x cos(3 x position) to the speed.
 
     Args:
-        gravity: Per step, any number; below 0 the valley pushes the car up its sides.
-        force: Per step, above 0.
-        goal_velocity: Speed that the car must at least have at the goal.
+        gravity: per step, any number; below 0 the valley pushes the car up its sides.
+        force: per step, above 0.
+        goal_velocity: speed that the car must at least have at the goal.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
     """
 
     quantities = MappingProxyType(

@@ -17,11 +17,11 @@ class MountainCarContinuous(ControlWorld, Continuous_MountainCarEnv):
     A step adds action x power - 0.0025 x cos(3 x position) to the speed and costs 0.1 x action^2; the goal gives 100.
 
     Args:
-        power: Per step, of the whole motor, above 0.
-        goal_velocity: Speed that the car must at least have at the goal.
+        power: per step, of the whole motor, above 0.
+        goal_velocity: speed that the car must at least have at the goal.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
     """
 
     quantities = MappingProxyType(

@@ -16,12 +16,12 @@ class Pendulum(ControlWorld, PendulumEnv):
     at any angle where it is at least mass x gravity x length / 2; below that the pole must be swung up.
 
     Args:
-        gravity: In m/s^2; below 0 the pendulum hangs upwards.
-        length: Of the pole, in m, above 0.
-        mass: Of the pole, in kg, above 0.
+        gravity: in m/s^2; below 0 the pendulum hangs upwards.
+        length: of the pole, in m, above 0.
+        mass: of the pole, in kg, above 0.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
     """
 
     quantities = MappingProxyType(

@@ -37,16 +37,16 @@ def tasks_from(
     a permutation that is left out is drawn, too.
 
     Args:
-        entry: A MinAtar game ("breakout"), a control or MuJoCo task ("cartpole"), a registered Gymnasium id
+        entry: a MinAtar game ("breakout"), a control or MuJoCo task ("cartpole"), a registered Gymnasium id
             ("CartPole-v1", or "my_pkg:MyEnv-v0", which imports the module first), or such a mapping
             ({"id": "pendulum", "gravity": 5.0}).
-        episode_limit: Steps after which an unfinished MinAtar episode is truncated; other tasks have an argument of
+        episode_limit: steps after which an unfinished MinAtar episode is truncated; other tasks have an argument of
             that name or keep Gymnasium's limit.
-        seed: Decides all draws, together with ``place``.
-        place: The entry's place among others.
+        seed: decides all draws, together with ``place``.
+        place: the entry's place among others.
 
     Raises:
-        ValueError: If the entry is of another kind, a name is unknown, or something is given arguments that it does
+        ValueError: the entry is of another kind, a name is unknown, or something is given arguments that it does
             not take.
 
     >>> tasks, _ = tasks_from({"id": "breakout", "shifts": ["pixel_permutation"], "variants": 5000})
@@ -75,7 +75,7 @@ def task_from(entry: Entry, episode_limit: int = EPISODE_LIMIT) -> Task:
     """The one task that an entry stands for, see `tasks_from`.
 
     Raises:
-        ValueError: As there, and if the entry has variants.
+        ValueError: as there, and if the entry has variants.
     """
     tasks, _ = tasks_from(entry, episode_limit=episode_limit)
     if tasks[0].variant_of is not None:

@@ -17,12 +17,12 @@ def drawn(key: str, value: Any, generator: np.random.Generator) -> Any:
     """The value of an argument, drawn where it says how.
 
     Args:
-        key: The argument's name, for messages.
-        value: The value itself, or a mapping with one of ``envs.catalogue.DRAWS`` and, for a list, ``size``.
-        generator: What is drawn from.
+        key: the argument's name, for messages.
+        value: the value itself, or a mapping with one of ``envs.catalogue.DRAWS`` and, for a list, ``size``.
+        generator: what is drawn from.
 
     Raises:
-        ValueError: If something cannot be drawn so.
+        ValueError: something cannot be drawn so.
     """
     if not is_draw(value):
         return value

@@ -69,7 +69,7 @@ def world_of(id: str, arguments: dict[str, Any], episode_limit: int) -> Known | 
     """The world of a name with arguments; ``episode_limit`` is for MinAtar games that have none of their own.
 
     Raises:
-        ValueError: If the name is unknown, or it does not take an argument.
+        ValueError: the name is unknown, or it does not take an argument.
     """
     if id not in TASKS:
         _require_registered(id)

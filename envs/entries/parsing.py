@@ -29,7 +29,7 @@ def parsed_from(entry: object) -> Parsed:
     """The parts of an entry.
 
     Raises:
-        ValueError: If it is of another kind, or a part is.
+        ValueError: it is of another kind, or a part is.
     """
     given = _given(entry)
     id, name = given.pop("id"), given.pop("name", None)

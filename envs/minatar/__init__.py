@@ -24,12 +24,12 @@ def make_games(game: str, n_envs: int, **kwargs: Any) -> Games:
     """``n_envs`` games as one batch: ``MinAtarGames``, or where numba cannot be imported the package's, which are slow.
 
     Args:
-        game: One of ``envs.catalogue.GAMES``.
-        n_envs: Games played side by side.
-        kwargs: Further arguments of ``MinAtarGames``.
+        game: one of ``envs.catalogue.GAMES``.
+        n_envs: games played side by side.
+        kwargs: further arguments of ``MinAtarGames``.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
     """
     try:
         import numba  # noqa: F401

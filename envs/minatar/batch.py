@@ -46,16 +46,16 @@ class MinAtarGames(Games):
     seconds and is kept on disk.
 
     Args:
-        game: One of ``envs.catalogue.GAMES``.
-        n_envs: Games played side by side.
-        episode_limit: Steps after which an unfinished episode is truncated.
-        sticky_prob: Probability that the last action is played again in place of the one given.
-        ramping: Whether games become more difficult the longer they are survived.
+        game: one of ``envs.catalogue.GAMES``.
+        n_envs: games played side by side.
+        episode_limit: steps after which an unfinished episode is truncated.
+        sticky_prob: probability that the last action is played again in place of the one given.
+        ramping: whether games become more difficult the longer they are survived.
         render_mode: None or "rgb_array".
 
     Raises:
-        ImportError: If numba cannot be imported; ``envs.minatar.make_games`` then takes the package.
-        ValueError: If an argument is out of range.
+        ImportError: numba cannot be imported; ``envs.minatar.make_games`` then takes the package.
+        ValueError: an argument is out of range.
 
     >>> games = MinAtarGames("breakout", 3)
     >>> observations, info = games.reset(seed=0)
@@ -112,7 +112,7 @@ class MinAtarGames(Games):
             The first observations, shape (n_envs, 10, 10, 10), and an empty info.
 
         Raises:
-            ValueError: If a seed is not from 0 to 2**32 - 1, or their number not that of the games.
+            ValueError: a seed is not from 0 to 2**32 - 1, or their number not that of the games.
         """
         seeds = self._seeds(seed)
         boards = self._boards()
@@ -125,8 +125,8 @@ class MinAtarGames(Games):
         """Take one step in every game, or in those that ``active`` (n_envs,) marks.
 
         Args:
-            actions: Whole numbers, shape (n_envs,): 0 to 5 for nothing, left, up, right, down, fire.
-            active: Which games take the step; the others stand still and draw nothing.
+            actions: whole numbers, shape (n_envs,): 0 to 5 for nothing, left, up, right, down, fire.
+            active: which games take the step; the others stand still and draw nothing.
 
         Returns:
             Observations (n_envs, 10, 10, 10), rewards, terminations and truncations (n_envs,), and info: empty, or
@@ -134,8 +134,8 @@ class MinAtarGames(Games):
             that ends a game by itself is terminated and never also truncated.
 
         Raises:
-            gymnasium.error.ResetNeeded: If there was neither a ``reset`` nor a ``set_state``.
-            ValueError: If an action is out of range, or a shape is wrong.
+            gymnasium.error.ResetNeeded: there was neither a ``reset`` nor a ``set_state``.
+            ValueError: an action is out of range, or a shape is wrong.
         """
         self._require_begun("step")
         boards = self._boards()
@@ -152,7 +152,7 @@ class MinAtarGames(Games):
         """Change ``episode_limit``, ``sticky_prob`` or ``ramping`` of all games, from the next step on.
 
         Raises:
-            ValueError: If a value is out of range, or another argument is named.
+            ValueError: a value is out of range, or another argument is named.
         """
         self._parameters = self._parameters.changed(**parameters)
 
@@ -160,7 +160,7 @@ class MinAtarGames(Games):
         """All that decides the future of the games, as copies: arrays with a row for each game, numbers and text.
 
         Raises:
-            gymnasium.error.ResetNeeded: If there was neither a ``reset`` nor a ``set_state``.
+            gymnasium.error.ResetNeeded: there was neither a ``reset`` nor a ``set_state``.
         """
         self._require_begun("get_state")
         return {
@@ -175,7 +175,7 @@ class MinAtarGames(Games):
         """Go on from what ``get_state`` returned; no reset is needed.
 
         Raises:
-            ValueError: If the state is of another game or of another number of games, or damaged: if anything is
+            ValueError: the state is of another game or of another number of games, or damaged: if anything is
                 missing, has another shape, or is no whole number in its bounds. Nothing has changed then.
         """
         if isinstance(state.get("games"), list):
@@ -199,7 +199,7 @@ class MinAtarGames(Games):
         """A picture of every game, (320, 320, 3) each, or None without a ``render_mode``.
 
         Raises:
-            gymnasium.error.ResetNeeded: If there was neither a ``reset`` nor a ``set_state``.
+            gymnasium.error.ResetNeeded: there was neither a ``reset`` nor a ``set_state``.
         """
         self._require_begun("render")
         if self.render_mode is None:

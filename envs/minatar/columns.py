@@ -22,7 +22,7 @@ def restored(values: Any, n: int, dtype: np.dtype[Any], bounds: Bounds) -> NDArr
     """The ``n`` records of ``dtype``, all of whole numbers, that ``columns`` made ``values`` of.
 
     Raises:
-        ValueError: If a field is missing or not known, has another shape or no whole numbers, or a value out of
+        ValueError: a field is missing or not known, has another shape or no whole numbers, or a value out of
             ``bounds``.
     """
     names = dtype.names or ()
@@ -43,7 +43,7 @@ def require_names(values: Any, names: Iterable[str]) -> None:
     """Refuse a part of a state that has not just these ``names``.
 
     Raises:
-        ValueError: If it has not.
+        ValueError: it has not.
     """
     names = tuple(names)
     if not isinstance(values, Mapping) or set(values) != set(names):

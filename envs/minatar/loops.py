@@ -66,7 +66,7 @@ def kernels(
     """The ``reset`` and ``step`` of a game.
 
     Args:
-        file: The game's module.
+        file: the game's module.
         begin: ``begin(game, player)`` makes an episode's first state.
         play: ``play(game, player, action, ramping)`` plays a frame; its reward, and whether the game is over.
         show: ``show(game, board)`` writes the observation.

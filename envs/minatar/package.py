@@ -30,14 +30,14 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
     ``reset(seed=...)`` forgets it, so that a seed alone decides what follows.
 
     Args:
-        game: One of ``envs.catalogue.GAMES``.
-        episode_limit: Steps after which an unfinished episode is truncated (greedy Seaquest agents never die).
-        sticky_prob: Probability that the last action is played again in place of the one given.
-        ramping: Whether games become more difficult the longer they are survived.
+        game: one of ``envs.catalogue.GAMES``.
+        episode_limit: steps after which an unfinished episode is truncated (greedy Seaquest agents never die).
+        sticky_prob: probability that the last action is played again in place of the one given.
+        ramping: whether games become more difficult the longer they are survived.
         render_mode: None or "rgb_array".
 
     Raises:
-        ValueError: If the game is unknown or an argument is out of range.
+        ValueError: the game is unknown or an argument is out of range.
 
     >>> env = MinAtarEnv("breakout")
     >>> observation, info = env.reset(seed=0)
@@ -110,7 +110,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         """A picture of the board, (320, 320, 3), or None without a ``render_mode``.
 
         Raises:
-            gymnasium.error.ResetNeeded: If there was neither a ``reset`` nor a ``set_state``.
+            gymnasium.error.ResetNeeded: there was neither a ``reset`` nor a ``set_state``.
         """
         if not self._began:
             raise ResetNeeded("MinAtarEnv.render was called before reset; call reset first")
@@ -120,7 +120,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         """Change ``episode_limit``, ``sticky_prob`` or ``ramping``, from the next step on.
 
         Raises:
-            ValueError: If a value is out of range, or another argument is named.
+            ValueError: a value is out of range, or another argument is named.
         """
         self._apply(self._parameters.changed(**parameters))
 
@@ -142,7 +142,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         """Go on from what ``get_state`` returned.
 
         Raises:
-            ValueError: If the state is of another game.
+            ValueError: the state is of another game.
         """
         if state["game"] != self.game:
             raise ValueError(f"a state of {state['game']!r} cannot be set on {self.game!r}; make an env of that game")

@@ -16,12 +16,12 @@ class Parameters:
     """Checked arguments.
 
     Args:
-        sticky_prob: Probability that the last action is played again in place of the one given.
-        ramping: Whether games become more difficult the longer they are survived.
-        episode_limit: Steps after which an unfinished episode is truncated (greedy Seaquest agents never die).
+        sticky_prob: probability that the last action is played again in place of the one given.
+        ramping: whether games become more difficult the longer they are survived.
+        episode_limit: steps after which an unfinished episode is truncated (greedy Seaquest agents never die).
 
     Raises:
-        ValueError: If the limit is not a whole number from 1 to ``MOST_STEPS``, the probability is not from 0 to 1, or
+        ValueError: the limit is not a whole number from 1 to ``MOST_STEPS``, the probability is not from 0 to 1, or
             ramping is neither True nor False.
     """
 
@@ -45,7 +45,7 @@ class Parameters:
         """These with some replaced.
 
         Raises:
-            ValueError: If there is no such parameter, or a value is out of range.
+            ValueError: there is no such parameter, or a value is out of range.
         """
         known = [field.name for field in fields(self)]
         for name in parameters:

@@ -41,16 +41,16 @@ class Robot(Configurable, MujocoEnv, EzPickle):
     """A robot of Gymnasium, version 5, without its time limit.
 
     Args:
-        friction: Sliding friction of every surface, above 0, and so of every contact; None keeps the model's own.
+        friction: sliding friction of every surface, above 0, and so of every contact; None keeps the model's own.
             Where two surfaces meet MuJoCo takes the larger of their frictions, and 1e-5 where that is less.
-        gravity: Downwards, in m/s^2, at least 0.
-        mass: Factor on the masses and moments of inertia of all bodies, above 0.
-        stiffness: At least 0. Of a model with springs in its joints, the factor on them; of one without, the stiffness
+        gravity: downwards, in m/s^2, at least 0.
+        mass: factor on the masses and moments of inertia of all bodies, above 0.
+        stiffness: at least 0. Of a model with springs in its joints, the factor on them; of one without, the stiffness
             of a spring in every driven joint towards the pose of zeros, in N m/rad. None keeps the model's own.
         render_mode: None, "rgb_array" or another of Gymnasium's.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: an argument is out of range.
     """
 
     quantities = PHYSICS
@@ -88,8 +88,8 @@ class Robot(Configurable, MujocoEnv, EzPickle):
         """A frame, uint8 of shape (480, 480, 3), with render_mode "rgb_array".
 
         Raises:
-            ValueError: If the env was made without a render_mode.
-            RuntimeError: If there is nothing that draws.
+            ValueError: the env was made without a render_mode.
+            RuntimeError: there is nothing that draws.
         """
         require_render_mode(self)
         draw: Any = super().render
@@ -121,7 +121,7 @@ class Robot(Configurable, MujocoEnv, EzPickle):
         Gymnasium's own ``reset`` calls this with positions and velocities of the joints instead.
 
         Raises:
-            ValueError: If the state is of another world, or of another version of MuJoCo whose state differs.
+            ValueError: the state is of another world, or of another version of MuJoCo whose state differs.
         """
         if velocities is not None:
             place: Any = super().set_state

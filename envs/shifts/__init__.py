@@ -76,7 +76,7 @@ def apply(env: gymnasium.Env[Any, Any], specs: Specs) -> gymnasium.Env[Any, Any]
     """``env`` inside the shifts of ``specs``, the first of which is the innermost.
 
     Raises:
-        ValueError: If a shift is unknown, or an argument is unknown, missing or out of range.
+        ValueError: a shift is unknown, or an argument is unknown, missing or out of range.
     """
     for name, arguments in _checked(specs):
         env = SHIFTS[name](env, **arguments)
@@ -87,7 +87,7 @@ def apply_games(games: Games, specs: Specs) -> Games:
     """``games`` inside the shifts of ``specs``, the first of which is the innermost.
 
     Raises:
-        ValueError: As for `apply`.
+        ValueError: as for `apply`.
     """
     for name, arguments in _checked(specs):
         games = SHIFTS[name].batched(games, **arguments)

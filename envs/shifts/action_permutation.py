@@ -18,12 +18,12 @@ class VectorActionPermutation(VectorShift):
     """`ActionPermutation` around a batch of games.
 
     Args:
-        games: A batch of games with Discrete actions.
-        seed: Decides the permutation, which is the same in all games.
-        permutation: In place of ``seed``, the action that is executed for each of the space's, in their order.
+        games: a batch of games with Discrete actions.
+        seed: decides the permutation, which is the same in all games.
+        permutation: in place of ``seed``, the action that is executed for each of the space's, in their order.
 
     Raises:
-        ValueError: As for `ActionPermutation`.
+        ValueError: as for `ActionPermutation`.
     """
 
     seed: int | None
@@ -77,12 +77,12 @@ class ActionPermutation(Shift):
     """Executes another action than the one chosen, always the same other one.
 
     Args:
-        env: An environment with Discrete actions.
-        seed: Decides the permutation, ``numpy.random.default_rng(seed).permutation(n)``; one of n! is the identity.
-        permutation: In place of ``seed``, the action that is executed for each of the space's, in their order.
+        env: an environment with Discrete actions.
+        seed: decides the permutation, ``numpy.random.default_rng(seed).permutation(n)``; one of n! is the identity.
+        permutation: in place of ``seed``, the action that is executed for each of the space's, in their order.
 
     Raises:
-        ValueError: If the actions are not Discrete, or not exactly one of the arguments is given, and rightly.
+        ValueError: the actions are not Discrete, or not exactly one of the arguments is given, and rightly.
 
     >>> env = ActionPermutation(gymnasium.make("CartPole-v1"), permutation=[1, 0])
     >>> bare = gymnasium.make("CartPole-v1")

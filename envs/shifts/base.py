@@ -24,7 +24,7 @@ class VectorShift(Games):
     """A shift around a batch of games, equal to as many games that are wrapped one by one.
 
     Attributes:
-        games: The batch that is shifted.
+        games: the batch that is shifted.
     """
 
     def __init__(self, games: Games, **arguments: Any) -> None:
@@ -93,7 +93,7 @@ class VectorShift(Games):
         """Change arguments in place, from the next step on; those that are not the shift's are passed on inside.
 
         Raises:
-            ValueError: If a value is out of range, or nobody inside takes the argument.
+            ValueError: a value is out of range, or nobody inside takes the argument.
         """
         own = {name: value for name, value in parameters.items() if name in self.arguments}
         checked = self._checked(**(self.arguments | own)) if own else {}
@@ -127,7 +127,7 @@ class VectorShift(Games):
         """Go on from what ``own_state`` returned.
 
         Raises:
-            ValueError: If it was saved by a shift that was made with other arguments.
+            ValueError: it was saved by a shift that was made with other arguments.
         """
         for name, value in self._made_with.items():
             saved = state["made_with"].get(name)
@@ -146,7 +146,7 @@ class VectorShift(Games):
         """As in `Games`.
 
         Raises:
-            ValueError: If the state is of another world, or of a shift that was made with other arguments.
+            ValueError: the state is of another world, or of a shift that was made with other arguments.
         """
         self.set_own_state(state)
         self.games.set_state(state["games"])
@@ -233,7 +233,7 @@ class OneGame(Games):
     The step that ends an episode returns its last observation, and there is no ``final_obs``.
 
     Attributes:
-        info: What the environment has said last.
+        info: what the environment has said last.
     """
 
     num_envs = 1
@@ -274,7 +274,7 @@ class Shift(Layer, RecordConstructorArgs):
     what they would be without it. The shift's arguments are attributes of the wrapper.
 
     Attributes:
-        shift: The same around the environment as a batch of one.
+        shift: the same around the environment as a batch of one.
     """
 
     batched: ClassVar[type[VectorShift]]
@@ -312,7 +312,7 @@ class Shift(Layer, RecordConstructorArgs):
         Arguments that this shift does not take are passed on to the environment.
 
         Raises:
-            ValueError: If a value is out of range, or nobody inside takes the argument.
+            ValueError: a value is out of range, or nobody inside takes the argument.
         """
         known = self.shift.arguments
         rest = [name for name in arguments if name not in known]
@@ -332,6 +332,6 @@ class Shift(Layer, RecordConstructorArgs):
         """Go on from what ``get_state`` returned.
 
         Raises:
-            ValueError: If it was saved by a shift that was made with other arguments.
+            ValueError: it was saved by a shift that was made with other arguments.
         """
         self.shift.set_own_state(state)

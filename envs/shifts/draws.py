@@ -21,9 +21,9 @@ class Draws:
     same whether one game is played or many. Numbers are drawn in blocks ahead; this changes speed and no number.
 
     Args:
-        name: Of the shift that draws, and of no other around the same games.
-        n_games: Games in the batch.
-        size: Numbers that one game takes at a time.
+        name: of the shift that draws, and of no other around the same games.
+        n_games: games in the batch.
+        size: numbers that one game takes at a time.
         kind: "random" (uniform in [0, 1), 64 bits) or "standard_normal" (32 bits).
     """
 

@@ -19,11 +19,11 @@ class VectorFrameSkip(VectorShift):
     """`FrameSkip` around a batch of games; a game whose episode has ended stands still until the others are done, too.
 
     Args:
-        games: Any batch of games.
-        skip: Steps that an action lasts, at least 1.
+        games: any batch of games.
+        skip: steps that an action lasts, at least 1.
 
     Raises:
-        ValueError: As for `FrameSkip`.
+        ValueError: as for `FrameSkip`.
     """
 
     skip: int
@@ -60,11 +60,11 @@ class FrameSkip(Shift):
     budget) counts a repetition as one step.
 
     Args:
-        env: Any environment.
-        skip: Steps that an action lasts, at least 1.
+        env: any environment.
+        skip: steps that an action lasts, at least 1.
 
     Raises:
-        ValueError: If ``skip`` is not a whole number of at least 1.
+        ValueError: ``skip`` is not a whole number of at least 1.
 
     >>> env = FrameSkip(gymnasium.make("CartPole-v1"), 4)
     >>> _ = env.reset(seed=0)

@@ -19,11 +19,11 @@ class VectorObservationNoise(VectorObservationShift):
     """`ObservationNoise` around a batch of games; every game has a generator of its own, seeded with the game.
 
     Args:
-        games: A batch of games whose observations are arrays (a Box).
-        std: Standard deviation of the noise, at least 0.
+        games: a batch of games whose observations are arrays (a Box).
+        std: standard deviation of the noise, at least 0.
 
     Raises:
-        ValueError: As for `ObservationNoise`.
+        ValueError: as for `ObservationNoise`.
     """
 
     std: float
@@ -79,11 +79,11 @@ class ObservationNoise(Shift):
     ``reset(seed=...)`` seeds; the environment's draws are what they would be without.
 
     Args:
-        env: An environment whose observations are arrays (a Box).
-        std: Standard deviation of the noise, at least 0.
+        env: an environment whose observations are arrays (a Box).
+        std: standard deviation of the noise, at least 0.
 
     Raises:
-        ValueError: If the observations are no arrays, or the deviation is not a finite number of at least 0.
+        ValueError: the observations are no arrays, or the deviation is not a finite number of at least 0.
 
     >>> env = ObservationNoise(gymnasium.make("CartPole-v1"), 0.1)
     >>> first, second = env.reset(seed=0)[0], env.reset(seed=0)[0]

@@ -18,11 +18,11 @@ class VectorObservationOffset(VectorObservationShift):
     """`ObservationOffset` around a batch of games.
 
     Args:
-        games: A batch of games whose observations are arrays (a Box).
-        offset: What is added, with the shape of one game's observation, or one number for all its entries.
+        games: a batch of games whose observations are arrays (a Box).
+        offset: what is added, with the shape of one game's observation, or one number for all its entries.
 
     Raises:
-        ValueError: As for `ObservationOffset`.
+        ValueError: as for `ObservationOffset`.
     """
 
     offset: NDArray[np.float32]
@@ -47,11 +47,11 @@ class ObservationOffset(Shift):
     The observation space becomes unbounded, of 32-bit floats, so that one space serves all offsets.
 
     Args:
-        env: An environment whose observations are arrays (a Box).
-        offset: What is added, with the shape of an observation, or one number for all its entries.
+        env: an environment whose observations are arrays (a Box).
+        offset: what is added, with the shape of an observation, or one number for all its entries.
 
     Raises:
-        ValueError: If the observations are no arrays, or the offset has another shape or is not made of finite numbers.
+        ValueError: the observations are no arrays, or the offset has another shape or is not made of finite numbers.
 
     >>> env = ObservationOffset(gymnasium.make("CartPole-v1"), [1.0, 0.0, 0.0, -2.0])
     >>> observation, _ = env.reset(seed=0)
@@ -70,7 +70,7 @@ def checked_offset(offset: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floa
     """``offset``, or one number for all entries, as an array for observations of ``shape``.
 
     Raises:
-        ValueError: If it has another shape, or is not made of finite numbers.
+        ValueError: it has another shape, or is not made of finite numbers.
     """
     remedy = "give as many finite numbers as an observation has"
     try:

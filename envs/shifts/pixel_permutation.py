@@ -17,11 +17,11 @@ class VectorPixelPermutation(VectorObservationShift):
     """`PixelPermutation` around a batch of games.
 
     Args:
-        games: A batch of games whose observations are arrays (a Box).
-        seed: Decides the permutation, which is the same in all games.
+        games: a batch of games whose observations are arrays (a Box).
+        seed: decides the permutation, which is the same in all games.
 
     Raises:
-        ValueError: As for `PixelPermutation`.
+        ValueError: as for `PixelPermutation`.
     """
 
     seed: int
@@ -66,11 +66,11 @@ class PixelPermutation(Shift):
     from position to position, all positions get the widest, so that one space serves all permutations.
 
     Args:
-        env: An environment whose observations are arrays (a Box).
-        seed: Decides the permutation, at least 0.
+        env: an environment whose observations are arrays (a Box).
+        seed: decides the permutation, at least 0.
 
     Raises:
-        ValueError: If the observations are no arrays, or the seed is not a whole number of at least 0.
+        ValueError: the observations are no arrays, or the seed is not a whole number of at least 0.
 
     >>> env = PixelPermutation(gymnasium.make("CartPole-v1"), seed=2)
     >>> bare, _ = gymnasium.make("CartPole-v1").reset(seed=0)

@@ -18,11 +18,11 @@ class VectorRewardScale(VectorShift):
     """`RewardScale` around a batch of games; ``info["final_info"]`` holds ``unscaled_return`` and its mask.
 
     Args:
-        games: Any batch of games.
-        scale: The factor, above 0.
+        games: any batch of games.
+        scale: the factor, above 0.
 
     Raises:
-        ValueError: As for `RewardScale`.
+        ValueError: as for `RewardScale`.
     """
 
     scale: float
@@ -75,11 +75,11 @@ class RewardScale(Shift):
     A change of sign is another task, not another size: see `RewardSign`.
 
     Args:
-        env: Any environment.
-        scale: The factor, above 0.
+        env: any environment.
+        scale: the factor, above 0.
 
     Raises:
-        ValueError: If the factor is not a finite number above 0.
+        ValueError: the factor is not a finite number above 0.
 
     >>> env = RewardScale(gymnasium.make("CartPole-v1", max_episode_steps=3), 0.05)
     >>> _ = env.reset(seed=0)

@@ -16,11 +16,11 @@ class VectorRewardSign(VectorShift):
     """`RewardSign` around a batch of games.
 
     Args:
-        games: Any batch of games.
+        games: any batch of games.
         sign: 1 or -1.
 
     Raises:
-        ValueError: As for `RewardSign`.
+        ValueError: as for `RewardSign`.
     """
 
     sign: int
@@ -50,11 +50,11 @@ class RewardSign(Shift):
     episode ends with. In either order of the two shifts an episode's return is that of the flipped, unscaled rewards.
 
     Args:
-        env: Any environment.
+        env: any environment.
         sign: 1 or -1.
 
     Raises:
-        ValueError: If the sign is neither.
+        ValueError: the sign is neither.
 
     >>> env = RewardSign(gymnasium.make("CartPole-v1"), -1)
     >>> _ = env.reset(seed=0)

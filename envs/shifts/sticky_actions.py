@@ -22,11 +22,11 @@ class VectorStickyActions(VectorShift):
     """`StickyActions` around a batch of games; every game has a generator of its own, seeded with the game.
 
     Args:
-        games: A batch of games whose actions are numbers or arrays.
-        probability: Of a repetition, from 0 to 1.
+        games: a batch of games whose actions are numbers or arrays.
+        probability: of a repetition, from 0 to 1.
 
     Raises:
-        ValueError: As for `StickyActions`.
+        ValueError: as for `StickyActions`.
     """
 
     probability: float
@@ -89,11 +89,11 @@ class StickyActions(Shift):
     ``reset(seed=...)`` seeds.
 
     Args:
-        env: An environment whose actions are numbers or arrays.
-        probability: Of a repetition, from 0 to 1.
+        env: an environment whose actions are numbers or arrays.
+        probability: of a repetition, from 0 to 1.
 
     Raises:
-        ValueError: If the actions are neither, or the probability is out of range.
+        ValueError: the actions are neither, or the probability is out of range.
 
     >>> env, bare = StickyActions(gymnasium.make("CartPole-v1"), 1.0), gymnasium.make("CartPole-v1")
     >>> _ = env.reset(seed=0), bare.reset(seed=0)

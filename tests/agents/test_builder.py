@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
+import numpy as np
 import pytest
+from gymnasium import spaces
+from small_off_policy import discrete
+from small_ppo import Images
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 from torch import nn
 
-from agents.networks import MinAtarCNN, NetworkSpec
-from agents.networks.builder import ACTIVATIONS, EXTRACTORS, policy_of
+import envs
+from agents import DQN, PPO, TD3
+from agents.networks import ImpalaCNN, NetworkSpec
+from agents.networks.builder import ACTIVATIONS, EXTRACTORS, fitted, policy_of
+from agents.networks.policies import PlasticActorCriticPolicy, PlasticTD3Policy
 from agents.networks.spec import Activation, Features
 from agents.plasticity.layers import CReLU
+from agents.specs import agent_spec
 
 
 def test_every_name_has_a_class() -> None:
@@ -32,13 +41,51 @@ def test_without_a_norm_the_arguments_are_sb3s() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("arch", [(), {"pi": (), "vf": ()}])
-@pytest.mark.parametrize("features", ["flatten", "nature_cnn", "impala"])
-def test_an_activation_that_folds_must_stand_somewhere(features: Any, arch: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^activation is 'crelu', but {features} features have none, or ReLUs of"):
-        policy_of(NetworkSpec(features, arch, "crelu"))
-    assert policy_of(NetworkSpec("minatar_cnn", arch, "crelu"))[1]["features_extractor_class"] is MinAtarCNN
-    assert policy_of(NetworkSpec(features, arch, "relu"))[1]["activation_fn"] is nn.ReLU
+@pytest.mark.parametrize(
+    ("cls", "world", "policy", "arguments"),
+    [
+        (DQN, "cartpole", "MlpPolicy", {"net_arch": []}),
+        (DQN, Images, "CnnPolicy", {}),
+        (PPO, Images, "CnnPolicy", {}),
+        (PPO, Images, "CnnPolicy", {"features_extractor_class": ImpalaCNN, "net_arch": {"pi": [], "vf": []}}),
+    ],
+)
+def test_an_activation_that_folds_must_stand_somewhere(cls: Any, world: Any, policy: str, arguments: Any) -> None:
+    env = envs.make(world) if isinstance(world, str) else discrete(world)
+    arguments = {**arguments, "activation_fn": CReLU}
+    with pytest.raises(ValueError, match=r"^the activation function CReLU would stand nowhere: net_arch has no hidden"):
+        cls(policy, env, policy_kwargs=arguments, device="cpu")
+    arguments["activation_fn"] = nn.ReLU
+    cls(policy, env, policy_kwargs=arguments, device="cpu", **({"buffer_size": 10} if cls is DQN else {}))
+
+
+def test_where_sb3_has_hidden_layers_of_its_own_it_stands_there() -> None:
+    spec, space, names = agent_spec("td3"), spaces.Box(0, 255, (3, 36, 36), np.uint8), TD3.policy_aliases
+    policy, arguments = fitted(names["CnnPolicy"], {"activation_fn": CReLU}, space, spec, names)
+    assert policy is PlasticTD3Policy
+    assert arguments == {"activation_fn": CReLU, "features_extractor_class": NatureCNN}
+
+
+def test_a_users_subclass_does_not_fold() -> None:
+    class Own(ActorCriticPolicy):
+        pass
+
+    with pytest.raises(
+        ValueError, match=r"^the activation function CReLU folds, but the layers of Own do not; make it"
+    ):
+        PPO(Own, "CartPole-v1", policy_kwargs={"activation_fn": CReLU})
+
+
+class Few(PPO):
+    """An algorithm with few policies, of which one bears layer normalisation in its own name."""
+
+    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": ActorCriticPolicy, "LayerNormPolicy": ActorCriticPolicy}
+
+
+def test_an_algorithm_may_have_other_policies_than_sb3s() -> None:
+    for name, kind in {"MlpPolicy": ActorCriticPolicy, "LayerNormMlpPolicy": PlasticActorCriticPolicy}.items():
+        assert type(Few(name, "CartPole-v1", device="cpu").policy) is kind
+    assert type(Few("LayerNormPolicy", "CartPole-v1", device="cpu").policy) is ActorCriticPolicy
 
 
 def test_a_spec_is_frozen() -> None:

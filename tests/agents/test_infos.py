@@ -124,6 +124,35 @@ def test_what_is_written_to_one_stays_there() -> None:
     assert first[0] == {**EXPECTED[0], "task": "mine", "deep": {"y": 2}}
 
 
+class OnDevice:
+    """As a CUDA tensor is to numpy."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+def test_what_no_mask_tells_of_is_not_looked_at() -> None:
+    infos = made({**said(), "names": [[1], [1, 2]], "image": OnDevice()})
+    assert infos == EXPECTED
+    deep = {"y": np.ones(3), "_y": np.ones(3, bool), "names": [[1], [1, 2]]}
+    assert made({"deep": deep, "_deep": np.ones(3, bool)})[2]["deep"] == {"y": 1}
+
+
+@pytest.mark.parametrize("kind", ["rows", "objects"])
+def test_what_can_be_written_to_is_each_steps_own(kind: str) -> None:
+    values = np.zeros((3, 2))
+    if kind == "objects":
+        values = np.empty(3, object)
+        values[:] = [[0, 0] for _ in range(3)]
+    values.flags.writeable = False
+    vector_infos = {"x": values, "_x": constant(True, 3)}
+    always = ConstantInfos(vector_infos)
+    assert "x" not in always
+    if kind == "rows":
+        Infos(3, always, vector_infos)[0]["x"][:] = 7
+        assert Infos(3, always, vector_infos)[0]["x"].tolist() == [0, 0]
+
+
 def test_a_step_makes_infos_of_those_alone_that_end() -> None:
     env = StreamMonitor(VectorEnvAdapter(envs.make("breakout", n_envs=8, seed=0)))
     env.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,6 +44,28 @@ class Penalty(Intervention):
         return torch.stack(terms).sum() if terms else None
 
 
+class Watching(Intervention):
+    """Penalises the loss itself, whose graph is then kept, and looks which losses are still there."""
+
+    name = "watching"
+
+    def __init__(self) -> None:
+        self.losses: list[weakref.ref[Tensor]] = []
+        self.found: set[str] = set()
+
+    def _look(self, place: str) -> None:
+        if any(loss() is not None for loss in self.losses):
+            self.found.add(place)
+
+    def penalty(self, update: Update) -> Tensor:
+        self._look("the next penalty")
+        self.losses.append(weakref.ref(update.losses["loss"]))
+        return 1e-3 * update.losses["loss"]
+
+    def after_update(self) -> None:
+        self._look("after_update")
+
+
 AGENTS: dict[str, Callable[[list[Intervention]], Any]] = {
     "ppo": lambda found: small_ppo.build("mlp", interventions=found),
     "ppo-board": lambda found: small_ppo.build("board", interventions=found),
@@ -51,6 +74,7 @@ AGENTS: dict[str, Callable[[list[Intervention]], Any]] = {
     "sac": lambda found: small_off_policy.ours("sac-mlp", interventions=found),
     "sac-gsde": lambda found: small_off_policy.ours("sac-gsde", interventions=found),
     "sac-shared": lambda found: small_off_policy.ours("sac-cnn-shared", interventions=found),
+    "td3": lambda found: small_off_policy.ours("td3-mlp", interventions=found),
 }
 
 
@@ -78,6 +102,15 @@ def test_graphs_are_gone_after_an_update(agent: str, interventions: str) -> None
     model = AGENTS[agent]([make() for make in makes])
     model.learn(64)
     assert_nothing_is_left(lambda: update(model), model, minibatches=interventions != "penalty")
+
+
+@pytest.mark.parametrize("agent", ["ppo", "dqn", "sac", "td3"])
+def test_a_graph_that_a_penalty_kept_is_gone_with_its_step(agent: str) -> None:
+    """Before the next loss is penalised, and before what runs at the end of an update."""
+    watching = Watching()
+    AGENTS[agent]([watching]).learn(64)
+    assert len(watching.losses) > 1
+    assert watching.found == set()
 
 
 def test_graphs_are_gone_after_a_step_of_an_own_loop() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_off_policy import ALL, OURS, Boards, build, like, logged, ours, state, train_alike, world
 from small_ppo import assert_same, global_rng
+from stable_baselines3 import DQN as StockDQN
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
@@ -361,7 +362,7 @@ def test_a_ratio_of_whole_gradient_steps_is_sb3s(kind: str) -> None:
     model = ours(kind, n_envs=2)
     model.replay_ratio = 0.25
     assert_same(state(model.learn(64)), state(ours(kind, n_envs=2, gradient_steps=2).learn(64)))
-    assert (model.gradient_steps, model.replay_ratio) == (2, 0.25)
+    assert (model.gradient_steps, model.replay_ratio) == (ours(kind).gradient_steps, 0.25)
 
 
 class Counts(BaseCallback):
@@ -398,6 +399,24 @@ def test_what_is_left_of_a_gradient_step_is_carried_over(ratio: float, counts: l
     assert again.replay_ratio == ratio
     again.learn(24, callback=callback, reset_num_timesteps=False)
     assert callback.counts == counts[4:]
+
+
+def test_stock_sb3_makes_as_many_gradient_steps_as_were_configured(tmp_path: Path) -> None:
+    """Whatever ratio was set, and whatever was due in the last update."""
+    model = ours("dqn-mlp", learning_starts=0, gradient_steps=1)
+    model.replay_ratio = 0.0
+    model.learn(16).save(tmp_path / "model")
+    stock = StockDQN.load(tmp_path / "model", env=world("dqn-mlp"), device="cpu", replay_buffer=None)
+    assert (stock.gradient_steps, stock._n_updates) == (1, 0)
+    assert stock.learn(16)._n_updates == 4
+
+
+def test_a_ratio_is_kept_where_no_gradient_steps_were_configured() -> None:
+    model = ours("dqn-mlp", learning_starts=0, gradient_steps=0)
+    model.replay_ratio = 0.5
+    assert model.learn(16).optimizer_steps == 8
+    model.train(3)
+    assert model.optimizer_steps == 11
 
 
 def test_nothing_is_owed_for_the_steps_before_learning_starts() -> None:

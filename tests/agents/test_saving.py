@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 import torch
 from small_ppo import RESETS, assert_same, build, parameters, world
@@ -138,6 +139,7 @@ def test_a_nested_state_goes_through_a_zip(nested: type[Intervention], tmp_path:
         "rate": 0.1,
         "infinite": float("inf"),
         "seen": (1, False),
+        "counts": {0: np.arange(6).reshape(2, 3).T, 1: np.float32(0.1), "$tensor": "text"},
     }
     model = build("mlp", interventions=[RESETS["gxd"](), nested()]).learn(64)
     model.interventions[1].held = held
@@ -153,14 +155,18 @@ def test_a_nested_state_goes_through_a_zip(nested: type[Intervention], tmp_path:
     assert found["a"][2:] == [[], "text"]
     assert found["a/1/b"].tolist() == [True]
     assert (found["rate"], found["infinite"], found["seen"]) == (0.1, float("inf"), [1, False])
+    counts = found["counts"]
+    assert (counts.keys(), counts["$tensor"]) == ({0, 1, "$tensor"}, "text")
+    assert counts[0].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert (type(counts[0]), type(counts[1]), counts[1]) == (np.ndarray, np.float32, np.float32(0.1))
     assert_same(parameters(StockPPO.load(tmp_path / "model", device="cpu")), parameters(model))
 
 
 @pytest.mark.parametrize(
     ("held", "message"),
     [
-        ({1: 2}, "the key 1, which cannot be saved"),
-        ({"$tensor": "0"}, r"the key '\$tensor', which cannot be saved"),
+        ({1.5: 2}, "the key 1.5, which cannot be saved"),
+        (np.array(["text"]), "holds an array of <U4, which cannot be saved"),
         ([{1, 2}], "holds a set, which cannot be saved"),
         (GXD, "holds a type, which cannot be saved"),
     ],
@@ -170,15 +176,49 @@ def test_what_is_no_plain_data_is_not_saved(held: Any, message: str) -> None:
         split({"held": held})
 
 
+def changed(path: Path, tree: Any) -> Path:
+    """A zip with another tree of its interventions' state; without one where that is None."""
+    new = path.with_name("changed.zip")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(new, "w") as members:
+        for name in old.namelist():
+            if name != "interventions.json":
+                members.writestr(name, old.read(name))
+            elif tree is not None:
+                members.writestr(name, json.dumps(tree))
+    return new
+
+
 def test_a_state_that_lacks_a_tensor_is_refused(nested: type[Intervention], tmp_path: Path) -> None:
     model = build("mlp", interventions=[nested()])
     model.interventions[0].held = [torch.ones(2)]
     model.save(tmp_path / "model.zip")
     tree = {"interventions": [{"held": [{"$tensor": "other"}]}], "units_reset": {}}
-    changed = tmp_path / "changed.zip"
-    with zipfile.ZipFile(tmp_path / "model.zip") as old, zipfile.ZipFile(changed, "w") as new:
-        for name in old.namelist():
-            new.writestr(name, json.dumps(tree) if name == "interventions.json" else old.read(name))
     with pytest.raises(ValueError, match="state of the interventions lacks its tensor 'other'"):
-        PPO.load(changed, device="cpu")
+        PPO.load(changed(tmp_path / "model.zip", tree), device="cpu")
     assert merge({"$tensor": "x", "y": 1}, {"x": torch.ones(1)}) == {"$tensor": "x", "y": 1}
+    with pytest.raises(ValueError, match="has a dict without keys"):
+        merge({"$items": [3]}, {})
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {},
+        [],
+        {"interventions": 3},
+        {"interventions": [3], "units_reset": {}},
+        {"interventions": [{"held": 1}], "units_reset": []},
+    ],
+)
+def test_a_state_of_another_shape_is_refused(tree: Any, nested: type[Intervention], tmp_path: Path) -> None:
+    build("mlp", interventions=[nested()]).save(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match="the saved state of the interventions has another form; give what state_dict"):
+        PPO.load(changed(tmp_path / "model.zip", tree), device="cpu")
+
+
+def test_of_a_zip_of_an_older_version_it_is_said_that_it_has_a_state(
+    nested: type[Intervention], tmp_path: Path
+) -> None:
+    build("mlp", interventions=[nested()]).save(tmp_path / "model.zip")
+    with pytest.warns(UserWarning, match="holds its interventions' state in an old form, they begin anew"):
+        PPO.load(changed(tmp_path / "model.zip", None), device="cpu")

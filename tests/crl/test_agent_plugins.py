@@ -164,6 +164,18 @@ def test_classes_that_do_not_fit(config: Path, tmp_path: Path, changes: str, exp
     assert str(error.value).startswith(f"agent.name=bold {expected}")
 
 
+def test_a_setting_that_the_class_does_not_take(config: Path, tmp_path: Path) -> None:
+    site = install(tmp_path / "site")
+    (site / "crl_x_agents.py").write_text(RECORD.replace("crl_x_learner:Bold", "agents.dqn:DQN"))
+    sys.path.insert(0, str(site))
+    with pytest.raises(ConfigError) as error:
+        build(load(config, [GIVEN, SHORT]))
+    assert str(error.value) == (
+        "agent.boldness is a setting of bold that agents.dqn:DQN does not take; correct its AgentSpec or give another "
+        "agent"
+    )
+
+
 def test_settings_whose_names_are_taken(config: Path, tmp_path: Path) -> None:
     site = install(tmp_path / "site")
     (site / "crl_x_agents.py").write_text(RECORD.replace('"boldness"', '"n_envs"'))
@@ -192,6 +204,13 @@ def refused(path: Path, *overrides: str) -> str:
     with pytest.raises(ConfigError) as error:
         check_arguments(load(path, overrides))
     return str(error.value)
+
+
+def test_an_agent_of_a_module_that_is_installed_too(mine: Path, tmp_path: Path) -> None:
+    sys.path.insert(0, str(install(tmp_path / "site")))
+    for _ in range(2):  # the plugin is known first, then the module's record
+        config = check_arguments(load(mine, [GIVEN, "imports=[mine]"]))
+        assert config.agent.settings["boldness"] == 0.5
 
 
 def test_an_agent_of_a_module(mine: Path) -> None:

@@ -290,8 +290,9 @@ def test_a_changed_config_is_refused_before_its_modules_run(verb: str, run: Path
     path = run / "config.yaml"
     path.write_text(path.read_text().replace("imports: []", "imports: [mine]"))
     assert refused(VERBS[verb], run) == (
-        "'RUN/config.yaml' has been changed since the run began; put it back (every checkpoint holds a copy), or train "
-        "the changed config as a new run"
+        "'RUN/config.yaml' has been changed since the run began, or this version of crl or a module of imports has "
+        "other arguments; put the file back (every checkpoint holds a copy), go on with the versions that began the "
+        "run, or train the config as a new run"
     )
     assert not (tmp_path / "trace").exists()
 

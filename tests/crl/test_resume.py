@@ -316,8 +316,9 @@ def test_a_changed_config_is_refused(tmp_path: Path) -> None:
     before = config.read_text()
     config.write_text(before.replace("seed: 3", "seed: 4"))
     changed = (
-        "'RUN/config.yaml' has been changed since the run began; put it back (every checkpoint holds a copy), or train "
-        "the changed config as a new run"
+        "'RUN/config.yaml' has been changed since the run began, or this version of crl or a module of imports has "
+        "other arguments; put the file back (every checkpoint holds a copy), go on with the versions that began the "
+        "run, or train the config as a new run"
     )
     assert refused(run, tmp_path) == changed
     (run / "checkpoints").rename(run / "elsewhere")

@@ -188,6 +188,7 @@ class UnitReset(NetworkIntervention):
             state[f"unscored/{layer.name}"] = torch.tensor(layer.name in self._scorer.unscored)
         for name in self._steps:
             state[f"steps/{name}"] = torch.tensor([self._steps[name], self._selected[name]])
+            state[f"shown/{name}"] = torch.tensor(name in self._shown)
         return state | self._waiting.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -202,6 +203,7 @@ class UnitReset(NetworkIntervention):
         self._measured = None if int(state["measured"]) < 0 else int(state["measured"])
         for name in self._steps:
             self._steps[name], self._selected[name] = (int(number) for number in state[f"steps/{name}"])
+        self._shown = {name for name in self._names if state[f"shown/{name}"]}
         self._begun = int(state["begun"])
         self._waiting.load_state_dict(state)
         self._scorer.unscored = {layer.name for layer in self._layers if state[f"unscored/{layer.name}"]}

@@ -16,7 +16,7 @@ UnitHook = Callable[[Tensor], Tensor | None]
 
 @dataclass(frozen=True)
 class Output:
-    """All that a module puts out, (batch, units) or (batch, channels, height, width).
+    """All that a module puts out: (batch, units), (batch, steps, units) or (batch, channels, height, width).
 
     Attributes:
         module: that puts the units out.
@@ -36,11 +36,12 @@ class Output:
 
     def units(self, tensor: Tensor) -> Tensor:
         """The units in what was shown, or in its gradient: units are axis 1, their values, if several, axis 2."""
-        return _folded(tensor, self.fold)
+        return _folded(units_at_axis_1(tensor), self.fold)
 
     def with_units(self, tensor: Tensor, units: Tensor) -> Tensor:
         """What was shown with other values for the units."""
-        return _unfolded(units, self.fold)
+        found = _unfolded(units, self.fold)
+        return found.movedim(1, -1) if tensor.dim() == 3 else found
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class Input:
 
 
 Place = Output | Input
+
+
+def units_at_axis_1(tensor: Tensor) -> Tensor:
+    """What a module puts out, with the axis of its units behind the batch's: of a sequence it is the last one."""
+    return tensor.movedim(-1, 1) if tensor.dim() == 3 else tensor
 
 
 def _folded(tensor: Tensor, fold: int) -> Tensor:

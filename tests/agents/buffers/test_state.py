@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import envs
 from agents import PPO
 from agents.buffers.state import buffer_state, check_saveable, restore_buffer
 from agents.training_state import restore_training_state, training_state
+from crl import storage
 
 SPACES = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(2)
 
@@ -135,14 +137,11 @@ FORGED: dict[str, Any] = {
     "the saved dones": {"dones": np.zeros((2, 2), np.float32)},
     "the saved actions": {"actions": np.zeros((3, 2, 1), np.int32)},
     "the saved timeouts": {"timeouts": torch.zeros(3, 2)},
-    "the saved priorities": {"priorities": np.ones((4, 2), np.float32)},
-    "the saved largest": {"largest": "1"},
-    "the saved span": {"span": [0]},
-    "the saved means": {"means": {"reward": 1.0}},
-    "the saved means\\['reward'\\]": {"means": {"reward": [], "norms": np.ones(2)}},
     "the saved buffer stands at row 4 of 4": {"pos": 4},
     "the saved buffer stands at row True of 4": {"pos": True},
     "the saved buffer is of another kind: sample": {"sample": 1},
+    "the saved buffer is of another kind: n_envs": {"n_envs": 1},
+    "the saved buffer is of another kind: __dict__": {"__dict__": {}},
 }
 
 
@@ -152,6 +151,77 @@ def test_the_state_of_another_buffer_is_refused(message: str) -> None:
     fill(buffer, 3)
     with pytest.raises(ValueError, match=f"^{message}"):
         restore_buffer(made(Ranked), {**buffer_state(buffer), **FORGED[message]})
+
+
+def test_a_state_that_lacks_something_is_refused() -> None:
+    buffer = made(Ranked)
+    state = {name: value for name, value in buffer_state(buffer).items() if name != "largest"}
+    with pytest.raises(ValueError, match=r"^the saved buffer is of another kind: largest$"):
+        restore_buffer(buffer, state)
+
+
+class Turned(ReplayBuffer):
+    """Lays its rewards out by game, or flat."""
+
+    flat = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.rewards = np.zeros(self.rewards.size if self.flat else self.rewards.shape[::-1], np.float32)
+
+    def add(self, *args: Any) -> None:
+        kept, self.rewards = self.rewards, np.zeros((self.buffer_size, self.n_envs))
+        super().add(*args)
+        self.rewards = kept
+        place = slice(2 * self.pos - 2, 2 * self.pos) if self.flat else (slice(None), self.pos - 1)
+        self.rewards[place] = args[3]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_transitions_in_another_layout_are_saved_whole(flat: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Turned, "flat", flat)
+    buffer, other = made(Turned), made(Turned)
+    fill(buffer, 3)
+    state = buffer_state(buffer)
+    assert (state["rewards"].sum(), len(state["actions"])) == (2 * (1 + 2 + 3), 3)
+    restore_buffer(other, state)
+    assert np.array_equal(other.rewards, buffer.rewards)
+
+
+class Growing(NStepReplayBuffer):
+    """Holds at last what it was not built with."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.last: Any = None
+        self.seen: dict[Any, Any] = {}
+        self.scale: Any = 1.0
+
+    def _get_samples(self, batch_inds: Any, env: Any = None) -> Any:
+        self.last, self.drawn = batch_inds, (len(batch_inds), 1)
+        self.seen |= {0: 1.5, "norms": np.ones(2)}
+        self.scale = torch.tensor(2.0)
+        self.gamma = 0.5
+        return super()._get_samples(batch_inds, env)
+
+
+def test_what_a_buffer_comes_to_hold_is_put_back(tmp_path: Path) -> None:
+    buffer, other = made(Growing), made(Growing)
+    fill(buffer, 3)
+    buffer.sample(3)
+    storage.write(tmp_path / "1", buffer_state(buffer))
+    restore_buffer(other, storage.read(tmp_path / "1"))
+    assert other.last.tolist() == buffer.last.tolist()
+    assert other.last is not buffer.last
+    assert other.drawn == (3, 1)
+    assert other.seen.keys() == {0, "norms"}
+    assert (other.seen[0], other.seen["norms"].tolist()) == (1.5, [1, 1])
+    assert torch.equal(other.scale, torch.tensor(2.0))
+    assert other.gamma == 0.5
+    del other.drawn
+    restore_buffer(other, buffer_state(made(Growing)))
+    assert other.last is None
+    assert other.scale == 1.0
 
 
 class Counting(RolloutBuffer):

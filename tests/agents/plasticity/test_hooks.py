@@ -11,7 +11,7 @@ from small_loop import Regression
 from torch import Tensor, nn
 
 from agents.plasticity import GXD, Edit, Intervention, Switch, Update
-from agents.plasticity.hooks import Hooks
+from agents.plasticity.hooks import Hooks, MisfitError
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import Network, sequential
 
@@ -230,6 +230,27 @@ class Keeper(Diary):
 
     def attach(self, learner: Any) -> None:
         self.kept = sorted(self.kept)
+
+
+def test_a_learner_that_has_no_reference_batches_owns_nothing() -> None:
+    needing = Diary("needing", [])
+    needing.needs = frozenset({"reference_batch"})
+    with pytest.raises(MisfitError, match="needing needs reference batches, whose size is not known") as refused:
+        Regression([GXD(), needing])
+    assert refused.value.number == 1
+    assert needing.owner is None
+
+
+def test_a_state_without_what_an_intervention_needs_by_now_is_refused() -> None:
+    diary = Diary("diary", [])
+    state = Regression([diary])._hooks.state_dict()
+    needing = Diary("diary", [])
+    needing.needs = frozenset({"reference_batch"})
+    learner = Regression([needing], batch_size=4)
+    with pytest.raises(ValueError, match=r"^the saved state of the interventions has no reference_batch; it is of"):
+        learner._hooks.load_state_dict(state)
+    with pytest.raises(ValueError, match="has no units_reset/net, reference_batch; it is of others"):
+        learner._hooks.load_state_dict({**state, "units_reset": {"net": 3}})
 
 
 def test_a_nested_state_is_kept_where_a_module_was_replaced_by_one_of_its_kind() -> None:

@@ -229,6 +229,19 @@ def test_the_count_of_iterations_goes_on(log_interval: int, saving: Any, tmp_pat
     assert rows[1]
 
 
+@pytest.mark.parametrize("name", ["num_timesteps", "_n_updates"])
+def test_a_counter_is_a_number(name: str) -> None:
+    model = build("ppo")
+    model._setup_learn(STEPS)
+    state = training_state(model)
+    assert state["learner"]["counters"]["_segment"] is None
+    restore_training_state(model, state)
+    state["learner"]["counters"][name] = None
+    with pytest.raises(ValueError, match=f"^the saved counter {name} is no number$"):
+        restore_training_state(model, state)
+    model.env.close()
+
+
 @pytest.mark.parametrize("place", ["counters", "observed"])
 def test_only_known_names_are_put_back(place: str) -> None:
     model = build("ppo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,5 +204,18 @@ def test_the_schema_of_agents_can_be_exported() -> None:
     schema = TypeAdapter(AnyAgent).json_schema()
     titles = {"PPOConfig", "DQNConfig", "SACConfig"}
     assert {definition["title"] for definition in schema["$defs"].values()} >= titles
-    assert len(schema["anyOf"]) == len(AGENTS)
-    assert RunConfig.model_json_schema()["$defs"].keys() >= titles
+    assert len(schema["oneOf"]) == len(AGENTS)
+    mapping = {name: f"#/$defs/{name.upper()}Config" for name in AGENTS}
+    assert schema["discriminator"] == {"propertyName": "name", "mapping": mapping}
+    definitions = RunConfig.model_json_schema()["$defs"]
+    assert definitions.keys() >= titles | {"PPONetArch", "SACNetArch", "TD3NetArch"}
+    given = definitions["SACConfig"]["properties"]["ent_coef"]["anyOf"]
+    assert given == [{"type": "number"}, {"type": "string"}]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_config_can_be_pickled(name: str, load_agent: Load) -> None:
+    config = load_agent(name, "agent.learning_rate={linear: [1e-3, 0]}", "stream={name: pendulum5}")
+    assert pickle.loads(pickle.dumps(config)) == config
+    unknown = RunConfig(stream={"name": "pendulum5"}, agent={"name": "mine", "x": 1}, imports=["mine"])
+    assert pickle.loads(pickle.dumps(unknown)) == unknown

@@ -13,15 +13,16 @@ from envs.entries import tasks_from
 
 def test_the_closest_word_or_all_of_a_few() -> None:
     assert nearest("brakeout", ["breakout", "asterix"]) == "did you mean 'breakout'?"
-    assert nearest("zzz", ["breakout", "asterix"], ", or x") == "choose from breakout, asterix, or x"
+    assert nearest("zzz", ["breakout", "asterix"], "x") == "choose from breakout, asterix, or x"
     assert nearest("zzz", []) == "choose from none"
+    assert nearest("zzz", [], "give x") == "give x"
     fifty = [f"w{number}" for number in range(50)]
     assert nearest("zzz", fifty) == f"choose from {', '.join(fifty)}"
 
 
 def test_of_thousands_of_words_the_first_are_shown() -> None:
     words = [f"w{number}" for number in range(5000)]
-    assert nearest("zzz", words, ", or x") == f"choose from {', '.join(words[:49])}, ... (5,000 in all), or x"
+    assert nearest("zzz", words, "x") == f"choose from {', '.join(words[:49])}, ... (5,000 in all), or x"
 
 
 def test_an_audit_of_thousands_of_tasks_refuses_in_one_sentence() -> None:

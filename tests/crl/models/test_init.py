@@ -130,7 +130,7 @@ def test_activations_that_fold_and_norms_of_all_agents(config: Any, agent: str, 
 
 def test_an_activation_that_folds_nowhere_is_refused(config: Any) -> None:
     tasks = "stream={name: null, tasks: [CartPole-v1], steps_per_task: 16}"
-    with pytest.raises(ConfigError, match=r"^agent: activation is 'crelu', but flatten features have none"):
+    with pytest.raises(ConfigError, match=r"^agent: the activation function CReLU would stand nowhere: net_arch"):
         build(config(tasks, "agent.activation=crelu", "agent.net_arch={pi: [], vf: []}", "interventions=[]"))
 
 

@@ -80,6 +80,13 @@ def test_of_many_visits_all_tasks_are_measured_about_alike(monkeypatch: pytest.M
         model.logger.name_to_value.clear()
     assert 170 < sum(measured) < 210
     assert min(measured) > 70
+    # When the next is due follows from when the last was.
+    other = PlasticityRecorder(model, current, seed=1, every=8192, each_visit=False)
+    before = repr(other._measure)
+    other.restore(other.state())
+    assert repr(other._measure) == before
+    other.restore(recorder.state())
+    assert repr(other._measure) == repr(recorder._measure) != before
 
 
 def small_dqn(**arguments: Any) -> Any:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 
 from crl.monitoring.tasks import tag_of
 
@@ -142,6 +143,8 @@ def test_a_state_holds_the_results_of_ended_visits(playing: Any) -> None:
     other.callback.restore(state)
     other.model.num_timesteps = played.model.num_timesteps
     assert other.callback.state() == state
+    with pytest.raises(IndexError, match="segment 99 does not exist"):
+        other.callback.restore({**state, "ended": {"99": state["ended"]["0"]}})
     row, visits = goes_on(played)
     assert goes_on(other) == (row, visits)
     assert [visit.mean_return for visit in visits] == [2.0, 4.0, 6.5, 8.5, None, None]

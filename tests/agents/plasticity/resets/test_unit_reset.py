@@ -770,19 +770,25 @@ def test_networks_without_hidden_units_are_refused() -> None:
     ],
 )
 def test_a_network_without_a_loss_is_refused(reset: Callable[[], UnitReset]) -> None:
+    """Also where it has been saved and loaded between its last scored step and the selection."""
     torch.manual_seed(0)
     used, idle = (nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)) for _ in range(2))
     networks = {"used": sequential(used, "used"), "idle": sequential(idle, "idle")}
-    adam = torch.optim.Adam([*used.parameters(), *idle.parameters()])
-    optimizer = PlasticOptimizer(adam, networks, [reset()])
+
+    def build() -> PlasticOptimizer:
+        adam = torch.optim.Adam([*used.parameters(), *idle.parameters()])
+        return PlasticOptimizer(adam, networks, [reset()])
+
+    optimizer, other = build(), build()
     for step in range(1, 5):
         with optimizer.forward():
             loss = used(torch.randn(8, 4)).square().mean()
             idle(torch.randn(8, 4))
-        if step < 4:
-            optimizer.step(loss)
-    with pytest.raises(ValueError, match=r"no gradient has reached idle\.0 in 4 gradient steps, .*make idle part of"):
-        optimizer.step(loss)
+        optimizer.step(loss, update_ends=step < 4)
+    other.load_state_dict(optimizer.state_dict())
+    for learner in (optimizer, other):
+        with pytest.raises(ValueError, match=r"no gradient has reached idle\.0 in 4 gradient steps, .*idle part of"):
+            learner.after_update()
 
 
 @pytest.mark.parametrize("how", ["requires_grad", "optimizer"])

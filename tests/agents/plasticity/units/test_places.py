@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from agents.plasticity.audit import _held
+from agents.plasticity.layers import CReLU
 from agents.plasticity.taps import Taps
-from agents.plasticity.units import Consumer, TorchDefault, UnitLayer
+from agents.plasticity.units import Consumer, TorchDefault, UnitLayer, sequential
 from agents.plasticity.units.places import Input, Output
 
 
@@ -95,6 +96,30 @@ def test_the_values_of_a_unit_lie_as_far_apart_as_there_are_units() -> None:
     assert Output(nn.Identity(), 2).units(maps).shape == (1, 3, 2, 2, 1)
     assert Output(nn.Identity(), 2).units(maps)[0, 1].flatten().tolist() == [2, 3, 8, 9]
     assert torch.equal(Output(nn.Identity(), 2).with_units(maps, Output(nn.Identity(), 2).units(maps)), maps)
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+def test_of_a_sequence_the_last_axis_is_the_units(fold: int) -> None:
+    sequence = torch.arange(24.0).view(1, 4, 6)
+    place = Output(nn.Identity(), fold)
+    units = place.units(sequence)
+    assert units.shape == ((1, 6, 4) if fold == 1 else (1, 3, 2, 4))
+    assert units[0, 1].flatten().tolist() == [1, 7, 13, 19] + ([4, 10, 16, 22] if fold == 2 else [])
+    assert torch.equal(place.with_units(sequence, units), sequence)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, CReLU])
+def test_units_of_sequences_are_scored(activation: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 6), activation(), nn.Linear(12 if activation is CReLU else 6, 1))
+    layer = sequential(model).layers[0]
+    x = torch.randn(5, 4, 3)
+    with Taps([layer], preactivations=True) as taps:
+        model(x).sum().backward()
+    a, g = taps.read()[layer.name]
+    assert a.shape[:2] == g.shape[:2] == taps.read_preactivations()[layer.name].shape[:2] == (5, 6)
+    by_hand = model[:2](x).detach()[..., :6].mean((0, 1))
+    torch.testing.assert_close(layer.mean(a).view(6, -1)[:, 0], by_hand)
 
 
 def test_without_a_tap_every_consumer_names_its_module() -> None:
