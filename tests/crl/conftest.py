@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import small_checkpoints
 from processes import Process
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, crl: Command) -> tuple[Pat
     result = crl("train", "tiny.yaml", "runs=my runs", cwd=folder)
     (run,) = (folder / "my runs").iterdir()
     return run, result
+
+
+@pytest.fixture(scope="session")
+def checkpointed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run with several checkpoints, which all tests share."""
+    return small_checkpoints.train(tmp_path_factory.mktemp("checkpointed"))
 
 
 @pytest.fixture(scope="session", params=["dqn", "sac"])

@@ -115,7 +115,7 @@ from crl import storage
 folder = Path(sys.argv[1])
 first = storage.newest(folder)[0]
 for step in itertools.count(int(first.name) + 1 if first else 1):
-    storage.write(folder / str(step), {"learner": {"step": step}, "replay": np.full(3_000_000, step)})
+    storage.write(folder / str(step), {"learner": {"step": step}, "replay": np.full(1_000_000, step)})
     storage.prune(folder, keep=3)
     print(step, flush=True)
 """
