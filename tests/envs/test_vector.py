@@ -1,6 +1,5 @@
 """The batch that switches task."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,15 +9,15 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
-from gymnasium.wrappers import OrderEnforcing, TimeLimit
+from gymnasium.wrappers import TimeLimit
 from shifted import Rewarding
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from staying import stay
 
 from envs.catalogue import GAMES
 from envs.entries import task_from
 from envs.infos import info_of
 from envs.making import make
-from envs.state import copied
 from envs.stream import TaskStream
 from envs.task import Task
 from envs.vector import StreamVectorEnv
@@ -35,10 +34,6 @@ class PadChannels(gymnasium.ObservationWrapper):
 
     def observation(self, observation: Any) -> Any:
         return np.pad(observation, ((0, 0), (0, 0), (0, 10 - observation.shape[2])))
-
-
-def _stay(env: StreamVectorEnv) -> np.ndarray:
-    return np.zeros(env.num_envs, np.int64)
 
 
 @pytest.mark.parametrize("game", GAMES)
@@ -99,7 +94,7 @@ def test_switches_at_the_rounded_budget(
     env = StreamVectorEnv(stream, n_envs, round_to=round_to)
     env.reset(seed=0)
     while env.task == "a":
-        *_, info = env.step(_stay(env))
+        *_, info = env.step(stay(env))
     assert env.steps == played == env.stream.segment(1).start
     assert info["task_switched"].all()
     assert (env.requested_stream.total_steps, env.segment.index) == (budget + 100, 1)
@@ -124,7 +119,7 @@ def test_info_says_where_the_stream_stands(counting: Callable[..., Task]) -> Non
     _, info = env.reset(seed=0)
     seen = [tuple(info[key].tolist() for key in KEYS)]
     for _ in range(6):
-        *_, info = env.step(_stay(env))
+        *_, info = env.step(stay(env))
         assert all(info[f"_{key}"].tolist() == [True, True] for key in KEYS)
         seen.append(tuple(info[key].tolist() for key in KEYS))
     assert seen == [
@@ -194,8 +189,8 @@ def test_an_episode_that_ends_in_the_switching_step_is_not_cut(counting: Callabl
     lengths = [game.length for game in env._games.envs]  # type: ignore[attr-defined]
     assert set(lengths) == {3, 5}
     for _ in range(2):
-        env.step(_stay(env))
-    _, _, terminations, truncations, info = env.step(_stay(env))
+        env.step(stay(env))
+    _, _, terminations, truncations, info = env.step(stay(env))
     natural = [length == 3 for length in lengths]
     cut = [length == 5 for length in lengths]
     assert (terminations.tolist(), truncations.tolist()) == (natural, cut)
@@ -209,8 +204,8 @@ def test_a_truncation_in_the_switching_step_is_not_cut() -> None:
     env = StreamVectorEnv(TaskStream([(task_from("freeway", 3), 6), (task_from("seaquest"), 6)]), 2)
     env.reset(seed=0)
     for _ in range(2):
-        env.step(_stay(env))
-    _, _, terminations, truncations, info = env.step(_stay(env))
+        env.step(stay(env))
+    _, _, terminations, truncations, info = env.step(stay(env))
     assert (terminations.any(), truncations.all()) == (False, True)
     assert info["final_info"]["cut_by_switch"].tolist() == [False, False]
 
@@ -220,8 +215,8 @@ def test_episodes_that_end_inside_a_segment(counting: Callable[..., Task]) -> No
     env.reset(seed=3)
     ends = [game.length == 2 for game in env._games.envs]  # type: ignore[attr-defined]
     assert set(ends) == {True, False}
-    env.step(_stay(env))
-    observations, _, terminations, truncations, info = env.step(_stay(env))
+    env.step(stay(env))
+    observations, _, terminations, truncations, info = env.step(stay(env))
     assert (terminations.tolist(), truncations.any()) == (ends, False)
     final = info["final_info"]
     for key in (*KEYS, "cut_by_switch", "count"):
@@ -236,10 +231,10 @@ def test_episodes_that_end_inside_a_segment(counting: Callable[..., Task]) -> No
 def test_stays_in_the_last_task(counting: Callable[..., Task]) -> None:
     env = StreamVectorEnv(TaskStream([(counting("a", 1), 4), (counting("b", 2), 4)]), 2)
     env.reset(seed=0)
-    env.step(_stay(env))
-    env.step(_stay(env))
+    env.step(stay(env))
+    env.step(stay(env))
     for step in range(5):
-        observations, _, terminations, truncations, info = env.step(_stay(env))
+        observations, _, terminations, truncations, info = env.step(stay(env))
         assert not (terminations | truncations).any()
         assert observations[:, 2].tolist() == [step + 1, step + 1]
         assert (info["task"][0], info["task_switched"][0]) == ("b", False)
@@ -250,149 +245,19 @@ def test_old_games_are_closed(counting: Callable[..., Task]) -> None:
     a, b = counting("a", 1), counting("b", 2)
     env = StreamVectorEnv(TaskStream([(a, 4), (b, 4)]), 2)
     env.reset(seed=0)
-    env.step(_stay(env))
+    env.step(stay(env))
     assert [game.closed for game in a.world.made] == [True, False, False]  # type: ignore[attr-defined]
-    env.step(_stay(env))
+    env.step(stay(env))
     assert [game.closed for game in a.world.made] == [True, True, True]  # type: ignore[attr-defined]
     assert [game.closed for game in b.world.made] == [True, False, False]  # type: ignore[attr-defined]
     env.close()
     assert [game.closed for game in b.world.made] == [True, True, True]  # type: ignore[attr-defined]
 
 
-def test_first_reset_uses_the_constructor_s_seed(counting: Callable[..., Task]) -> None:
-    stream = TaskStream([(counting("a", 1), 4), (counting("b", 2), 400)])
-    env = StreamVectorEnv(stream, 2, seed=5)
-    assert env.reset()[0][:, 1].tolist() == [5, 6]
-    assert StreamVectorEnv(stream, 2, seed=5).reset(seed=7)[0][:, 1].tolist() == [7, 8]
-    drawn = [StreamVectorEnv(stream, 2).reset()[0][:, 1] for _ in range(2)]
-    assert drawn[0][1] == drawn[0][0] + 1
-    assert drawn[0][0] != drawn[1][0]
-
-
-def test_reset_without_a_seed_keeps_the_position(counting: Callable[..., Task]) -> None:
-    env = StreamVectorEnv(TaskStream([(counting("a", 1), 4), (counting("b", 2), 6)]), 2, seed=5)
-    env.reset()
-    for _ in range(3):
-        observations, *_ = env.step(_stay(env))
-    assert observations[:, 2].tolist() == [1, 1]
-    observations, info = env.reset()
-    assert observations[:, 2].tolist() == [0, 0]
-    assert (env.steps, env.task, info["task"][0], info["task_switched"].any()) == (6, "b", "b", False)
-
-
-def test_reset_with_a_seed_starts_over(counting: Callable[..., Task]) -> None:
-    env = StreamVectorEnv(TaskStream([(counting("a", 1), 4), (counting("b", 2), 6)]), 2, seed=5)
-    env.reset()
-    for _ in range(3):
-        env.step(_stay(env))
-    observations, info = env.reset(seed=9)
-    assert observations.tolist() == [[1, 9, 0], [1, 10, 0]]
-    assert (env.steps, env.segment.index, info["segment"].tolist()) == (0, 0, [0, 0])
-    env.step(_stay(env))
-    observations, *_ = env.step(_stay(env))
-    assert observations[:, 1].tolist() == np.random.SeedSequence((9, 1)).generate_state(2).tolist()
-
-
-def test_every_later_segment_has_seeds_of_its_own(counting: Callable[..., Task]) -> None:
-    a, b = counting("a", 1), counting("b", 2)
-    env = StreamVectorEnv(TaskStream([(a, 2), (b, 2), (a, 2), (b, 2)]), 2, seed=4)
-    env.reset()
-    for segment in (1, 2, 3):
-        observations, *_ = env.step(_stay(env))
-        assert observations[:, 1].tolist() == np.random.SeedSequence((4, segment)).generate_state(2).tolist()
-
-
-def test_reset_does_not_reorder_the_stream() -> None:
-    stream = TaskStream.build([task_from(game) for game in GAMES], steps_per_task=2, order="shuffle", seed=1)
-    orders = []
-    for seed in (1, 2):
-        env = StreamVectorEnv(stream, 2)
-        env.reset(seed=seed)
-        orders.append([env.step(_stay(env))[4]["task"][0] for _ in range(4)])
-    assert orders[0] == orders[1] == [stream.segment(index).task.name for index in range(1, 5)]
-
-
-def _record(env: StreamVectorEnv, actions: np.ndarray) -> list[Any]:
-    seen = []
-    for batch in actions:
-        observations, rewards, terminations, truncations, info = env.step(batch)
-        final = [None if obs is None else obs.tobytes() for obs in info.get("final_obs", [])]
-        flags = (terminations.tolist(), truncations.tolist(), info["task_switched"].tolist(), info["segment"].tolist())
-        seen.append((observations.tobytes(), rewards.tolist(), flags, final, env.steps))
-    return seen
-
-
-@pytest.mark.parametrize("at", [0, 7, 25, 60, 90])
-def test_state_continues_exactly_across_switches(at: int) -> None:
-    """Taken before, at and after a switch, a state decides all that follows, later switches included."""
-    stream = TaskStream.build([task_from(game, 40) for game in GAMES], steps_per_task=100)
-    actions = np.random.default_rng(5).integers(6, size=(180, 4))
-    env = StreamVectorEnv(stream, 4, seed=2)
-    env.reset()
-    _record(env, actions[:at])
-    state = env.get_state()
-    expected = _record(env, actions[at:])
-    assert expected[-1][2][3] == [4] * 4
-    other = StreamVectorEnv(stream, 4)
-    other.set_state(state)
-    assert (other.steps, other.segment) == (4 * at, stream.segment(at // 25))
-    assert _record(other, actions[at:]) == expected
-    env.set_state(state)  # and in an env that has gone on
-    assert _record(env, actions[at:]) == expected
-    json.dumps(state, default=lambda array: array.tolist())
-
-
-def test_state_of_wrapped_environments(counting: Callable[..., Task]) -> None:
-    task = counting("a", 1)
-    limited = Task("limited", lambda: OrderEnforcing(TimeLimit(task.make_env(), 7)))
-    env = StreamVectorEnv(TaskStream([(limited, 1000)]), 2, seed=0)
-    env.reset()
-    for _ in range(5):
-        env.step(_stay(env))
-    state = env.get_state()
-    other = StreamVectorEnv(TaskStream([(limited, 1000)]), 2)
-    other.set_state(state)
-    assert [other.step(_stay(env))[3].tolist() for _ in range(2)] == [[False, False], [True, True]]
-
-
-def test_reset_after_set_state_keeps_the_position(counting: Callable[..., Task]) -> None:
-    stream = TaskStream([(counting("a", 1), 4), (counting("b", 2), 6)])
-    env = StreamVectorEnv(stream, 2, seed=5)
-    env.reset()
-    for _ in range(3):
-        env.step(_stay(env))
-    other = StreamVectorEnv(stream, 2, seed=77)
-    other.set_state(env.get_state())
-    observations, _ = other.reset()
-    assert (other.steps, other.task, observations[:, 2].tolist()) == (6, "b", [0, 0])
-
-
-def test_states_that_do_not_fit_are_refused(counting: Callable[..., Task]) -> None:
-    a, b = counting("a", 1), counting("b", 2)
-    env = StreamVectorEnv(TaskStream([(a, 4), (b, 6)]), 2, seed=5)
-    env.reset()
-    for _ in range(3):
-        env.step(_stay(env))
-    state = env.get_state()
-    with pytest.raises(ValueError, match="a state of 2 games cannot be set on n_envs=3; make as many games"):
-        StreamVectorEnv(TaskStream([(a, 4), (b, 6)]), 3).set_state(state)
-    for segments in ([(a, 4), (a, 6)], [(a, 4)], [(a, 400), (b, 400)]):
-        other = StreamVectorEnv(TaskStream(segments), 2)
-        with pytest.raises(ValueError, match=r"a state of segment 1 \(task 'b'\) at step 6 cannot be set on a stream"):
-            other.set_state(state)
-
-
-def test_tasks_without_a_state_are_named() -> None:
-    env = StreamVectorEnv(TaskStream([(task_from("CartPole-v1"), 10)]), 2, seed=0)
-    env.reset()
-    with pytest.raises(NotImplementedError, match="task 'CartPole-v1' cannot be saved"):
-        env.get_state()
-
-
 def test_a_reset_comes_first(counting: Callable[..., Task]) -> None:
     env = StreamVectorEnv(TaskStream([(counting("a", 1), 10)]), 2, seed=0)
     with pytest.raises(ResetNeeded, match="call reset first"):
-        env.step(_stay(env))
+        env.step(stay(env))
     with pytest.raises(ResetNeeded, match="call reset first"):
         env.get_state()
 
@@ -406,60 +271,6 @@ def test_refusals(counting: Callable[..., Task]) -> None:
     env = StreamVectorEnv(stream, 2)
     with pytest.raises(ValueError, match=r"seed must be a whole number of at least 0, got \[1, 2\]; give one number"):
         env.reset(seed=[1, 2])  # type: ignore[arg-type]
-
-
-def _trace(env: StreamVectorEnv, actions: np.ndarray) -> list[Any]:
-    return [copied(env.step(action)) for action in actions]
-
-
-def _assert_same(found: Any, expected: Any) -> None:
-    """Equality of nested tuples, lists, dicts, arrays and values."""
-    assert type(found) is type(expected)
-    if isinstance(found, dict):
-        assert found.keys() == expected.keys()
-        for key in found:
-            _assert_same(found[key], expected[key])
-    elif isinstance(found, tuple | list):
-        for one, other in zip(found, expected, strict=True):
-            _assert_same(one, other)
-    elif isinstance(found, np.ndarray) and found.dtype == object:
-        _assert_same(found.tolist(), expected.tolist())
-    else:
-        np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("name", ["cchain/cartpole", "cchain/acrobot", "pendulum5"])
-@pytest.mark.parametrize("steps_per_task", [10_000, 1_240])
-def test_control_streams_continue_exactly(name: str, steps_per_task: int) -> None:
-    """300 batch steps of four games, saved; 200 more, which with the shorter tasks go through a switch."""
-
-    def stream() -> StreamVectorEnv:
-        return make(name, n_envs=4, seed=3, steps_per_task=steps_per_task)
-
-    env = stream()
-    env.action_space.seed(0)
-    actions = np.stack([env.action_space.sample() for _ in range(500)])
-    env.reset()
-    _trace(env, actions[:300])
-    state = env.get_state()
-    text = json.dumps(state, default=lambda array: array.tolist())
-    expected = _trace(env, actions[300:])
-    switches = [bool(step[4]["task_switched"][0]) for step in expected]
-    assert sum(switches) == (steps_per_task == 1_240)
-    assert json.dumps(state, default=lambda array: array.tolist()) == text
-    other = stream()
-    other.set_state(state)
-    _assert_same(_trace(other, actions[300:]), expected)
-
-
-def test_a_state_of_other_offsets_is_refused() -> None:
-    env = make("cchain/cartpole", seed=3, steps_per_task=5)
-    env.reset()
-    _trace(env, np.zeros((7, 1), np.int64))
-    assert env.task == "level_1"
-    make("cchain/cartpole", seed=4, stream_seed=3, steps_per_task=5).set_state(env.get_state())
-    with pytest.raises(ValueError, match=r"^a state of task 'level_1' with .*offset.* cannot be set on one with"):
-        make("cchain/cartpole", seed=3, stream_seed=4, steps_per_task=5).set_state(env.get_state())
 
 
 def test_only_episodes_that_end_by_themselves_report_their_return() -> None:
@@ -495,67 +306,3 @@ def test_the_limit_of_a_cchain_episode_is_a_truncation() -> None:
     assert truncations.all()
     assert not info["final_info"]["cut_by_switch"].any()
     assert info["final_info"]["unscaled_return"].tolist() == [-400.0, -400.0]
-
-
-# ---------------------------------------------------------------------- games that cannot be saved
-
-
-def _unsaved(counting: Callable[..., Task], saved: bool = False) -> StreamVectorEnv:
-    tasks = [counting(name, offset, 5, 9, saved=saved) for name, offset in (("a", 1), ("b", 2))]
-    return StreamVectorEnv(TaskStream.build(tasks, steps_per_task=20), 2)
-
-
-def test_rebuilt_games_go_on_as_their_state_says(counting: Callable[..., Task]) -> None:
-    env = _unsaved(counting)
-    assert not env.saves_games
-    env.reset(seed=3)
-    for _ in range(12):
-        env.step(_stay(env))
-    with pytest.raises(NotImplementedError, match="CountingEnv has no get_state"):
-        env.get_state()
-    before = env.envs
-    env.rebuild(24)
-    assert env.envs is not before
-    first, info = env.reset()
-    assert (env.steps, env.task, info["segment"].tolist()) == (24, "b", [1, 1])
-    state = json.loads(json.dumps(copied(env.get_state())))
-    assert (state["rebuilt"], state["games"]) == (24, None)
-    other = _unsaved(counting)
-    other.set_state(state)
-    assert (other.steps, other.task) == (24, "b")
-    for _ in range(6):
-        for left, right in zip(env.step(_stay(env))[:4], other.step(_stay(other))[:4], strict=True):
-            assert (left == right).all()
-    assert first[0, 1] != first[1, 1]  # each game has its own seed
-    with pytest.raises(NotImplementedError, match="CountingEnv has no get_state"):
-        env.get_state()  # a step has been taken since
-
-
-def test_the_number_decides_the_rebuilt_games(counting: Callable[..., Task]) -> None:
-    seeds = []
-    for seed, number in ((3, 8), (3, 8), (3, 9), (4, 8)):
-        env = _unsaved(counting)
-        env.reset(seed=seed)
-        env.step(_stay(env))
-        env.rebuild(number)
-        seeds.append(env.reset()[0][:, 1].tolist())
-    assert seeds[0] == seeds[1]
-    assert len({tuple(found) for found in seeds}) == 3
-
-
-def test_rebuilding_leaves_the_stream_where_it_is(counting: Callable[..., Task]) -> None:
-    env = _unsaved(counting, saved=True)
-    assert env.saves_games
-    with pytest.raises(ResetNeeded, match=r"rebuild was called before reset"):
-        env.rebuild(0)
-    env.reset(seed=3)
-    for _ in range(9):
-        env.step(_stay(env))
-    env.rebuild(18)
-    env.reset()
-    assert env.step(_stay(env))[4]["task_switched"].all()
-    assert (env.steps, env.task) == (20, "b")
-    with pytest.raises(ValueError, match="number must be a whole number of at least 0"):
-        env.rebuild(-1)
-    env.reset(seed=5)  # begins the stream anew
-    assert (env.steps, env.task) == (0, "a")
