@@ -35,11 +35,12 @@ class LoggerPart(Part):
 
     def restore(self, state: Any) -> None:
         """Go on with the row."""
-        if any(type(tag) is not str for tags in state.values() for tag in tags):
+        values, counts, excluded = state["values"], state["counts"], state["excluded"]
+        if any(type(tag) is not str for tags in (values, counts, excluded) for tag in tags):
             raise TypeError("a tag that is no text")
-        self.logger.name_to_value.update(state["values"])
-        self.logger.name_to_count.update(state["counts"])
-        self.logger.name_to_excluded.update({tag: tuple(names) for tag, names in state["excluded"].items()})
+        self.logger.name_to_value.update(values)
+        self.logger.name_to_count.update(counts)
+        self.logger.name_to_excluded.update({tag: tuple(names) for tag, names in excluded.items()})
 
     def close(self) -> None:
         """Close all writers, also where one of them fails."""
