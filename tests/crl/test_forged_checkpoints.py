@@ -37,8 +37,7 @@ PLANTED = (
 
 @pytest.mark.parametrize(
     ("pattern", "checksums"),
-    [(pattern, "old") for pattern in PLANTED]
-    + [(pattern, "forged") for pattern in PLANTED if "check" in pattern],
+    [(pattern, "old") for pattern in PLANTED] + [(pattern, "forged") for pattern in PLANTED if "check" in pattern],
 )
 def test_a_planted_pickle_is_never_executed(
     pattern: str, checksums: str, checkpointed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
