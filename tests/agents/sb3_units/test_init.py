@@ -160,15 +160,18 @@ def test_targets_are_the_parameters_at_the_same_place() -> None:
         if name.startswith("ppo"):
             assert case.targets == {}
             continue
-        online, target = ("q_net", "q_net_target") if name.startswith("dqn") else ("critic", "critic_target")
-        # a shared extractor is named by the actor, which comes first
-        names = {
-            id(p): key for key, p in case.policy.named_parameters(remove_duplicate=False) if key.startswith(online)
-        }
-        follows = {id(p): key for key, p in case.policy.named_parameters() if key.startswith(target)}
+        pairs = {"q_net": "q_net_target"} if name.startswith("dqn") else {"critic": "critic_target"}
+        pairs |= {"actor": "actor_target"} if name.startswith("td3") else {}
+        follows = {id(p): key for key, p in case.policy.named_parameters() if key.startswith(tuple(pairs.values()))}
         assert len(case.targets) == len(follows) > 0
+        # a shared extractor is named by actor and critic
+        names: dict[int, set[str]] = {}
+        for key, parameter in case.policy.named_parameters(remove_duplicate=False):
+            online, _, rest = key.partition(".")
+            if online in pairs:
+                names.setdefault(id(parameter), set()).add(f"{pairs[online]}.{rest}")
         for parameter, follower in case.targets.items():
-            assert names[id(parameter)].replace(online, target, 1) == follows[id(follower)]
+            assert follows[id(follower)] in names[id(parameter)]
             assert parameter.shape == follower.shape
             assert parameter is not follower
         shared = name.endswith(("shared", "shared-linear"))
