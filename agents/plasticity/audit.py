@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from agents.plasticity import registry
 from agents.plasticity.criteria import Criterion, CriterionInputs, spread
-from agents.plasticity.probing import Slopes, layers_of, output_gradients, probe
+from agents.plasticity.probing import Slopes, layers_of, output_gradients, probed
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import eagerly
@@ -285,7 +285,7 @@ def utilities(
     """
     layers = layers_of(learner)
     inside = any(candidate.criterion.looks_inside for candidate in audited)
-    seen = probe(learner, batch, preactivations=inside)
+    seen = probed(learner, batch, preactivations=inside)
     references = {layer.name: references_of(layer, seen.activations[layer.name]) for layer in layers}
     # What gradients are taken of -> (share of the utility, layer's name -> gradients) of each of them.
     terms = {"loss": [(1.0, {layer.name: seen.slopes(layer) for layer in layers})]}

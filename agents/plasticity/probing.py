@@ -76,7 +76,7 @@ def layers_of(learner: Learner) -> list[UnitLayer]:
 
 
 @torch.enable_grad()
-def probe(learner: Learner, batch: Any, *, outputs: bool = True, preactivations: bool = False) -> Probed:
+def probed(learner: Learner, batch: Any, *, outputs: bool = True, preactivations: bool = False) -> Probed:
     """Probed at all networks; parameters and their ``.grad`` stay as they are.
 
     Args:

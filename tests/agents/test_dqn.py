@@ -15,7 +15,7 @@ from torch import Tensor
 
 from agents import DQN
 from agents.plasticity import Intervention, Update
-from agents.plasticity.probing import probe
+from agents.plasticity.probing import probed
 from agents.plasticity.taps import Taps
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ class Witness(Intervention):
         assert losses.keys() == self.learner.networks.keys() == {"critic"}
         assert losses["critic"].shape == (len(update.batch.actions),)
         torch.testing.assert_close(losses["critic"].mean(), update.losses["loss"], rtol=1e-6, atol=0)
-        found = probe(self.learner, update.batch)
+        found = probed(self.learner, update.batch)
         for parameter, gradient in found.parameter_gradients.items():
             torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-7)
         assert found.activations.keys() == update.taps.keys()
@@ -241,7 +241,7 @@ def test_only_the_forward_that_is_trained_is_tapped() -> None:
     batch = model.sample(12, torch.Generator().manual_seed(0))
     hidden: list[Tensor] = []
     model.q_net.q_net[1].register_forward_hook(lambda module, inputs, output: hidden.append(output.detach()))
-    found = probe(model, batch, outputs=False)
+    found = probed(model, batch, outputs=False)
     assert len(hidden) == 2
     with torch.no_grad():
         expected = model.q_net.q_net[:2](batch.observations)

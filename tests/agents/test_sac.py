@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from agents import SAC
 from agents.plasticity import Intervention, Update
-from agents.plasticity.probing import probe
+from agents.plasticity.probing import probed
 from agents.plasticity.taps import Taps
 
 SACS = [kind for kind in ALL if kind.startswith("sac")]
@@ -125,7 +125,7 @@ class Witness(Intervention):
         assert mine.keys() == model.networks.keys()
         for name in update.networks:
             torch.testing.assert_close(mine[name], loss, rtol=1e-5, atol=1e-6)
-        found = probe(model, update.batch, outputs=False)
+        found = probed(model, update.batch, outputs=False)
         assert set(update.taps) == {name for name in found.activations if name.split(".")[0] in update.networks}
         for name, (activations, gradient) in update.taps.items():
             torch.testing.assert_close(found.activations[name], activations)
@@ -219,7 +219,7 @@ def test_a_look_gives_each_network_its_own_loss(kind: str) -> None:
     of_critic = [p for name, network in model.networks.items() if name != "critic" for p in network.parameters]
     found = torch.autograd.grad(losses["critic"].mean(), of_critic, allow_unused=True, retain_graph=True)
     assert all(gradient is None for gradient in found)
-    seen = probe(model, batch)
+    seen = probed(model, batch)
     for name, network in model.networks.items():
         expected = torch.autograd.grad(losses[name].mean(), network.parameters, allow_unused=True, retain_graph=True)
         assert any(gradient is not None and gradient.any() for gradient in expected)

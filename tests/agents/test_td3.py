@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from agents import TD3
 from agents.plasticity import Intervention, ReGraMa, Update
-from agents.plasticity.probing import probe
+from agents.plasticity.probing import probed
 
 KINDS = ["td3-mlp", "td3-cnn-shared"]
 NOISE = {"mean": np.zeros(1, np.float32), "sigma": np.full(1, 0.3, np.float32)}
@@ -97,7 +97,7 @@ class Witness(Intervention):
         assert mine.keys() == model.networks.keys()
         for name in update.networks:
             torch.testing.assert_close(mine[name], loss, rtol=1e-5, atol=1e-6)
-        found = probe(model, update.batch, outputs=False)
+        found = probed(model, update.batch, outputs=False)
         assert set(update.taps) == {name for name in found.activations if name.split(".")[0] in update.networks}
         for name, (activations, gradient) in update.taps.items():
             torch.testing.assert_close(found.activations[name], activations)

@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 from agents.plasticity.diagnostics import activations as units
 from agents.plasticity.diagnostics import churn, norms, policy, ranks
 from agents.plasticity.diagnostics.ntk import is_understood, tangent_kernels
-from agents.plasticity.probing import layers_of, probe
+from agents.plasticity.probing import layers_of, probed
 from agents.plasticity.protocols import Learner
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import Network, UnitLayer
@@ -218,7 +218,7 @@ class Diagnostics:
         return {f"{name}/ntk_rank": ranks.srank(ranks.eigenvalues(kernel)) for name, kernel in kernels.items()}
 
     def _of_gradients(self) -> Values:
-        seen = probe(self._learner, self._learner.sample(SAMPLE, self._generator), outputs=False)
+        seen = probed(self._learner, self._learner.sample(SAMPLE, self._generator), outputs=False)
         values: Values = {}
         for name in seen.losses:
             network = self._learner.networks[name]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.criteria import replacement_cost
-from agents.plasticity.probing import Probed, probe, total
+from agents.plasticity.probing import Probed, probed, total
 from agents.plasticity.protocols import Learner
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import UnitLayer
@@ -45,7 +45,7 @@ class CostMeter:
 
     def before(self, batch: Any) -> Probed:
         """Probed at the networks before they are cut."""
-        return probe(self._learner, batch)
+        return probed(self._learner, batch)
 
     @torch.no_grad()
     def after(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.criteria import Criterion, CriterionInputs
-from agents.plasticity.probing import output_gradients, probe
+from agents.plasticity.probing import output_gradients, probed
 from agents.plasticity.protocols import Learner, Update
 from agents.plasticity.resets.running import RunningMean
 from agents.plasticity.taps import Taps
@@ -107,7 +107,7 @@ class Scorer:
         if self._of_outputs:
             return self._sensitivities(layers, steps, batch)
         if self._criterion.needs_gradients:
-            seen = probe(self._learner, batch, outputs=False, preactivations=self._criterion.looks_inside)
+            seen = probed(self._learner, batch, outputs=False, preactivations=self._criterion.looks_inside)
             inputs = [
                 self._inputs_of(layer, steps[layer.network], seen.activations[layer.name], *seen.slopes(layer))
                 for layer in layers

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from agents.plasticity import PlasticOptimizer, audit, criterion
 from agents.plasticity.layers import CReLU, Fourier, fold_of
-from agents.plasticity.probing import layers_of, probe
+from agents.plasticity.probing import layers_of, probed
 from agents.plasticity.registry import CRITERIA
 from agents.plasticity.units import Consumer, Network, Part, TorchDefault, UnitLayer
 
@@ -52,7 +52,7 @@ def convolutional(activation: Any = nn.Tanh) -> tuple[nn.Sequential, tuple[Tenso
 
 
 def references(learner: PlasticOptimizer, batch: Any, layer: UnitLayer) -> dict[str, Tensor]:
-    return audit.references_of(layer, probe(learner, batch).activations[layer.name])
+    return audit.references_of(layer, probed(learner, batch).activations[layer.name])
 
 
 def edited(model: nn.Module, batch: Any, layer: UnitLayer, unit: int, mean: Tensor | None) -> Tensor:
@@ -132,7 +132,7 @@ def test_costs_of_an_agent_are_those_of_single_ablations(kind: str) -> None:
     model = small_ppo.build(kind)
     model.learn(64)
     batch = model.sample(32, torch.Generator().manual_seed(0))
-    found = probe(model, batch)
+    found = probed(model, batch)
     for layer in layers_of(model):
         for reference in audit.references_of(layer, found.activations[layer.name]).values():
             costs = audit.true_costs(model, batch, layer, reference)
@@ -255,7 +255,7 @@ def test_outputs_of_several_networks_count_alike() -> None:
     found = [candidate for candidate in audit.audited_criteria()[0] if candidate.label == "gxd outputs"]
     utility = audit.utilities(model, batch, found)["gxd outputs"]["critic.0"]
     (layer,) = model.networks["critic"].layers
-    a = probe(model, batch).activations["critic.0"].double()
+    a = probed(model, batch).activations["critic.0"].double()
     expected = (a.abs().mean(0) * layer.outgoing()[:, 0, 0].double().abs()).detach()
     assert expected.max() > 0
     torch.testing.assert_close(utility, expected, rtol=1e-4, atol=1e-7)

@@ -10,7 +10,7 @@ from policies import POLICIES
 from small_loop import CaseLearner
 from torch import Tensor, nn
 
-from agents.plasticity.probing import layers_of, output_gradients, probe, total
+from agents.plasticity.probing import layers_of, output_gradients, probed, total
 from agents.plasticity.units import Network, UnitLayer, sequential
 
 
@@ -48,7 +48,7 @@ def front(module: nn.Sequential, depth: int) -> tuple[nn.Sequential, nn.Sequenti
 @pytest.mark.parametrize("shared", [False, True])
 def test_gradients_are_those_of_the_mean_loss(shared: bool) -> None:
     couple = Couple(shared=shared)
-    seen = probe(couple, couple.x)
+    seen = probed(couple, couple.x)
     losses = {"actor": couple.actor(couple.x).square().sum(1), "critic": couple.critic(couple.x).sin().sum(1)}
     for name, depth in (("actor", 0), ("actor", 1), ("critic", 0)):
         before, behind = front(couple.modules[name], depth)
@@ -71,7 +71,7 @@ def test_gradients_are_those_of_the_mean_loss(shared: bool) -> None:
 @pytest.mark.parametrize("shared", [False, True])
 def test_distinct_losses_are_counted_once(shared: bool) -> None:
     couple = Couple(shared=shared)
-    seen = probe(couple, couple.x)
+    seen = probed(couple, couple.x)
     expected = couple.actor(couple.x).square().sum(1) + couple.critic(couple.x).sin().sum(1)
     torch.testing.assert_close(total(seen.losses), expected.detach())
     only = couple.critic(couple.x).sin().sum(1)
@@ -88,7 +88,7 @@ def test_nothing_is_part_of_a_graph_and_nothing_changes() -> None:
     before = {name: {key: tensor.clone() for key, tensor in state.items()} for name, state in before.items()}
     random = torch.get_rng_state()
     with torch.no_grad():  # the caller's own business
-        seen = probe(couple, couple.x, preactivations=True)
+        seen = probed(couple, couple.x, preactivations=True)
         activations, networks = output_gradients(couple, couple.x, layers_of(couple), preactivations=True)
     found = [seen.activations, seen.gradients, seen.parameter_gradients, seen.losses, seen.outputs, activations]
     found += [seen.preactivation_gradients]
@@ -112,7 +112,7 @@ def test_where_no_gradient_arrives_it_is_zero() -> None:
     couple.sample_losses = lambda batch, td_targets=None: {
         "actor": couple.actor(batch).sum(1), "critic": (couple.critic(batch) * 0).sum(1).detach(),
     }  # fmt: skip
-    seen = probe(couple, couple.x, preactivations=True)
+    seen = probed(couple, couple.x, preactivations=True)
     assert seen.gradients["actor.0"].shape == (7, 5)
     assert not seen.gradients["actor.0"].any()  # nothing before it takes gradients, so it takes none
     assert seen.gradients["actor.1"].any()
@@ -146,9 +146,9 @@ def test_sensitivities_are_gradients_of_each_mean_output() -> None:
 def test_preactivations_have_the_gradient_of_the_activation_times_its_slope() -> None:
     """Of the losses and of each output; tanh'(z) = 1 - tanh(z)^2."""
     couple = Couple()
-    seen = probe(couple, couple.x, preactivations=True)
+    seen = probed(couple, couple.x, preactivations=True)
     _, networks = output_gradients(couple, couple.x, layers_of(couple), preactivations=True)
-    assert not probe(couple, couple.x).preactivation_gradients
+    assert not probed(couple, couple.x).preactivation_gradients
     for layer in layers_of(couple):
         slope = 1 - seen.activations[layer.name].square()
         torch.testing.assert_close(seen.slopes(layer).preactivation, seen.gradients[layer.name] * slope)
@@ -169,7 +169,7 @@ def test_some_layers_alone_can_be_asked_for() -> None:
 def test_every_policy_can_be_looked_at(kind: str) -> None:
     case = POLICIES[kind]()
     learner = CaseLearner(case)
-    seen = probe(learner, None, preactivations=True)
+    seen = probed(learner, None, preactivations=True)
     assert seen.activations.keys() == seen.gradients.keys() == {layer.name for layer in case.layers}
     assert seen.preactivation_gradients.keys() == seen.gradients.keys()
     for layer in case.layers:
@@ -193,14 +193,14 @@ def test_a_network_that_shares_another_ones_loss_is_seen_once() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.autograd, "grad", counted)
-        probe(couple, couple.x)
+        probed(couple, couple.x)
         assert len(calls) == 1
-        probe(Couple(), couple.x)
+        probed(Couple(), couple.x)
         assert len(calls) == 3
 
 
 def test_a_network_without_layers_shows_its_outputs() -> None:
     couple = Couple()
     couple.networks = {"actor": couple.networks["actor"], "critic": Network("critic", (), ())}
-    assert probe(couple, couple.x).outputs["critic"].shape == (7, 1)
+    assert probed(couple, couple.x).outputs["critic"].shape == (7, 1)
     assert all(isinstance(layer, UnitLayer) and layer.network == "actor" for layer in layers_of(couple))

@@ -90,7 +90,7 @@ def test_values_are_those_of_the_pure_functions() -> None:
     hidden = [first, toy.actor[2:4](first)]
     sigma = diagnostics.singular_values(hidden[1])
     logits = toy.actor(few)
-    seen = probe(toy, fresh)
+    seen = probed(toy, fresh)
     kernel = diagnostics.tangent_kernels(toy.networks, lambda: toy.outputs(few))["actor"]
     producers = [toy.actor[0].weight, toy.actor[2].weight]
     expected = {

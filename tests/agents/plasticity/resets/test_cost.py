@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from agents.plasticity import CPR, GXD, PlasticOptimizer, ReDo, ReGraMa, UnitReset, Update
 from agents.plasticity.criteria import gxd
 from agents.plasticity.layers import CReLU, Fourier, fold_of
-from agents.plasticity.probing import probe
+from agents.plasticity.probing import probed
 from agents.plasticity.resets import unit_reset
 from agents.plasticity.resets.cost import CostMeter
 from agents.plasticity.surgery import reset_units
@@ -245,7 +245,7 @@ def test_sums_go_over_the_resets_since_the_last_row() -> None:
 
 
 def taps_of(learner: Regression) -> Mapping[str, tuple[Tensor, Tensor]]:
-    seen = probe(learner, torch.arange(64))
+    seen = probed(learner, torch.arange(64))
     return {name: (a, seen.gradients[name]) for name, a in seen.activations.items()}
 
 
