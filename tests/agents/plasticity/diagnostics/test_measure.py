@@ -80,13 +80,13 @@ def measured(learner: Any, **arguments: Any) -> Diagnostics:
 def test_values_are_those_of_the_pure_functions() -> None:
     toy = Toy(activation=nn.Tanh)
     values = measured(toy).measure()
-    probed, few, fresh = toy.drawn
+    batch, few, fresh = toy.drawn
     assert [len(batch) for batch in toy.drawn] == [512, 128, 512]
     assert values.keys() == (
         tags("actor", (EVERY | POLICY | {"saturated_fraction"}) - LATER)
         | tags("critic", (EVERY | {"saturated_fraction"}) - LATER)
     )
-    first = toy.actor[:2](probed)
+    first = toy.actor[:2](batch)
     hidden = [first, toy.actor[2:4](first)]
     sigma = diagnostics.singular_values(hidden[1])
     logits = toy.actor(few)
