@@ -20,6 +20,7 @@ from torch.distributions.transforms import TanhTransform
 from agents.plasticity import GXD, diagnostics
 from agents.plasticity.diagnostics import Diagnostics
 from agents.plasticity.diagnostics.measure import last_layers
+from agents.plasticity.probing import probed
 from agents.plasticity.units import Affine, Part, sequential
 
 UNITS = ("dormant_ratio_0", "dormant_ratio", "dormant_ratio_0.1", "fau")
