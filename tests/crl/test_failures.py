@@ -129,7 +129,7 @@ def full_for_checkpoints(patch: pytest.MonkeyPatch) -> None:
             no_space()
         return real(path, *pieces)
 
-    patch.setattr(storage.folders, "put", put)
+    patch.setattr(storage.states, "put", put)
 
 
 def full_for_fsync(patch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def full_for_fsync(patch: pytest.MonkeyPatch) -> None:
             no_space()
         real(folder)
 
-    patch.setattr(storage.folders, "sync", sync)
+    patch.setattr(storage.states, "sync", sync)
 
 
 def full_for_csv(patch: pytest.MonkeyPatch) -> None:

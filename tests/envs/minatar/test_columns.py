@@ -98,8 +98,8 @@ def test_lists_that_are_full_take_no_more() -> None:
         (lambda state: state["games"].update(tail=np.zeros(2, np.int32)), "what should hold sub_x, "),
         (lambda state: state.pop("players"), "what should hold game, n_envs, parameters, games, players does not"),
         (lambda state: state.update(games=None), "what should hold sub_x, "),
-        (lambda state: state["parameters"].pop("ramping"), "what should hold episode_limit, sticky_prob, ramping does"),
-        (lambda state: state["parameters"].update(wind=1), "what should hold episode_limit, sticky_prob, ramping does"),
+        (lambda state: state["parameters"].pop("ramping"), "what should hold sticky_prob, ramping, episode_limit does"),
+        (lambda state: state["parameters"].update(wind=1), "what should hold sticky_prob, ramping, episode_limit does"),
         (
             lambda state: state["games"].update(sub_x=np.zeros((2, 1), np.int32)),
             r"sub_x should be whole numbers of shape \(2,\);",
