@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diary import Diary
 from small_off_policy import ALL, Boards, ours, state, train_alike, world
 from small_ppo import assert_same
 from stable_baselines3 import SAC as StockSAC
@@ -273,33 +274,6 @@ def test_outputs_and_distributions(kind: str) -> None:
             torch.testing.assert_close(outputs["actor"][:, actions:].clamp(-20, 2), log_std)
         torch.testing.assert_close(outputs["critic"], torch.cat(model.critic(batch.observations, batch.actions), 1))
     assert model.paper_networks == ("critic",)
-
-
-class Diary(Intervention):
-    """Writes down when it is called, and which optimizer has stepped by then."""
-
-    name = "diary"
-
-    def attach(self, learner: Any) -> None:
-        self.pages: list[tuple[Any, ...]] = []
-        self.weights = {name: learner.networks[name].parameters[0] for name in ("critic", "actor")}
-        self.before = {name: weight.detach().clone() for name, weight in self.weights.items()}
-
-    def _write(self, hook: str, update: Update | None = None) -> None:
-        stepped = [name for name, weight in self.weights.items() if not torch.equal(weight, self.before[name])]
-        self.pages.append((hook, *(update.networks if update else ()), stepped))
-
-    def penalty(self, update: Update) -> None:
-        self._write("penalty", update)
-
-    def after_backward(self, update: Update) -> None:
-        self._write("backward", update)
-
-    def after_step(self, update: Update) -> None:
-        self._write("step", update)
-
-    def after_update(self) -> None:
-        self._write("update")
 
 
 def test_hooks_are_called_in_their_order() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diary import Diary
 from small_off_policy import build, ours, state, train_alike, world
 from small_ppo import assert_same
 from stable_baselines3 import TD3 as StockTD3
@@ -167,30 +168,6 @@ def test_outputs_are_taken_before_the_squashing(kind: str) -> None:
 # ------------------------------------------------------------------------------------------------ hooks and targets
 
 
-class Diary(Intervention):
-    """Writes down when it is called, and which network has been trained by then."""
-
-    name = "diary"
-
-    def attach(self, learner: Any) -> None:
-        self.pages: list[tuple[Any, ...]] = []
-        self.weights = {name: learner.networks[name].parameters[0] for name in ("critic", "actor")}
-        self.before = {name: weight.detach().clone() for name, weight in self.weights.items()}
-
-    def _write(self, hook: str, update: Update | None = None) -> None:
-        stepped = [name for name, weight in self.weights.items() if not torch.equal(weight, self.before[name])]
-        self.pages.append((hook, *(update.networks if update else ()), stepped))
-
-    def after_backward(self, update: Update) -> None:
-        self._write("backward", update)
-
-    def after_step(self, update: Update) -> None:
-        self._write("step", update)
-
-    def after_update(self) -> None:
-        self._write("update")
-
-
 def test_the_actor_is_trained_at_delayed_steps_alone() -> None:
     """Resets act when both have stepped: what they change must not lie in the graph of the actor's loss."""
     diary = Diary()
@@ -198,8 +175,9 @@ def test_the_actor_is_trained_at_delayed_steps_alone() -> None:
     both = ["critic", "actor"]
     assert diary.pages == [
         *[("update", [])] * 4,  # while the agent warms up: switches are told
-        ("backward", "critic", []), ("step", "critic", ["critic"]),
-        ("backward", "critic", ["critic"]), ("backward", "actor", ["critic"]),
+        ("penalty", "critic", []), ("backward", "critic", []), ("step", "critic", ["critic"]),
+        ("penalty", "critic", ["critic"]), ("backward", "critic", ["critic"]),
+        ("penalty", "actor", ["critic"]), ("backward", "actor", ["critic"]),
         ("step", "critic", both), ("step", "actor", both),
         ("update", both),
     ]  # fmt: skip
