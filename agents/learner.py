@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from agents.buffers.packing import packed, unpacked
 from agents.networks.builder import LAYER_NORM, fitted
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
+from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
 from agents.plasticity.taps import Taps
@@ -140,20 +141,30 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
 
-    def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+    @property
+    @abstractmethod
+    def output_forms(self) -> Mapping[str, Form]: ...
+
+    def outputs(
+        self, batch: Any, parameters: Mapping[str, Tensor] | None = None, names: Collection[str] | None = None
+    ) -> Mapping[str, Tensor]:
         """Output network's name -> its outputs on the batch, as `_outputs` of each algorithm says; in evaluation mode.
 
         Args:
             batch: as the buffer or `sample` gives it.
             parameters: of `snapshot`; None for the parameters at hand, which then take gradients.
+            names: of the output networks that are wanted; None for all.
 
         Raises:
             ValueError: the parameters are those of other networks.
         """
         with self._evaluation():
+            names = self.output_forms if names is None else names
             if parameters is None:
-                return self._outputs(batch)
-            found: Mapping[str, Tensor] = run_with(self.policy, parameters, self._outputs, batch)
+                return self._outputs(batch, names)
+            found: Mapping[str, Tensor] = run_with(
+                self.policy, parameters, lambda batch: self._outputs(batch, names), batch
+            )
             return found
 
     def snapshot(self) -> dict[str, Tensor]:
@@ -179,7 +190,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return unpacked(saved, self.device)
 
     @abstractmethod
-    def _outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
+    def _outputs(self, batch: Any, names: Collection[str]) -> Mapping[str, Tensor]: ...
 
     @abstractmethod
     def distributions(self, batch: Any) -> Sequence[Distribution]: ...

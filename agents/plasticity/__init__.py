@@ -13,6 +13,7 @@ from agents.plasticity.registry import criterion, intervention
 if TYPE_CHECKING:
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
+    from agents.plasticity.penalties import CChain, L2Init, Spectral
     from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
     from agents.plasticity.resets import (
         CBP,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "loop": ("PlasticOptimizer",),
     "network_intervention": ("NetworkIntervention",),
+    "penalties": ("CChain", "L2Init", "Spectral"),
     "protocols": ("Edit", "Intervention", "Learner", "Switch", "Update"),
     "resets": (
         "CBP",
@@ -50,10 +52,12 @@ __all__ = [
     "CBP",
     "CPR",
     "GXD",
+    "CChain",
     "Edit",
     "FullReset",
     "HeadReset",
     "Intervention",
+    "L2Init",
     "Learner",
     "NetworkIntervention",
     "Oracle",
@@ -61,6 +65,7 @@ __all__ = [
     "ReDo",
     "ReGraMa",
     "ShrinkAndPerturb",
+    "Spectral",
     "Switch",
     "UnitReset",
     "Update",

@@ -127,6 +127,9 @@ class UnitReset(NetworkIntervention):
         young = self._learner.optimizer_steps + steps - self._begun < self.maturity
         return super().hindrance(steps) or (f"maturity {self.maturity:,}" if young else None)
 
+    def claims(self) -> dict[str, list[str]]:
+        return {f"reset {{}} every {self.period:,} gradient steps": [layer.name for layer in self._layers]}
+
     # ------------------------------------------------------------------ state
 
     def attach(self, learner: Learner) -> None:
