@@ -300,7 +300,7 @@ class PPO(LearnerMixin, StockPPO):
         elif isinstance(actions, spaces.MultiDiscrete):
             actor = Form("logits", tuple(actions.nvec.tolist()))
         elif isinstance(actions, spaces.MultiBinary):
-            actor = Form("bits", (int(actions.n),))
+            actor = Form("bits", (math.prod(actions.shape),))
         else:
             actor = Form("means", (math.prod(actions.shape or ()),))
         return {"actor": actor, "critic": Form("values", (1,), self.vf_coef)}

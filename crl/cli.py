@@ -145,7 +145,7 @@ def list_names(
 def _lines(kind: Kind) -> dict[str, str]:
     """Name -> what it is, of streams in several lines."""
     from agents import AGENTS
-    from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
+    from agents.plasticity.registry import CRITERIA, SELECTIONS, interventions_by_group
     from crl.config.parts import PARTS
     from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS
 
@@ -163,11 +163,12 @@ def _lines(kind: Kind) -> dict[str, str]:
         return {name: f"{shift.description}; arguments: {', '.join(shift.arguments)}" for name, shift in SHIFTS.items()}
     if kind is Kind.drifts:
         return {name: f"{drift.description}; arguments: {', '.join(drift.arguments)}" for name, drift in DRIFTS.items()}
+    if kind is Kind.interventions:
+        return interventions_by_group()
     registries: dict[Kind, Mapping[str, AgentSpec | Entry]] = {
         Kind.agents: AGENTS,
         Kind.criteria: CRITERIA,
         Kind.selections: SELECTIONS,
-        Kind.interventions: INTERVENTIONS,
         Kind.parts: PARTS,
     }
     return {name: entry.summary for name, entry in registries[kind].items()}

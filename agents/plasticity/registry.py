@@ -23,21 +23,37 @@ class Entry(NamedTuple):
     Attributes:
         of_units: of an intervention: it is known to act on hidden units alone, so that a network without them can be
             refused before the class is imported.
-        group: of an intervention: a key of `GROUPS`; empty for those that nobody has put into one.
+        group: of an intervention: a key of `GROUPS`.
         paper: where it was published.
-        cost: what it adds to the time of a gradient step of PPO and of DQN, as measured in `benchmarks/`.
+        cost: what it adds to the time of gradient steps of PPO, and of DQN at batches of 32 (`benchmarks/README.md`).
     """
 
     target: str | Callable[..., Any]
     summary: str
     of_units: bool = False
-    group: str = ""
+    group: str = "others"
     paper: str = ""
     cost: str = ""
 
     def resolve(self) -> Any:
         """Import the module, where need be, and return the attribute."""
         return resolve(self.target)
+
+
+def interventions_by_group() -> dict[str, str]:
+    """What a list of interventions shows: each group's name, and the names in it, indented -> what they are."""
+    lines: dict[str, str] = {}
+    for group, text in GROUPS.items():
+        members = {name: entry for name, entry in INTERVENTIONS.items() if entry.group == group}
+        if not members:
+            continue
+        lines[group] = text
+        for name, entry in members.items():
+            cost = f"costs {entry.cost}" if entry.cost else ""
+            lines[f"  {name}"] = "; ".join(filter(None, [entry.summary, entry.paper, cost]))
+    lines["networks"] = "as they are built"
+    lines["  agent.norm: layer"] = "layer normalisation, a setting of every agent; arXiv 1607.06450"
+    return lines
 
 
 def resolve(target: str | Callable[..., Any]) -> Any:
@@ -53,7 +69,7 @@ GROUPS: dict[str, str] = {
     "whole networks": "draw, or shrink, all weights",
     "regularisers": "hold weights or outputs, by a term of the loss or beside it",
     "replay": "decide how often data is learnt from",
-    "": "of your own",
+    "others": "registered from outside",
 }
 """Groups of interventions, and what those in one do."""
 
@@ -80,23 +96,23 @@ INTERVENTIONS: dict[str, Entry] = {
     ),
     "reset": Entry(
         "agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together",
-        of_units=True, group="resets", cost="as the method that it stands for",
+        of_units=True, group="resets", cost="as much as the method that it stands for",
     ),
     "full_reset": Entry(
         "agents.plasticity.resets:FullReset", "draw whole networks anew, with optimizers and targets",
-        group="whole networks", paper="arXiv 2205.07802", cost="none between resets",
+        group="whole networks", paper="arXiv 2205.07802", cost="nothing between resets",
     ),
     "oracle": Entry(
         "agents.plasticity.resets:Oracle", "a fresh agent for every visit of a task",
-        group="whole networks", paper="arXiv 2506.00592", cost="none between switches",
+        group="whole networks", paper="arXiv 2506.00592", cost="nothing between switches",
     ),
     "head_reset": Entry(
         "agents.plasticity.resets:HeadReset", "draw the last layers anew",
-        group="whole networks", paper="arXiv 2205.07802", cost="none between resets",
+        group="whole networks", paper="arXiv 2205.07802", cost="nothing between resets",
     ),
     "shrink_and_perturb": Entry(
         "agents.plasticity.resets:ShrinkAndPerturb", "shrink all weights and add fresh ones, or pull them to the start",
-        group="whole networks", paper="arXiv 1910.08475", cost="none between periods",
+        group="whole networks", paper="arXiv 1910.08475", cost="nothing between periods",
     ),
     "c_chain": Entry(
         "agents.plasticity.penalties:CChain", "penalise churn: what a step did to the outputs on other data",

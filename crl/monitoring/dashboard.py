@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agents.learner import LearnerMixin
-from agents.plasticity import UnitReset
+from agents.plasticity import CChain, UnitReset
 from crl.monitoring.tasks import tag_of
 
 CHARTS: dict[str, dict[str, tuple[str, ...]]] = {  # category -> title -> measures of `Diagnostics` in one chart
@@ -61,6 +61,9 @@ def layout(learner: LearnerMixin, tasks: Sequence[str], measures: Sequence[str])
             # TensorBoard takes regular expressions; the first part is the intervention's name.
             shown = r"[^/]+/(predicted_cost|realised_cost|unit_costs)$"
             found["resets"]["cost: predicted, realised, and of single units summed"] = ["Multiline", [shown]]
+    if any(isinstance(intervention, CChain) for intervention in learner.interventions):
+        shown = r"^chain(_\d+)?/[^/]+/"
+        found["churn penalty"] = {key: ["Multiline", [f"{shown}{key}$"]] for key in ("churn", "penalty", "coefficient")}
     return found
 
 

@@ -86,10 +86,14 @@ class L2Init(NetworkIntervention):
             (group["lr"], [(p, drawn[p]) for p in group["params"] if p.requires_grad and p in drawn])
             for group in update.optimizer.param_groups
         ]
-        if sum(len(pairs) for _, pairs in found) < len(drawn) and not self._warned:
-            if why := self._untrained(drawn, trained_parameters(self._learner)):
-                self._tell_left_alone("a part of the networks", why)
+        if sum(len(pairs) for _, pairs in found) < len(drawn):
+            self._tell_what_is_frozen(drawn)
         return found
+
+    def _tell_what_is_frozen(self, drawn: Mapping[Tensor, Tensor]) -> None:
+        why = self._untrained(drawn, trained_parameters(self._learner))
+        if why:
+            self._tell_left_alone("a part of the networks", why)
 
     def on_surgery(self, edit: Edit) -> None:
         self._anchors.follow(edit)
