@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,28 +39,24 @@ METHODS: dict[str, Callable[[], Intervention | None]] = {
 
 
 def ppo(*interventions: Intervention) -> PPO:
-    """After a rollout."""
     settings = {"n_steps": 128, "batch_size": 1024, "n_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01}
     games = envs.make("breakout", n_envs=64, seed=1)
-    model = PPO("CnnPolicy", games, **settings, seed=1, device="cpu", interventions=interventions)
-    return model.learn(64 * 128)
+    return PPO("CnnPolicy", games, **settings, seed=1, device="cpu", interventions=interventions)
 
 
 def dqn(*interventions: Intervention) -> DQN:
-    """After 10,000 random steps."""
     settings = {
-        "learning_rate": 3e-4, "buffer_size": 20_000, "learning_starts": 10_000, "batch_size": 32,
+        "learning_rate": 3e-4, "buffer_size": 10_000, "learning_starts": 10_000, "batch_size": 32,
         "double_q": True, "epsilon_per_env": True, "target_update_interval": 4_000,
     }  # fmt: skip
     games = envs.make("breakout", n_envs=16, seed=1)
-    model = DQN("CnnPolicy", games, **settings, seed=1, device="cpu", interventions=interventions)
-    return model.learn(10_000)
+    return DQN("CnnPolicy", games, **settings, seed=1, device="cpu", interventions=interventions)
 
 
-# Agent -> how to make one, and how it makes an update.
-AGENTS: Mapping[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
-    "PPO": (ppo, lambda model: model.train()),
-    "DQN": (dqn, lambda model: model.train(gradient_steps=100, batch_size=32)),
+# Agent -> how to make one, what its data is called, and how it makes an update.
+AGENTS: Mapping[str, tuple[Callable[..., Any], str, Callable[[Any], None]]] = {
+    "PPO": (ppo, "rollout_buffer", lambda model: model.train()),
+    "DQN": (dqn, "replay_buffer", lambda model: model.train(gradient_steps=32, batch_size=32)),
 }
 
 
@@ -71,11 +67,14 @@ def seconds(model: Any, update: Callable[[Any], None]) -> float:
     return (time.process_time() - start) / (model.optimizer_steps - steps)
 
 
-def measured(agent: str, rounds: int) -> dict[str, list[float]]:
+def measured(agent: str, methods: Sequence[str], rounds: int) -> dict[str, list[float]]:
     """Method -> processor seconds of a gradient step, in each round."""
-    make, update = AGENTS[agent]
-    models = {name: make(*filter(None, [build()])) for name, build in METHODS.items()}
+    make, data, update = AGENTS[agent]
+    models = {name: make(*filter(None, [METHODS[name]()])) for name in methods}
+    source = make().learn(8192)
     for model in models.values():
+        setattr(model, data, getattr(source, data))
+        model.set_logger(source.logger)
         for _ in range(WARMING):
             update(model)
     times: dict[str, list[float]] = {name: [] for name in models}
@@ -89,11 +88,12 @@ def measured(agent: str, rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", nargs="+", default=list(AGENTS), choices=list(AGENTS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--rounds", type=int, default=25, help="updates of each side")
     arguments = parser.parse_args()
     print("| agent | method | ms per gradient step | adds | at most |\n|---|---|---|---|---|")
     for agent in arguments.agents:
-        times = measured(agent, arguments.rounds)
+        times = measured(agent, list(dict.fromkeys(["none", *arguments.methods])), arguments.rounds)
         plain = statistics.median(times["none"])
         for name, spent in times.items():
             # Of the rounds' ratios: what disturbs the machine for a while disturbs both sides.

@@ -130,7 +130,7 @@ def test_a_handle_of_torch_compile_may_run_the_forward() -> None:
     compiled = torch.compile(module, backend="eager")
     compiled(X)
     for given in (module, compiled):
-        resets = [GXD(rate=0.1, period=2, maturity=0, score_every=2), ReDo(period=2)]
+        resets = [GXD(rate=0.1, period=2, maturity=0, score_every=2), ReDo(period=4)]
         optimizer = PlasticOptimizer(
             torch.optim.Adam(module.parameters()), given, resets,
             sample=lambda n, generator: X, sample_losses=lambda x: compiled(x).sum(1), outputs=compiled,

@@ -116,7 +116,7 @@ def test_units_without_a_score_do_not_move_the_threshold() -> None:
 
 
 def test_without_a_signal_nothing_is_reset_and_training_goes_on() -> None:
-    resets = [GXD(rate=0.5, period=1, maturity=0, score_every=1), ReGraMa(tau=0.5, period=1, maturity=0, score_every=1)]
+    resets = [GXD(rate=0.5, period=1, maturity=0, score_every=1), ReGraMa(tau=0.5, period=2, maturity=0, score_every=1)]
     learner = Regression(resets)
     learner.y = learner.module(learner.x).detach()  # the loss is zero, and so is every gradient
     learner.train(3)
