@@ -203,13 +203,15 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
     @contextmanager
     def _evaluation(self) -> Iterator[None]:
-        """The policy in evaluation mode; back in its own afterwards."""
-        training = self.policy.training
-        self.policy.set_training_mode(False)
+        """The policy's modules in evaluation mode; each back in its own afterwards."""
+        training = [module for module in self.policy.modules() if module.training]
+        for module in training:
+            module.training = False  # quicker than through `train`, which asks every module for its children
         try:
             yield
         finally:
-            self.policy.set_training_mode(training)
+            for module in training:
+                module.training = True
 
     def _upload(self, array: np.ndarray | Tensor) -> Tensor:
         """The array on the learner's device; a GPU is given its copy without waiting for it."""

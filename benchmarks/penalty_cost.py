@@ -25,12 +25,13 @@ WARMING = 3  # updates
 REQUIRED = {"PPO": {"c_chain": 0.4}, "DQN": {"c_chain": 0.6}}
 """Agent -> method -> the most that it may add; all others a tenth."""
 
-acting: dict[str, Any] = {"coefficient": "auto", "window": 100, "warmup": 0}
+acting: dict[str, Any] = {"coefficient": "auto", "window": 5000, "warmup": 0}  # from the 50th step on
 METHODS: dict[str, Callable[[], Intervention | None]] = {
     "none": lambda: None,
     "none, again": lambda: None,  # what two equal sides differ by
     "c_chain": partial(CChain, **acting),
     "c_chain, reference batches as minibatches": partial(CChain, **acting, samples=10**6),
+    "c_chain, 16 samples": partial(CChain, **acting, samples=16),
     "c_chain, paper": partial(CChain, paper=True),
     "l2_init": L2Init,
     "l2_init, in the loss": partial(L2Init, decoupled=False),

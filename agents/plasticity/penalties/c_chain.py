@@ -61,8 +61,9 @@ class CChain(Intervention):
     more the penalty reduces churn, the higher it gets. What holds it is ours: the churn of the `warmup`, in which there
     is no penalty, is remembered, and mean D counts as at least 1 / `cap` of it; and what falling churn adds to c at
     most doubles in a window. Ours, too, are the KL divergence in place of the cross-entropy, whose gradient is the
-    same, but which is no measure of churn, so that its published scale is 10,000; at most `samples` transitions of
-    reference, of which the paper has 32 to 125; windows in gradient steps; and a window in a hundred slots.
+    same, but which is no measure of churn, so that its published scale is 10,000; reference batches of at most
+    `samples` transitions, where the papers have those of a minibatch (32 to 256); windows of gradient steps, in a
+    hundred slots.
 
     SAC and TD3 have the coefficients of CHAIN (arXiv 2409.04792), C-CHAIN's parent: 0.1 for the mean square of the
     critics' values beside the sum of their mean squared errors, which is 0.05 with SAC, whose sum Stable-Baselines3
@@ -80,12 +81,12 @@ class CChain(Intervention):
         warmup: gradient steps without a penalty, whose churn is logged; None for 1,000 with policies and 10,000 with
             values where it is adapted, and 0 with a number.
         cap: how many times higher falling churn may raise an adapted coefficient.
-        samples: transitions of a reference batch, and no more than of a minibatch. More is dearer.
+        samples: transitions of a reference batch, and no more than of a minibatch. More is dearer and less noisy.
         reset_at_switch: begin window and warm-up anew at every task switch, which the stream must reveal.
-        paper: what is published for coefficients that are adapted: for discrete policies the cross-entropy with scale
+        paper: what is published of coefficients that are adapted: for discrete policies the cross-entropy with scale
             10,000, a coefficient of at least 1, and of 1 in the warm-up; of 100 for means, of 50 (25) for values; no
-            cap; `window` and `warmup` of PPO in updates, 50 and 10, of means 100 and 50; reference batches as large as
-            minibatches. To begin anew at switches, as the scripts for PPO do, is an argument of its own.
+            cap; `window` and `warmup` of PPO in updates, 50 and 10, of means 100 and 50. And of all: reference batches
+            as large as minibatches. To begin anew at switches, as the scripts for PPO do, is an argument of its own.
     """
 
     name = "c_chain"
@@ -114,7 +115,8 @@ class CChain(Intervention):
             if steps is not None:
                 check_steps(key, steps, least)
         check("cap", cap, cap >= 1, "a factor of at least 1")
-        check("samples", samples, isinstance(samples, int) and samples >= 1, "a whole number of transitions")
+        right = isinstance(samples, int) and samples >= 1
+        check("samples", samples, right, "a whole number of transitions of at least 1")
         adapting = {"scale": scale, "window": window}
         for key, value in adapting.items():
             if number and value is not None:
@@ -141,6 +143,7 @@ class CChain(Intervention):
         self._learner = learner
         device = learner.device
         self._coefficients = {name: Coefficient(self._rule(form), device) for name, form in self._forms.items()}
+        self._none, self._one = torch.zeros((), device=device), torch.ones((), device=device)
         self._sums = {name: torch.zeros(4, device=device) for name in self._forms}  # see `metrics`
         seed = torch.initial_seed() if learner.seed is None else learner.seed
         self._draws = torch.Generator().manual_seed(derive_seed(seed, self.name, *self._forms))
@@ -201,18 +204,16 @@ class CChain(Intervention):
             seen = churn.detach()
             crosses = self.paper and form.kind in ("logits", "bits")
             coefficient.see(losses[name], cross_entropy(form, old, outputs[name].detach()) if crosses else seen)
-            weight = torch.zeros_like(seen) if factor is None else torch.as_tensor(factor, device=seen.device)
-            one = torch.ones_like(seen)
-            self._sums[name] += torch.stack([seen, weight.detach() * seen, weight.to(seen.dtype), one])
+            weight = self._none if factor is None else factor
+            self._sums[name] += torch.stack([seen.float(), weight * seen.float(), self._none + weight, self._one])
             if factor is not None and churn.requires_grad:
-                terms.append(weight.to(churn.dtype) * churn)
+                terms.append((factor * churn.float()).to(churn.dtype))
         return terms
 
     def _draw(self) -> Any:
-        size = self._learner.batch_size
-        n = self.samples if size is None else size if self.paper else min(self.samples, size)
+        size = self._learner.batch_size or self.samples
         try:
-            return self._learner.sample(n, self._draws)
+            return self._learner.sample(size if self.paper else min(self.samples, size), self._draws)
         except NoDataError as error:
             raise ValueError(f"{self.name}: it compares outputs on a sample of the data, but {error}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -91,7 +91,7 @@ class Spectral(NetworkIntervention):
                     self._vectors[network.name][weight] = drawn_to
                     continue
                 start = torch.randn(len(weight), generator=self._generator("start", network.name, number))
-                matrix = Matrix(start.to(weight), torch.ones((), dtype=weight.dtype, device=weight.device))
+                matrix = Matrix(start.to(weight), torch.ones((), device=weight.device))
                 self._matrices[network.name][weight] = matrix
                 self._begin(weight, matrix)
 
@@ -125,7 +125,7 @@ class Spectral(NetworkIntervention):
         names = [name for name in self._names if name in update.networks]
         matrices = {w: m for name in names for w, m in self._matrices[name].items() if w in trained}
         vectors = {w: value for name in names for w, value in self._vectors[name].items() if w in trained}
-        terms = [self._of_matrices(held) for held in _by_shape(matrices)]
+        terms = [self._of_matrices(matrices)] if matrices else []
         terms += [self._of_vectors(vectors)] if vectors else []
         if not terms:
             return None
@@ -139,23 +139,32 @@ class Spectral(NetworkIntervention):
             return with_gradients(total, tensors, gradients)
 
     def _of_matrices(self, held: Mapping[Tensor, Matrix]) -> Term:
-        """The term of matrices of one shape, whose vectors move on."""
-        weights, known = list(held), list(held.values())
-        flat = torch.stack([weight.flatten(1) for weight in weights])
-        right = _unit(torch.stack([matrix.vector for matrix in known]).unsqueeze(1) @ flat, 2)
-        image = flat @ right.mT
-        sigma = image.norm(dim=1)
-        left = image / sigma.clamp_min(TINY).unsqueeze(1)
-        torch._foreach_copy_([matrix.vector for matrix in known], list(left.squeeze(2)))
+        """The term of matrices, whose vectors move on."""
+        groups = _by_shape(held)
+        known = [matrix for group in groups for matrix in group.values()]
+        pairs, sigmas = [], []
+        for group in groups:
+            flat = _stacked([weight.flatten(1) for weight in group])
+            right = _unit(_stacked([matrix.vector for matrix in group.values()]).unsqueeze(1) @ flat, 2)
+            image = flat @ right.mT
+            sigma = image.norm(dim=1, keepdim=True)
+            left = image / sigma.clamp_min(TINY)
+            torch._foreach_copy_([matrix.vector for matrix in group.values()], list(left.squeeze(2)))
+            pairs.append((left, right))
+            sigmas.append(sigma.flatten())
+        sigma = torch.cat([found.float() for found in sigmas])
         k = self.power
-        gap = sigma**k - torch.stack([matrix.target for matrix in known]).unsqueeze(1) ** k
+        gap = sigma**k - torch.stack([matrix.target for matrix in known]) ** k
 
         def gradients(reached: Tensor) -> list[Tensor]:
-            slope = reached.to(gap.dtype) * 2 * k * gap * sigma ** (k - 1)
-            outer = (left * slope.unsqueeze(1)) @ right
-            return [gradient.view_as(weight) for gradient, weight in zip(outer, weights, strict=True)]
+            slopes = (2 * k * reached * gap * sigma ** (k - 1)).split([len(group) for group in groups])
+            found = []
+            for slope, (left, right), group in zip(slopes, pairs, groups, strict=True):
+                outer = (left * slope.to(left.dtype).view(-1, 1, 1)) @ right
+                found += [gradient.view_as(weight) for gradient, weight in zip(outer, group, strict=True)]
+            return found
 
-        return Term(gap.float().square().sum(), weights, gradients)
+        return Term(gap.square().sum(), [weight for group in groups for weight in group], gradients)
 
     def _of_vectors(self, held: Mapping[Tensor, float]) -> Term:
         """The term of biases and normalisations."""
@@ -206,6 +215,11 @@ class Spectral(NetworkIntervention):
                 sigmas = [(weight.flatten(1).T @ matrix.vector).norm() for weight, matrix in held.items()]
                 found[f"{name}/largest_sigma"] = float(torch.stack(sigmas).max())
         return found
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """As torch.stack, but one alone is not copied."""
+    return torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0].unsqueeze(0)
 
 
 def _unit(vectors: Tensor, dim: int) -> Tensor:

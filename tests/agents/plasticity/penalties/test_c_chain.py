@@ -209,6 +209,23 @@ def test_a_share_of_the_actors_loss() -> None:
     assert found.keys() == {f"chain/actor/{key}" for key in ("churn", "penalty", "coefficient")}
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "given", "expected"),
+    [
+        (32, {}, 32),
+        (1024, {}, 256),
+        (None, {}, 256),
+        (32, {"samples": 20}, 20),
+        (8, {"samples": 20}, 8),
+        (1024, {"paper": True}, 1024),
+    ],
+)
+def test_how_large_reference_batches_are(batch_size: int | None, given: dict[str, Any], expected: int) -> None:
+    learner = Regression([CChain(**given)], batch_size=batch_size)
+    learner.train(1)
+    assert learner.samples == [expected]
+
+
 def test_windows_begin_anew_at_switches_if_asked() -> None:
     for asked in (False, True):
         intervention = CChain(coefficient="auto", window=5, warmup=4, samples=8, reset_at_switch=asked)
@@ -229,7 +246,7 @@ def test_windows_begin_anew_at_switches_if_asked() -> None:
         ({"scale": 0.0}, r"scale is 0\.0; give a number above 0"),
         ({"window": 0}, "window is 0; give a whole number of gradient steps of at least 1"),
         ({"cap": 0.5}, r"cap is 0\.5; give a factor of at least 1"),
-        ({"samples": 0}, "samples is 0; give a whole number"),
+        ({"samples": 0}, "samples is 0; give a whole number of transitions of at least 1"),
     ],
 )
 def test_impossible_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
