@@ -213,8 +213,8 @@ def test_a_share_of_the_actors_loss() -> None:
     ("batch_size", "given", "expected"),
     [
         (32, {}, 32),
-        (1024, {}, 256),
-        (None, {}, 256),
+        (1024, {}, 128),
+        (None, {}, 128),
         (32, {"samples": 20}, 20),
         (8, {"samples": 20}, 8),
         (1024, {"paper": True}, 1024),
