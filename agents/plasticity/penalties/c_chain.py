@@ -62,8 +62,8 @@ class CChain(Intervention):
     is no penalty, is remembered, and mean D counts as at least 1 / `cap` of it; and what falling churn adds to c at
     most doubles in a window. Ours, too, are the KL divergence in place of the cross-entropy, whose gradient is the
     same, but which is no measure of churn, so that its published scale is 10,000; reference batches of at most
-    `samples` transitions, where the papers have those of a minibatch (with PPO 32 to 125); windows of gradient steps, in
-    a hundred slots.
+    `samples` transitions, where the papers have those of a minibatch (with PPO 32 to 125); windows of gradient steps,
+    in a hundred slots.
 
     SAC and TD3 have the coefficients of CHAIN (arXiv 2409.04792), C-CHAIN's parent: 0.1 for the mean square of the
     critics' values beside the sum of their mean squared errors, which is 0.05 with SAC, whose sum Stable-Baselines3
