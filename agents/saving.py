@@ -45,6 +45,10 @@ class SavingMixin(BaseAlgorithm):
         """How many units have been reset in each network since training began, rounded to whole units."""
         return self._hooks.units_reset()
 
+    def idle(self) -> dict[str, str]:
+        """Intervention -> why it has reset nothing, as far as it knows; empty where a unit has been reset."""
+        return self._hooks.idle()
+
     def _build_interventions(self) -> None:
         """Those of a zip that was loaded, which came as plain data."""
         self.interventions = [_build(spec) for spec in self.intervention_specs]

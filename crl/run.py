@@ -17,7 +17,7 @@ import envs
 from agents.learner import LearnerMixin
 from crl import checkpoints, resuming, run_folder, storage, summary
 from crl.best import FOLDER as BEST
-from crl.best import BestPart
+from crl.best import BestPart, unkept
 from crl.checkpoints import CheckpointCallback
 from crl.config import ConfigError, RunConfig, check_arguments, config_hash
 from crl.config.messages import one_line
@@ -52,6 +52,8 @@ def train(config: RunConfig, command: Sequence[str], parts: Sequence[Part] = ())
     torch.set_num_threads(_threads(config))
     config, model, env = _built(config)
     all_parts = _parts(config, model, env.stream, parts)
+    if (sentence := unkept(env.stream, config.checkpoint.every)) is not None:
+        warn(sentence)
     with Interrupt() as interrupt:
         run = Run(config, model, env, run_folder.create(config), started)
         with run_folder.locked(run.folder):
@@ -202,6 +204,7 @@ def _learn(
         tasks={task.name: task.arguments for task in stream.tasks},
         visits=parts.tasks.visits(),
         resets=model.units_reset(),
+        idle=model.idle(),
         config_hash=config_hash(config),
         folder=str(run.folder),
         tensorboard=summary.tensorboard_command(Path(config.runs)),

@@ -20,6 +20,8 @@ from rich.text import Text
 from crl.results import PeakMemory, RunResults, Visit
 from crl.screen import GIGA
 
+# TensorBoard's grouped page; where it smooths, a reset is seen before it was made, and a switch as a slope.
+TENSORBOARD_PAGE = "http://localhost:6006/#custom_scalars&_smoothingWeight=0"
 VISITS_SHOWN = 6
 TASKS_SHOWN = 20
 TASK_WIDTH, VISIT_WIDTH = 18, 17  # columns of the terminal that a name and a visit take
@@ -37,11 +39,15 @@ def show(results: RunResults) -> None:
         console.print(_trends(variants, console.width))
     resets = ", ".join(f"{network} {count}" for network, count in results.resets.items())
     print(f"units reset: {resets or 'none'}")
+    for intervention, reason in results.idle.items():
+        print(f"nothing reset by {intervention}: {reason}")
     print(f"{results.status}: {results.steps:,} steps in {results.seconds:.1f} s, {_peaks(results.peak_memory)}")
     print(f"run folder: {results.folder}")
     if results.status == "interrupted":
         print(f"to go on: {typed(['crl', 'resume', results.folder])}")
+    print(f"figure: {typed(['crl', 'plot', results.folder])}")
     print(f"curves: {results.tensorboard}")
+    print(f"then open {TENSORBOARD_PAGE}")
 
 
 def _peaks(peaks: PeakMemory) -> str:

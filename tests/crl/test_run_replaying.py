@@ -107,12 +107,12 @@ def test_rows(replaying: Replaying) -> None:
         assert rows[0][tag] == ""
         assert float(rows[-1][tag]) >= 0
     if agent == "dqn":
-        assert [row["at_switch/switches"] for row in rows] == ["0", "1", "1"]
-        assert rows[0]["task/breakout/ep_rew_mean"] != ""
-        assert rows[0]["task/asterix/ep_rew_mean"] == ""
+        assert [row["task/switches"] for row in rows] == ["0", "1", "1"]
+        assert rows[0]["Return/breakout"] != ""
+        assert rows[0]["Return/asterix"] == ""
         assert rows[1]["plasticity/critic/value_churn"] == ""  # a new segment, a new probe
     else:
-        assert "at_switch/switches" not in rows[0]
+        assert "task/switches" not in rows[0]
 
 
 def test_tensorboard(replaying: Replaying) -> None:
@@ -165,7 +165,7 @@ def test_a_cleared_replay_waits_for_new_transitions(tiny_dqn: Path) -> None:
     results, rows = results_of(run), rows_of(run)
     assert results["gradient_steps"] == GRADIENT_STEPS["dqn"] - 96 // 8
     assert results["resets"] == {"critic": 0}
-    assert [row["at_switch/switches"] for row in rows] == ["0", "1", "1"]
+    assert [row["task/switches"] for row in rows] == ["0", "1", "1"]
     # Epsilon falls from 1 to 0.2 over the first tenth of the steps, and once more from the switch on.
     assert [float(row["rollout/exploration_rate"]) for row in rows] == pytest.approx([0.2, 0.2, 0.2])
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from agents.plasticity import registry
-from agents.plasticity.criteria import Criterion
+from agents.plasticity.criteria import Criterion, normalized
 from agents.plasticity.moments import refuse_unknown_moments
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
 from agents.plasticity.probing import Probed
-from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
+from agents.plasticity.protocols import WARNINGS, Edit, Learner, NoDataError, Update
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.scorer import Scorer
 from agents.plasticity.resets.waiting import Waiting
@@ -127,6 +127,26 @@ class UnitReset(NetworkIntervention):
         young = self._learner.optimizer_steps + steps - self._begun < self.maturity
         return super().hindrance(steps) or (f"maturity {self.maturity:,}" if young else None)
 
+    def idle(self) -> str | None:
+        made = self._learner.optimizer_steps - self._begun
+        if (reason := super().idle()) is not None:
+            return reason
+        if made < self.maturity:
+            return f"no unit reached the maturity of {self.maturity:,} gradient steps ({made:,} were made)"
+        trained = trained_parameters(self._learner)
+        obstacles = [self._obstacle(layer, trained) for layer in self._layers]
+        if all(obstacles):
+            return f"all of its layers are left as they are, because {obstacles[0]}"
+        lowest = min(float(lowest) for lowest in self._lowest.values())
+        if math.isfinite(lowest) or self._waiting.waits:
+            missed = getattr(self._selection, "missed", None)  # a user's own need not have it
+            return None if missed is None else missed(lowest)
+        if any(self._no_signal.values()):
+            return (
+                f"all utilities that the criterion {self._criterion.name!r} gave were zero, so that it ranked nothing"
+            )
+        return "no unit had both a utility and the age to be selected when a period ended"
+
     # ------------------------------------------------------------------ state
 
     def attach(self, learner: Learner) -> None:
@@ -135,8 +155,7 @@ class UnitReset(NetworkIntervention):
         for layer in self._layers:
             if not layer.fixed:
                 self._criterion.refuse_unknown(layer)
-        start = learner.optimizer_steps  # of a learner that has trained before: nothing is due and no unit is old
-        self._begun = start
+        start = self._begun
         self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer
         self._selected = dict.fromkeys(self._names, start)  # the step of the last selection
         self._waiting = Waiting(self._layers, self._selection, self.maturity)
@@ -161,6 +180,8 @@ class UnitReset(NetworkIntervention):
         self._left = {layer.name: torch.zeros((), device=device) for layer in self._layers}
         self._no_signal = {name: torch.zeros((), dtype=torch.int64, device=device) for name in self._names}
         self._not_finite = {name: torch.zeros((), dtype=torch.int64, device=device) for name in self._names}
+        # Of all utilities that there was to select from, over their layer's mean.
+        self._lowest = {name: torch.full((), torch.inf, device=device) for name in self._names}
         self._costs = CostMeter(learner, self._names)
 
     def _obstacles(self, network: Network, trained: set[Tensor]) -> list[str]:
@@ -214,6 +235,7 @@ class UnitReset(NetworkIntervention):
             "left": self._left,
             "no_signal": self._no_signal,
             "not_finite": self._not_finite,
+            "lowest": self._lowest,
             "cost": self._costs.tensors(),
         }
         counts = {f"{kind}/{name}": tensor for kind, found in kinds.items() for name, tensor in found.items()}
@@ -345,6 +367,8 @@ class UnitReset(NetworkIntervention):
         utility = torch.where(scored, utility, average)
         self._no_signal[layer.network] += ~has_signal(utility) & scored.any()
         eligible = scored & (self._steps[layer.network] - self._born[layer.name] >= self.maturity)
+        lowest = torch.where(eligible & has_signal(utility), normalized(utility), torch.inf).min()
+        self._lowest[layer.network].clamp_(max=lowest)
         return LayerUtilities(utility, eligible, self._left[layer.name])
 
     def _loss_size(self, network: str) -> Tensor:
@@ -385,13 +409,13 @@ class UnitReset(NetworkIntervention):
 
     def metrics(self) -> dict[str, float]:
         """Of the resets since the last call what they were predicted to cost and did cost (see `CostMeter`), and
-        since the start, ``<name>/<network>/no_signal``: how many times a layer's utilities were all zero and ranked
-        nothing, and ``not_finite``: how many scorings had a nan or infinite utility and were passed over."""
+        since the start, ``warnings/<name>/<network>/no_signal``: how many times a layer's utilities were all zero and
+        ranked nothing, and ``not_finite``: how many scorings had a nan or infinite utility and were passed over."""
         values = {f"{self.name}/{key}": value for key, value in self._costs.read().items()}
         for name in self._names:
             silent = float(self._no_signal[name])
-            values[f"{self.name}/{name}/no_signal"] = silent
-            values[f"{self.name}/{name}/not_finite"] = float(self._not_finite[name])
+            values[f"{WARNINGS}{self.name}/{name}/no_signal"] = silent
+            values[f"{WARNINGS}{self.name}/{name}/not_finite"] = float(self._not_finite[name])
             if silent and self._criterion.needs_gradients and self.signal == "loss" and not self._told:
                 self._told = True
                 warnings.warn(
