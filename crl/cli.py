@@ -118,6 +118,24 @@ def audit(
     raise typer.Exit(code)
 
 
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write, .png or .svg; left out, returns.png in the first run's folder.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Draw the returns of one run or several over steps, with the visits of each task and the resets."""
+    from crl.plot import plot as plot_runs
+
+    with _refusing():
+        path = plot_runs(runs, out)
+    print(f"figure: {path}")
+
+
 @app.command("list")
 def list_names(
     kind: Annotated[Kind | None, typer.Argument(help="One of the lists; left out, all of them.")] = None,

@@ -96,7 +96,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: the file cannot be read, or something in it, in an override or in an installed plugin is refused.
     """
     register_plugins()
-    raw = _read(path)
+    raw = read_yaml(path)
     for override in overrides:
         raw = _overridden(raw, override)
     try:
@@ -105,7 +105,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(sentence(error)) from None
 
 
-def _read(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """What a file holds, of which nothing is checked but its size and depth.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
