@@ -19,7 +19,12 @@ from agents.plasticity.replicas import ALONE, Replicas, process_group
 from agents.plasticity.units import Network
 from agents.plasticity.verified import verified
 
-STATE_DICT_HOOKS = ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post")
+STATE_DICT_HOOKS = (
+    "_optimizer_state_dict_pre_hooks",
+    "_optimizer_state_dict_post_hooks",
+    "_optimizer_load_state_dict_pre_hooks",
+    "_optimizer_load_state_dict_post_hooks",
+)
 
 
 class _Wrapped:
@@ -85,7 +90,6 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
             it, or the optimizer needs a closure (LBFGS) or is a PlasticOptimizer; the message says why.
     """
 
-    # Not Optimizer.__init__'s, which would make groups and a state anew.
     param_groups: list[dict[str, Any]] = _Wrapped()  # type: ignore[assignment]
     state: Any = _Wrapped()
     defaults: dict[str, Any] = _Wrapped()  # type: ignore[assignment]
@@ -107,8 +111,9 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
     ) -> None:
         _refuse_unfit(optimizer)
         self.optimizers = (optimizer,)
-        vars(self).update({key: getattr(optimizer, key) for key in map("_optimizer_{}_hooks".format, STATE_DICT_HOOKS)})
-        self.__setstate__({})  # torch's own: what is left of Optimizer.__init__
+        for name in STATE_DICT_HOOKS:  # the optimizer inside calls them
+            setattr(self, name, getattr(optimizer, name))
+        self.__setstate__({})  # not Optimizer.__init__, which would make groups and a state of its own
         if isinstance(networks, nn.Module):
             networks, example = {"net": networks}, {"net": example}
         self._live = live(networks, {} if example is None else by_name(example, networks))
@@ -145,7 +150,7 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
             yield
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """The optimizer's own."""
+        """The optimizer's own; what was seen of these gradients is forgotten."""
         self._passes.forget()
         self.optimizers[0].zero_grad(set_to_none)
 
@@ -234,7 +239,7 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
         self._hooks.after_update(switches)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """The optimizer's own."""
+        """The optimizer's own: a new module among the networks is found by itself."""
         self.optimizers[0].add_param_group(param_group)
 
     def units_reset(self) -> dict[str, int]:
