@@ -4,10 +4,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from envs.arguments import check_render_mode
+from envs.arguments import check_render_mode, require_reset
 from envs.catalogue import EPISODE_LIMIT, GAMES
 from envs.checks import check_choice
 from envs.minatar.parameters import Parameters
@@ -112,8 +111,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         Raises:
             gymnasium.error.ResetNeeded: there was neither a ``reset`` nor a ``set_state``.
         """
-        if not self._began:
-            raise ResetNeeded("MinAtarEnv.render was called before reset; call reset first")
+        require_reset(self._began, "MinAtarEnv.render")
         return None if self.render_mode is None else picture(self._observe())
 
     def configure(self, **parameters: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -10,33 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.checks import check_number
-from envs.games import Games, Step
+from envs.games import Games, Seeds, Step
 from envs.shifts.base import UNSCALED, Shift, VectorShift
 
 
 class VectorRewardScale(VectorShift):
-    """`RewardScale` around a batch of games; ``info["final_info"]`` holds ``unscaled_return`` and its mask.
-
-    Args:
-        games: any batch of games.
-        scale: the factor, above 0.
-
-    Raises:
-        ValueError: as for `RewardScale`.
-    """
+    """`RewardScale` around a batch of games; ``info["final_info"]`` holds ``unscaled_return`` and its mask."""
 
     scale: float
 
-    def __init__(self, games: Games, scale: float) -> None:
-        super().__init__(games, scale=scale)
+    def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
+        super().__init__(games, *args, **kwargs)
         self._returns = np.zeros(self.num_envs)
 
     def _checked(self, scale: Any) -> dict[str, Any]:
         return {"scale": check_number("scale", scale, "give a factor such as 0.05", above=0)}
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As in `Games`."""
         self._returns = np.zeros(self.num_envs)
         return self.games.reset(seed=seed, options=options)
