@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.checks import did_you_mean
 from envs.games import Games, Seeds, Step
+from envs.shifts.draws import Draws
 from envs.state import Layer, copied
 
 EnvStep = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
@@ -31,6 +32,10 @@ class VectorShift(Games):
     Raises:
         ValueError: as the wrapper around one environment.
     """
+
+    _held: ClassVar[tuple[str, ...]] = ()
+    """Arrays that its state has beside the arguments, without the underscore that their names begin with."""
+    _draws: Draws | None = None
 
     def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
         self.games = games
@@ -58,7 +63,9 @@ class VectorShift(Games):
         return envs
 
     def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """As in `Games`."""
+        """As in `Games`; seeds begin the shift's own draws anew."""
+        if self._draws is not None:
+            self._draws.seed(seed)
         return self.games.reset(seed=seed, options=options)
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
@@ -124,7 +131,9 @@ class VectorShift(Games):
 
     def own_state(self) -> dict[str, Any]:
         """The arguments, so that a state of another world is noticed, and what the shift holds for each game."""
-        return {"made_with": copied(self._made_with), "arguments": copied(self.arguments)}
+        held = {name: getattr(self, f"_{name}").copy() for name in self._held}
+        draws = {} if self._draws is None else {"draws": self._draws.get_state()}
+        return {"made_with": copied(self._made_with), "arguments": copied(self.arguments)} | draws | held
 
     def set_own_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``own_state`` returned.
@@ -140,6 +149,10 @@ class VectorShift(Games):
                     f"{_text(value)}; make the environment or its stream with the arguments that it was saved with"
                 )
         self._change(self._checked(**state["arguments"]))
+        if self._draws is not None:
+            self._draws.set_state(state["draws"])
+        for name in self._held:
+            setattr(self, f"_{name}", np.array(state[name], getattr(self, f"_{name}").dtype))
 
     def get_state(self) -> dict[str, Any]:
         """The state of the games inside, and the shift's own."""
@@ -186,7 +199,7 @@ class VectorObservationShift(VectorShift):
 
     def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As in `Games`; the first observations are shifted, too."""
-        observations, info = self.games.reset(seed=seed, options=options)
+        observations, info = super().reset(seed=seed, options=options)
         return self._seen(np.asarray(observations), None), info
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:

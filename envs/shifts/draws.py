@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.games import Seeds
 from envs.state import copied
+
+if TYPE_CHECKING:
+    from envs.games import Seeds
 
 _BLOCK = 256  # numbers that one call of a generator draws, where a game needs fewer at a time
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.checks import check_number
-from envs.games import Games, Seeds
+from envs.games import Games
 from envs.shifts.base import Shift, VectorObservationShift
 from envs.shifts.draws import Draws
 
@@ -18,6 +18,7 @@ class VectorObservationNoise(VectorObservationShift):
     """`ObservationNoise` around a batch of games; every game has a generator of its own, seeded with the game."""
 
     std: float
+    _draws: Draws
 
     def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
         super().__init__(games, *args, **kwargs)
@@ -34,11 +35,6 @@ class VectorObservationNoise(VectorObservationShift):
         np.add(noise, observations, out=noise, casting="same_kind")
         return noise
 
-    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """As in `Games`; seeds begin the noise anew."""
-        self._draws.seed(seed)
-        return super().reset(seed=seed, options=options)
-
     def _seen(self, observations: NDArray[Any], active: NDArray[np.bool_] | None) -> NDArray[Any]:
         if active is None:
             self._last = self._shifted(observations)
@@ -47,15 +43,6 @@ class VectorObservationNoise(VectorObservationShift):
             self._last = self._last.copy()
             self._last[games] = self._shifted(observations[games], games)
         return self._last
-
-    def own_state(self) -> dict[str, Any]:
-        """The arguments and the generators."""
-        return super().own_state() | {"draws": self._draws.get_state()}
-
-    def set_own_state(self, state: dict[str, Any]) -> None:
-        """As in `VectorShift`."""
-        super().set_own_state(state)
-        self._draws.set_state(state["draws"])
 
 
 class ObservationNoise(Shift):

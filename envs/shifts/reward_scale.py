@@ -17,6 +17,7 @@ class VectorRewardScale(VectorShift):
     """`RewardScale` around a batch of games; ``info["final_info"]`` holds ``unscaled_return`` and its mask."""
 
     scale: float
+    _held = ("returns",)
 
     def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
         super().__init__(games, *args, **kwargs)
@@ -28,7 +29,7 @@ class VectorRewardScale(VectorShift):
     def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As in `Games`."""
         self._returns = np.zeros(self.num_envs)
-        return self.games.reset(seed=seed, options=options)
+        return super().reset(seed=seed, options=options)
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
         """As in `Games`; rewards are scaled, all else is the games' but for ``unscaled_return``."""
@@ -46,15 +47,6 @@ class VectorRewardScale(VectorShift):
         if UNSCALED in final_info:
             returns = np.where(final_info[f"_{UNSCALED}"], final_info[UNSCALED], returns)
         return final_info | {UNSCALED: returns, f"_{UNSCALED}": ended.copy()}
-
-    def own_state(self) -> dict[str, Any]:
-        """The factor, and the returns of the episodes so far."""
-        return super().own_state() | {"returns": self._returns.copy()}
-
-    def set_own_state(self, state: dict[str, Any]) -> None:
-        """As in `VectorShift`."""
-        super().set_own_state(state)
-        self._returns = np.array(state["returns"], np.float64)
 
 
 class RewardScale(Shift):

@@ -21,6 +21,8 @@ class VectorStickyActions(VectorShift):
     """`StickyActions` around a batch of games; every game has a generator of its own, seeded with the game."""
 
     probability: float
+    _held = ("previous", "begun")
+    _draws: Draws
 
     def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
         super().__init__(games, *args, **kwargs)
@@ -37,9 +39,8 @@ class VectorStickyActions(VectorShift):
 
     def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As in `Games`; nothing sticks yet, and seeds begin the draws anew."""
-        self._draws.seed(seed)
         self._begun[:] = False
-        return self.games.reset(seed=seed, options=options)
+        return super().reset(seed=seed, options=options)
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
         """As in `Games`, each with its action or its previous one."""
@@ -55,18 +56,6 @@ class VectorStickyActions(VectorShift):
         moved = True if active is None else active
         self._begun = (self._begun | moved) & ~(step[2] | step[3])  # where one has ended, another begins
         return step
-
-    def own_state(self) -> dict[str, Any]:
-        """The arguments, the generators, and the actions that may stick."""
-        own = {"draws": self._draws.get_state(), "previous": self._previous.copy(), "begun": self._begun.copy()}
-        return super().own_state() | own
-
-    def set_own_state(self, state: dict[str, Any]) -> None:
-        """As in `VectorShift`."""
-        super().set_own_state(state)
-        self._draws.set_state(state["draws"])
-        self._previous = np.array(state["previous"], self._previous.dtype)
-        self._begun = np.array(state["begun"], np.bool_)
 
 
 class StickyActions(Shift):
