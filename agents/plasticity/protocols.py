@@ -102,17 +102,14 @@ class Learner(Protocol):
 
         The same graphs until modules or parameters are replaced; then new ones.
         """
-        ...
 
     @property
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
         """Every optimizer that steps on the networks' parameters."""
-        ...
 
     @property
     def targets(self) -> Mapping[Tensor, Tensor]:
         """Parameter -> the parameter of a target network that follows it; empty without target networks."""
-        ...
 
     seed: int | None
     num_timesteps: int
@@ -123,7 +120,6 @@ class Learner(Protocol):
     @property
     def batch_size(self) -> int | None:
         """Transitions of a minibatch, and so of reference batches; None where it is not known."""
-        ...
 
     @property
     def replay_ratio(self) -> float:
@@ -134,7 +130,6 @@ class Learner(Protocol):
         Raises:
             NotImplementedError: the learner does not decide it.
         """
-        ...
 
     @replay_ratio.setter
     def replay_ratio(self, ratio: float) -> None: ...
@@ -142,12 +137,10 @@ class Learner(Protocol):
     @property
     def optimizer_steps(self) -> int:
         """How many optimizer steps have been made since training began."""
-        ...
 
     @property
     def paper_networks(self) -> Sequence[str]:
         """Names of the networks that published resets act on, with hidden units or without."""
-        ...
 
     def sample(self, n: int, generator: torch.Generator) -> Any:
         """At most `n` transitions of the data at hand, drawn with `generator` alone.
@@ -155,7 +148,6 @@ class Learner(Protocol):
         Raises:
             NoDataError: this learner has no data to draw from; the message says how to give it some.
         """
-        ...
 
     def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
         """Output network's name -> its outputs on the batch's observations, (batch, outputs); in evaluation mode.
@@ -170,15 +162,12 @@ class Learner(Protocol):
         Raises:
             ValueError: the parameters are those of other networks; modules were replaced in between.
         """
-        ...
 
     def snapshot(self) -> dict[str, Tensor]:
         """Copies of all parameters and buffers as they are now, by the names of ``named_parameters()``."""
-        ...
 
     def pack(self, batch: Any) -> Any:
         """A batch as nested dicts and lists of tensors and JSON values, for an intervention's `state_dict`."""
-        ...
 
     def unpack(self, saved: Any) -> Any:
         """What `pack` was given, on the learner's device.
@@ -186,18 +175,15 @@ class Learner(Protocol):
         Raises:
             ValueError: it is no batch.
         """
-        ...
 
     def distributions(self, batch: Any) -> Sequence[torch.distributions.Distribution]:
         """The policy on the batch's observations, one distribution per independent part of an action.
 
         Empty where the policy is no distribution (DQN).
         """
-        ...
 
     def td_targets(self, batch: Any) -> Any:
         """What the batch's losses draw values to by bootstrapping, which takes no gradient; None where nothing does."""
-        ...
 
     def sample_losses(self, batch: Any, td_targets: Any = None) -> Mapping[str, Tensor]:
         """Network's name -> the RL loss that trains it, of each transition, (batch,); in evaluation mode.
@@ -211,16 +197,13 @@ class Learner(Protocol):
             td_targets: of `td_targets`, taken before networks were changed, so that losses before and after are of
                 the same targets; None for those of the parameters at hand.
         """
-        ...
 
     def parameter_name(self, parameter: Tensor) -> str:
         """Where the networks have a parameter, for messages; such as ``action_net.weight``."""
-        ...
 
     @property
     def schedules(self) -> Sequence[str]:
         """Names of the hyperparameters that change as training proceeds, and that `begin_anew` does not start over."""
-        ...
 
     def begin_anew(self) -> None:
         """Forget all that was gathered beside the networks, as a learner that has just been built.
@@ -228,11 +211,9 @@ class Learner(Protocol):
         Replayed transitions, exploration, normalisation, and what every optimizer remembers; at the end of this
         update, so that interventions that are called later in it may still look at the data.
         """
-        ...
 
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Tell the learner and all other interventions which units `author` has redrawn."""
-        ...
 
 
 class Intervention:
