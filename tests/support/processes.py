@@ -23,7 +23,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOAD)
 
 
-def _crl(words: list[str], cwd: Path, name: str, paths: tuple[Path, ...]) -> None:
+def _crl(words: list[str], cwd: Path, name: str, paths: tuple[Path, ...], output: Callable[[], None] | None) -> None:
     from crl import cli
 
     sys.path[:0] = map(str, paths)
@@ -31,8 +31,28 @@ def _crl(words: list[str], cwd: Path, name: str, paths: tuple[Path, ...]) -> Non
     for number, kind in ((1, "out"), (2, "err")):
         with (cwd / f"{name}.{kind}").open("w") as file:
             os.dup2(file.fileno(), number)
+    if output is not None:
+        output()
     sys.argv = ["crl", *words]
     cli.main()
+
+
+def closed() -> None:
+    """What is printed has nowhere to go, as after ``>&-``."""
+    os.close(1)
+    sys.stdout = None  # type: ignore[assignment]  # as Python begins then
+
+
+def unread() -> None:
+    """What is printed goes into a pipe whose reader has gone, as before ``| true``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, 1)
+
+
+def full() -> None:
+    """What is printed goes onto a full disk."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
 
 
 class Process:
@@ -43,12 +63,20 @@ class Process:
         cwd: where it runs; what it prints goes to ``<name>.out`` and ``<name>.err`` there.
         name: see there.
         paths: what Python finds modules and plug-ins in, before all else.
+        output: `closed`, `unread` or `full`, in place of the file that what it prints goes to.
     """
 
-    def __init__(self, *words: str, cwd: Path, name: str = "crl", paths: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self,
+        *words: str,
+        cwd: Path,
+        name: str = "crl",
+        paths: tuple[Path, ...] = (),
+        output: Callable[[], None] | None = None,
+    ) -> None:
         self._cwd, self._name = cwd, name
         with _importable():
-            self._process: BaseProcess = _context.Process(target=_crl, args=([*words], cwd, name, paths))  # type: ignore[assignment]
+            self._process: BaseProcess = _context.Process(target=_crl, args=([*words], cwd, name, paths, output))  # type: ignore[assignment]
             self._process.start()
 
     def ended(self) -> bool:
