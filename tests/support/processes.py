@@ -23,7 +23,9 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOAD)
 
 
-def _crl(words: list[str], cwd: Path, name: str, paths: tuple[Path, ...], output: Callable[[], None] | None) -> None:
+def _run(
+    words: list[str], code: str, cwd: Path, name: str, paths: tuple[Path, ...], output: Callable[[], None] | None
+) -> None:
     from crl import cli
 
     sys.path[:0] = map(str, paths)
@@ -33,8 +35,11 @@ def _crl(words: list[str], cwd: Path, name: str, paths: tuple[Path, ...], output
             os.dup2(file.fileno(), number)
     if output is not None:
         output()
-    sys.argv = ["crl", *words]
-    cli.main()
+    if code:
+        exec(compile(code, name, "exec"), {})
+    else:
+        sys.argv = ["crl", *words]
+        cli.main()
 
 
 def closed() -> None:
@@ -47,12 +52,17 @@ def unread() -> None:
     """What is printed goes into a pipe whose reader has gone, as before ``| true``."""
     reader, writer = os.pipe()
     os.close(reader)
-    os.dup2(writer, 1)
+    _print_to(writer)
 
 
 def full() -> None:
     """What is printed goes onto a full disk."""
-    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+    _print_to(os.open("/dev/full", os.O_WRONLY))
+
+
+def _print_to(file: int) -> None:
+    os.dup2(file, 1)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (the one before may believe in a file that can be sought)
 
 
 class Process:
@@ -60,6 +70,7 @@ class Process:
 
     Args:
         words: of the command line.
+        code: of Python, which runs in place of the command line.
         cwd: where it runs; what it prints goes to ``<name>.out`` and ``<name>.err`` there.
         name: see there.
         paths: what Python finds modules and plug-ins in, before all else.
@@ -69,14 +80,18 @@ class Process:
     def __init__(
         self,
         *words: str,
+        code: str = "",
         cwd: Path,
         name: str = "crl",
         paths: tuple[Path, ...] = (),
         output: Callable[[], None] | None = None,
     ) -> None:
         self._cwd, self._name = cwd, name
+        for kind in ("out", "err"):  # which may be read before it has opened them
+            (cwd / f"{name}.{kind}").touch()
         with _importable():
-            self._process: BaseProcess = _context.Process(target=_crl, args=([*words], cwd, name, paths, output))  # type: ignore[assignment]
+            given = ([*words], code, cwd, name, paths, output)
+            self._process: BaseProcess = _context.Process(target=_run, args=given)  # type: ignore[assignment]
             self._process.start()
 
     def ended(self) -> bool:
