@@ -27,7 +27,8 @@ class Update:
         networks: names of the networks that this backward reaches.
         batch: the minibatch, as the learner's buffer gives it.
         losses: name -> the RL loss's terms; ``losses["loss"]`` is the scalar that is differentiated. From
-            `Intervention.after_backward` on they are detached: their graph is gone.
+            `Intervention.after_backward` on they are detached: their graph is gone. Of a `PlasticOptimizer` that was
+            not given the loss there are none, and a look at one raises LookupError.
         optimizer: the optimizer that will step on these gradients.
         learning_rate: its learning rate at this step.
         step: the learner's gradient step that it belongs to (the first is 1, see `Learner.optimizer_steps`), for all of
@@ -262,12 +263,14 @@ class Intervention:
         """A term that is added to this backward's loss before clipping, or None.
 
         It is differentiated apart from the loss, and `update.taps` is still empty. Of a learner that makes several
-        steps it is asked at each, and `update.network` names the one that this is.
+        steps it is asked at each, and `update.network` names the one that this is. In a training loop that has made the
+        loss's backward itself, it is clipped by `PlasticOptimizer.step` alone, and may not be taken of the loss, whose
+        graph is gone.
         """
         return None
 
     def after_backward(self, update: Update) -> None:
-        """Gradients of RL loss and penalties are in ``.grad``, not yet clipped."""
+        """Gradients of RL loss and penalties are in ``.grad``, not yet clipped, unless a loop of one's own did that."""
 
     def after_step(self, update: Update) -> None:
         """The optimizer has stepped."""
