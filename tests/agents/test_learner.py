@@ -12,7 +12,7 @@ import small_off_policy
 import small_ppo
 import torch
 from gymnasium.envs.classic_control import CartPoleEnv
-from small_ppo import KINDS, RESETS, assert_same, build, global_rng, parameters, twin
+from small_ppo import RESETS, assert_same, build, global_rng, parameters, twin
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
@@ -67,7 +67,8 @@ def test_resets_act_on_every_network_and_train_save_load_train_is_train_train(
     uninterrupted = parameters(model.learn(64, reset_num_timesteps=False))
     after = model.units_reset()
     assert after.keys() == {name for name, network in model.networks.items() if network.layers}
-    assert all(after.values()) and after != before
+    assert all(after.values())
+    assert after != before
     assert all(tensor.isfinite().all() for tensor in uninterrupted.values())
 
     loaded = PPO.load(tmp_path / "model.zip", env=games, device="cpu", force_reset=False)

@@ -24,8 +24,8 @@ RUNS = [
     ("dqn-mlp", "gxd"), ("dqn-mlp", "cbp-each-step"), ("dqn-mlp", "full"),
     ("sac-mlp", "gxd-outputs"), ("sac-mlp", "regrama"), ("sac-mlp", "head"),
     ("td3-mlp", "gxd"), ("td3-mlp", "redo"), ("td3-mlp", "shrink-each-step"),
-    *((kind, "regrama") for kind in ("dqn-cnn", "dqn-norm-crelu", "sac-cnn", "sac-cnn-shared", "sac-cnn-shared-linear")),
-    *((kind, "regrama") for kind in ("sac-dict-shared", "sac-norm-fourier", "td3-cnn-shared", "sac-her")),
+    *((kind, "regrama") for kind in ("dqn-cnn", "dqn-norm-crelu", "sac-norm-fourier", "sac-cnn", "sac-cnn-shared")),
+    *((kind, "regrama") for kind in ("sac-cnn-shared-linear", "sac-dict-shared", "td3-cnn-shared", "sac-her")),
     ("sac-cnn-shared", "head"), ("dqn-board", "head"), ("sac-gsde", "gxd-outputs"), ("dqn-her", "redo"),
 ]  # fmt: skip
 NO_UNITS = ("shrink-each-step", "head")  # which redraw no hidden unit
@@ -131,7 +131,7 @@ class Count(Intervention):
 
 FREQUENCIES: list[tuple[str, dict[str, Any]]] = [
     ("dqn-her", {}), ("sac-her", {"gradient_steps": 3}), ("dqn-her", {"train_freq": 1}),
-    ("sac-her", {"train_freq": 8, "gradient_steps": -1}), ("dqn-her", {"n_envs": 3, "learning_starts": 0}),
+    ("sac-her", {"train_freq": 8, "gradient_steps": -1}), ("dqn-her", {"n_envs": 3, "gradient_steps": 2}),
     ("sac-her", {"n_envs": 2, "gradient_steps": -1}), ("dqn-her", {"train_freq": (2, "episode"), "gradient_steps": 7}),
 ]  # fmt: skip
 
@@ -142,8 +142,7 @@ def test_steps_are_those_of_the_optimizer(kind: str, frequency: dict[str, Any]) 
     count, full = Count(), {"name": "percentage", "share": 0.2}
     reset = UnitReset(criterion="random", selection=full, period=5, maturity=0, score_every=1)
     # Hindsight replay needs a finished episode, of 10 steps of each game.
-    arguments = {"learning_starts": 30, **frequency}
-    model = ours(kind, interventions=[reset, count], **arguments).learn(80)
+    model = ours(kind, interventions=[reset, count], learning_starts=30, **frequency).learn(80)
     steps = model.optimizer_steps
     assert steps == model._n_updates == count.ends[-1] >= 6
     for owner in [model.policy] if kind == "dqn-her" else [model.actor, model.critic]:

@@ -86,7 +86,9 @@ MORE: dict[str, dict[str, Any]] = {
         **FEW_FEATURES, **SEPARATE,
     },
     "norm-impala": {"policy": "LayerNormCnnPolicy", "env": Images, **IMPALA, **SHARED},
-    "norm-dict": {"env": Pairs, "activation_fn": nn.ReLU, **IMAGE_IN_DICT, "policy": "LayerNormMultiInputPolicy", **SHARED},
+    "norm-dict": {
+        "env": Pairs, "activation_fn": nn.ReLU, **IMAGE_IN_DICT, "policy": "LayerNormMultiInputPolicy", **SHARED,
+    },
 }  # fmt: skip
 ALL = {**KINDS, **MORE}
 

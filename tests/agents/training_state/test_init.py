@@ -23,7 +23,7 @@ from agents.plasticity import CBP, GXD, ReDo, ReGraMa, ShrinkAndPerturb
 from agents.training_state import rebuild_games, restore_training_state, training_state
 from crl import storage
 
-STEPS, STOP = 192, 64
+STEPS, STOP = 128, 64
 ON = {"n_steps": 16, "batch_size": 16, "n_epochs": 2}
 OFF = {"learning_starts": 16, "train_freq": 4, "gradient_steps": 2, "batch_size": 8, "buffer_size": 100}
 
@@ -83,8 +83,8 @@ def build(case: str, seed: int = 5) -> Any:
         if key in spec:
             spec[key] = spec[key]()
     arguments = {**(ON if cls is PPO else OFF), **spec}
-    if policy != "CnnPolicy" or "board" in case:
-        arguments["policy_kwargs"] = {"net_arch": [8]}
+    few = {"features_extractor_kwargs": {"features_dim": 32}} if "images" in case else {}
+    arguments["policy_kwargs"] = {"net_arch": [8], **few}
     model = cls(policy, env, device="cpu", seed=seed, **arguments)
     model.set_logger(Logger(None, []))
     return model
