@@ -101,13 +101,16 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     def _log_update(self, steps: Sequence[Mapping[str, Tensor]]) -> None:
         """SB3's ``train/*`` tags: the means of what an update's gradient steps have given, by name.
 
-        Read here alone: on a GPU every look at a value waits for the device.
+        All are read at once: on a GPU every look at a value waits for the device.
         """
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        names = max(steps, key=len, default={})  # not every step trains every network
-        for name in names:
-            values = torch.stack([step[name] for step in steps if name in step])
-            self.logger.record(f"train/{name}", np.mean(values.tolist()))
+        if not steps:
+            return
+        names = max(steps, key=len)  # not every step trains every network
+        found = {name: [step[name] for step in steps if name in step] for name in names}
+        numbers = iter(torch.stack([value for values in found.values() for value in values]).tolist())
+        for name, values in found.items():
+            self.logger.record(f"train/{name}", np.mean([next(numbers) for _ in values]))
 
     def _most_gradient_steps(self, timesteps: int) -> int:
         # Before each update, at least; of episodes nobody knows the length, nor how far the last one goes.
