@@ -30,9 +30,7 @@ LIGHT_REFUSALS = {
         "stream.tasks.0=\"brakeout\" is neither a task nor a Gymnasium id; did you mean 'breakout'?"
     ),
     "train tiny.yaml agent.n_step=3": "agent.n_step=3 is not a known key; did you mean 'n_steps'?",
-    "train tiny.yaml agent.n_envs=true": (
-        "agent.n_envs=true is not a whole number; give one without quotes or a decimal point, such as 64"
-    ),
+    "train tiny.yaml agent.n_envs=true": ("agent.n_envs=true is not a whole number; give one such as 64"),
     "train tiny.yaml stream.steps_per_task=-5": "stream.steps_per_task=-5 is too small; give a number of at least 1",
     "train tiny.yaml agent.batch_size=65": (
         "agent.batch_size=65 is larger than a rollout of agent.n_envs x agent.n_steps = 4 x 16 = 64 steps; "
@@ -64,7 +62,7 @@ HEAVY_REFUSALS = {
     "interventions=[{name: reset, criterion: mine}]": (
         'interventions.0.criterion.name="mine" is not a known criterion; choose from gxd, redo, '
     ),
-    "imports=[no_such_module]": 'imports.0="no_such_module" is no module that can be found; install it, or ',
+    "imports=[no_such_module]": 'imports.0="no_such_module" is no module that can be found in ',
     "interventions.0.rat=7": "interventions.0.rat=7 is not a known key; did you mean 'rate'?",
 }
 
@@ -112,7 +110,8 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     everything = crl("list", cwd=tmp_path)
     assert everything.returncode == 0
     assert [line for line in everything.stdout.splitlines() if not line.startswith(" ")] == [
-        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "criteria:", "selections:", "interventions:", "parts:",
+        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "schedules:", "criteria:",
+        "selections:", "interventions:", "parts:",
     ]  # fmt: skip
     names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]
     assert {
@@ -193,9 +192,10 @@ def test_waiting_threads_leave_the_cores_to_others(
     given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless the user has said otherwise; two runs that share a machine slow each other down tenfold if they spin."""
-    monkeypatch.setattr(crl.cli, "app", lambda: None)
+    monkeypatch.setattr(crl.cli, "app", lambda words, standalone_mode: None)
     monkeypatch.setattr(crl.cli.signal, "signal", lambda number, handler: None)
     monkeypatch.setenv("OMP_WAIT_POLICY", "unset")  # so that it is put back afterwards
     monkeypatch.delenv("OMP_WAIT_POLICY") if given is None else monkeypatch.setenv("OMP_WAIT_POLICY", given)
-    crl.cli.main()
+    with pytest.raises(SystemExit):
+        crl.cli.main()
     assert os.environ["OMP_WAIT_POLICY"] == expected

@@ -30,7 +30,9 @@ def test_a_signal_is_a_wish(number: signal.Signals, code: int, capfd: pytest.Cap
         os.kill(os.getpid(), number)
         assert interrupt.code == code
     assert signal.getsignal(number) is before
-    assert capfd.readouterr().err == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
+    assert capfd.readouterr().err == (
+        "\nfinishing this rollout and update (none has begun yet), then saving; Ctrl-C again exits at once\n"
+    )
 
 
 def test_after_training_a_signal_has_nothing_to_stop(capfd: pytest.CaptureFixture[str]) -> None:

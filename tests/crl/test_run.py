@@ -53,7 +53,7 @@ def test_folder(trained: Trained) -> None:
     run, result = trained
     assert result.returncode == 0
     assert result.stderr == ""
-    assert re.fullmatch(r"custom__ppo__gxd__s3__\d{8}T\d{6}Z", run.name)
+    assert re.fullmatch(r"tiny__ppo__gxd__s3__\d{8}T\d{6}Z", run.name)
     events = [path.name for path in run.glob("events.out.tfevents.*")]
     assert len(events) == 1
     assert {path.name for path in run.iterdir()} - set(events) == {
@@ -201,7 +201,7 @@ def test_plain_run_aligned_to_steps(tiny: Path, crl: Command) -> None:
     assert result.returncode == 0
     assert result.stdout.startswith("segments are rounded up to multiples of 4 steps: 304 steps in all instead of 300")
     (run,) = (tiny / "r").iterdir()
-    assert run.name.startswith("custom__ppo__plain__s4__")
+    assert run.name.startswith("tiny__ppo__plain__s4__")
     results = results_of(run)
     assert results["steps"] == 304  # the last rollout goes to 320, and its last steps do not count
     assert results["gradient_steps"] == 5 * 4

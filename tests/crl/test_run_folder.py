@@ -10,6 +10,7 @@ import pytest
 
 from crl import run_folder
 from crl.config import ConfigError, RunConfig, load
+from crl.versions import versions
 
 CONFIG = Path(__file__).parents[2] / "configs" / "minatar3_ppo_gxd.yaml"
 
@@ -37,7 +38,9 @@ def test_runs_of_one_second_get_suffixes(tmp_path: Path, monkeypatch: pytest.Mon
     [
         (["interventions=[]", "seed=12"], "minatar3__ppo__plain__s12"),
         (["interventions=[{name: gxd}, {name: redo}]"], "minatar3__ppo__gxd+redo__s1"),
-        (["stream={name: null, tasks: [breakout, asterix]}"], "custom__ppo__gxd__s1"),
+        (["stream={name: null, tasks: [breakout, asterix]}"], "minatar3_ppo_gxd__ppo__gxd__s1"),
+        (["stream={name: null, tasks: [breakout], label: two games/now}"], "two games-now__ppo__gxd__s1"),
+        (["stream.label=mine"], "mine__ppo__gxd__s1"),
         (["stream.name=MinAtar/Breakout-v1"], "MinAtar-Breakout-v1__ppo__gxd__s1"),
         (["stream.name=my_pkg.worlds:Mine-v1"], "my_pkg-worlds-Mine-v1__ppo__gxd__s1"),
         ([f"interventions=[{', '.join(['{name: redo}'] * 30)}]"], "minatar3__ppo__" + ("redo+" * 17) + "__s1"),
@@ -81,7 +84,7 @@ def test_threads_are_given_or_those_of_the_process(monkeypatch: pytest.MonkeyPat
 
 
 def test_versions() -> None:
-    lines = dict(line.split(" ", 1) for line in run_folder.versions(3, "cuda:1").splitlines())
+    lines = dict(line.split(" ", 1) for line in versions(3, "cuda:1").splitlines())
     assert [*lines] == [
         "python", "torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba", "crl", "platform",
         "cpus", "threads", "device",

@@ -53,7 +53,7 @@ def train(config: Path, *overrides: str, into: Path) -> Path:
 def test_folder(replaying: Replaying) -> None:
     agent, run, result = replaying
     assert (result.returncode, result.stderr) == (0, "")
-    method = {"dqn": "custom__dqn__gxd__s3", "sac": "pendulum5__sac__redo__s3"}[agent]
+    method = {"dqn": "tiny__dqn__gxd__s3", "sac": "pendulum5__sac__redo__s3"}[agent]
     assert re.fullmatch(method + r"__\d{8}T\d{6}Z", run.name)
     names = {path.name for path in run.iterdir() if not path.name.startswith("events.out.tfevents.")}
     assert names - {"vecnormalize.pkl"} == {
