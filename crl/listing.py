@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +14,17 @@ import yaml
 
 from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS, Entry
 from agents.specs import AGENTS, AgentSpec, agent_spec
+from crl.config.agents import agent_section
+from crl.config.constructors import arguments_of
 from crl.config.docstrings import docstring_of, papers
-from crl.config.fields import SCHEDULES
+from crl.config.fields import SCHEDULES, Model
 from crl.config.imports import import_module
 from crl.config.keys import Key, json_schema, keys_of
 from crl.config.messages import ConfigError, nearest, shown
 from crl.config.parts import PARTS
 from crl.config.schema import RunConfig
 from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS, NamedStream
+from envs.checks import closest
 
 SHOWN_TASKS = 6  # of a stream; the tasks of a longer one are numbered
 WIDTH = 100  # characters of a line of a page
@@ -40,6 +44,7 @@ TYPES = {
     "bool": "true or false",
     "float": "number",
     "int": "whole number",
+    "str": "text",
 }
 """A type of Python -> how a user would say it."""
 
@@ -222,16 +227,34 @@ def pages(name: str) -> list[Page]:
         ConfigError: nothing is called so, or its code cannot be used.
     """
     found = [_page(kind, name) for kind, registry in REGISTRIES.items() if name in registry]
+    if not found and re.search(r"-v\d+$", name):
+        found = _of_gymnasium(name)
     if not found:
-        names = {name: None for registry in REGISTRIES.values() for name in registry}
-        near = nearest(name, [*Kind, *names]) if nearest(name, [*Kind, *names]).startswith("did") else None
-        raise ConfigError(f"{shown(name)} is neither a list nor a name; {near or nearest(name, Kind)}")
+        near = closest(name, [*map(str, Kind), *(known for registry in REGISTRIES.values() for known in registry)])
+        remedy = nearest(name, Kind) if near is None else f"did you mean {near!r}?"
+        raise ConfigError(f"{shown(name)} is neither a list nor a name in one; {remedy}")
     return found
 
 
 def _page(kind: Kind, name: str) -> Page:
     text, keys, sources = _about(kind, name)
     return Page(f"{name} ({ONE_OF[kind]})", text, keys, papers(sources), _example(kind, name, keys))
+
+
+def _of_gymnasium(name: str) -> list[Page]:
+    """The page on an id of Gymnasium's, none where nobody has registered it."""
+    import gymnasium
+
+    id = name.rpartition(":")[2]
+    if id not in gymnasium.registry:
+        return []
+    entry = gymnasium.registry[id].entry_point
+    code: Any = gymnasium.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
+    parameters = inspect.signature(code).parameters.values()
+    named = [each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
+    text, keys, _ = _documented(code, [each for each in named if each != "render_mode"])
+    example = {"stream": {"tasks": [name], "steps_per_task": 100_000}}
+    return [Page(f"{name} (task)", text.partition("\n")[0], keys, papers(text), example)]
 
 
 def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:
@@ -244,30 +267,37 @@ def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:
         world = found.resolve()
         return found.description, _of_world(world), found.description
     if kind is Kind.schedules:
-        return _summary(kind, name), keys_of(found.model_json_schema()), ""
+        meanings = docstring_of(found).meanings
+        keys = [key._replace(meaning=meanings[key.name]) for key in keys_of(found.model_json_schema())]
+        return _summary(kind, name), keys, ""
     if kind is Kind.agents:
         code = agent_spec(name).resolve()
-        keys = _owned(keys_of(RunConfig.model_json_schema()), "agent.", name)
+        keys = _owned(keys_of(RunConfig.model_json_schema()), "agent.", name, agent_section(name))
         return docstring_of(code).text, keys, f"{sys.modules[code.__module__].__doc__}"
     if kind is Kind.shifts:
         from envs.shifts import SHIFTS as CODE
 
-        return _documented(CODE[name], found.arguments)
+        text, keys, _ = _documented(CODE[name], found.arguments)
+        drawn = [key._replace(default="drawn for each task") if key.name == found.drawn else key for key in keys]
+        return text, drawn, text
     if kind is Kind.drifts:
         from envs.drift import KINDS
 
         return _documented(KINDS[name], found.arguments)
     place = {Kind.criteria: "interventions.N.criterion.", Kind.selections: "interventions.N.selection."}
-    keys = _owned(keys_of(json_schema()), place.get(kind, f"{kind.value}.N."), name)
+    section = arguments_of(found, name)
+    keys = _owned(keys_of(json_schema()), place.get(kind, f"{kind.value}.N."), name, section)
     text = docstring_of(found.resolve()).text
     return text or found.summary, keys, text
 
 
-def _owned(keys: Sequence[Key], prefix: str, name: str) -> list[Key]:
-    """The keys below a prefix that something has; what has a name of its own has a page of its own."""
+def _owned(keys: Sequence[Key], prefix: str, name: str, section: type[Model]) -> list[Key]:
+    """The keys below a prefix that something has, in its order; what has a name of its own has a page of its own."""
     found = (key for key in keys if key.name.startswith(prefix) and (not key.of or name in key.of))
     below = [key._replace(name=key.name.removeprefix(prefix)) for key in found]
-    return [key for key in below if key.name != "name" and not key.name.startswith(("criterion.", "selection."))]
+    shown_here = [key for key in below if key.name != "name" and not key.name.startswith(("criterion.", "selection."))]
+    order = [*section.model_fields]
+    return sorted(shown_here, key=lambda key: order.index(key.name.partition(".")[0]))
 
 
 def _documented(code: Any, arguments: Sequence[str]) -> tuple[str, list[Key], str]:
@@ -283,7 +313,9 @@ def _documented(code: Any, arguments: Sequence[str]) -> tuple[str, list[Key], st
 
 
 def _in_words(annotation: Any) -> str:
-    written = annotation if isinstance(annotation, str) else annotation.__name__
+    if annotation is inspect.Parameter.empty:
+        return "anything"
+    written = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     return " or ".join(TYPES.get(each, each) for each in written.split(" | "))
 
 

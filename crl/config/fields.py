@@ -27,6 +27,8 @@ from envs.checks import closest
 
 # Of every whole number: numpy's legacy generators take 32 bits, games of a batch get seed + i, and sums fit 64 bits.
 MAX_WHOLE = 2**31 - 1
+BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}
+"""What pydantic calls a bound that stands behind a validator of ours -> what JSON schema calls it."""
 
 
 def whole(value: Any) -> Any:
@@ -83,6 +85,15 @@ DEFAULTS_FOR_NULL = BeforeValidator(_defaults_for_null)
 """Of a section whose keys all have defaults: null stands for them."""
 
 
+def _with_bounds(node: Any) -> Any:
+    """A schema with the bounds as editors know them."""
+    if isinstance(node, list):
+        return [_with_bounds(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {BOUNDS.get(key, key): _with_bounds(value) for key, value in node.items()}
+
+
 class Model(BaseModel):
     """Base of all sections: immutable, and unknown keys are refused with the nearest known one."""
 
@@ -97,8 +108,9 @@ class Model(BaseModel):
         text, meanings = docstring_of(cls.documented or cls)
         written["description"] = text.partition("\n")[0]
         for key, value in written.get("properties", {}).items():
+            written["properties"][key] = _with_bounds(value)
             if key in meanings:
-                value["description"] = meanings[key]
+                written["properties"][key]["description"] = meanings[key]
         return found
 
     @model_validator(mode="before")

@@ -49,7 +49,7 @@ def beside(config: Path) -> Iterator[None]:
     Raises:
         ConfigError: it lies where this code does.
     """
-    folder = config.absolute().parent
+    folder = config.parent.resolve()
     run = run_around(folder)
     with found_in([folder]) if run is None else code_kept_out(run):
         yield
@@ -59,7 +59,7 @@ def beside(config: Path) -> Iterator[None]:
 def found_in(folders: Sequence[Path]) -> Iterator[None]:
     """While this lasts, modules are found in these folders as they are in the current one."""
     before = [*_folders]
-    _folders.extend(folder.absolute() for folder in folders)
+    _folders.extend(folder.resolve() for folder in folders)
     try:
         yield
     finally:

@@ -15,9 +15,6 @@ from crl.config.messages import shown
 from crl.config.parts import PARTS
 from crl.config.schema import RunConfig
 
-BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}
-"""What pydantic calls a bound behind a check of ours -> what JSON schema calls it."""
-
 SENTENCE = r"(?<=[^.])\. "
 TYPES = {
     "integer": "whole number",
@@ -68,8 +65,7 @@ def json_schema() -> dict[str, Any]:
         for section in items["anyOf"]:
             for kind in components.keys() & section.get("properties", {}).keys():
                 section["properties"][kind] = {**components[kind], **_about(section["properties"][kind])}
-    bounded: dict[str, Any] = _with_bounds(found)
-    return bounded
+    return found
 
 
 def _of_any(entries: Mapping[str, Entry], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -97,19 +93,6 @@ def _of_any(entries: Mapping[str, Entry], definitions: dict[str, Any]) -> dict[s
 
 def _about(node: Mapping[str, Any]) -> dict[str, Any]:
     return {key: node[key] for key in ("default", "description") if key in node}
-
-
-def _with_bounds(node: Any) -> Any:
-    """A schema with the bounds as editors know them."""
-    if isinstance(node, list):
-        return [_with_bounds(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {BOUNDS.get(key, key) if _is_number(value) else key: _with_bounds(value) for key, value in node.items()}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # ------------------------------------------------------------------ keys

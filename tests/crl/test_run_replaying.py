@@ -190,7 +190,8 @@ def test_interrupted_run_is_saved(tiny_dqn: Path) -> None:
         assert process.wait() == 130
     finally:
         process.kill()
-    assert process.errors() == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
+    finishing = r"\nfinishing this rollout and update \(.+\), then saving; Ctrl-C again exits at once\n"
+    assert re.fullmatch(finishing, process.errors())
     (run,) = (tiny_dqn / "r").iterdir()
     results = results_of(run)
     assert results["status"] == "interrupted"
