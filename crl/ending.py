@@ -12,18 +12,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from torch import nn
 
-from crl.config import to_yaml
 from crl.config.messages import one_line
+from crl.config.schema import to_yaml
 from crl.exit_codes import FAILED, INTERRUPTED, TERMINATED
-from crl.parts import Run
 from crl.screen import is_terminal
 from envs.games import is_of_environment
+
+if TYPE_CHECKING:
+    from crl.parts import Run
 
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
