@@ -337,7 +337,7 @@ def test_ctrl_c_before_the_run_has_a_folder_ends_the_process(python: Command, tm
     program = """
 import os, signal
 import crl.cli
-def app():
+def app(words, standalone_mode):
     try:
         os.kill(os.getpid(), signal.SIGINT)
     except BaseException:  # as minatar does around an import
