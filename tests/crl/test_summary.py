@@ -157,6 +157,12 @@ def test_variants_and_other_tasks_have_tables_of_their_own(
     assert any("10 more in results.json" in line for line in many)
 
 
+def test_going_on_names_the_folders_of_modules(capsys: pytest.CaptureFixture[str]) -> None:
+    found = results(["x"], visits=1).model_copy(update={"status": "interrupted", "folder": "runs/x"})
+    summary.show(found, [Path("my modules")])
+    assert "to go on: crl resume runs/x --modules 'my modules'" in capsys.readouterr().out.splitlines()
+
+
 # ---------------------------------------------------------------------- curves
 
 
