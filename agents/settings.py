@@ -18,6 +18,7 @@ class Setting:
     Attributes:
         type: int, float, bool, `Schedule`, or a union where `check` looks at all values.
         default: where it is left out; one of None may be given, too.
+        meaning: what it is, in one line.
         ge: the least that it may be.
         gt: what it must be above.
         le: the most that it may be.
@@ -27,6 +28,7 @@ class Setting:
 
     type: Any
     default: Any
+    meaning: str = ""
     ge: float | None = None
     gt: float | None = None
     le: float | None = None

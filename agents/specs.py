@@ -118,21 +118,25 @@ def known_specs() -> dict[str, AgentSpec]:
 
 def _common(learning_rate: float, batch_size: int, least: int = 1) -> dict[str, Setting]:
     return {
-        "learning_rate": Setting(Schedule, learning_rate),
-        "batch_size": Setting(int, batch_size, ge=least),
-        "gamma": Setting(float, 0.99, ge=0, le=1),
+        "learning_rate": Setting(Schedule, learning_rate, "of the optimizers"),
+        "batch_size": Setting(int, batch_size, "transitions of each gradient step", ge=least),
+        "gamma": Setting(float, 0.99, "discount of what comes a step later", ge=0, le=1),
     }
 
 
 def _replaying(learning_rate: float, batch_size: int, tau: float, train_freq: int) -> dict[str, Setting]:
     return {
         **_common(learning_rate, batch_size),
-        "buffer_size": Setting(int, 1_000_000, ge=1),
-        "learning_starts": Setting(int, 100, ge=0),
-        "tau": Setting(float, tau, gt=0, le=1),
-        "train_freq": Setting(int, train_freq, ge=1, le=2**20),
-        "gradient_steps": Setting(int, 1, ge=-1, check=settings.gradient_steps),
-        "n_steps": Setting(int, 1, ge=1, le=2**10),
+        "buffer_size": Setting(int, 1_000_000, "transitions that the replay buffer holds", ge=1),
+        "learning_starts": Setting(int, 100, "steps that are played at random before learning begins", ge=0),
+        "tau": Setting(
+            float, tau, "share of the network that its target takes over at each of its updates", gt=0, le=1
+        ),
+        "train_freq": Setting(int, train_freq, "steps of each game between two updates", ge=1, le=2**20),
+        "gradient_steps": Setting(
+            int, 1, "of each update; -1 for as many as steps were taken", ge=-1, check=settings.gradient_steps
+        ),
+        "n_steps": Setting(int, 1, "steps whose rewards a target of values adds up", ge=1, le=2**10),
     }
 
 
@@ -160,13 +164,15 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_replaying(learning_rate=1e-4, batch_size=32, tau=1.0, train_freq=4),
-            "target_update_interval": Setting(int, 10_000, ge=1),
-            "exploration_fraction": Setting(float, 0.1, gt=0, le=1),
-            "exploration_initial_eps": Setting(float, 1.0, ge=0, le=1),
-            "exploration_final_eps": Setting(float, 0.05, ge=0, le=1),
-            "max_grad_norm": Setting(float, 10.0, gt=0),
-            "double_q": Setting(bool, False),
-            "epsilon_per_env": Setting(bool, False),
+            "target_update_interval": Setting(int, 10_000, "steps between two updates of the target network", ge=1),
+            "exploration_fraction": Setting(float, 0.1, "share of the run over which epsilon falls", gt=0, le=1),
+            "exploration_initial_eps": Setting(float, 1.0, "epsilon at the start", ge=0, le=1),
+            "exploration_final_eps": Setting(float, 0.05, "epsilon from then on", ge=0, le=1),
+            "max_grad_norm": Setting(float, 10.0, "norm at which gradients are clipped", gt=0),
+            "double_q": Setting(
+                bool, False, "Double DQN: the online network chooses the action that the target network values"
+            ),
+            "epsilon_per_env": Setting(bool, False, "each game explores for itself, where SB3 throws one coin for all"),
         },
     ),
     "ppo": AgentSpec(
@@ -186,13 +192,15 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_common(learning_rate=3e-4, batch_size=64, least=2),
-            "n_steps": Setting(int, 2048, ge=1, le=2**20),
-            "n_epochs": Setting(int, 10, ge=1),
-            "gae_lambda": Setting(float, 0.95, ge=0, le=1),
-            "clip_range": Setting(Schedule, 0.2),
-            "ent_coef": Setting(float, 0.0),
-            "vf_coef": Setting(float, 0.5, ge=0),
-            "max_grad_norm": Setting(float, 0.5, gt=0),
+            "n_steps": Setting(int, 2048, "steps of each game in a rollout", ge=1, le=2**20),
+            "n_epochs": Setting(int, 10, "passes over each rollout", ge=1),
+            "gae_lambda": Setting(
+                float, 0.95, "of generalised advantage estimation: 0 looks one step ahead, 1 to the end", ge=0, le=1
+            ),
+            "clip_range": Setting(Schedule, 0.2, "largest change of a probability ratio that is rewarded"),
+            "ent_coef": Setting(float, 0.0, "weight of the entropy bonus"),
+            "vf_coef": Setting(float, 0.5, "weight of the value loss", ge=0),
+            "max_grad_norm": Setting(float, 0.5, "norm at which gradients are clipped", gt=0),
         },
     ),
     "sac": AgentSpec(
@@ -212,11 +220,23 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_replaying(learning_rate=3e-4, batch_size=256, tau=0.005, train_freq=1),
-            "ent_coef": Setting(float | str, "auto", check=settings.entropy_coefficient),
-            "target_entropy": Setting(float | str, "auto", check=settings.target_entropy),
-            "target_update_interval": Setting(int, 1, ge=1),
-            "use_sde": Setting(bool, False),
-            "sde_sample_freq": Setting(int, -1, ge=-1),
+            "ent_coef": Setting(
+                float | str,
+                "auto",
+                "weight of the entropy; auto to learn it, auto_0.1 to begin at 0.1",
+                check=settings.entropy_coefficient,
+            ),
+            "target_entropy": Setting(
+                float | str,
+                "auto",
+                "of the policy, for which the entropy coefficient is learned; auto for minus the actions' size",
+                check=settings.target_entropy,
+            ),
+            "target_update_interval": Setting(
+                int, 1, "gradient steps between two updates of the target networks", ge=1
+            ),
+            "use_sde": Setting(bool, False, "generalised state-dependent exploration (gSDE)"),
+            "sde_sample_freq": Setting(int, -1, "steps after which gSDE draws anew; -1 for once a rollout", ge=-1),
         },
     ),
     "td3": AgentSpec(
@@ -235,10 +255,12 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_replaying(learning_rate=1e-3, batch_size=256, tau=0.005, train_freq=1),
-            "action_noise": Setting(float, None, gt=0),
-            "policy_delay": Setting(int, 2, ge=1),
-            "target_policy_noise": Setting(float, 0.2, ge=0),
-            "target_noise_clip": Setting(float, 0.5, ge=0),
+            "action_noise": Setting(
+                float, None, "standard deviation of the noise on actions from -1 to 1; null for none", gt=0
+            ),
+            "policy_delay": Setting(int, 2, "gradient steps of the critics for each of the actor", ge=1),
+            "target_policy_noise": Setting(float, 0.2, "standard deviation of the noise on the target's actions", ge=0),
+            "target_noise_clip": Setting(float, 0.5, "largest such noise", ge=0),
         },
     ),
 }

@@ -107,8 +107,8 @@ def run(arm: str, seed: int, steps: int, results: Path) -> dict[str, Any]:
     return found
 
 
-def shown(returns: Sequence[float]) -> str:
-    return " ".join(f"{value:.1f}" for value in returns)
+def shown(returns: Sequence[float | None]) -> str:
+    return " ".join("-" if value is None else f"{value:.1f}" for value in returns)
 
 
 def interval(values: Sequence[float]) -> str:
@@ -125,8 +125,9 @@ def rows(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     yield "| arm | levels 2 to 6 | last level | seeds, levels 2 to 6 | seeds, last level | units reset |"
     yield "|---" * 6 + "|"
     for arm, runs in found.items():
-        later = [fmean(one["returns"][1:]) for one in runs]
-        last = [one["returns"][-1] for one in runs]
+        # In so few steps as none but a try has, a level may end without an episode.
+        later = [fmean(value for value in one["returns"][1:] if value is not None) for one in runs]
+        last = [one["returns"][-1] or 0.0 for one in runs]
         units = fmean(sum(one["units_reset"].values()) for one in runs)
         yield f"| {arm} | {interval(later)} | {interval(last)} | {shown(later)} | {shown(last)} | {units:.0f} |"
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from crl.config.messages import one_line
-from crl.storage import DamagedError, parsed, replace_file
-from crl.storage.files import read_whole
+from crl.storage.files import DamagedError, parsed, read_whole, replace_file
 
 FILE = "results.json"
 MAX_RESULTS = 1 << 28  # bytes
@@ -72,6 +71,8 @@ class RunResults(Record):
     visits: tuple[Visit, ...]
     resets: dict[str, NonNegativeInt]
     """Network -> units that were reset."""
+    idle: dict[str, str]
+    """Where none were: intervention -> why it has reset nothing, as far as it knows."""
     config_hash: str
     folder: str
     tensorboard: str

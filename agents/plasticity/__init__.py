@@ -28,25 +28,14 @@ if TYPE_CHECKING:
         UnitReset,
     )
 
-_MODULES = {
-    "loop": ("PlasticOptimizer",),
-    "network_intervention": ("NetworkIntervention",),
-    "penalties": ("CChain", "L2Init", "Spectral"),
-    "protocols": ("Edit", "Intervention", "Learner", "Switch", "Update"),
-    "resets": (
-        "CBP",
-        "CPR",
-        "GXD",
-        "FullReset",
-        "HeadReset",
-        "Oracle",
-        "ReDo",
-        "ReGraMa",
-        "ShrinkAndPerturb",
-        "UnitReset",
-    ),
+_MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
+    "CChain": "penalties",
+    "L2Init": "penalties",
+    "NetworkIntervention": "network_intervention",
+    "PlasticOptimizer": "loop",
+    "Spectral": "penalties",
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+"""Name -> where it is; all others are in ``resets``."""
 
 __all__ = [
     "CBP",
@@ -75,6 +64,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"agents.plasticity.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"agents.plasticity.{_MODULES.get(name, 'resets')}"), name)

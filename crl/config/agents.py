@@ -24,7 +24,7 @@ from agents.networks.spec import Activation, Features, Norm
 from agents.settings import Schedule as AnySchedule
 from agents.settings import Setting
 from agents.specs import AGENTS, AgentSpec, agent_spec, known_specs
-from crl.config.fields import Flag, Games, Model, Number, Schedule, Whole, Width, refuse_misspelt_name
+from crl.config.fields import MAX_WHOLE, Flag, Games, Model, Number, Range, Schedule, Whole, Width, refuse_misspelt_name
 from crl.config.messages import foreign_key, in_words, nearest, one_line, refusal, refused_sentence, shown
 
 Layers = tuple[Width, ...]
@@ -33,7 +33,13 @@ TYPES: dict[Any, Any] = {int: Whole, float: Number, bool: Flag, AnySchedule: Sch
 
 
 class NetArch(Model):
-    """Widths of the hidden layers of several networks, after the features."""
+    """Widths of the hidden layers of several networks, after the features.
+
+    Attributes:
+        pi: of the actor.
+        vf: of the critic.
+        qf: of the critics.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -45,7 +51,16 @@ class NetArch(Model):
 
 
 class AgentConfig(Model):
-    """What all agents have; the section of each has the settings of its record beside it."""
+    """What all agents have; the section of each has the settings of its record beside it.
+
+    Attributes:
+        name: which one; crl list agents shows all.
+        n_envs: games that are played at once.
+        features: what makes features of the observations; left out, what suits them.
+        net_arch: widths of the hidden layers behind the features; left out, as published with these.
+        activation: of the hidden layers; left out, as published with the features.
+        norm: layer puts a layer normalisation before every activation.
+    """
 
     spec: ClassVar[AgentSpec]
     arch: ClassVar[type[NetArch] | None]
@@ -173,7 +188,10 @@ def _section(name: str, spec: AgentSpec) -> type[AgentConfig]:
         raise ValueError(f"its setting {taken[0]!r} has a name that something else has; give it another one")
     widths: dict[str, Any] = {key: (Layers, ...) for key in spec.networks.values() if key}
     arch = create_model(f"{name.upper()}NetArch", __base__=NetArch, **widths) if widths else None
-    fields: dict[str, Any] = {key: (_hint(setting), setting.default) for key, setting in spec.settings.items()}
+    fields: dict[str, Any] = {
+        key: (_hint(setting), Field(setting.default, description=setting.meaning))
+        for key, setting in spec.settings.items()
+    }
     fields |= {"name": (Literal[name], ...), "net_arch": ((arch or Layers) | None, None)}
     title = f"{name.upper()}Config"
     section: type[AgentConfig] = create_model(title, __base__=AgentConfig, __doc__=spec.summary, **fields)
@@ -185,6 +203,8 @@ def _hint(setting: Setting) -> Any:
     """The type of a setting with its bounds."""
     hint = TYPES.get(setting.type, setting.type)
     bounds = {key: value for key in ("ge", "gt", "le") if (value := getattr(setting, key)) is not None}
+    if hint is Whole:
+        hint = Annotated[int, Range(bounds.pop("ge", None), bounds.pop("le", MAX_WHOLE))]
     hint = Annotated[hint, Field(**bounds)] if bounds else hint
     if setting.check is not None:
         validator = BeforeValidator if isinstance(setting.type, UnionType) else AfterValidator

@@ -189,14 +189,14 @@ def test_switches_are_logged() -> None:
     rows = logged(model)
     model.learn(200, log_interval=1)
     model.dump_logs()
-    counts = [values["at_switch/switches"] for _, values in rows.rows]
+    counts = [values["task/switches"] for _, values in rows.rows]
     assert counts == sorted(counts)
     assert set(counts) >= {0, 3}
     assert model.switches_seen == 3
     plain = learner("dqn")
     rows = logged(plain)
     plain.learn(80, log_interval=1)
-    assert not any("at_switch/switches" in values for _, values in rows.rows)
+    assert not any("task/switches" in values for _, values in rows.rows)
 
 
 # ------------------------------------------------------------------------------------------------ zips
@@ -228,7 +228,7 @@ def test_a_zip_keeps_what_to_forget_and_goes_on(agent: str, steps: int, tmp_path
     with pytest.raises(ValueError, match=r"^at_switch is .*, but this environment hides task switches"):
         AGENTS[agent].resolve().load(tmp_path / "model", env=stream(agent, "hidden"), device="cpu")
     kept = AGENTS[agent].resolve().load(tmp_path / "model", env=stream(agent, "hidden"), device="cpu", at_switch={})
-    assert not kept._at_switch.changes
+    assert not kept.forgets.changes
 
 
 def test_learning_from_step_0_starts_over() -> None:

@@ -219,17 +219,17 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(name: str) -> None:
         assert torch.equal(left, right)
     assert one.metrics() == other.metrics()
     assert one.units_reset() == other.units_reset()
-    (left,), (right,) = (learner.state_dict()["hooks"]["interventions"] for learner in (one, other))
+    (left,), (right,) = (learner.state_dict()["plasticity"]["interventions"] for learner in (one, other))
     assert dict(leaves(left)) == dict(leaves(right))
 
 
 def test_in_a_saved_state_are_tensors_alone() -> None:
     learner = Regression(together(name for name in ACTING if name != "c_chain")).train(3)  # which keeps a batch
     state = learner.state_dict()
-    held = [*state["hooks"]["interventions"], state["hooks"]["units_reset"]]
+    held = [*state["plasticity"]["interventions"], state["plasticity"]["units_reset"]]
     assert all(isinstance(tensor, Tensor) for tensors in held for tensor in tensors.values())
-    assert state["optimizer_steps"] == 3
-    assert set(state["optimizer"]) == {"state", "param_groups"}
+    assert state["plasticity"]["optimizer_steps"] == 3
+    assert set(state) == {"state", "param_groups", "plasticity"}
 
 
 class Comparing(Intervention):
