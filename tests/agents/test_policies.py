@@ -58,7 +58,7 @@ def test_convolutions_are_normalised_over_channels_and_positions() -> None:
         assert shapes(extractor) == [(32, 8, 8), (64, 3, 3), (64, 1, 1), (32,)]
     policy = build("norm-dict").policy
     assert (type(policy), type(policy.features_extractor)) == (PlasticActorCriticPolicy, CombinedExtractor)
-    assert shapes(policy.features_extractor) == [(32, 8, 8), (64, 3, 3), (64, 1, 1), (256,)]
+    assert shapes(policy.features_extractor) == [(32, 8, 8), (64, 3, 3), (64, 1, 1), (32,)]
 
 
 def test_impala_is_normalised_inside_its_blocks_and_behind_its_linear_layer() -> None:
