@@ -31,7 +31,6 @@ METHODS: dict[str, Callable[[], Intervention | None]] = {
     "none, again": lambda: None,  # what two equal sides differ by
     "c_chain": partial(CChain, **acting),
     "c_chain, reference batches as minibatches": partial(CChain, **acting, samples=10**6),
-    "c_chain, 16 samples": partial(CChain, **acting, samples=16),
     "c_chain, paper": partial(CChain, paper=True),
     "l2_init": L2Init,
     "l2_init, in the loss": partial(L2Init, decoupled=False),

@@ -25,6 +25,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import nan
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -127,7 +128,7 @@ def rows(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     for arm, runs in found.items():
         # In so few steps as none but a try has, a level may end without an episode.
         later = [fmean(value for value in one["returns"][1:] if value is not None) for one in runs]
-        last = [one["returns"][-1] or 0.0 for one in runs]
+        last = [nan if one["returns"][-1] is None else one["returns"][-1] for one in runs]
         units = fmean(sum(one["units_reset"].values()) for one in runs)
         yield f"| {arm} | {interval(later)} | {interval(last)} | {shown(later)} | {shown(last)} | {units:.0f} |"
 

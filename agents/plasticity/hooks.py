@@ -178,7 +178,9 @@ class Hooks:
             drawn = self._learner.sample(self._learner.batch_size, self._references)
             update = replace(update, reference_batch=drawn)
         penalties = [p for i in self._interventions if (p := i.penalty(update)) is not None]
-        return update, torch.stack(penalties).sum() if penalties else None
+        if len(penalties) > 1:
+            return update, torch.stack(penalties).sum()
+        return update, penalties[0] if penalties else None
 
     def _after_backward(self, update: Update, seen: Seen) -> Update:
         # A penalty may have kept the loss's graph; nothing that goes on from here may keep it alive.

@@ -45,11 +45,9 @@ def distance(form: Form, old: Tensor, new: Tensor) -> Tensor:
         old, new: (batch, columns), of any shape where the form has no sizes.
     """
     if form.kind in ("logits", "bits"):
-        total = sum(
-            F.kl_div(now, then, reduction="batchmean", log_target=True)
-            for then, now in _log_probabilities(form, old, new)
-        )
-        return torch.as_tensor(total).to(new.dtype)
+        pairs = _log_probabilities(form, old, new)
+        parts = [F.kl_div(now, then, reduction="batchmean", log_target=True) for then, now in pairs]
+        return _sum(parts).to(new.dtype)
     if form.kind == "gaussian":
         return _gaussian(sum(form.sizes), old, new).clamp(0, 100).mean()
     if form.kind == "actions":
@@ -57,8 +55,12 @@ def distance(form: Form, old: Tensor, new: Tensor) -> Tensor:
     if not form.sizes:
         return F.mse_loss(new, old)
     width = sum(form.sizes)
-    squares = (new[:, :width] - old[:, :width]).square().mean(0)
-    return torch.stack([part.mean() for part in squares.split(form.sizes)]).sum()
+    if width < new.shape[1]:
+        old, new = old[:, :width], new[:, :width]
+    if len(form.sizes) == 1:
+        return F.mse_loss(new, old)
+    squares = (new - old).square().mean(0)
+    return _sum([part.mean() for part in squares.split(form.sizes)])
 
 
 def cross_entropy(form: Form, old: Tensor, new: Tensor) -> Tensor:
@@ -67,7 +69,11 @@ def cross_entropy(form: Form, old: Tensor, new: Tensor) -> Tensor:
     Its gradient is the distance's.
     """
     parts = [-(then.exp() * now).sum(1).mean() for then, now in _log_probabilities(form, old, new)]
-    return torch.stack(parts).sum().to(new.dtype)
+    return _sum(parts).to(new.dtype)
+
+
+def _sum(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
 
 def _log_probabilities(form: Form, old: Tensor, new: Tensor) -> list[tuple[Tensor, Tensor]]:

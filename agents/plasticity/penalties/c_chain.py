@@ -36,6 +36,7 @@ PUBLISHED = {
     "means": Defaults(0.05, 100, 50, first=100),
     "values": Defaults(0.01, 50_000, 10_000, first=50),
 }
+MOST = 128  # transitions of a reference batch, by default
 CHAIN_CRITIC = 0.1  # beside a sum of mean squares that is not halved
 CHAIN_ACTOR = 5e-4  # times the mean absolute loss
 
@@ -61,9 +62,9 @@ class CChain(Intervention):
     more the penalty reduces churn, the higher it gets. What holds it is ours: the churn of the `warmup`, in which there
     is no penalty, is remembered, and mean D counts as at least 1 / `cap` of it; and what falling churn adds to c at
     most doubles in a window. Ours, too, are the KL divergence in place of the cross-entropy, whose gradient is the
-    same, but which is no measure of churn, so that its published scale is 10,000; reference batches of at most
-    `samples` transitions, where the papers have those of a minibatch (with PPO 32 to 125); windows of gradient steps,
-    in a hundred slots.
+    same, but which is no measure of churn, so that its published scale is 10,000; reference batches of half a
+    minibatch and at most 128 transitions, where the papers have a minibatch (with PPO 32 to 125); windows of gradient
+    steps, in a hundred slots.
 
     SAC and TD3 have the coefficients of CHAIN (arXiv 2409.04792), C-CHAIN's parent: 0.1 for the mean square of the
     critics' values beside the sum of their mean squared errors, which is 0.05 with SAC, whose sum Stable-Baselines3
@@ -81,7 +82,8 @@ class CChain(Intervention):
         warmup: gradient steps without a penalty, whose churn is logged; None for 1,000 with policies and 10,000 with
             values where it is adapted, and 0 with a number.
         cap: how many times higher falling churn may raise an adapted coefficient.
-        samples: transitions of a reference batch, and no more than of a minibatch. More is dearer and less noisy.
+        samples: transitions of a reference batch, and no more than of a minibatch; None for half of it, and at most
+            128. More is dearer and less noisy.
         reset_at_switch: begin window and warm-up anew at every task switch, which the stream must reveal.
         paper: what is published of coefficients that are adapted: for discrete policies the cross-entropy with scale
             10,000, a coefficient of at least 1, and of 1 in the warm-up; of 100 for means, of 50 (25) for values; no
@@ -101,7 +103,7 @@ class CChain(Intervention):
         window: int | None = None,
         warmup: int | None = None,
         cap: float = 10.0,
-        samples: int = 128,
+        samples: int | None = None,
         reset_at_switch: bool = False,
         paper: bool = False,
     ) -> None:
@@ -115,7 +117,7 @@ class CChain(Intervention):
             if steps is not None:
                 check_steps(key, steps, least)
         check("cap", cap, cap >= 1, "a factor of at least 1")
-        right = isinstance(samples, int) and samples >= 1
+        right = samples is None or (isinstance(samples, int) and samples >= 1)
         check("samples", samples, right, "a whole number of transitions of at least 1")
         adapting = {"scale": scale, "window": window}
         for key, value in adapting.items():
@@ -189,7 +191,9 @@ class CChain(Intervention):
         with torch.no_grad():
             outputs = self._learner.outputs(batch, names=names)
         self._kept[update.network] = Kept(batch, {name: outputs[name] for name in names})
-        return torch.stack(terms).sum() if terms else None
+        if len(terms) < 2:
+            return terms[0] if terms else None
+        return torch.stack(terms).sum()
 
     def _terms(self, update: Update, kept: Kept) -> list[Tensor]:
         """The penalty of each output; none where its coefficient is not known yet, or nothing in it takes gradients."""
@@ -211,9 +215,10 @@ class CChain(Intervention):
         return terms
 
     def _draw(self) -> Any:
-        size = self._learner.batch_size or self.samples
+        size = self._learner.batch_size or self.samples or 2 * MOST
+        n = size if self.paper else min(self.samples or min(max(size // 2, 1), MOST), size)
         try:
-            return self._learner.sample(size if self.paper else min(self.samples, size), self._draws)
+            return self._learner.sample(n, self._draws)
         except NoDataError as error:
             raise ValueError(f"{self.name}: it compares outputs on a sample of the data, but {error}") from error
 

@@ -58,8 +58,7 @@ class L2Init(NetworkIntervention):
             squares = torch.stack([norm.float() for norm in torch._foreach_norm(apart)]).square().sum()
 
         def gradients(reached: Tensor) -> list[Tensor]:
-            torch._foreach_mul_(apart, 2 * self.coefficient)
-            torch._foreach_mul_(apart, reached)
+            torch._foreach_mul_(apart, 2 * self.coefficient * reached)
             return list(apart)
 
         return with_gradients(self.coefficient * squares, [p for p, _ in pairs], gradients)

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.plasticity.network_intervention import NetworkIntervention, Networks
+from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps
 from agents.plasticity.penalties.known import with_gradients
 from agents.plasticity.protocols import Edit, Learner, Update
+from agents.plasticity.schedule import is_scored
 from agents.plasticity.units import Network
 from agents.plasticity.units.builders import NORMS
 from agents.plasticity.validation import check
@@ -51,16 +52,18 @@ class Spectral(NetworkIntervention):
     The loss is L + `coefficient` * sum over layers of (sigma_1(W)^k - t^k)^2 + |b|^2k, with k = 2. Published is t = 1;
     ours is the value that each layer began with, because Stable-Baselines3 begins hidden layers of PPO at 1.4 and the
     action head at 0.01. Kernels of convolutions are matrices of (outputs, inputs * positions). A normalisation's weight
-    is drawn to 1 and its bias to 0 as biases are. sigma_1 is found by the power method, one iteration at each step from
-    the vector of the last one; layers of one shape are taken together. The paper's text was not available to us:
-    the formula is as others tell it, the default coefficient a guess within their range (1e-4 to 1e-2).
+    is drawn to 1 and its bias to 0 as biases are. sigma_1 is found by the power method, one iteration each time, from
+    the vector of the last one; layers of one shape are taken together. Published is a term at every gradient step; ours
+    is at one step in `every`, with `every` times the coefficient. The paper's text was not available to us: the formula
+    is as others tell it, the default coefficient a guess within their range (1e-4 to 1e-2).
 
     Args:
         networks: names of the networks whose layers are held, or ``paper``; None for all that the policy has.
         coefficient: strength; 0 costs nothing. More holds layers nearer to their targets.
         power: k.
+        every: gradient steps, of which one has the term; None for 4, or the published 1 with `paper`. Less is dearer.
         output_layers: hold output layers, too.
-        paper: targets of 1.
+        paper: targets of 1, and a term at every step.
     """
 
     name = "spectral"
@@ -71,13 +74,17 @@ class Spectral(NetworkIntervention):
         networks: Networks = None,
         coefficient: float = 1e-4,
         power: int = 2,
+        every: int | None = None,
         output_layers: bool = True,
         paper: bool = False,
     ) -> None:
         super().__init__(networks)
         check("coefficient", coefficient, coefficient >= 0, "a number of at least 0")
         check("power", power, isinstance(power, int) and power >= 1, "a whole number of at least 1")
+        if every is not None:
+            check_steps("every", every, 1)
         self.coefficient, self.power, self.output_layers, self.paper = coefficient, power, output_layers, paper
+        self.every = (1 if paper else 4) if every is None else every
 
     def attach(self, learner: Learner) -> None:
         super().attach(learner)
@@ -119,7 +126,7 @@ class Spectral(NetworkIntervention):
 
     @torch.no_grad()
     def penalty(self, update: Update) -> Tensor | None:
-        if not self.coefficient:
+        if not self.coefficient or not is_scored(update.step, self.every):
             return None
         trained = {p for group in update.optimizer.param_groups for p in group["params"] if p.requires_grad}
         names = [name for name in self._names if name in update.networks]
@@ -129,11 +136,12 @@ class Spectral(NetworkIntervention):
         terms += [self._of_vectors(vectors)] if vectors else []
         if not terms:
             return None
-        total = self.coefficient * torch.stack([term.value for term in terms]).sum()
+        strength = self.every * self.coefficient
+        total = strength * torch.stack([term.value for term in terms]).sum()
         tensors = [tensor for term in terms for tensor in term.tensors]
 
         def gradients(reached: Tensor) -> list[Tensor]:
-            return [gradient for term in terms for gradient in term.gradients(self.coefficient * reached)]
+            return [gradient for term in terms for gradient in term.gradients(strength * reached)]
 
         with torch.enable_grad():
             return with_gradients(total, tensors, gradients)

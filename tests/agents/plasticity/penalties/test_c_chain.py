@@ -32,7 +32,7 @@ from agents.plasticity.outputs import Form, distance
 
 BOTH = {"ppo": ["actor", "critic"], "ppo means": ["actor"], "dqn": None, "sac": ["actor", "critic"]}
 BOTH["td3"] = BOTH["sac"]
-AUTO = {"coefficient": "auto", "window": 5, "warmup": 4}
+AUTO = {"coefficient": "auto", "window": 5, "warmup": 4, "samples": 8}
 
 
 def chain(agent: str, **arguments: Any) -> CChain:
@@ -212,8 +212,9 @@ def test_a_share_of_the_actors_loss() -> None:
 @pytest.mark.parametrize(
     ("batch_size", "given", "expected"),
     [
-        (32, {}, 32),
+        (32, {}, 16),
         (1024, {}, 128),
+        (1, {}, 1),
         (None, {}, 128),
         (32, {"samples": 20}, 20),
         (8, {"samples": 20}, 8),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_loop import Regression
@@ -20,7 +22,7 @@ def network() -> nn.Sequential:
 
 def attached(model: nn.Module, **arguments: object) -> tuple[Spectral, Update]:
     """Of a model that has moved since."""
-    intervention = Spectral(coefficient=0.5, **arguments)  # type: ignore[arg-type]
+    intervention = Spectral(**{"coefficient": 0.5, "every": 1, **arguments})  # type: ignore[arg-type]
     learner = Regression([intervention], model=model, x=torch.randn(8, 1, 3, 3, dtype=torch.float64))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -66,7 +68,7 @@ def test_value_and_gradient_are_those_of_the_decomposition(k: int, paper: bool, 
 
 def test_at_the_start_there_is_nothing_to_hold() -> None:
     model = nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False))
-    intervention = Spectral(coefficient=1.0)
+    intervention = Spectral(coefficient=1.0, every=1)
     learner = Regression([intervention], model=model)
     term = intervention.penalty(Update(("net",), None, {}, learner.optimizers[0], 0.0, 1))
     assert term is not None
@@ -107,6 +109,17 @@ def test_what_is_drawn_anew_has_a_new_target() -> None:
     )
 
 
+def test_at_one_step_in_so_many_it_is_so_many_times_as_strong() -> None:
+    terms = {}
+    for every in (1, 4):
+        intervention, update = attached(network(), every=every)
+        found = [intervention.penalty(replace(update, step=step)) for step in range(1, 13)]
+        terms[every] = [float(term.detach()) for term in found if term is not None]
+    assert (len(terms[1]), len(terms[4])) == (12, 3)
+    assert terms[4][0] == pytest.approx(4 * terms[1][0])
+    assert (Spectral().every, Spectral(paper=True).every) == (4, 1)
+
+
 def test_a_coefficient_of_zero_is_none() -> None:
     learner, plain = Regression([Spectral(coefficient=0.0)]).train(3), Regression().train(3)
     assert all(torch.equal(p, plain.parameters()[name]) for name, p in learner.parameters().items())
@@ -124,6 +137,7 @@ def test_the_log_has_the_largest_singular_value() -> None:
     [
         ({"coefficient": -1}, "coefficient is -1; give a number of at least 0"),
         ({"power": 0}, "power is 0; give a whole number of at least 1"),
+        ({"every": 0}, "every is 0; give a whole number of gradient steps of at least 1"),
         ({"power": 1.5}, "power is 1.5; give a whole number of at least 1"),
     ],
 )
