@@ -26,7 +26,12 @@ ROUNDING = 1e-9  # of gradient steps: ten times 0.1 is a whole one
 
 
 class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
-    """A `LearnerMixin` that learns from a replay buffer; mixed into DQN or SAC, in front of it."""
+    """A `LearnerMixin` that learns from a replay buffer; mixed into DQN or SAC, in front of it.
+
+    Attributes:
+        writes_rows: of logs, one for every `log_interval` episodes; a callback that writes them in another way sets
+            it to False where training starts, for this `learn`.
+    """
 
     COUNTERS: ClassVar[tuple[str, ...]] = (
         "gradient_steps", "_random_until", "_exploration_began", "_refilling", "_row_written_at", "_replay_ratio",
@@ -39,6 +44,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self._exploration_began = 0
         self._refilling = False
         self._row_written_at = -1
+        self.writes_rows = True
         self._replay_ratio: float | None = None  # that was set; otherwise `gradient_steps` and `train_freq` decide
         self._gradient_steps_owed = 0.0
         self._gradient_steps_due: int | None = None  # of the update that comes next, where a ratio was set
@@ -137,6 +143,8 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
         """SB3's; where SB3 lets no update follow, task switches are delivered at its end."""
+        if not self.writes_rows:
+            kwargs["log_interval"] = None
         rollout = super().collect_rollouts(*args, **kwargs)
         if not rollout.continue_training:
             return rollout
@@ -192,6 +200,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     def _setup_learn(
         self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
     ) -> tuple[int, BaseCallback]:
+        self.writes_rows = True
         if reset_num_timesteps:
             self._random_until = self._exploration_began = 0
             self._row_written_at = -1

@@ -95,14 +95,31 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file cannot be read, or something in it, in an override or in an installed plugin is refused.
     """
+    return checked(_read(path), overrides)
+
+
+def checked(raw: Any, overrides: Sequence[str] = ()) -> RunConfig:
+    """The config of data as YAML gives them, with overrides, checked as by `load`.
+
+    Raises:
+        ConfigError: something in it, in an override or in an installed plugin is refused.
+    """
     register_plugins()
-    raw = _read(path)
     for override in overrides:
         raw = _overridden(raw, override)
     try:
         return RunConfig.model_validate(raw).resolved()
     except ValidationError as error:
         raise ConfigError(sentence(error)) from None
+
+
+def data_of(path: Path) -> Any:
+    """What a YAML file says, whatever it is.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    return _read(path)
 
 
 def _read(path: Path) -> Any:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Annotated, Any, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, create_model, model_validator
@@ -104,7 +104,14 @@ def _check_threads(value: Any) -> Any:
     return value
 
 
-class RunConfig(Model):
+if TYPE_CHECKING:
+    _WithSource = Model
+else:  # its key is a word of Python's, which no class can have as an annotation
+    _SOURCE = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)] | None
+    _WithSource = create_model("WithSource", __base__=Model, **{"from": (_SOURCE, None)})
+
+
+class RunConfig(_WithSource):
     """One run."""
 
     stream: StreamConfig
@@ -119,6 +126,12 @@ class RunConfig(Model):
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
     threads: Annotated[int | Literal["auto"], BeforeValidator(_check_threads)] = "auto"
     runs: Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)] = "runs"
+
+    @property
+    def source(self) -> str | None:
+        """The key `from`: a run, one of its checkpoints or an SB3 zip, with whose parameters the agent begins."""
+        found: str | None = getattr(self, "from")
+        return found
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -238,8 +251,8 @@ class RunConfig(Model):
 
 
 def to_yaml(config: RunConfig) -> str:
-    """The config as YAML that `crl.config.load` reads again; a task or a stream that is not given is left out."""
-    data = config.model_dump(mode="json")
+    """The config as YAML that `crl.config.load` reads again; a source, tasks or a stream not given are left out."""
+    data = config.model_dump(mode="json", exclude={"from"} if config.source is None else None)
     data["stream"] = {key: value for key, value in data["stream"].items() if value is not None}
     text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     return text

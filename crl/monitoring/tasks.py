@@ -47,9 +47,10 @@ class TaskCallback(Part):
 
     def _on_step(self) -> bool:
         infos: list[dict[str, Any]] = self.locals["infos"]
-        if infos[0]["segment"] != self.segment.index:
+        index = self.segment_index()
+        if index != self.segment.index:
             self.ended[self.segment.index] = self._result()
-            self.segment = self.stream.segment(infos[0]["segment"])
+            self.segment = self.stream.segment(index)
             self.late_returns.clear()
             self.returns.clear()
             self.lengths.clear()
@@ -58,6 +59,11 @@ class TaskCallback(Part):
                 if "episode" in infos[game]:
                     self._count(infos[game]["episode"])
         return True
+
+    def segment_index(self) -> int:
+        """Which segment the step that was just made was in."""
+        index: int = self.locals["infos"][0]["segment"]
+        return index
 
     def _count(self, episode: dict[str, Any]) -> None:
         self.returns.append(float(episode["r"]))
