@@ -42,16 +42,12 @@ class ActorCriticsMixin(OffPolicyMixin):
 
     def _step(self, name: str, loss: Tensor, optimizer: torch.optim.Optimizer, batch: Batch, taps: Taps) -> Update:
         """One backward and optimizer step of the actor, with the features that it shares, or of the critics."""
-        return self._optimize(Update(
-            networks=self._trained("actor", "features") if name == "actor" else self._trained(name),
-            batch=batch, losses={"loss": loss}, optimizer=optimizer,
-            learning_rate=optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
-            network=name,
-        ), taps)  # fmt: skip
+        trains = ("actor", "features") if name == "actor" else (name,)
+        return self._optimize(name, batch, {"loss": loss}, optimizer, taps, trains=trains)
 
     def _step_critic(self, batch: Batch, targets: Tensor) -> Update:
         """One backward and optimizer step of the critics towards targets."""
-        with self._hooks.taps(self.optimizer_steps, ("critic",)) as taps:
+        with self.hooks.taps(self.optimizer_steps, ("critic",)) as taps:
             values = self.critic(batch.observations, batch.actions)
         loss = self._critic_coef * sum(F.mse_loss(value, targets) for value in values)
         assert isinstance(loss, Tensor)  # the sum of none would be a number

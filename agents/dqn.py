@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
-from agents.plasticity.protocols import Intervention, Update
+from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
 from agents.vec_env import Games
@@ -112,28 +112,22 @@ class DQN(OffPolicyMixin, StockDQN):
         """Update the Q-network from replay: SB3's loop, with the interventions called around every step."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        # Read once at the end: on a GPU every look at a value waits for the device.
         log = [self._gradient_step(batch_size) for _ in range(gradient_steps)]
         self._n_updates += gradient_steps
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        if log:
-            self.logger.record("train/loss", np.mean(torch.stack(log).tolist()))
+        self._log_update(log)
 
-    def _gradient_step(self, batch_size: int) -> Tensor:
+    def _gradient_step(self, batch_size: int) -> Mapping[str, Tensor]:
         """A step on a minibatch, whose graph ends here; its loss, detached."""
         assert self.replay_buffer is not None
         batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
         targets = self._bootstrapped(batch)
         self.optimizer_steps += 1
-        with self._hooks.taps(self.optimizer_steps) as taps:
+        with self.hooks.taps(self.optimizer_steps) as taps:
             values = self._values(batch)
-        update = self._optimize(Update(
-            networks=self._trained(), batch=batch, losses={"loss": F.smooth_l1_loss(values, targets)},
-            optimizer=self.policy.optimizer, learning_rate=self.policy.optimizer.param_groups[0]["lr"],
-            step=self.optimizer_steps, network="critic",
-        ), taps, self.max_grad_norm)  # fmt: skip
-        self._hooks.after_step(update)
-        return update.losses["loss"]
+        losses = {"loss": F.smooth_l1_loss(values, targets)}
+        update = self._optimize("critic", batch, losses, self.policy.optimizer, taps, max_grad_norm=self.max_grad_norm)
+        self.hooks.after_step(update)
+        return update.losses
 
     def _values(self, batch: Batch) -> Tensor:
         """Q-values of the actions taken, (batch, 1)."""
@@ -149,8 +143,7 @@ class DQN(OffPolicyMixin, StockDQN):
             next_values = values.gather(1, greedy)
         else:
             next_values = values.max(dim=1, keepdim=True).values
-        targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
-        return targets
+        return self._returns(batch, next_values)
 
     def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
         """``critic``: Q-values, (batch, actions)."""
@@ -207,7 +200,7 @@ class DQN(OffPolicyMixin, StockDQN):
 
     def _on_step(self) -> None:
         super()._on_step()
-        if self._exploration_began:
-            since = (self.num_timesteps - self._exploration_began) / self._total_timesteps
+        if self.exploration_began:
+            since = (self.num_timesteps - self.exploration_began) / self._total_timesteps
             self.exploration_rate = self.exploration_schedule(1 - since)
             self.logger.record("rollout/exploration_rate", self.exploration_rate)

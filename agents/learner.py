@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -42,7 +42,6 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     """Hook points for interventions; mixed into an SB3 algorithm, in front of it. Implements the protocol `Learner`.
 
     Attributes:
-        interventions: called in this order.
         optimizer_steps: optimizer steps made since training began.
         update_ended: called in this order at the very end of every update, and of rollouts that none follows: nothing
             is half done there, it is the place for checkpoints.
@@ -58,26 +57,12 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     optimizer_steps: int
     replicas = ALONE
 
-    def __init__(
-        self,
-        policy: Any,
-        env: Any,
-        *args: Any,
-        interventions: Sequence[Intervention] = (),
-        at_switch: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if isinstance(interventions, Intervention):
-            raise ValueError(f"interventions is one {interventions.name}; give a list, such as [{interventions.name}]")
-        self.interventions = list(interventions)
-        self.intervention_specs = []
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.optimizer_steps = 0
-        self._begin_switching(at_switch)
         self.update_ended: list[Callable[[], None]] = []
-        self._units_logged: dict[str, int] = {}
         self._norm_by_name = False
         self._live = LiveNetworks(self._roots, self._build_networks)
-        super().__init__(policy, env, *args, **kwargs)
+        super().__init__(*args, **kwargs)
 
     @classmethod
     def counters(cls) -> list[str]:
@@ -208,18 +193,13 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return tensor.to(self.device)
 
     def _setup_model(self) -> None:
-        self._read_at_switch()
         named = {"norm": "layer"} if self._norm_by_name else {}
         self.policy_class, self.policy_kwargs = fitted(
             self.policy_class, {**named, **self.policy_kwargs}, self.observation_space, self.spec, self.policy_aliases
         )
-        super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
-        if not self.interventions:
-            self._build_interventions()
-        if self.env is not None:
-            self._check_switching(self.env)
-        self._hooks = Hooks(self, self.interventions)
-        self._hooks.attach()
+        super()._setup_model()
+        self.hooks = Hooks(self, self.interventions)
+        self.hooks.attach()
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         """SB3's; behind ``LayerNorm`` with layer normalisation, unless the algorithm has a policy of that name."""
@@ -272,30 +252,45 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
     # ------------------------------------------------------------------ hook points
 
-    def _trained(self, *names: str) -> tuple[str, ...]:
-        """Those of the networks named that the policy has, or all; none are looked at where nobody asks for them."""
-        networks = self._live.names if self.interventions else ()
-        return tuple(name for name in networks if not names or name in names)
+    def _optimize(
+        self,
+        network: str,
+        batch: Any,
+        losses: Mapping[str, Tensor],
+        optimizer: torch.optim.Optimizer,
+        taps: Taps,
+        *,
+        trains: Collection[str] | None = None,
+        max_grad_norm: float | None = None,
+    ) -> Update:
+        """One backward, clip and optimizer step, which is `network`'s (see `Update`); what it saw, detached.
 
-    def _optimize(self, update: Update, taps: Taps, max_grad_norm: float | None = None) -> Update:
-        """One backward, clip and optimizer step; returns the update with what the taps have seen, detached."""
-        update.optimizer.zero_grad()
-        update = self._hooks.backward(update, taps)
+        Of the networks named in `trains` it trains those that the policy has; None for all.
+        """
+        known = self._live.names if self.interventions else ()  # none are looked at where nobody asks for them
+        update = Update(
+            networks=tuple(name for name in known if trains is None or name in trains),
+            batch=batch,
+            losses=losses,
+            optimizer=optimizer,
+            learning_rate=optimizer.param_groups[0]["lr"],
+            step=self.optimizer_steps,
+            network=network,
+        )
+        optimizer.zero_grad()
+        update = self.hooks.backward(update, taps)
         if max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.policy.parameters(), max_grad_norm)
-        update.optimizer.step()
+        optimizer.step()
         return update
 
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Count the units that `author` has redrawn, and tell the other interventions."""
-        self._hooks.announce(edit, author)
+        self.hooks.announce(edit, author)
 
     def _end_update(self) -> None:
-        """The end of `train`: switches that were revealed since the last one are delivered, and resets act."""
         self._release_graphs()
-        switches = self._deliver_switches()
-        self._hooks.after_update(switches)
-        self._forget_what_is_due(switched=bool(switches))
+        super()._end_update()
         for ended in self.update_ended:
             ended()
 
@@ -312,14 +307,14 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
         Where something is forgotten at task switches, ``at_switch/switches`` says how often that has been.
         """
-        if self._at_switch.changes:
+        if self.forgets.changes:
             self.logger.record("at_switch/switches", self.switches_seen, exclude="stdout")
         if self._live.built:  # otherwise nobody has asked for them: this is plain SB3
             counts = self.units_reset()
             for name, count in counts.items():
-                self.logger.record(f"reset/{name}/units", count - self._units_logged.get(name, 0), exclude="stdout")
-            self._units_logged = counts
-            for tag, value in self._hooks.metrics().items():
+                self.logger.record(f"reset/{name}/units", count - self.units_logged.get(name, 0), exclude="stdout")
+            self.units_logged = counts
+            for tag, value in self.hooks.metrics().items():
                 self.logger.record(tag, value, exclude="stdout")
         super().dump_logs(*args, **kwargs)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -29,26 +29,27 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     """A `LearnerMixin` that learns from a replay buffer; mixed into DQN or SAC, in front of it.
 
     Attributes:
+        exploration_began: step of this learner at which its exploration began, the last time.
         writes_rows: of logs, one for every `log_interval` episodes; a callback that writes them in another way sets
             it to False where training starts, for this `learn`.
     """
 
     COUNTERS: ClassVar[tuple[str, ...]] = (
-        "gradient_steps", "_random_until", "_exploration_began", "_refilling", "_row_written_at", "_replay_ratio",
+        "gradient_steps", "_random_until", "exploration_began", "_refilling", "_row_written_at", "_replay_ratio",
         "_gradient_steps_owed",
     )  # fmt: skip
 
-    def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         # All in steps of this learner, and plain numbers: SB3's zip holds them.
         self._random_until = 0
-        self._exploration_began = 0
+        self.exploration_began = 0
         self._refilling = False
         self._row_written_at = -1
         self.writes_rows = True
         self._replay_ratio: float | None = None  # that was set; otherwise `gradient_steps` and `train_freq` decide
         self._gradient_steps_owed = 0.0
         self._gradient_steps_due: int | None = None  # of the update that comes next, where a ratio was set
-        super().__init__(policy, env, *args, **kwargs)
+        super().__init__(*args, **kwargs)
 
     def _build_networks(self) -> Mapping[str, Network]:
         for name in ("q_net", "q_net_target", "actor", "actor_target", "critic", "critic_target"):
@@ -79,10 +80,11 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         batch = sampling.sample_newest(self.replay_buffer, n, span, generator, self._vec_normalize_env)
         return sampling.moved(batch, self._upload)
 
-    def _discounts(self, batch: Any) -> Tensor | float:
-        """Discount of the value that a transition bootstraps from; of n-step replay per transition, (batch, 1)."""
-        discounts: Tensor | None = batch.discounts
-        return self.gamma if discounts is None else discounts
+    def _returns(self, batch: Batch, next_values: Tensor) -> Tensor:
+        """Rewards and the discounted values that they are followed by, (batch, 1)."""
+        discounts = self.gamma if batch.discounts is None else batch.discounts  # each transition's own: n-step replay
+        found: Tensor = batch.rewards + (1 - batch.dones) * discounts * next_values
+        return found
 
     # ------------------------------------------------------------------ training
 
@@ -98,6 +100,20 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
 
     @abstractmethod
     def _update(self, gradient_steps: int, batch_size: int) -> None: ...
+
+    def _log_update(self, steps: Sequence[Mapping[str, Tensor]]) -> None:
+        """SB3's ``train/*`` tags: the means of what an update's gradient steps have given, by name.
+
+        All are read at once: on a GPU every look at a value waits for the device.
+        """
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if not steps:
+            return
+        names = max(steps, key=len)  # not every step trains every network
+        found = {name: [step[name] for step in steps if name in step] for name in names}
+        numbers = iter(torch.stack([value for values in found.values() for value in values]).tolist())
+        for name, values in found.items():
+            self.logger.record(f"train/{name}", np.mean([next(numbers) for _ in values]))
 
     def _most_gradient_steps(self, timesteps: int) -> int:
         # Before each update, at least; of episodes nobody knows the length, nor how far the last one goes.
@@ -173,7 +189,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
             sampling.clear(self.replay_buffer)
             self._refilling = True
         if what.exploration == "restart":
-            self._exploration_began = self.num_timesteps
+            self.exploration_began = self.num_timesteps
             self._restart_exploration()
         if what.random_steps:
             self._random_until = max(self._random_until, self.num_timesteps + what.random_steps)
@@ -202,7 +218,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     ) -> tuple[int, BaseCallback]:
         self.writes_rows = True
         if reset_num_timesteps:
-            self._random_until = self._exploration_began = 0
+            self._random_until = self.exploration_began = 0
             self._row_written_at = -1
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from agents.buffers import sampling
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
-from agents.plasticity.protocols import Intervention, Update
+from agents.plasticity.protocols import Intervention
 from agents.plasticity.validation import check
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
@@ -199,17 +199,13 @@ class PPO(LearnerMixin, StockPPO):
     def _gradient_step(self, batch: Batch) -> tuple[Mapping[str, Tensor], bool]:
         """A step on a minibatch, whose graph ends here; its losses, detached, and whether it was made."""
         self.optimizer_steps += 1
-        with self._hooks.taps(self.optimizer_steps) as taps:
+        with self.hooks.taps(self.optimizer_steps) as taps:
             losses = self.losses(batch)
         if self.target_kl is not None and losses["approx_kl"].item() > 1.5 * self.target_kl:
             self.optimizer_steps -= 1
             return {name: loss.detach() for name, loss in losses.items()}, False
-        update = self._optimize(Update(
-            networks=self._trained(), batch=batch, losses=losses, optimizer=self.policy.optimizer,
-            learning_rate=self.policy.optimizer.param_groups[0]["lr"], step=self.optimizer_steps,
-            network="policy",
-        ), taps, self.max_grad_norm)  # fmt: skip
-        self._hooks.after_step(update)
+        update = self._optimize("policy", batch, losses, self.policy.optimizer, taps, max_grad_norm=self.max_grad_norm)
+        self.hooks.after_step(update)
         return update.losses, True
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:

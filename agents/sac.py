@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3 import SAC as StockSAC
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -26,8 +25,6 @@ from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
 from agents.vec_env import Games
-
-LOGGED = ("ent_coef", "actor_loss", "critic_loss")
 
 
 class SAC(ActorCriticsMixin, StockSAC):
@@ -110,34 +107,29 @@ class SAC(ActorCriticsMixin, StockSAC):
         self.policy.set_training_mode(True)
         temperature = [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer]
         self._update_learning_rate([*self.optimizers, *temperature])
-        # Read once at the end: on a GPU every look at a value waits for the device, as SB3's distributions do.
-        log: list[Tensor] = []
-        ent_coef_losses: list[Tensor] = []
+        log = []
         for gradient_step in range(gradient_steps):
-            row, ent_coef_loss = self._gradient_step(batch_size)
-            log.append(row)
-            if ent_coef_loss is not None:
-                ent_coef_losses.append(ent_coef_loss)
+            log.append(self._gradient_step(batch_size))
             if gradient_step % self.target_update_interval == 0:
                 polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
                 polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
         self._n_updates += gradient_steps
-        self._log_update(log, ent_coef_losses)
+        self._log_update(log)
 
-    def _gradient_step(self, batch_size: int) -> tuple[Tensor, Tensor | None]:
-        """A step on a minibatch, whose graphs end here; a row of `LOGGED`, and the loss of a learned coefficient."""
+    def _gradient_step(self, batch_size: int) -> dict[str, Tensor]:
+        """A step on a minibatch, whose graphs end here; what is logged of it, detached."""
         assert self.replay_buffer is not None
         batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
         if self.use_sde:
             self.actor.reset_noise()  # log_std may have changed since the last gradient step
         self.optimizer_steps += 1
-        with self._hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
+        with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
             actions, log_prob = self.actor.action_log_prob(batch.observations)
         log_prob = log_prob.reshape(-1, 1)
 
-        ent_coef, ent_coef_loss = self._entropy_coefficient(), None
+        ent_coef, learned = self._entropy_coefficient(), {}
         if self.ent_coef_optimizer is not None:
-            ent_coef_loss = self._update_entropy_coefficient(log_prob)
+            learned = {"ent_coef_loss": self._update_entropy_coefficient(log_prob)}
 
         with torch.no_grad():
             next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
@@ -149,10 +141,10 @@ class SAC(ActorCriticsMixin, StockSAC):
         actor_loss = (ent_coef * log_prob - lowest).mean()
         actor_update = self._step("actor", actor_loss, self.actor.optimizer, batch, taps)
         # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
-        self._hooks.after_step(critic_update)
-        self._hooks.after_step(actor_update)
-        losses = actor_update.losses["loss"], critic_update.losses["loss"]
-        return torch.stack([ent_coef.reshape(()), *losses]), ent_coef_loss
+        self.hooks.after_step(critic_update)
+        self.hooks.after_step(actor_update)
+        losses = {"actor_loss": actor_update.losses["loss"], "critic_loss": critic_update.losses["loss"]}
+        return {"ent_coef": ent_coef.reshape(()), **losses, **learned}
 
     def _entropy_coefficient(self) -> Tensor:
         """The entropy coefficient alpha, learned or fixed; detached."""
@@ -173,17 +165,7 @@ class SAC(ActorCriticsMixin, StockSAC):
     def _bootstrapped(self, batch: Batch, next_actions: Tensor, next_log_prob: Tensor, ent_coef: Tensor) -> Tensor:
         """What the Q-values are drawn to, (batch, 1)."""
         next_values = self._lowest(batch.next_observations, next_actions) - ent_coef * next_log_prob.reshape(-1, 1)
-        targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
-        return targets
-
-    def _log_update(self, log: Sequence[Tensor], ent_coef_losses: Sequence[Tensor]) -> None:
-        """SB3's ``train/*`` tags; `log` holds a row of `LOGGED` for every gradient step."""
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        if log:
-            for name, column in zip(LOGGED, zip(*torch.stack(list(log)).tolist(), strict=True), strict=True):
-                self.logger.record(f"train/{name}", np.mean(column))
-        if ent_coef_losses:
-            self.logger.record("train/ent_coef_loss", np.mean(torch.stack(list(ent_coef_losses)).tolist()))
+        return self._returns(batch, next_values)
 
     # ------------------------------------------------------------------ what a batch shows
 
@@ -230,10 +212,11 @@ class SAC(ActorCriticsMixin, StockSAC):
 
     # ------------------------------------------------------------------ task switches
 
-    def _check_switching(self, env: VecEnv) -> None:
-        super()._check_switching(env)
+    def _check_env(self, env: VecEnv | None) -> None:
+        super()._check_env(env)
         learned = isinstance(self.ent_coef, str)
-        if self._at_switch.exploration == "restart" and not learned and not remembers(self.action_noise):
+        restarts = env is not None and self.forgets.exploration == "restart"
+        if restarts and not learned and not remembers(self.action_noise):
             raise ValueError(
                 f"at_switch.exploration is 'restart', but ent_coef is fixed at {self.ent_coef} and no action noise has "
                 "a memory; give ent_coef 'auto' or leave it out"

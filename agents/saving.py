@@ -7,7 +7,7 @@ import json
 import pathlib
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -29,28 +29,37 @@ MARK = "$"
 
 
 class SavingMixin(BaseAlgorithm):
-    """The part of a learner that saves and loads it.
+    """The part of a learner that holds its interventions, and saves and loads them with it.
 
     Attributes:
+        interventions: called in this order.
         intervention_specs: what a zip holds of the interventions: plain data that builds them again.
+        hooks: by which they are called.
+        units_logged: what `units_reset` gave for the last row of logs.
     """
 
-    COUNTERS: ClassVar[tuple[str, ...]] = ("_units_logged",)
-    interventions: list[Intervention]
-    intervention_specs: list[dict[str, Any]]
-    _hooks: Hooks
-    _units_logged: dict[str, int]
+    COUNTERS: ClassVar[tuple[str, ...]] = ("units_logged",)
+    hooks: Hooks
+
+    def __init__(self, *args: Any, interventions: Sequence[Intervention] = (), **kwargs: Any) -> None:
+        if isinstance(interventions, Intervention):
+            raise ValueError(f"interventions is one {interventions.name}; give a list, such as [{interventions.name}]")
+        self.interventions = list(interventions)
+        self.intervention_specs: list[dict[str, Any]] = []
+        self.units_logged: dict[str, int] = {}
+        super().__init__(*args, **kwargs)
 
     def units_reset(self) -> dict[str, int]:
         """How many units have been reset in each network since training began, rounded to whole units."""
-        return self._hooks.units_reset()
+        return self.hooks.units_reset()
 
-    def _build_interventions(self) -> None:
-        """Those of a zip that was loaded, which came as plain data."""
-        self.interventions = [_build(spec) for spec in self.intervention_specs]
+    def _setup_model(self) -> None:
+        super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
+        if not self.interventions:  # those of a zip that was loaded came as plain data
+            self.interventions = [_build(spec) for spec in self.intervention_specs]
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "interventions", "_hooks", "_units_logged"]
+        return [*super()._excluded_save_params(), "interventions", "hooks", "units_logged"]
 
     def save(
         self,
@@ -76,7 +85,7 @@ class SavingMixin(BaseAlgorithm):
 
     def intervention_state(self) -> dict[str, Any]:
         """What all interventions hold, nested; the tensors are their own. Empty without interventions."""
-        return self._hooks.state_dict() if self.interventions else {}
+        return self.hooks.state_dict() if self.interventions else {}
 
     def load_intervention_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `intervention_state` gave.
@@ -85,7 +94,7 @@ class SavingMixin(BaseAlgorithm):
             ValueError: it is of other interventions.
         """
         if self.interventions or state:
-            self._hooks.load_state_dict(state)
+            self.hooks.load_state_dict(state)
 
     @classmethod
     def load(
@@ -131,7 +140,7 @@ class SavingMixin(BaseAlgorithm):
                 warnings.warn(f"{path} holds {known}, they begin anew", stacklevel=2)
             else:
                 model.load_intervention_state(merge(json.loads(tree), safetensors.load(tensors)))
-                model._units_logged = model.units_reset()
+                model.units_logged = model.units_reset()
         return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from agents.spaces import going_on_with
 from agents.specs import AgentSpec
 from agents.vec_env import VectorEnvAdapter
 
+if TYPE_CHECKING:
+    from agents.plasticity.hooks import Hooks
+
 
 class SwitchingMixin(BaseAlgorithm):
     """The part of a learner that deals with task switches.
@@ -30,51 +33,58 @@ class SwitchingMixin(BaseAlgorithm):
     """
 
     COUNTERS: ClassVar[tuple[str, ...]] = ("switches_seen", "_segment", "_begins_anew")
-
-    interventions: list[Intervention]
-    at_switch: Mapping[str, Any]
-    switches_seen: int
     spec: ClassVar[AgentSpec]
+    interventions: list[Intervention]
+    hooks: Hooks
 
-    @property
-    @abstractmethod
-    def optimizers(self) -> Sequence[torch.optim.Optimizer]: ...
-
-    def _begin_switching(self, at_switch: Mapping[str, Any] | None) -> None:
-        """What the constructor does."""
+    def __init__(self, *args: Any, at_switch: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         self.at_switch = dict(at_switch or {})
         self.switches_seen = 0
         self.pending_switches: list[Switch] = []
         self._segment: int | None = None  # that the last step was in
         self._begins_anew = False
+        super().__init__(*args, **kwargs)
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_at_switch", "_segment"]
+    @property
+    @abstractmethod
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]: ...
 
-    def _read_at_switch(self) -> None:
-        """Check `at_switch` by itself.
+    @property
+    def forgets(self) -> AtSwitch:
+        """What is forgotten at every revealed task switch.
 
         Raises:
-            ValueError: it is impossible, or asks for what this learner does not have.
+            ValueError: `at_switch` is impossible, or asks for what this learner does not have.
         """
-        self._at_switch = AtSwitch.of(self.at_switch)
-        for key in self._at_switch.changes:
+        found = AtSwitch.of(self.at_switch)
+        for key, value in found.changes.items():
             if key not in self.spec.forgets:
                 raise ValueError(
-                    f"at_switch.{key} is {self.at_switch[key]!r}, but {type(self).__name__} has nothing of the kind; "
-                    "leave it out"
+                    f"at_switch.{key} is {value!r}, but {type(self).__name__} has nothing of the kind; leave it out"
                 )
+        return found
 
-    def _check_switching(self, env: VecEnv) -> None:
-        """Check `at_switch` and the interventions against an environment.
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_segment"]
+
+    def _setup_model(self) -> None:
+        super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
+        self._check_env(self.env)
+
+    def _check_env(self, env: VecEnv | None) -> None:
+        """Check `at_switch` by itself, and with the interventions against an environment.
 
         Raises:
-            ValueError: they need switches that it hides, or a normaliser that it does not have.
+            ValueError: it is impossible, or they need switches that the environment hides, or a normaliser that it does
+                not have.
         """
+        what = self.forgets
+        if env is None:
+            return
         revealed = _reveals(env)
-        if self._at_switch.changes and not revealed:
+        if what.changes and not revealed:
             raise ValueError(
-                f"at_switch is {self._at_switch.changes}, but this environment hides task switches; make the stream "
+                f"at_switch is {what.changes}, but this environment hides task switches; make the stream "
                 "with boundary='revealed' or leave at_switch out (of a loaded agent with load(..., at_switch={}))"
             )
         for intervention in self.interventions:
@@ -84,7 +94,7 @@ class SwitchingMixin(BaseAlgorithm):
                     f"make the stream with boundary='revealed' or leave {intervention.name} out"
                 )
         normalizer = unwrap_vec_normalize(env)
-        if self._at_switch.normalizer == "reset" and (normalizer is None or not normalizer.training):
+        if what.normalizer == "reset" and (normalizer is None or not normalizer.training):
             found = "no normalizer" if normalizer is None else "a normalizer whose training is off"
             raise ValueError(
                 f"at_switch.normalizer is 'reset', but the environment has {found}; wrap it in VecNormalize or leave "
@@ -94,7 +104,7 @@ class SwitchingMixin(BaseAlgorithm):
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """As in SB3; an environment that `at_switch` or an intervention does not fit is refused."""
         env = self._wrap_env(env, self.verbose)
-        self._check_switching(env)
+        self._check_env(env)
         if (env.num_envs, env.action_space) == (self.n_envs, self.action_space):  # SB3 will not refuse it for these
             self.observation_space = going_on_with(self.observation_space, env.observation_space)
             self.policy.observation_space = self.observation_space
@@ -118,11 +128,16 @@ class SwitchingMixin(BaseAlgorithm):
             self.pending_switches.append(Switch(stands["task"], stands["task_index"], segment))
         self._segment = segment
 
-    def _deliver_switches(self) -> list[Switch]:
-        """The switches that were revealed since the last update."""
+    def _end_update(self) -> None:
+        """The end of `train`: switches that were revealed since the last one are delivered, and resets act."""
         switches, self.pending_switches = self.pending_switches, []
         self.switches_seen += len(switches)
-        return switches
+        self.hooks.after_update(switches)
+        if switches:
+            self._forget(self.forgets)
+        if self._begins_anew:
+            self._begins_anew = False
+            self._forget_everything()
 
     # ------------------------------------------------------------------ forgetting
 
@@ -130,13 +145,6 @@ class SwitchingMixin(BaseAlgorithm):
         """Forget all that was gathered beside the networks, at the end of this update (`Learner.begin_anew`)."""
         # Not at once: interventions that are called later in this update may still look at the data.
         self._begins_anew = True
-
-    def _forget_what_is_due(self, *, switched: bool) -> None:
-        if switched:
-            self._forget(self._at_switch)
-        if self._begins_anew:
-            self._begins_anew = False
-            self._forget_everything()
 
     def _everything(self) -> AtSwitch:
         """All that this learner can forget."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3 import TD3 as StockTD3
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -18,7 +17,7 @@ from torch import Tensor
 from agents.actor_critics import ActorCriticsMixin
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.noise import Noise, remembers
-from agents.plasticity.protocols import Intervention, Update
+from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
 from agents.vec_env import Games
@@ -102,36 +101,32 @@ class TD3(ActorCriticsMixin, StockTD3):
         """Update critics and actor from replay: SB3's loop, with the interventions called around every step."""
         self.policy.set_training_mode(True)
         self._update_learning_rate([*self.optimizers])
-        # Read once at the end: on a GPU every look at a value waits for the device.
-        actor_losses: list[Tensor] = []
-        critic_losses: list[Tensor] = []
+        log = []
         for _ in range(gradient_steps):
             self._n_updates += 1
             delayed = self._n_updates % self.policy_delay == 0
-            critic_update, *actor_updates = self._gradient_step(batch_size, actor=delayed)
-            critic_losses.append(critic_update.losses["loss"])
-            actor_losses += [update.losses["loss"] for update in actor_updates]
+            log.append(self._gradient_step(batch_size, actor=delayed))
             if delayed:
                 self._move_targets()
-        self._log_update({"actor_loss": actor_losses, "critic_loss": critic_losses})
+        self._log_update(log)
 
-    def _gradient_step(self, batch_size: int, *, actor: bool) -> list[Update]:
-        """A step of the critics and perhaps of the actor on a minibatch, whose graphs end here."""
+    def _gradient_step(self, batch_size: int, *, actor: bool) -> dict[str, Tensor]:
+        """A step of the critics and perhaps of the actor on a minibatch, whose graphs end here; losses, detached."""
         assert self.replay_buffer is not None
         batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
         self.optimizer_steps += 1
         noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
         updates = [self._step_critic(batch, self._bootstrapped(batch, noise))]
         if actor:
-            with self._hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
+            with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
                 actions = self.actor(batch.observations)
             # A fresh forward through the critic that has just been updated; its taps are closed.
             loss = -self.critic.q1_forward(batch.observations, actions).mean()
             updates.append(self._step("actor", loss, self.actor.optimizer, batch, taps))
         # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
         for update in updates:
-            self._hooks.after_step(update)
-        return updates
+            self.hooks.after_step(update)
+        return {f"{update.network}_loss": update.losses["loss"] for update in reversed(updates)}
 
     def _move_targets(self) -> None:
         for online, target in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
@@ -144,20 +139,11 @@ class TD3(ActorCriticsMixin, StockTD3):
         """What the Q-values are drawn to, (batch, 1), for this noise on the target's actions."""
         noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
         next_actions = (self.actor_target(batch.next_observations) + noise).clamp(-1, 1)
-        next_values = self._lowest(batch.next_observations, next_actions)
-        targets: Tensor = batch.rewards + (1 - batch.dones) * self._discounts(batch) * next_values
-        return targets
+        return self._returns(batch, self._lowest(batch.next_observations, next_actions))
 
-    def _log_update(self, losses: dict[str, Sequence[Tensor]]) -> None:
-        """SB3's ``train/*`` tags."""
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for name, found in losses.items():
-            if found:
-                self.logger.record(f"train/{name}", np.mean(torch.stack(list(found)).tolist()))
-
-    def _check_switching(self, env: VecEnv) -> None:
-        super()._check_switching(env)
-        if self._at_switch.exploration == "restart" and not remembers(self.action_noise):
+    def _check_env(self, env: VecEnv | None) -> None:
+        super()._check_env(env)
+        if env is not None and self.forgets.exploration == "restart" and not remembers(self.action_noise):
             raise ValueError(
                 "at_switch.exploration is 'restart', but no action noise has a memory; give action_noise "
                 "{'name': 'ornstein_uhlenbeck', 'sigma': 0.1} or leave it out"

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crl.config.messages import one_line
-from crl.storage import DamagedError, replace_file
-from crl.storage.files import readable
+from crl.storage.files import DamagedError, readable, replace_file
 
 csv.field_size_limit(2**31 - 1)  # a text that a user logs may be long
 

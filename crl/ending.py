@@ -11,18 +11,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import numpy as np
 import torch
 from torch import nn
 
-from crl.config import to_yaml
 from crl.config.messages import one_line
+from crl.config.schema import to_yaml
 from crl.exit_codes import INTERRUPTED, TERMINATED
-from crl.parts import Run
 from crl.screen import is_terminal
 from envs.games import is_of_environment
+
+if TYPE_CHECKING:
+    from crl.parts import Run
 
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
@@ -94,15 +96,19 @@ class Interrupt:
         return f"not saved any more; crl resume goes on from {self.saved}"
 
 
-def failure(run: Run, error: BaseException) -> RunError:
-    """Why a run has failed, of which this leaves a report; the newest checkpoint is what was before it."""
+def fail(run: Run, error: BaseException) -> NoReturn:
+    """Raise why a run has failed, and leave a report; the newest checkpoint is what was before it.
+
+    Raises:
+        RunError: always.
+    """
     step = run.model.num_timesteps
     with suppress(RuntimeError):  # a device that is out of memory has none to look at parameters either
         error = cause(error, run.model.policy, run.model._last_obs, run.env.task)
     path = report(error, run.folder, step, to_yaml(run.config))
     where = "no report could be written" if path is None else f"the report is in {path}"
     what = f"{named(error)}; {remedy(error, run.folder)}"
-    return RunError(f"the run failed at step {step:,} with {what} ({where})")
+    raise RunError(f"the run failed at step {step:,} with {what} ({where})") from error
 
 
 def spoilt(policy: nn.Module) -> str | None:

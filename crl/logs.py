@@ -23,7 +23,7 @@ from stable_baselines3.common.logger import (
 )
 
 from crl.csv_log import CsvLog, count_columns, cut
-from crl.storage import DamagedError, replace_file
+from crl.storage.files import DamagedError, replace_file
 
 CSV = "progress.csv"
 EVENTS = "events.out.tfevents."  # TensorBoard's files, which are new ones at each start

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from crl.config.messages import one_line
-from crl.storage import DamagedError, parsed, replace_file
-from crl.storage.files import read_whole
+from crl.storage.files import DamagedError, parsed, read_whole, replace_file
 
 FILE = "results.json"
 MAX_RESULTS = 1 << 28  # bytes

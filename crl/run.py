@@ -22,7 +22,7 @@ from crl.best import BestPart
 from crl.checkpoints import CheckpointCallback
 from crl.config import ConfigError, RunConfig, check_arguments, config_hash
 from crl.config.messages import one_line
-from crl.ending import Interrupt, RunError, Stop, failure, named
+from crl.ending import Interrupt, RunError, Stop, fail, named
 from crl.exit_codes import DONE, FAILED
 from crl.models import build, fixed_layers
 from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
@@ -217,7 +217,7 @@ def _go(
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, KeyboardInterrupt) and interrupt.code:
             raise
-        raise failure(run, error) from error
+        fail(run, error)
     finally:
         _close(run.env)
     if not is_quiet():

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn
 
 import gymnasium
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import TimeLimit
 
@@ -125,6 +126,16 @@ def check_render_mode(render_mode: str | None, modes: Sequence[str]) -> str | No
             f"{did_you_mean(render_mode, modes) or '; leave it out to draw nothing'}"
         )
     return render_mode
+
+
+def require_reset(begun: bool, call: str) -> None:
+    """Refuse a call, such as "MinAtarGames.step", where nothing has ``begun``.
+
+    Raises:
+        gymnasium.error.ResetNeeded: nothing has.
+    """
+    if not begun:
+        raise ResetNeeded(f"{call} was called before reset; call reset first")
 
 
 def require_render_mode(env: gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> None:

@@ -229,14 +229,13 @@ STREAMS: Mapping[str, NamedStream] = MappingProxyType(
 """The named streams."""
 
 
-@dataclass(frozen=True)
-class NamedShift:
-    """A shift known by name; ``envs.shifts`` has its classes.
+class NamedChange(NamedTuple):
+    """A shift or a kind of drift known by name; ``envs.shifts`` and ``envs.drift`` have their classes.
 
-    Args:
+    Attributes:
         description: one line for listings.
         arguments: names of its arguments.
-        drawn: the argument that a stream draws where it is left out, if there is one.
+        drawn: the argument that a stream draws where it is left out, if there is one; of shifts alone.
     """
 
     description: str
@@ -244,39 +243,26 @@ class NamedShift:
     drawn: str | None = None
 
 
-SHIFTS: Mapping[str, NamedShift] = MappingProxyType(
+SHIFTS: Mapping[str, NamedChange] = MappingProxyType(
     {
-        "pixel_permutation": NamedShift("permutes the positions of observations", ("seed",), "seed"),
-        "action_permutation": NamedShift("permutes what actions mean", ("seed", "permutation"), "seed"),
-        "observation_offset": NamedShift("adds a constant to observations", ("offset",)),
-        "observation_noise": NamedShift("adds Gaussian noise to observations", ("std",)),
-        "reward_scale": NamedShift("scales rewards for learning; returns are reported unscaled", ("scale",)),
-        "reward_sign": NamedShift("flips rewards, so that the aim is the opposite", ("sign",)),
-        "sticky_actions": NamedShift("repeats the previous action with a probability", ("probability",)),
-        "frame_skip": NamedShift("repeats every action and adds up the rewards", ("skip",)),
+        "pixel_permutation": NamedChange("permutes the positions of observations", ("seed",), "seed"),
+        "action_permutation": NamedChange("permutes what actions mean", ("seed", "permutation"), "seed"),
+        "observation_offset": NamedChange("adds a constant to observations", ("offset",)),
+        "observation_noise": NamedChange("adds Gaussian noise to observations", ("std",)),
+        "reward_scale": NamedChange("scales rewards for learning; returns are reported unscaled", ("scale",)),
+        "reward_sign": NamedChange("flips rewards, so that the aim is the opposite", ("sign",)),
+        "sticky_actions": NamedChange("repeats the previous action with a probability", ("probability",)),
+        "frame_skip": NamedChange("repeats every action and adds up the rewards", ("skip",)),
     }
 )
 """The shifts, by the names that tasks give them."""
 
 
-@dataclass(frozen=True)
-class NamedDrift:
-    """A way in which a parameter changes over a segment; ``envs.drift`` has its class.
-
-    Args:
-        description: one line for listings.
-        arguments: names of its arguments.
-    """
-
-    description: str
-    arguments: tuple[str, ...]
-
-
-DRIFTS: Mapping[str, NamedDrift] = MappingProxyType(
+DRIFTS: Mapping[str, NamedChange] = MappingProxyType(
     {
-        "linear": NamedDrift("from one value to another, where it stays", ("start", "end", "steps", "every")),
-        "sinusoidal": NamedDrift("up and down around a mean", ("mean", "amplitude", "period", "phase", "every")),
-        "random_walk": NamedDrift(
+        "linear": NamedChange("from one value to another, where it stays", ("start", "end", "steps", "every")),
+        "sinusoidal": NamedChange("up and down around a mean", ("mean", "amplitude", "period", "phase", "every")),
+        "random_walk": NamedChange(
             "Gaussian steps, reflected at two bounds", ("start", "std", "low", "high", "seed", "every")
         ),
     }

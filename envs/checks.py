@@ -51,6 +51,24 @@ def check_choice(key: str, value: object, options: Iterable[str]) -> str:
     return value
 
 
+def check_argument(owner: str, key: str, known: Iterable[str], others: Iterable[str] = ()) -> None:
+    """Refuse an argument that ``owner`` does not take.
+
+    Args:
+        owner: for messages: "the shift 'frame_skip'".
+        key: the argument's name.
+        known: those that it takes.
+        others: names that may have been misspelt beside these.
+
+    Raises:
+        ValueError: it does not take it.
+    """
+    known = tuple(known)
+    if key not in known:
+        remedy = did_you_mean(key, (*known, *others)) or "; remove it"
+        raise ValueError(f"{owner} takes no argument {key!r}, only {', '.join(known)}{remedy}")
+
+
 def did_you_mean(value: object, options: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the option closest to ``value``, or ``""`` if none is close."""
     close = closest(value, options)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from envs import catalogue
-from envs.checks import check_choice, check_int, check_number, did_you_mean
+from envs.checks import check_argument, check_choice, check_int, check_number
 
 
 @dataclass(frozen=True)
@@ -249,13 +249,8 @@ def drift_from(mapping: object) -> Drift:
         )
     arguments: dict[str, Any] = dict(mapping)
     kind = check_choice("kind", arguments.pop("kind"), KINDS)
-    known = catalogue.DRIFTS[kind].arguments
     for key in arguments:
-        if key not in known:
-            raise ValueError(
-                f"the drift {kind!r} takes no argument {key!r}, only {', '.join(known)}"
-                f"{did_you_mean(key, known) or '; remove it'}"
-            )
+        check_argument(f"the drift {kind!r}", key, catalogue.DRIFTS[kind].arguments)
     for argument in fields(KINDS[kind]):
         required = argument.init and argument.default is MISSING and argument.default_factory is MISSING
         if required and argument.name not in arguments:

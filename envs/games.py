@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from envs.infos import add_info, copied
 from envs.state import can_save, get_env_state, set_env_state
 
-Step = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+Step: TypeAlias = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+Seeds: TypeAlias = int | Sequence[int | None] | None
+"""Of all games, see `Games`."""
 
 
 class Games(VectorEnv[Any, Any, Any]):
@@ -35,9 +37,7 @@ class Games(VectorEnv[Any, Any, Any]):
     saves: bool = False
     """Whether ``get_state`` and ``set_state`` work."""
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes in all games."""
         raise NotImplementedError
 
@@ -69,7 +69,7 @@ class Games(VectorEnv[Any, Any, Any]):
         """
         raise NotImplementedError
 
-    def _seeds_from(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+    def _seeds_from(self, seed: Seeds) -> Sequence[int | None]:
         """The seed of every game, None where it goes on with its generator."""
         if seed is None:
             return [None] * self.num_envs
@@ -126,9 +126,7 @@ class SyncGames(SyncVectorEnv, Games):
         """Whether the environments and all wrappers around them have ``get_state`` and ``set_state``."""
         return can_save(self.envs[0])
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As in `Games`.
 
         Raises:

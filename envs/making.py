@@ -1,7 +1,8 @@
 """``envs.make``: a stream of tasks from a few words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from envs.catalogue import EPISODE_LIMIT, STREAMS, is_game
 from envs.checks import check_int
@@ -61,33 +62,36 @@ def make(
     if stream_seed is None:
         stream_seed = 0 if seed is None else seed
     check_int("stream_seed", stream_seed, 0, "give a number such as 0, or leave it out to use seed")
-    limit = EPISODE_LIMIT if episode_limit is None else episode_limit
-    check_int("episode_limit", limit, 1, "give a number of steps such as 2500")
     named = STREAMS.get(what) if isinstance(what, str) else None
-    listed = what if isinstance(what, list | tuple) else [what]
-    entries: Sequence[Entry] = listed if named is None else named.entries(stream_seed)  # type: ignore[assignment]
-    if episode_limit is not None and not any(map(is_game, entries)):
-        raise ValueError(
-            f"episode_limit={episode_limit} is of MinAtar games, and none is played; leave it out, or give a task a "
-            "limit of its own, such as {'id': 'cartpole', 'episode_limit': 200} or {'id': 'CartPole-v1', "
-            "'max_episode_steps': 200}"
-        )
-    tasks: list[Task] = []
-    steps: list[int | None] = []
-    for place, entry in enumerate(entries):
-        found, own = tasks_from(entry, episode_limit=limit, seed=stream_seed, place=place)
-        tasks += found
-        steps += [own] * len(found)
+    listed: Any = what if isinstance(what, list | tuple) else [what]
+    entries = listed if named is None else named.entries(stream_seed)
+    visits = list(_visits(entries, episode_limit, stream_seed))
+    tasks = [task for task, _ in visits]
     if named is not None:
         tasks = [replace(task, name=name) for task, name in zip(tasks, named.tasks, strict=True)]
         steps_per_task = named.steps_per_task if steps_per_task is None else steps_per_task
         cycles = named.cycles if cycles is None else cycles
     stream = TaskStream.build(
         tasks,
-        steps_per_task=[steps_per_task if own is None else own for own in steps],
+        steps_per_task=[steps_per_task if own is None else own for _, own in visits],
         cycles=1 if cycles is None else cycles,
         order="sequence" if order is None else order,
         lengths=lengths,
         seed=stream_seed,
     )
     return StreamVectorEnv(stream, n_envs, boundary=boundary, seed=seed, round_to=round_to, render_mode=render_mode)
+
+
+def _visits(entries: Sequence[Entry], episode_limit: int | None, seed: int) -> Iterator[tuple[Task, int | None]]:
+    """The tasks that entries stand for, each with the steps of a visit where its entry says them."""
+    limit = EPISODE_LIMIT if episode_limit is None else episode_limit
+    check_int("episode_limit", limit, 1, "give a number of steps such as 2500")
+    if episode_limit is not None and not any(map(is_game, entries)):
+        raise ValueError(
+            f"episode_limit={episode_limit} is of MinAtar games, and none is played; leave it out, or give a task a "
+            "limit of its own, such as {'id': 'cartpole', 'episode_limit': 200} or {'id': 'CartPole-v1', "
+            "'max_episode_steps': 200}"
+        )
+    for place, entry in enumerate(entries):
+        tasks, steps = tasks_from(entry, episode_limit=limit, seed=seed, place=place)
+        yield from ((task, steps) for task in tasks)

@@ -58,7 +58,7 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         begun, self._next, self._frame, self._begun = self._next, None, None, True
         if begun is None or seed is not None or options:
             observations, info = self.venv.reset(seed=seed, options=options)
-            said = self._said(info)
+            said = info_of(info, 0)
             if begun is not None and seed is None:
                 said["task_switched"] = begun[1]["task_switched"]
             begun = self._first(observations), said
@@ -76,10 +76,10 @@ class StreamEnv(gymnasium.Env[Any, Any]):
         actions = concatenate(self.action_space, [action], empty)
         observations, rewards, terminations, truncations, info = self.venv.step(actions)
         last, last_info = info.pop("final_obs", None), info.pop("final_info", {})
-        observation, said = self._first(observations), self._said(info)
+        observation, said = self._first(observations), info_of(info, 0)
         if terminations[0] or truncations[0]:
             self._next = observation, said
-            observation, said = last[0], self._said(last_info)
+            observation, said = last[0], info_of(last_info, 0)
         return observation, float(rewards[0]), bool(terminations[0]), bool(truncations[0]), said
 
     def render(self) -> Any:
@@ -120,10 +120,6 @@ class StreamEnv(gymnasium.Env[Any, Any]):
     def close(self) -> None:
         """Close the game."""
         self.venv.close()
-
-    def _said(self, info: dict[str, Any]) -> dict[str, Any]:
-        """A batch's info as that of its one game."""
-        return info_of(info, 0)
 
     def _first(self, observations: Any) -> Any:
         return next(iter(iterate(self.venv.observation_space, observations)))

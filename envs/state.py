@@ -58,6 +58,17 @@ def set_env_state(env: gymnasium.Env[Any, Any], state: dict[str, Any], task: str
             wrapper.set_state(next(shifts))
 
 
+def random_state(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
+    """The generator that Gymnasium gives an environment, and its seed."""
+    return {"np_random": copied(env.np_random.bit_generator.state), "np_random_seed": env.np_random_seed}
+
+
+def restore_random(env: gymnasium.Env[Any, Any], state: dict[str, Any]) -> None:
+    """Put back what ``random_state`` gave."""
+    env.np_random.bit_generator.state = state["np_random"]
+    env._np_random_seed = state["np_random_seed"]
+
+
 def can_save(env: gymnasium.Env[Any, Any]) -> bool:
     """Whether ``get_env_state`` and ``set_env_state`` work on an environment."""
     try:

@@ -6,27 +6,22 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from envs.arguments import require_reset
 from envs.checks import check_choice, check_int
 from envs.drift import Drift
 from envs.games import Games, Step, SyncGames
-from envs.infos import constant, final_observations, merge_infos
 from envs.shifts import layers_of
 from envs.spaces import common_spaces
+from envs.standing import Standing
 from envs.stream import Segment, TaskStream
 from envs.task import drifting, making
 
 BOUNDARIES = ("hidden", "revealed")
 DRIFT, REBUILD = 1, 2  # keys that keep the draws for these apart from those of the games
-PLACE = ("task", "task_index", "segment", "task_switched")
-"""What every info says of where the stream stands."""
-ENDING_MASKS = tuple(f"_{key}" for key in (*PLACE, "cut_by_switch"))
-"""Masks of what is said of an episode that has ended."""
-
 
 ADAPTER = "agents.StreamMonitor(agents.VectorEnvAdapter(stream))"
 """What Stable-Baselines3's own helpers take for a stream."""
@@ -115,8 +110,6 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._first_seed = None if seed is None else self._checked_seed(seed)
         self._seed: int | None = None  # of the stream being played; None until the first reset
-        self._everyone = constant(True, self.num_envs)
-        self._nobody = constant(False, self.num_envs)
         self._steps = 0
         self._rebuilt: int | None = None  # number of the rebuild that made the games, until they take a step
         self._enter(0)
@@ -209,7 +202,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         self._begin_drift()
         seeds = seed if self._rebuilt is None else self._drawn(self.num_envs, REBUILD, self._rebuilt)
         observations, info = self.games.reset(seed=seeds, options=options)
-        info.update(self._standing)
+        self._standing.tell(info)
         return observations, info
 
     def step(self, actions: Any) -> Step:
@@ -221,8 +214,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         Raises:
             gymnasium.error.ResetNeeded: ``reset`` was never called.
         """
-        if self._seed is None:
-            raise ResetNeeded("StreamVectorEnv.step was called before reset; call reset first")
+        self._require_reset("step")
         if self._drifts:
             self._drift()
         observations, rewards, terminations, truncations, info = self.games.step(actions)
@@ -230,9 +222,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         self._rebuilt = None
         if self._steps >= self._switch_at:
             return self._switch(observations, rewards, terminations, truncations, info)
-        if "final_info" in info:
-            info["final_info"].update(self._ending, **dict.fromkeys(ENDING_MASKS, info["_final_info"]))
-        info.update(self._standing)
+        self._standing.tell(info)
         return observations, rewards, terminations, truncations, info
 
     def rebuild(self, number: int) -> None:
@@ -246,8 +236,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         Raises:
             gymnasium.error.ResetNeeded: ``reset`` was never called.
         """
-        if self._seed is None:
-            raise ResetNeeded("StreamVectorEnv.rebuild was called before reset; call reset first")
+        self._require_reset("rebuild")
         number = check_int("number", number, 0, "give the steps so far")
         self._enter(self._segment.index, anew=True)
         self._rebuilt = number
@@ -260,8 +249,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
             NotImplementedError: the current task's environments do not implement ``get_state`` and ``set_state``
                 and have taken a step since they were rebuilt.
         """
-        if self._seed is None:
-            raise ResetNeeded("StreamVectorEnv.get_state was called before reset; call reset first")
+        self._require_reset("get_state")
         return {
             "seed": self._seed,
             "steps": self._steps,
@@ -280,30 +268,14 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
             ValueError: the state is of another stream or of another number of games.
             NotImplementedError: as for ``get_state``.
         """
-        if state["n_envs"] != self.num_envs:
-            raise ValueError(
-                f"a state of {state['n_envs']} games cannot be set on n_envs={self.num_envs}; make as many games"
-            )
-        index = state["segment"]
-        stands = self.stream.segment(self.stream.at(state["steps"]))
-        if (stands.index, stands.task.name) != (index, state["task"]):
-            raise ValueError(
-                f"a state of segment {index} (task {state['task']!r}) at step {state['steps']:,} cannot be set on a "
-                f"stream that is then in segment {stands.index} (task {stands.task.name!r}); "
-                "make the stream with the arguments that it was saved with"
-            )
-        if state["arguments"] != stands.task.arguments:
-            raise ValueError(
-                f"a state of task {state['task']!r} with {state['arguments']} cannot be set on one with "
-                f"{stands.task.arguments}; make the stream with the arguments that it was saved with"
-            )
-        self._enter(index, anew=state["rebuilt"] is not None)
+        self._check_state(state)
+        self._enter(state["segment"], anew=state["rebuilt"] is not None)
         self._seed, self._steps, self._rebuilt = state["seed"], state["steps"], state["rebuilt"]
         self._begin_drift()
-        if self._rebuilt is not None:
+        if self._rebuilt is None:
+            self.games.set_state(state["games"])
+        else:
             self.games.reset(seed=self._drawn(self.num_envs, REBUILD, self._rebuilt))
-            return
-        self.games.set_state(state["games"])
 
     def render(self) -> tuple[Any, ...] | None:
         """A picture of each game, uint8 (height, width, 3); None without ``render_mode``.
@@ -311,8 +283,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         Raises:
             gymnasium.error.ResetNeeded: ``reset`` was never called.
         """
-        if self._seed is None:
-            raise ResetNeeded("StreamVectorEnv.render was called before reset; call reset first")
+        self._require_reset("render")
         return None if self.render_mode is None else tuple(self.games.render() or ())
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -341,15 +312,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         last = segment.steps is None or index == self.stream.n_segments - 1
         self._switch_at = math.inf if last else segment.start + (segment.steps or 0)
         self._drifts: list[tuple[Games, str, Drift]] = []
-        # Constant over the segment, so that a step adds references and builds nothing.
-        place = {
-            "task": constant(self.task, self.num_envs),
-            "task_index": constant(segment.task_index, self.num_envs),
-            "segment": constant(index, self.num_envs),
-            "task_switched": self._nobody,
-        }
-        self._standing = place | {f"_{key}": self._everyone for key in PLACE}
-        self._ending = place | {"cut_by_switch": self._nobody}
+        self._standing = Standing(segment, self.num_envs)
 
     def _begin_drift(self) -> None:
         """Set what drifts in this segment to where it stands now."""
@@ -375,18 +338,35 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
     ) -> Step:
         """Turn the last step of a segment into the one that begins the next."""
         cut = ~(terminations | truncations)
-        final_obs = final_observations(self.observation_space, info.pop("final_obs", None), observations, cut)
-        final_info: dict[str, Any] = {}
-        merge_infos(final_info, info.pop("final_info", {}), ~cut)
-        merge_infos(final_info, info, cut)  # what a game said last lies at the top as long as its episode goes on
-        final_info.update(self._ending, task_switched=self._everyone, cut_by_switch=cut)
-        final_info.update(dict.fromkeys(ENDING_MASKS, self._everyone))
+        ending = self._standing.cut(self.observation_space, observations, info, cut)
         self._enter(self._segment.index + 1)
         self._begin_drift()
         first, info = self.games.reset(seed=self._drawn(self.num_envs))
-        info.update(self._standing, task_switched=self._everyone)
-        info.update(final_obs=final_obs, _final_obs=self._everyone, final_info=final_info, _final_info=self._everyone)
+        self._standing.tell(info)
+        info.update(ending)
         return first, rewards, terminations, truncations | cut, info
+
+    def _check_state(self, state: dict[str, Any]) -> None:
+        """Refuse a state of another stream or of another number of games."""
+        if state["n_envs"] != self.num_envs:
+            raise ValueError(
+                f"a state of {state['n_envs']} games cannot be set on n_envs={self.num_envs}; make as many games"
+            )
+        index, stands = state["segment"], self.stream.segment(self.stream.at(state["steps"]))
+        if (stands.index, stands.task.name) != (index, state["task"]):
+            raise ValueError(
+                f"a state of segment {index} (task {state['task']!r}) at step {state['steps']:,} cannot be set on a "
+                f"stream that is then in segment {stands.index} (task {stands.task.name!r}); "
+                "make the stream with the arguments that it was saved with"
+            )
+        if state["arguments"] != stands.task.arguments:
+            raise ValueError(
+                f"a state of task {state['task']!r} with {state['arguments']} cannot be set on one with "
+                f"{stands.task.arguments}; make the stream with the arguments that it was saved with"
+            )
+
+    def _require_reset(self, method: str) -> None:
+        require_reset(self._seed is not None, f"StreamVectorEnv.{method}")
 
     def _drawn(self, count: int, *key: int) -> list[int]:
         """Seeds of this segment, drawn from the stream's; others for every ``key``."""

@@ -35,7 +35,8 @@ class WorldSpec:
         episode_limit: the default.
         offset: whether it takes one. "always": observations are unbounded with any, none included, so that the first
             task of a stream has the space of all that follow. "given": they are with one, and without it Gymnasium's.
-        batch: makes a batch from the number of games and all arguments; None plays games one by one.
+        batch: makes a batch of bare games from their number, and from physics, ``episode_limit`` and ``render_mode`` by
+            name; None plays games one by one.
 
     >>> from envs.control.pendulum import pendulum
     >>> env = pendulum(gravity=5.0, episode_limit=100)
@@ -77,16 +78,19 @@ class WorldSpec:
         return apply(self._limited(given), self._shifts(given))
 
     def make_games(self, n_envs: int, **arguments: Any) -> Games:
-        """A batch of games; shifted as one where they are played one by one.
+        """A batch of games, shifted as one.
 
         Raises:
             TypeError: as for one environment, like the other.
             ValueError: see there.
         """
         given = self._given(arguments)
-        if self.batch is not None:
-            return self.batch(n_envs, **given)
-        return apply_games(SyncGames([partial(self._limited, given)] * n_envs, self.name), self._shifts(given))
+        if self.batch is None:
+            games: Games = SyncGames([partial(self._limited, given)] * n_envs, self.name)
+        else:
+            own = {name: given[name] for name in (*self.physics, "episode_limit", "render_mode")}
+            games = self.batch(n_envs, **own)
+        return apply_games(games, self._shifts(given))
 
     def _given(self, arguments: dict[str, Any]) -> dict[str, Any]:
         bound = self.__signature__.bind(**arguments)

@@ -7,7 +7,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -174,6 +176,61 @@ def test_the_shown_environments_can_be_made() -> None:
     assert variables["games"].num_envs == 16
     for made in ("env", "games"):
         variables[made].close()
+
+
+def sides(diff: str) -> tuple[str, str]:
+    """What a diff is between."""
+    before, after = (re.sub(rf"(?m)^\{sign}.*\n", "", diff) for sign in "+-")
+    return re.sub(r"(?m)^.", "", before), re.sub(r"(?m)^.", "", after)
+
+
+def test_the_loops_before_and_after_train_alike_until_a_unit_is_reset() -> None:
+    from agents.plasticity import GXD, PlasticOptimizer
+
+    plain, ours = sides(block("<!-- loop -->"))
+    there, short = sides(block("<!-- short loop -->"))
+    assert there in ours
+    generator = torch.Generator().manual_seed(0)
+    data = [(torch.randn(16, 8, generator=generator), torch.randn(16, 1, generator=generator)) for _ in range(6)]
+
+    def train(code: str, gxd: Callable[..., GXD]) -> dict[str, Any]:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
+        variables = {"torch": torch, "PlasticOptimizer": PlasticOptimizer, "GXD": gxd, "model": model, "data": data}
+        exec(compile(code, "README.md", "exec"), variables)
+        return variables
+
+    programs = (plain, ours, ours.replace(there, short))
+    first, *others = (train(code, GXD)["model"].state_dict() for code in programs)
+    for other in others:
+        assert all(torch.equal(tensor, first[key]) for key, tensor in other.items())
+    long, shorter = (train(code, lambda rate: GXD(rate=0.05, period=2, maturity=2)) for code in programs[1:])
+    assert long["optimizer"].units_reset() == shorter["optimizer"].units_reset() != {"net": 0}
+    other = shorter["model"].state_dict()
+    assert all(torch.equal(tensor, other[key]) for key, tensor in long["model"].state_dict().items())
+
+
+def test_what_looks_at_a_sample_is_given_one_as_shown() -> None:
+    from agents.plasticity import GXD, PlasticOptimizer, ReDo
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 2))
+    inputs, targets = torch.randn(100, 8), torch.randn(100, 2)
+    variables = {
+        "torch": torch, "model": model, "inputs": inputs, "targets": targets, "PlasticOptimizer": PlasticOptimizer,
+        "ReDo": lambda tau: ReDo(tau=0.5, period=3),
+        "GXD": lambda budget: GXD(budget=budget, period=2, maturity=2, score_every=1),
+    }  # fmt: skip
+    exec(compile(block("<!-- sample -->"), "README.md", "exec"), variables)
+    optimizer = variables["optimizer"]
+    for _ in range(6):
+        optimizer.zero_grad()
+        with optimizer.forward():
+            loss = (model(inputs) - targets).square().mean()
+        loss.backward()
+        optimizer.step()
+    assert optimizer.units_reset()["net"] > 0
+    assert optimizer.metrics()["gxd/predicted_cost"] != 0
 
 
 NAMED = sorted(set(re.findall(r"crl train (configs/\w+\.yaml)", README)))

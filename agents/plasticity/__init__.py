@@ -27,24 +27,11 @@ if TYPE_CHECKING:
         UnitReset,
     )
 
-_MODULES = {
-    "loop": ("PlasticOptimizer",),
-    "network_intervention": ("NetworkIntervention",),
-    "protocols": ("Edit", "Intervention", "Learner", "Switch", "Update"),
-    "resets": (
-        "CBP",
-        "CPR",
-        "GXD",
-        "FullReset",
-        "HeadReset",
-        "Oracle",
-        "ReDo",
-        "ReGraMa",
-        "ShrinkAndPerturb",
-        "UnitReset",
-    ),
+_MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
+    "NetworkIntervention": "network_intervention",
+    "PlasticOptimizer": "loop",
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+"""Name -> where it is; all others are in ``resets``."""
 
 __all__ = [
     "CBP",
@@ -70,6 +57,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"agents.plasticity.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"agents.plasticity.{_MODULES.get(name, 'resets')}"), name)

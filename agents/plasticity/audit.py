@@ -63,24 +63,6 @@ class Costs:
     outputs: Tensor
 
 
-def ablate(learner: Learner, batch: Any, layer: UnitLayer, units: Tensor, value: Tensor) -> Ablation:
-    """What the learner computes while units are held.
-
-    Args:
-        learner: whose parameters stay as they are.
-        batch: of `Learner.sample`.
-        layer: the units' layer.
-        units: their indices, int64; empty to hold none.
-        value: what the consumers see of them: 0, or a value for each unit of the layer, (units,), or for each of its
-            positions, (units, positions).
-    """
-    with torch.no_grad():
-        td_targets = learner.td_targets(batch)
-    with torch.no_grad(), _held(layer, units, value):
-        losses = learner.sample_losses(batch, td_targets)[layer.network]
-        return Ablation(losses, learner.outputs(batch))
-
-
 def true_costs(learner: Learner, batch: Any, layer: UnitLayer, reference: Tensor) -> Costs:
     """What replacing each unit of a layer alone by the reference costs, (units,), on the CPU.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
 from agents.plasticity.seeds import derive_seed
-from agents.plasticity.taps import Taps
+from agents.plasticity.taps import Seen, Taps
 from agents.plasticity.units import Network, UnitLayer
 
 
@@ -133,24 +133,42 @@ class Hooks:
             taps: that were open in its forward.
             scaler: losses are differentiated scaled, and all gradients are unscaled when this returns.
         """
+        scaled = scaler.scale if scaler is not None else lambda loss: loss
+        update, penalty = self._penalized(update)
+        loss = update.losses["loss"]
+        scaled(loss).backward(retain_graph=penalty is not None)
+        seen = taps.seen(None if scaler is None else scaled(torch.ones((), device=loss.device)))
+        if penalty is not None:
+            scaled(penalty).backward()
+        if scaler is not None:
+            scaler.unscale_(update.optimizer)
+        return self._after_backward(update, seen)
+
+    def after_own_backward(self, update: Update, seen: Seen) -> Update:
+        """As `backward`, where the caller has made the RL loss's: the penalties' gradients are added to it.
+
+        Args:
+            update: what the backward was of.
+            seen: by the taps in it.
+        """
+        update, penalty = self._penalized(update)
+        if penalty is not None:
+            penalty.backward()
+        return self._after_backward(update, seen)
+
+    def _penalized(self, update: Update) -> tuple[Update, Tensor | None]:
+        """The update with its reference batch, and the sum of the penalties."""
         if self._references is not None:
             assert self._learner.batch_size is not None
             drawn = self._learner.sample(self._learner.batch_size, self._references)
             update = replace(update, reference_batch=drawn)
-        scaled = scaler.scale if scaler is not None else lambda loss: loss
         penalties = [p for i in self._interventions if (p := i.penalty(update)) is not None]
-        scaled(update.losses["loss"]).backward(retain_graph=bool(penalties))
-        seen, inner = taps.read(), taps.read_preactivations()
-        if penalties:
-            scaled(torch.stack(penalties).sum()).backward()
-        if scaler is not None:
-            scaler.unscale_(update.optimizer)
-            scale = scaled(torch.ones((), device=update.losses["loss"].device))
-            seen = {name: (a, g / scale) for name, (a, g) in seen.items()}
-            inner = {name: g / scale for name, g in inner.items()}
+        return update, torch.stack(penalties).sum() if penalties else None
+
+    def _after_backward(self, update: Update, seen: Seen) -> Update:
         # A penalty may have kept the loss's graph; nothing that goes on from here may keep it alive.
-        losses = {name: loss.detach() for name, loss in update.losses.items()}
-        update = replace(update, losses=losses, taps=seen, preactivation_grads=inner)
+        losses = {name: loss.detach() for name, loss in update.losses.items()} if update.losses else update.losses
+        update = replace(update, losses=losses, **seen._asdict())
         for intervention in self._interventions:
             intervention.after_backward(update)
         return update

@@ -27,7 +27,8 @@ class Update:
         networks: names of the networks that this backward reaches.
         batch: the minibatch, as the learner's buffer gives it.
         losses: name -> the RL loss's terms; ``losses["loss"]`` is the scalar that is differentiated. From
-            `Intervention.after_backward` on they are detached: their graph is gone.
+            `Intervention.after_backward` on they are detached: their graph is gone. Of a `PlasticOptimizer` that was
+            not given the loss there are none, and a look at one raises LookupError.
         optimizer: the optimizer that will step on these gradients.
         learning_rate: its learning rate at this step.
         step: the learner's gradient step that it belongs to (the first is 1, see `Learner.optimizer_steps`), for all of
@@ -101,17 +102,14 @@ class Learner(Protocol):
 
         The same graphs until modules or parameters are replaced; then new ones.
         """
-        ...
 
     @property
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
         """Every optimizer that steps on the networks' parameters."""
-        ...
 
     @property
     def targets(self) -> Mapping[Tensor, Tensor]:
         """Parameter -> the parameter of a target network that follows it; empty without target networks."""
-        ...
 
     seed: int | None
     num_timesteps: int
@@ -122,7 +120,6 @@ class Learner(Protocol):
     @property
     def batch_size(self) -> int | None:
         """Transitions of a minibatch, and so of reference batches; None where it is not known."""
-        ...
 
     @property
     def replay_ratio(self) -> float:
@@ -133,7 +130,6 @@ class Learner(Protocol):
         Raises:
             NotImplementedError: the learner does not decide it.
         """
-        ...
 
     @replay_ratio.setter
     def replay_ratio(self, ratio: float) -> None: ...
@@ -141,12 +137,10 @@ class Learner(Protocol):
     @property
     def optimizer_steps(self) -> int:
         """How many optimizer steps have been made since training began."""
-        ...
 
     @property
     def paper_networks(self) -> Sequence[str]:
         """Names of the networks that published resets act on, with hidden units or without."""
-        ...
 
     def sample(self, n: int, generator: torch.Generator) -> Any:
         """At most `n` transitions of the data at hand, drawn with `generator` alone.
@@ -154,7 +148,6 @@ class Learner(Protocol):
         Raises:
             NoDataError: this learner has no data to draw from; the message says how to give it some.
         """
-        ...
 
     def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
         """Output network's name -> its outputs on the batch's observations, (batch, outputs); in evaluation mode.
@@ -169,15 +162,12 @@ class Learner(Protocol):
         Raises:
             ValueError: the parameters are those of other networks; modules were replaced in between.
         """
-        ...
 
     def snapshot(self) -> dict[str, Tensor]:
         """Copies of all parameters and buffers as they are now, by the names of ``named_parameters()``."""
-        ...
 
     def pack(self, batch: Any) -> Any:
         """A batch as nested dicts and lists of tensors and JSON values, for an intervention's `state_dict`."""
-        ...
 
     def unpack(self, saved: Any) -> Any:
         """What `pack` was given, on the learner's device.
@@ -185,18 +175,15 @@ class Learner(Protocol):
         Raises:
             ValueError: it is no batch.
         """
-        ...
 
     def distributions(self, batch: Any) -> Sequence[torch.distributions.Distribution]:
         """The policy on the batch's observations, one distribution per independent part of an action.
 
         Empty where the policy is no distribution (DQN).
         """
-        ...
 
     def td_targets(self, batch: Any) -> Any:
         """What the batch's losses draw values to by bootstrapping, which takes no gradient; None where nothing does."""
-        ...
 
     def sample_losses(self, batch: Any, td_targets: Any = None) -> Mapping[str, Tensor]:
         """Network's name -> the RL loss that trains it, of each transition, (batch,); in evaluation mode.
@@ -210,16 +197,13 @@ class Learner(Protocol):
             td_targets: of `td_targets`, taken before networks were changed, so that losses before and after are of
                 the same targets; None for those of the parameters at hand.
         """
-        ...
 
     def parameter_name(self, parameter: Tensor) -> str:
         """Where the networks have a parameter, for messages; such as ``action_net.weight``."""
-        ...
 
     @property
     def schedules(self) -> Sequence[str]:
         """Names of the hyperparameters that change as training proceeds, and that `begin_anew` does not start over."""
-        ...
 
     def begin_anew(self) -> None:
         """Forget all that was gathered beside the networks, as a learner that has just been built.
@@ -227,11 +211,9 @@ class Learner(Protocol):
         Replayed transitions, exploration, normalisation, and what every optimizer remembers; at the end of this
         update, so that interventions that are called later in it may still look at the data.
         """
-        ...
 
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Tell the learner and all other interventions which units `author` has redrawn."""
-        ...
 
 
 class Intervention:
@@ -281,12 +263,14 @@ class Intervention:
         """A term that is added to this backward's loss before clipping, or None.
 
         It is differentiated apart from the loss, and `update.taps` is still empty. Of a learner that makes several
-        steps it is asked at each, and `update.network` names the one that this is.
+        steps it is asked at each, and `update.network` names the one that this is. In a training loop that has made the
+        loss's backward itself, it is clipped by `PlasticOptimizer.step` alone, and may not be taken of the loss, whose
+        graph is gone.
         """
         return None
 
     def after_backward(self, update: Update) -> None:
-        """Gradients of RL loss and penalties are in ``.grad``, not yet clipped."""
+        """Gradients of RL loss and penalties are in ``.grad``, not yet clipped, unless a loop of one's own did that."""
 
     def after_step(self, update: Update) -> None:
         """The optimizer has stepped."""

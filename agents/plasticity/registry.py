@@ -13,8 +13,7 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple, TypeVar
 
 GROUP = "crl.plugins"
-Function = TypeVar("Function", bound=Callable[..., Any])
-Class = TypeVar("Class", bound=type)
+Code = TypeVar("Code", bound=Callable[..., Any])
 
 
 class Entry(NamedTuple):
@@ -96,7 +95,7 @@ COMPONENTS: dict[str, dict[str, Entry]] = {"criterion": CRITERIA, "selection": S
 _KINDS: dict[str, dict[str, Entry]] = {"criteria": CRITERIA, "selections": SELECTIONS, "interventions": INTERVENTIONS}
 
 
-def criterion(name: str, *, summary: str = "a user's criterion") -> Callable[[Function], Function]:
+def criterion(name: str, *, summary: str = "a user's criterion") -> Callable[[Code], Code]:
     """Decorator that registers a function as a criterion (see `agents.plasticity.criteria`).
 
     Example::
@@ -108,18 +107,10 @@ def criterion(name: str, *, summary: str = "a user's criterion") -> Callable[[Fu
     Raises:
         ValueError: another function has this name.
     """
-
-    if not isinstance(name, str):
-        raise ValueError("criterion needs a name; write @criterion('mine')")
-
-    def register(function: Function) -> Function:
-        add(CRITERIA, name, Entry(function, summary))
-        return function
-
-    return register
+    return registering("criterion", CRITERIA, name, lambda function: Entry(function, summary))
 
 
-def intervention(name: str, *, summary: str = "a user's intervention") -> Callable[[Class], Class]:
+def intervention(name: str, *, summary: str = "a user's intervention") -> Callable[[Code], Code]:
     """Decorator that registers a subclass of `agents.plasticity.Intervention` and gives it the name.
 
     Configs and saved agents know it by that. `agents.plasticity.NetworkIntervention` is the base of those that act on
@@ -139,13 +130,35 @@ def intervention(name: str, *, summary: str = "a user's intervention") -> Callab
     Raises:
         ValueError: another class has this name.
     """
-    if not isinstance(name, str):
-        raise ValueError("intervention needs a name; write @intervention('mine')")
 
-    def register(found: Class) -> Class:
-        add(INTERVENTIONS, name, Entry(found, summary, getattr(found, "of_units", False)))
-        found.name = name  # type: ignore[attr-defined]  # the base class needs torch, which is not imported here
-        return found
+    def entry(found: Any) -> Entry:
+        return Entry(found, summary, getattr(found, "of_units", False))
+
+    return registering("intervention", INTERVENTIONS, name, entry)
+
+
+def registering(
+    decorator: str, registry: MutableMapping[str, Entry], name: str, entry: Callable[[Any], Entry]
+) -> Callable[[Code], Code]:
+    """A decorator that registers what it stands before, and gives a class the name.
+
+    Args:
+        decorator: what it is called.
+        registry: name -> entry.
+        name: that is registered.
+        entry: of what it stands before.
+
+    Raises:
+        ValueError: the name is no text, or something else has it.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"{decorator} needs a name; write @{decorator}('mine')")
+
+    def register(code: Code) -> Code:
+        add(registry, name, entry(code))
+        if isinstance(code, type):
+            code.name = name  # type: ignore[attr-defined]  # the base class needs torch, which is not imported here
+        return code
 
     return register
 

@@ -60,6 +60,35 @@ class Preactivation(NamedTuple):
     shape: torch.Size
 
 
+class Seen(NamedTuple):
+    """What taps have seen of a backward, detached; as `Update` hands it to interventions.
+
+    Attributes:
+        taps: layer's name -> (a, dL/da), for the layers that the backward has reached.
+        preactivation_grads: layer's name -> dL/d(what goes into its activation function).
+    """
+
+    taps: dict[str, tuple[Tensor, Tensor]]
+    preactivation_grads: dict[str, Tensor]
+
+
+def joined(parts: Sequence[Seen]) -> Seen:
+    """The parts of a batch as one, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    taps: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    inner: dict[str, list[Tensor]] = {}
+    for part in parts:
+        for name, pair in part.taps.items():
+            taps.setdefault(name, []).append(pair)
+        for name, gradient in part.preactivation_grads.items():
+            inner.setdefault(name, []).append(gradient)
+    return Seen(
+        {name: (torch.cat([a for a, _ in pairs]), torch.cat([g for _, g in pairs])) for name, pairs in taps.items()},
+        {name: torch.cat(gradients) for name, gradients in inner.items()},
+    )
+
+
 class _Record:
     """What one layer has shown in one forward pass."""
 
@@ -179,3 +208,22 @@ class Taps:
         """Layer's name -> dL/d(what goes into its activation function), as `read`."""
         found = {name: record.inner_gradients[0] for name, record in self._records.items() if record.inner_gradients}
         return {name: units_at_axis_1(gradient) for name, gradient in found.items()}
+
+    def seen(self, scale: Tensor | None = None) -> Seen:
+        """All that was read, of a loss that was scaled by this: gradients are those of the loss as it was."""
+        taps, inner = self.read(), self.read_preactivations()
+        if scale is not None:
+            taps = {name: (a, _unscaled(g, scale)) for name, (a, g) in taps.items()}
+            inner = {name: _unscaled(gradient, scale) for name, gradient in inner.items()}
+        return Seen(taps, inner)
+
+    def forget(self) -> None:
+        """Drop the gradients recorded so far, as an optimizer's `zero_grad` does."""
+        for record in self._records.values():
+            record.gradients.clear()
+            record.inner_gradients.clear()
+
+
+def _unscaled(gradient: Tensor, scale: Tensor) -> Tensor:
+    """In single precision at least: half precision is what the loss was scaled for."""
+    return gradient.to(torch.promote_types(gradient.dtype, torch.float32)) / scale

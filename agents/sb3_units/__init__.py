@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
@@ -16,6 +17,14 @@ from agents.sb3_units.off_policy import dqn_networks, sac_networks, td3_networks
 from agents.sb3_units.on_policy import actor_critic_networks
 
 __all__ = ["policy_networks", "policy_targets"]
+
+POLICIES: dict[type[BasePolicy], tuple[Callable[[Any], list[Network]], tuple[str, ...]]] = {
+    ActorCriticPolicy: (actor_critic_networks, ()),
+    DQNPolicy: (dqn_networks, ("q_net",)),
+    SACPolicy: (sac_networks, ("critic",)),
+    TD3Policy: (td3_networks, ("critic", "actor")),
+}
+"""SB3's policies -> what makes their graphs, and their modules that a target network follows."""
 
 
 def policy_networks(policy: BasePolicy) -> dict[str, Network]:
@@ -35,19 +44,13 @@ def policy_networks(policy: BasePolicy) -> dict[str, Network]:
     """
     for path, module in policy.named_modules():
         refuse_changed(path or "policy", module)
-    if isinstance(policy, ActorCriticPolicy):
-        networks = actor_critic_networks(policy)
-    elif isinstance(policy, DQNPolicy):
-        networks = dqn_networks(policy)
-    elif isinstance(policy, SACPolicy):
-        networks = sac_networks(policy)
-    elif isinstance(policy, TD3Policy):
-        networks = td3_networks(policy)
-    else:
+    kind = _kind(policy)
+    if kind is None:
         raise ValueError(
             f"the policy {type(policy).__name__} is not understood; resets know SB3's ActorCriticPolicy (PPO), "
             f"DQNPolicy, SACPolicy and TD3Policy"
         )
+    networks = POLICIES[kind][0](policy)
     _check_complete(policy, networks)
     return {network.name: network for network in networks if network.parts}
 
@@ -90,15 +93,14 @@ def policy_targets(policy: BasePolicy) -> dict[Tensor, Tensor]:
 
     With a shared features extractor SAC's target critic follows it with a copy of its own, TD3's targets with one.
     """
-    pairs: list[tuple[nn.Module, nn.Module]] = []
-    if isinstance(policy, DQNPolicy):
-        pairs = [(policy.q_net, policy.q_net_target)]
-    elif isinstance(policy, SACPolicy):
-        pairs = [(policy.critic, policy.critic_target)]
-    elif isinstance(policy, TD3Policy):
-        pairs = [(policy.critic, policy.critic_target), (policy.actor, policy.actor_target)]
+    kind = _kind(policy)
     return {
-        parameter: target.get_parameter(path)
-        for online, target in pairs
-        for path, parameter in online.named_parameters()
+        parameter: policy.get_submodule(f"{name}_target").get_parameter(path)
+        for name in (() if kind is None else POLICIES[kind][1])
+        for path, parameter in policy.get_submodule(name).named_parameters()
     }
+
+
+def _kind(policy: BasePolicy) -> type[BasePolicy] | None:
+    """Which of SB3's policies it is."""
+    return next((kind for kind in POLICIES if isinstance(policy, kind)), None)

@@ -38,7 +38,7 @@ def begin_with(model: LearnerMixin, learnt: Mapping[str, Any]) -> None:
             recursive_getattr(model, name).copy_(tensor)
     _begin_normalizer(model, learnt["normalizer"])
     model.optimizer_steps = learnt["gradient_steps"]
-    model._hooks.attach()  # anew: nothing is due, and no unit is old
+    model.hooks.attach()  # anew: nothing is due, and no unit is old
     states = model.intervention_state()
     for number, state in learnt["interventions"].items():
         states["interventions"][number] = state

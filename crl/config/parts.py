@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from agents.plasticity.registry import Entry, add
+from agents.plasticity.registry import Entry, registering
 
 PARTS: dict[str, Entry] = {}
 
@@ -21,12 +21,4 @@ def part(name: str, *, summary: str = "a user's part") -> Callable[[PartClass], 
     Raises:
         ValueError: another class has this name.
     """
-    if not isinstance(name, str):
-        raise ValueError("part needs a name; write @part('mine')")
-
-    def register(found: PartClass) -> PartClass:
-        add(PARTS, name, Entry(found, summary))
-        found.name = name
-        return found
-
-    return register
+    return registering("part", PARTS, name, lambda found: Entry(found, summary))

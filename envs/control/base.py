@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
 from envs.arguments import Configurable, Quantity, check_render_mode, defaults, require_render_mode
-from envs.state import copied
+from envs.state import copied, random_state, restore_random
 
 GRAVITY = Quantity(9.8, "give m/s^2 such as 9.8")
 LENGTH = Quantity(1.0, "give metres such as 1.0", above=0)
@@ -45,6 +45,10 @@ class ControlWorld(Configurable, gymnasium.Env[Any, Any]):
         super().__init__(render_mode=check_render_mode(render_mode, self.metadata["render_modes"]))  # type: ignore[call-arg]
         self.configure(**defaults(self.quantities) | physics)
 
+    def _apply_physics(self) -> None:
+        for name, value in self.physics.items():
+            setattr(self, name, value)
+
     def render(self) -> Any:
         """A frame, uint8 of shape (height, width, 3), with render_mode "rgb_array".
 
@@ -62,8 +66,7 @@ class ControlWorld(Configurable, gymnasium.Env[Any, Any]):
             "world": type(self).__name__,
             "physics": dict(self.physics),
             "variables": {name: _plain(getattr(self, name)) for name in self._held},
-            "np_random": copied(self.np_random.bit_generator.state),
-            "np_random_seed": self.np_random_seed,
+            **random_state(self),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -79,8 +82,7 @@ class ControlWorld(Configurable, gymnasium.Env[Any, Any]):
         self.configure(**state["physics"])
         for name, value in state["variables"].items():
             setattr(self, name, _plain(value))
-        self.np_random.bit_generator.state = state["np_random"]
-        self._np_random_seed = state["np_random_seed"]
+        restore_random(self, state)
 
 
 def _plain(value: Any) -> Any:

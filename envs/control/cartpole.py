@@ -5,29 +5,24 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.envs.classic_control import CartPoleEnv, utils
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs.arguments import (
     Quantity,
     check_episode_limit,
     check_render_mode,
-    check_reward_scale,
     checked_physics,
     defaults,
-    refuse_change,
     require_render_mode,
 )
 from envs.checks import check_int
 from envs.control.base import GRAVITY, MASS, ControlWorld, naming_pygame
-from envs.games import Games, Step
-from envs.shifts import checked_offset
+from envs.games import Games, Seeds, Step
 from envs.state import copied
 from envs.worlds import WorldSpec
 
@@ -76,16 +71,14 @@ class CartPoleGames(Games):
 
     Gymnasium resets a game in the step after its end and returns that step, which nobody took, as one of the game's;
     it draws the starts of all games from one generator. Here a game restarts in the step that ends its episode, from a
-    generator of its own: game i equals ``envs.control.cartpole`` with the same arguments and seed. They
-    are equal bit for bit wherever numpy takes the cosine of an array as it takes that of a number, which a test asks.
+    generator of its own: game i equals `CartPole` with the same arguments, limit and seed, bit for bit wherever numpy
+    takes the cosine of an array as it takes that of a number, which a test asks.
 
     Args:
         n_envs: games played side by side.
-        offset: added to every observation.
         episode_limit: steps after which an unfinished episode is truncated.
-        reward_scale: factor on rewards.
         render_mode: None or "rgb_array"; then ``render`` returns one frame for each game.
-        **physics: those of ``envs.control.cartpole``.
+        **physics: those of `CartPole`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -98,39 +91,25 @@ class CartPoleGames(Games):
     """
 
     saves = True
-    configurable = (*CartPole.quantities, "offset")
-    """What ``configure`` can change."""
 
     def __init__(
-        self,
-        n_envs: int,
-        *,
-        offset: Sequence[float] | None = None,
-        episode_limit: int = 500,
-        reward_scale: float = 1.0,
-        render_mode: str | None = None,
-        **physics: Any,
+        self, n_envs: int, *, episode_limit: int = 500, render_mode: str | None = None, **physics: Any
     ) -> None:
         self.num_envs = check_int("n_envs", n_envs, 1, "give the number of games played side by side")
         self.metadata = CartPoleVectorEnv.metadata | {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self._episode_limit = check_episode_limit(episode_limit)
-        self._scale = check_reward_scale(reward_scale)
         self._batch: Any = CartPoleVectorEnv(self.num_envs, self._episode_limit, self.render_mode)
         self.single_action_space, self.action_space = self._batch.single_action_space, self._batch.action_space
-        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.single_observation_space = self._batch.single_observation_space
+        self.observation_space = self._batch.observation_space
         self._physics: dict[str, Any] = {}
-        self._offset = np.zeros(4, np.float32)
-        self.configure(**defaults(CartPole.quantities) | physics, **({} if offset is None else {"offset": offset}))
+        self.configure(**defaults(CartPole.quantities) | physics)
         drawn = [seeding.np_random() for _ in range(self.num_envs)]
         self._generators: list[np.random.Generator] = [generator for generator, _ in drawn]
         self._seeds: list[int] = [own for _, own in drawn]
-        self._returns = np.zeros(self.num_envs)  # of the episodes so far, before scaling
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As in `Games`; ``options`` may hold ``low`` and ``high``, the bounds of every number of a game's start.
 
         Raises:
@@ -153,31 +132,22 @@ class CartPoleGames(Games):
         if not playing.all():
             batch.state[:, ~playing], batch.steps[~playing] = state[:, ~playing], steps[~playing]
         rewards = np.where(playing, ones, 0.0).astype(np.float64)
-        self._returns += rewards
         terminated, truncated = terminated & playing, truncated & playing
         observations, ended = self._observe(), terminated | truncated
         info: dict[str, Any] = {}
         if ended.any():
-            info = {"final_obs": observations, "_final_obs": ended}
-            info |= {"final_info": self._final_info(ended), "_final_info": ended.copy()}
+            info = {"final_obs": observations, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
             self._begin(np.flatnonzero(ended).tolist(), *_START)
             observations = self._observe()
-        return observations, rewards * self._scale, terminated, truncated, info
+        return observations, rewards, terminated, truncated, info
 
     def configure(self, **parameters: Any) -> None:
-        """Change the physics or the ``offset`` of all games, from the next step on; what is not named stays.
+        """Change the physics of all games, from the next step on; what is not named stays.
 
         Raises:
             ValueError: a name is unknown or a value is out of range; nothing has changed then.
         """
-        for name in parameters:
-            if name not in self.configurable:
-                refuse_change(name, self.configurable, "CartPole")
-        physics = {name: value for name, value in parameters.items() if name != "offset"}
-        checked = checked_physics(CartPole.quantities, physics, "CartPole")
-        if "offset" in parameters:
-            self._offset = checked_offset(parameters["offset"], (4,))
-        self._physics |= checked
+        self._physics |= checked_physics(CartPole.quantities, parameters, "CartPole")
         apply_cartpole(self._batch, self._physics)
 
     def get_state(self) -> dict[str, Any]:
@@ -185,28 +155,25 @@ class CartPoleGames(Games):
         return {
             "world": self._world(),
             "physics": dict(self._physics),
-            "offset": self._offset.copy(),
             "state": copied(self._batch.state),
             "steps": self._batch.steps.copy(),
-            "returns": self._returns.copy(),
             "np_random": [copied(generator.bit_generator.state) for generator in self._generators],
             "np_random_seed": list(self._seeds),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what ``get_state`` returned, under the physics and the offset that it was saved with.
+        """Go on from what ``get_state`` returned, under the physics that it was saved with.
 
         Raises:
-            ValueError: the state is of another world, number of games, episode limit or reward scale.
+            ValueError: the state is of another world, number of games or episode limit.
         """
         if state["world"] != self._world():
             raise ValueError(
                 f"a state of {state['world']} cannot be set on {self._world()}; make the games with the same arguments"
             )
-        self.configure(**state["physics"], offset=state["offset"])
+        self.configure(**state["physics"])
         # They may have come through JSON as lists.
         self._batch.state, self._batch.steps = np.array(state["state"], np.float64), np.array(state["steps"], np.int32)
-        self._returns = np.array(state["returns"], np.float64)
         for generator, own in zip(self._generators, state["np_random"], strict=True):
             generator.bit_generator.state = own
         self._seeds = list(state["np_random_seed"])
@@ -228,28 +195,17 @@ class CartPoleGames(Games):
             self._batch.close(**kwargs)
 
     def _world(self) -> dict[str, Any]:
-        return {
-            "class": type(self).__name__,
-            "n_envs": self.num_envs,
-            "episode_limit": self._episode_limit,
-            "reward_scale": self._scale,
-        }
+        return {"class": type(self).__name__, "n_envs": self.num_envs, "episode_limit": self._episode_limit}
 
     def _observe(self) -> NDArray[np.float32]:
         observations: NDArray[np.float32] = self._batch.state.T.astype(np.float32, order="C")
-        return observations + self._offset
+        return observations
 
     def _begin(self, games: Sequence[int], low: float, high: float) -> None:
         """Begin new episodes in ``games``, with the draws that a single CartPole makes."""
         for game in games:
             self._batch.state[:, game] = self._generators[game].uniform(low, high, 4)
             self._batch.steps[game] = 0
-            self._returns[game] = 0.0
-
-    def _final_info(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
-        if self._scale == 1:
-            return {}
-        return {"unscaled_return": np.where(ended, self._returns, 0.0), "_unscaled_return": ended.copy()}
 
 
 cartpole = WorldSpec("cartpole", CartPole, CartPole.quantities, episode_limit=500, batch=CartPoleGames)

@@ -32,10 +32,6 @@ class MountainCar(ControlWorld, MountainCarEnv):
     )
     _held = ("state",)
 
-    def _apply_physics(self) -> None:
-        for name, value in self.physics.items():
-            setattr(self, name, value)
-
 
 mountain_car = WorldSpec("mountain_car", MountainCar, MountainCar.quantities, episode_limit=200)
 """MountainCar-v0 with other physics; the offset is of position and speed."""

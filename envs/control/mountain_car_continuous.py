@@ -32,9 +32,6 @@ class MountainCarContinuous(ControlWorld, Continuous_MountainCarEnv):
     )
     _held = ("state",)
 
-    def _apply_physics(self) -> None:
-        self.power, self.goal_velocity = self.physics["power"], self.physics["goal_velocity"]
-
     def set_state(self, state: dict[str, Any]) -> None:
         """As in `ControlWorld`."""
         super().set_state(state)

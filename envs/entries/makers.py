@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 
 from envs.catalogue import ABOUT, CONTROL, GAMES, STREAMS, TASKS, is_game
-from envs.checks import did_you_mean
+from envs.checks import check_argument, did_you_mean
 from envs.games import Games
 from envs.state import json_value
 
@@ -76,11 +76,7 @@ def world_of(id: str, arguments: dict[str, Any], episode_limit: int) -> Known | 
         return Registered(id, arguments)
     known = TASKS[id].resolve().arguments
     for key in sorted(arguments):
-        if key not in known:
-            raise ValueError(
-                f"the task {id!r} takes no argument {key!r}, only {', '.join(known)}"
-                f"{did_you_mean(key, (*known, *ABOUT)) or '; remove it'}"
-            )
+        check_argument(f"the task {id!r}", key, known, ABOUT)
     return Known(id, {"episode_limit": episode_limit} | arguments if is_game(id) else arguments)
 
 

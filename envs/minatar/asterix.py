@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.minatar.columns import Field, record
 from envs.minatar.compiling import helper, subroutine
 from envs.minatar.loops import kernels
 from envs.minatar.pace import faster
@@ -13,36 +14,19 @@ EMPTY, ENEMY, GOLD = 0, 1, 2  # what a row holds, at most one thing each
 SPAWN_SPEED, MOVE_SPEED, FASTEST_MOVE = 10, 5, 1
 RAMP_PERIOD = 102  # steps
 
-GAME = np.dtype(
-    [
-        ("player_x", np.int32),
-        ("player_y", np.int32),
-        ("spawn_speed", np.int32),
-        ("spawn_timer", np.int32),
-        ("move_speed", np.int32),
-        ("move_timer", np.int32),
-        ("ramp_timer", np.int32),  # steps until spawns and moves get faster
-        ("ramp_index", np.int32),
-        ("kind", np.int8, 8),  # of row y, at y - 1
-        ("x", np.int8, 8),
-        ("direction", np.int8, 8),  # 1 to the right, -1 to the left, 0 once it has left
-    ]
+GAME, BOUNDS = record(
+    player_x=Field(0, 9),
+    player_y=Field(1, 8),
+    spawn_speed=Field(1, SPAWN_SPEED),
+    spawn_timer=Field(0, SPAWN_SPEED),
+    move_speed=Field(FASTEST_MOVE, MOVE_SPEED),
+    move_timer=Field(0, MOVE_SPEED),
+    ramp_timer=Field(1, RAMP_PERIOD),  # steps until spawns and moves get faster
+    ramp_index=Field(0, 99),
+    kind=Field(EMPTY, GOLD, np.int8, 8),  # of row y, at y - 1
+    x=Field(-1, 10, np.int8, 8),
+    direction=Field(-1, 1, np.int8, 8),  # 1 to the right, -1 to the left, 0 once it has left
 )
-
-BOUNDS = {
-    "player_x": (0, 9),
-    "player_y": (1, 8),
-    "spawn_speed": (1, SPAWN_SPEED),
-    "spawn_timer": (0, SPAWN_SPEED),
-    "move_speed": (FASTEST_MOVE, MOVE_SPEED),
-    "move_timer": (0, MOVE_SPEED),
-    "ramp_timer": (1, RAMP_PERIOD),
-    "ramp_index": (0, 99),
-    "kind": (EMPTY, GOLD),
-    "x": (-1, 10),
-    "direction": (-1, 1),
-}
-"""As in ``envs.minatar.batch``."""
 
 
 @helper

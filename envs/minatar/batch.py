@@ -21,16 +21,15 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.arguments import check_render_mode
+from envs.arguments import check_render_mode, require_reset
 from envs.catalogue import EPISODE_LIMIT, GAMES
 from envs.checks import check_choice, check_int
-from envs.games import Games, Step
+from envs.games import Games, Seeds, Step
 from envs.minatar.columns import columns, require_names, restored
 from envs.minatar.package import N_ACTIONS, N_CHANNELS
 from envs.minatar.parameters import Parameters
@@ -103,9 +102,7 @@ class MinAtarGames(Games):
         """Steps after which an unfinished episode is truncated."""
         return self._parameters.episode_limit
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.bool_], dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes in all games; games without a seed go on drawing from where their generators stand.
 
         Returns:
@@ -137,7 +134,7 @@ class MinAtarGames(Games):
             gymnasium.error.ResetNeeded: there was neither a ``reset`` nor a ``set_state``.
             ValueError: an action is out of range, or a shape is wrong.
         """
-        self._require_begun("step")
+        require_reset(self._began, "MinAtarGames.step")
         boards = self._boards()
         rewards, flags = np.zeros(self.num_envs), np.zeros((2, self.num_envs), np.bool_)
         n_ended = self._advance(self._checked_actions(actions), self._checked_active(active), boards, rewards, flags)
@@ -162,7 +159,7 @@ class MinAtarGames(Games):
         Raises:
             gymnasium.error.ResetNeeded: there was neither a ``reset`` nor a ``set_state``.
         """
-        self._require_begun("get_state")
+        require_reset(self._began, "MinAtarGames.get_state")
         return {
             "game": self.game,
             "n_envs": self.num_envs,
@@ -201,7 +198,7 @@ class MinAtarGames(Games):
         Raises:
             gymnasium.error.ResetNeeded: there was neither a ``reset`` nor a ``set_state``.
         """
-        self._require_begun("render")
+        require_reset(self._began, "MinAtarGames.render")
         if self.render_mode is None:
             return None
         boards, nobody = self._boards(), np.zeros(self.num_envs, np.bool_)
@@ -239,11 +236,7 @@ class MinAtarGames(Games):
         )
         return n_ended
 
-    def _require_begun(self, method: str) -> None:
-        if not self._began:
-            raise ResetNeeded(f"MinAtarGames.{method} was called before reset; call reset first")
-
-    def _seeds(self, seed: int | Sequence[int | None] | None) -> NDArray[np.int64]:
+    def _seeds(self, seed: Seeds) -> NDArray[np.int64]:
         """The seed of every game, -1 where it goes on with its generator."""
         drawn = np.full(self.num_envs, -1) if self._began else self.np_random.integers(2**32, size=self.num_envs)
         if seed is None:

@@ -2,40 +2,24 @@
 
 from typing import Any
 
-import numpy as np
-
+from envs.minatar.columns import Field, record
 from envs.minatar.compiling import helper
 from envs.minatar.loops import kernels
 from envs.minatar.random import draw_below
 
 WALL = 2**30 - 1  # all bricks of rows 1 to 3; the brick in column x of row y is bit 10 (y - 1) + x
 
-GAME = np.dtype(
-    [
-        ("paddle_x", np.int32),
-        ("ball_x", np.int32),
-        ("ball_y", np.int32),
-        ("last_x", np.int32),
-        ("last_y", np.int32),
-        ("direction_x", np.int32),  # 1 to the right, -1 to the left
-        ("direction_y", np.int32),  # 1 down, -1 up
-        ("inside", np.int32),  # whether the ball was in a brick's cell in the last step, and so breaks none in this one
-        ("bricks", np.int32),
-    ]
+GAME, BOUNDS = record(
+    paddle_x=Field(0, 9),
+    ball_x=Field(0, 9),
+    ball_y=Field(0, 8),
+    last_x=Field(0, 9),
+    last_y=Field(0, 8),
+    direction_x=Field(-1, 1),  # 1 to the right, -1 to the left
+    direction_y=Field(-1, 1),  # 1 down, -1 up
+    inside=Field(0, 1),  # whether the ball was in a brick's cell in the last step, and so breaks none in this one
+    bricks=Field(0, WALL),
 )
-
-BOUNDS = {
-    "paddle_x": (0, 9),
-    "ball_x": (0, 9),
-    "ball_y": (0, 8),
-    "last_x": (0, 9),
-    "last_y": (0, 8),
-    "direction_x": (-1, 1),
-    "direction_y": (-1, 1),
-    "inside": (0, 1),
-    "bricks": (0, WALL),
-}
-"""As in ``envs.minatar.batch``."""
 
 
 @helper

@@ -4,13 +4,28 @@ The kernels check no index, so that a damaged state would make them read and wri
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Bounds = Mapping[str, tuple[ArrayLike, ArrayLike]]
 """Of each field the least and the largest value, or arrays of these for the values in it."""
+
+
+class Field(NamedTuple):
+    """Whole numbers of a game: the least and the largest, their type, and the shape of several."""
+
+    low: ArrayLike
+    high: ArrayLike
+    kind: type[np.integer[Any]] = np.int32
+    shape: int | tuple[int, ...] = ()
+
+
+def record(**fields: Field) -> tuple[np.dtype[Any], Bounds]:
+    """The dtype of a game with these fields, and their bounds in a state."""
+    dtype = np.dtype([(name, field.kind, field.shape) for name, field in fields.items()])
+    return dtype, {name: (field.low, field.high) for name, field in fields.items()}
 
 
 def columns(records: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.minatar.columns import Field, record
 from envs.minatar.compiling import subroutine
 from envs.minatar.loops import kernels
 from envs.minatar.pace import ticked
@@ -12,26 +13,14 @@ from envs.minatar.random import draw_below, draw_uniform
 PAUSE = 3  # steps between two moves of the chicken
 TIME_LIMIT = 2500
 
-GAME = np.dtype(
-    [
-        ("chicken_y", np.int32),
-        ("move_timer", np.int32),
-        ("time_left", np.int32),
-        ("x", np.int8, 8),  # of the car in row y, at y - 1
-        ("timer", np.int8, 8),
-        ("speed", np.int8, 8),  # steps between two moves, 1 to 5, negative to the left
-    ]
+GAME, BOUNDS = record(
+    chicken_y=Field(1, 9),
+    move_timer=Field(0, PAUSE),
+    time_left=Field(0, TIME_LIMIT),
+    x=Field(0, 9, np.int8, 8),  # of the car in row y, at y - 1
+    timer=Field(0, 5, np.int8, 8),
+    speed=Field(-5, 5, np.int8, 8),  # steps between two moves, 1 to 5, negative to the left
 )
-
-BOUNDS = {
-    "chicken_y": (1, 9),
-    "move_timer": (0, PAUSE),
-    "time_left": (0, TIME_LIMIT),
-    "x": (0, 9),
-    "timer": (0, 5),
-    "speed": (-5, 5),
-}
-"""As in ``envs.minatar.batch``."""
 
 
 @subroutine

@@ -4,15 +4,14 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from envs.arguments import check_render_mode
+from envs.arguments import check_render_mode, require_reset
 from envs.catalogue import EPISODE_LIMIT, GAMES
 from envs.checks import check_choice
 from envs.minatar.parameters import Parameters
 from envs.minatar.picture import METADATA, picture
-from envs.state import copied
+from envs.state import copied, random_state, restore_random
 
 N_CHANNELS = 10
 N_ACTIONS = 6
@@ -112,8 +111,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         Raises:
             gymnasium.error.ResetNeeded: there was neither a ``reset`` nor a ``set_state``.
         """
-        if not self._began:
-            raise ResetNeeded("MinAtarEnv.render was called before reset; call reset first")
+        require_reset(self._began, "MinAtarEnv.render")
         return None if self.render_mode is None else picture(self._observe())
 
     def configure(self, **parameters: Any) -> None:
@@ -134,8 +132,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
             "random": copied(self._minatar.random.get_state(legacy=False)),
             "last_action": int(self._minatar.last_action),
             "elapsed": self._elapsed,
-            "np_random": copied(self.np_random.bit_generator.state),
-            "np_random_seed": self.np_random_seed,
+            **random_state(self),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -152,8 +149,7 @@ class MinAtarEnv(gymnasium.Env[Any, Any]):
         self._minatar.random.set_state(state["random"])
         self._minatar.last_action = state["last_action"]
         self._elapsed, self._began = state["elapsed"], True
-        self.np_random.bit_generator.state = state["np_random"]
-        self._np_random_seed = state["np_random_seed"]
+        restore_random(self, state)
 
     def _apply(self, parameters: Parameters) -> None:
         self._parameters = parameters

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from envs.minatar.columns import Field, record
 from envs.minatar.compiling import helper, subroutine
 
 WORDS = 624
 _SHIFT = 397  # distance of the words that are combined
 
-PLAYER = np.dtype([("key", np.uint32, WORDS), ("position", np.int32), ("last_action", np.int32), ("elapsed", np.int32)])
+PLAYER, BOUNDS = record(
+    key=Field(0, 2**32 - 1, np.uint32, WORDS),
+    position=Field(0, WORDS),
+    last_action=Field(0, 5),
+    elapsed=Field(0, 2**31 - 2),
+)
 """What a game of any kind holds beside its board: its generator, its sticky action, and the steps of its episode."""
-
-BOUNDS = {"key": (0, 2**32 - 1), "position": (0, WORDS), "last_action": (0, 5), "elapsed": (0, 2**31 - 2)}
-"""As in ``envs.minatar.batch``."""
 
 
 @subroutine

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from envs.minatar import lists
+from envs.minatar.columns import Field, record
 from envs.minatar.compiling import helper, subroutine
 from envs.minatar.lists import COLUMNS, DIRECTION, MOVE_TIMER, SHOT_TIMER, X, Y
 from envs.minatar.loops import kernels
@@ -25,52 +26,34 @@ ENEMY_COOL_DOWN = 10
 # that lasts at most 10: 30 enemies and 40 bullets can be there at once, 2 bullets of the player and 3 divers.
 CAPACITY = 48
 
-GAME = np.dtype(
-    [
-        ("sub_x", np.int32),
-        ("sub_y", np.int32),
-        ("direction", np.int32),  # 1 to the right, -1 to the left
-        ("oxygen", np.int32),
-        ("n_divers", np.int32),  # on board; a full load that surfaces leaves -1, and every later surfacing one less
-        ("surfaced", np.int32),
-        ("spawn_speed", np.int32),
-        ("spawn_timer", np.int32),
-        ("diver_timer", np.int32),
-        ("move_speed", np.int32),
-        ("shot_timer", np.int32),
-        ("ramp_index", np.int32),
-        ("n_bullets", np.int32),
-        ("n_enemy_bullets", np.int32),
-        ("n_fish", np.int32),
-        ("n_subs", np.int32),
-        ("n_swimming", np.int32),
-        ("bullets", np.int8, (CAPACITY, COLUMNS)),
-        ("enemy_bullets", np.int8, (CAPACITY, COLUMNS)),
-        ("fish", np.int8, (CAPACITY, COLUMNS)),
-        ("subs", np.int8, (CAPACITY, COLUMNS)),
-        ("swimming", np.int8, (CAPACITY, COLUMNS)),  # divers not picked up
-    ]
-)
+# Entries that do not count may still show what left the board, and there a submarine shot a bullet, which went on.
+_LIST = Field((-2, 0, -1, 0, 0), (11, 8, 1, MOVE_SPEED, ENEMY_COOL_DOWN), np.int8, (CAPACITY, COLUMNS))
 
-_LISTS = ("bullets", "enemy_bullets", "fish", "subs", "swimming")
-BOUNDS = {
-    "sub_x": (0, 9),
-    "sub_y": (0, 8),
-    "direction": (-1, 1),
-    "oxygen": (0, MAX_OXYGEN),
-    "n_divers": (-(2**30), MAX_DIVERS),
-    "surfaced": (0, 1),
-    "spawn_speed": (1, SPAWN_SPEED),
-    "spawn_timer": (0, SPAWN_SPEED),
-    "diver_timer": (0, DIVER_SPAWN_SPEED),
-    "move_speed": (FASTEST_MOVE, MOVE_SPEED),
-    "shot_timer": (0, COOL_DOWN),
-    "ramp_index": (0, 99),
-    **{f"n_{name}": (0, CAPACITY) for name in _LISTS},
-    # Entries that do not count may still show what left the board, and there a submarine shot a bullet, which went on.
-    **dict.fromkeys(_LISTS, ((-2, 0, -1, 0, 0), (11, 8, 1, MOVE_SPEED, ENEMY_COOL_DOWN))),
-}
-"""As in ``envs.minatar.batch``."""
+GAME, BOUNDS = record(
+    sub_x=Field(0, 9),
+    sub_y=Field(0, 8),
+    direction=Field(-1, 1),  # 1 to the right, -1 to the left
+    oxygen=Field(0, MAX_OXYGEN),
+    # On board; a full load that surfaces leaves -1, and every later surfacing one less.
+    n_divers=Field(-(2**30), MAX_DIVERS),
+    surfaced=Field(0, 1),
+    spawn_speed=Field(1, SPAWN_SPEED),
+    spawn_timer=Field(0, SPAWN_SPEED),
+    diver_timer=Field(0, DIVER_SPAWN_SPEED),
+    move_speed=Field(FASTEST_MOVE, MOVE_SPEED),
+    shot_timer=Field(0, COOL_DOWN),
+    ramp_index=Field(0, 99),
+    n_bullets=Field(0, CAPACITY),
+    n_enemy_bullets=Field(0, CAPACITY),
+    n_fish=Field(0, CAPACITY),
+    n_subs=Field(0, CAPACITY),
+    n_swimming=Field(0, CAPACITY),
+    bullets=_LIST,
+    enemy_bullets=_LIST,
+    fish=_LIST,
+    subs=_LIST,
+    swimming=_LIST,  # divers not picked up
+)
 
 
 @subroutine

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.minatar.columns import Field, record
 from envs.minatar.compiling import helper
 from envs.minatar.loops import kernels
 from envs.minatar.pace import ticked
@@ -13,34 +14,18 @@ MOVE_INTERVAL, SHORTEST_INTERVAL = 12, 6  # most steps between two moves of the 
 SHOT_INTERVAL = 10  # steps between two shots of the aliens
 WAVE_ROWS, WAVE, ROW = 4, 0b0011111100, 0b1111111111
 
-GAME = np.dtype(
-    [
-        ("cannon_x", np.int32),
-        ("shot_timer", np.int32),
-        ("alien_direction", np.int32),  # 1 to the right, -1 to the left
-        ("move_interval", np.int32),
-        ("move_timer", np.int32),
-        ("alien_shot_timer", np.int32),
-        ("ramp_index", np.int32),
-        ("aliens", np.int16, 10),  # of row y; column x is bit x
-        ("bullets", np.int16, 10),
-        ("alien_bullets", np.int16, 10),
-    ]
+GAME, BOUNDS = record(
+    cannon_x=Field(0, 9),
+    shot_timer=Field(0, COOL_DOWN),
+    alien_direction=Field(-1, 1),  # 1 to the right, -1 to the left
+    move_interval=Field(SHORTEST_INTERVAL, MOVE_INTERVAL),
+    move_timer=Field(0, MOVE_INTERVAL),
+    alien_shot_timer=Field(0, SHOT_INTERVAL),
+    ramp_index=Field(0, 99),
+    aliens=Field(0, ROW, np.int16, 10),  # of row y; column x is bit x
+    bullets=Field(0, ROW, np.int16, 10),
+    alien_bullets=Field(0, ROW, np.int16, 10),
 )
-
-BOUNDS = {
-    "cannon_x": (0, 9),
-    "shot_timer": (0, COOL_DOWN),
-    "alien_direction": (-1, 1),
-    "move_interval": (SHORTEST_INTERVAL, MOVE_INTERVAL),
-    "move_timer": (0, MOVE_INTERVAL),
-    "alien_shot_timer": (0, SHOT_INTERVAL),
-    "ramp_index": (0, 99),
-    "aliens": (0, ROW),
-    "bullets": (0, ROW),
-    "alien_bullets": (0, ROW),
-}
-"""As in ``envs.minatar.batch``."""
 
 
 @helper

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from envs.arguments import Configurable, check_render_mode, defaults, require_render_mode
 from envs.mujoco import PHYSICS
-from envs.state import copied
+from envs.state import random_state, restore_random
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -111,8 +111,7 @@ class Robot(Configurable, MujocoEnv, EzPickle):
             "mujoco": state,
             # Positions of the bodies are those of the last substep's beginning, and Ant's reward counts from there.
             "xpos": self.data.xpos.copy(),
-            "np_random": copied(self.np_random.bit_generator.state),
-            "np_random_seed": self.np_random_seed,
+            **random_state(self),
         }
 
     def set_state(self, state: Any, velocities: NDArray[np.float64] | None = None) -> None:
@@ -139,8 +138,7 @@ class Robot(Configurable, MujocoEnv, EzPickle):
         mujoco.mj_forward(self.model, self.data)  # what is drawn; it moves where the solver starts from
         mujoco.mj_setState(self.model, self.data, saved, _STATE)
         self.data.xpos[:] = state["xpos"]
-        self.np_random.bit_generator.state = state["np_random"]
-        self._np_random_seed = state["np_random_seed"]
+        restore_random(self, state)
 
 
 class Ant(Robot, AntEnv):

@@ -16,13 +16,13 @@ from typing import Any
 import gymnasium
 
 from envs import catalogue
-from envs.checks import check_choice, did_you_mean
+from envs.checks import check_argument, check_choice
 from envs.games import Games
 from envs.shifts.action_permutation import ActionPermutation, VectorActionPermutation
 from envs.shifts.base import Shift, VectorShift, layers_of
 from envs.shifts.frame_skip import FrameSkip, VectorFrameSkip
 from envs.shifts.observation_noise import ObservationNoise, VectorObservationNoise
-from envs.shifts.observation_offset import ObservationOffset, VectorObservationOffset, checked_offset
+from envs.shifts.observation_offset import ObservationOffset, VectorObservationOffset
 from envs.shifts.pixel_permutation import PixelPermutation, VectorPixelPermutation
 from envs.shifts.reward_scale import RewardScale, VectorRewardScale
 from envs.shifts.reward_sign import RewardSign, VectorRewardSign
@@ -50,7 +50,6 @@ __all__ = [
     "VectorStickyActions",
     "apply",
     "apply_games",
-    "checked_offset",
     "layers_of",
 ]
 
@@ -100,11 +99,7 @@ def _checked(specs: Specs) -> Iterator[tuple[str, Mapping[str, Any]]]:
         check_choice("a shift", name, SHIFTS)
         known = catalogue.SHIFTS[name].arguments
         for key in arguments:
-            if key not in known:
-                raise ValueError(
-                    f"the shift {name!r} takes no argument {key!r}, only {', '.join(known)}"
-                    f"{did_you_mean(key, known) or '; remove it'}"
-                )
+            check_argument(f"the shift {name!r}", key, known)
         parameters = inspect.signature(SHIFTS[name]).parameters
         for key in known:
             if key not in arguments and parameters[key].default is inspect.Parameter.empty:

@@ -10,29 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.checks import check_int
-from envs.games import Games, Step
+from envs.games import Step
 from envs.shifts.base import Shift, VectorShift
 
 
 class VectorActionPermutation(VectorShift):
-    """`ActionPermutation` around a batch of games.
-
-    Args:
-        games: a batch of games with Discrete actions.
-        seed: decides the permutation, which is the same in all games.
-        permutation: in place of ``seed``, the action that is executed for each of the space's, in their order.
-
-    Raises:
-        ValueError: as for `ActionPermutation`.
-    """
+    """`ActionPermutation` around a batch of games, the same in all of them."""
 
     seed: int | None
     permutation: list[int] | None
 
-    def __init__(self, games: Games, seed: int | None = None, permutation: Sequence[int] | None = None) -> None:
-        super().__init__(games, seed=seed, permutation=permutation)
-
-    def _checked(self, seed: Any, permutation: Any) -> dict[str, Any]:
+    def _checked(self, seed: Any = None, permutation: Any = None) -> dict[str, Any]:
         space = self.games.single_action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
             raise ValueError(f"{self.label} needs Discrete actions, got {space}; use it on such a game")

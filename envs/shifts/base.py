@@ -12,7 +12,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs.checks import did_you_mean
-from envs.games import Games, Step
+from envs.games import Games, Seeds, Step
+from envs.shifts.draws import Draws
 from envs.state import Layer, copied
 
 EnvStep = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
@@ -23,18 +24,27 @@ UNSCALED = "unscaled_return"
 class VectorShift(Games):
     """A shift around a batch of games, equal to as many games that are wrapped one by one.
 
-    Attributes:
+    Args:
         games: the batch that is shifted.
+        args: the shift's arguments, as the wrapper around one environment takes them.
+        kwargs: the same by name.
+
+    Raises:
+        ValueError: as the wrapper around one environment.
     """
 
-    def __init__(self, games: Games, **arguments: Any) -> None:
+    _held: ClassVar[tuple[str, ...]] = ()
+    """Arrays that its state has beside the arguments, without the underscore that their names begin with."""
+    _draws: Draws | None = None
+
+    def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
         self.games = games
         self.num_envs = games.num_envs
         self.metadata = games.metadata
         self.render_mode = games.render_mode
         self.single_observation_space, self.observation_space = games.single_observation_space, games.observation_space
         self.single_action_space, self.action_space = games.single_action_space, games.action_space
-        self._begin(arguments)
+        self._begin(self._checked(*args, **kwargs))
 
     @property
     def label(self) -> str:
@@ -52,10 +62,10 @@ class VectorShift(Games):
         envs: Sequence[gymnasium.Env[Any, Any]] = self.games.envs  # type: ignore[attr-defined]
         return envs
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """As in `Games`."""
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """As in `Games`; seeds begin the shift's own draws anew."""
+        if self._draws is not None:
+            self._draws.seed(seed)
         return self.games.reset(seed=seed, options=options)
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
@@ -76,12 +86,12 @@ class VectorShift(Games):
 
     # ------------------------------------------------------------------ arguments
 
-    def _begin(self, arguments: dict[str, Any]) -> None:
-        self.arguments = self._made_with = self._checked(**arguments)
-        self._take(**self.arguments)
+    def _begin(self, checked: dict[str, Any]) -> None:
+        self.arguments = self._made_with = checked
+        self._take(**checked)
 
-    def _checked(self, *_: Any, **arguments: Any) -> dict[str, Any]:
-        """The arguments as they are kept, refused where they are wrong; nothing is changed yet."""
+    def _checked(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The arguments by name as they are kept, refused where they are wrong; nothing is changed yet."""
         raise NotImplementedError
 
     def _take(self, **arguments: Any) -> None:
@@ -115,13 +125,15 @@ class VectorShift(Games):
         Raises:
             ValueError: As when the shift is made.
         """
-        self._begin({**self._made_with, **arguments})
+        self._begin(self._checked(**{**self._made_with, **arguments}))
 
     # ------------------------------------------------------------------ state
 
     def own_state(self) -> dict[str, Any]:
         """The arguments, so that a state of another world is noticed, and what the shift holds for each game."""
-        return {"made_with": copied(self._made_with), "arguments": copied(self.arguments)}
+        held = {name: getattr(self, f"_{name}").copy() for name in self._held}
+        draws = {} if self._draws is None else {"draws": self._draws.get_state()}
+        return {"made_with": copied(self._made_with), "arguments": copied(self.arguments)} | draws | held
 
     def set_own_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``own_state`` returned.
@@ -137,6 +149,10 @@ class VectorShift(Games):
                     f"{_text(value)}; make the environment or its stream with the arguments that it was saved with"
                 )
         self._change(self._checked(**state["arguments"]))
+        if self._draws is not None:
+            self._draws.set_state(state["draws"])
+        for name in self._held:
+            setattr(self, f"_{name}", np.array(state[name], getattr(self, f"_{name}").dtype))
 
     def get_state(self) -> dict[str, Any]:
         """The state of the games inside, and the shift's own."""
@@ -176,16 +192,14 @@ def layers_of(games: Games) -> list[Games]:
 class VectorObservationShift(VectorShift):
     """A shift that changes observations, those in ``final_obs`` among them, and nothing else."""
 
-    def __init__(self, games: Games, **arguments: Any) -> None:
-        super().__init__(games, **arguments)
+    def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
+        super().__init__(games, *args, **kwargs)
         self.single_observation_space = self._space()
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As in `Games`; the first observations are shifted, too."""
-        observations, info = self.games.reset(seed=seed, options=options)
+        observations, info = super().reset(seed=seed, options=options)
         return self._seen(np.asarray(observations), None), info
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
@@ -212,8 +226,8 @@ class VectorObservationShift(VectorShift):
         return final
 
     def _space(self) -> gymnasium.spaces.Box:
-        """The space of one game's shifted observations."""
-        raise NotImplementedError
+        """The space of one game's shifted observations: unbounded, so that one space serves all arguments."""
+        return gymnasium.spaces.Box(-np.inf, np.inf, self._box().shape, np.float32)
 
     def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
         """A fresh array of shifted ``observations``, one for each of ``games`` (None: for all in order)."""
@@ -246,9 +260,7 @@ class OneGame(Games):
         self.action_space = batch_space(env.action_space, 1)
         self.info: dict[str, Any] = {}
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         observation, self.info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         return [observation], {}

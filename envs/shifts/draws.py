@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.state import copied
+
+if TYPE_CHECKING:
+    from envs.games import Seeds
 
 _BLOCK = 256  # numbers that one call of a generator draws, where a game needs fewer at a time
 
@@ -38,7 +40,7 @@ class Draws:
         self._begun: list[dict[str, Any] | None] = [None] * n_games  # generators as they were before their blocks
         self._all = np.arange(n_games)
 
-    def seed(self, seed: int | Sequence[int | None] | None) -> None:
+    def seed(self, seed: Seeds) -> None:
         """Begin the streams anew, as ``Games.reset`` seeds games; those without a seed go on."""
         if seed is None:
             return

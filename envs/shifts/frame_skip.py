@@ -10,26 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.checks import check_int
-from envs.games import Games, Step
+from envs.games import Step
 from envs.infos import merge_infos
 from envs.shifts.base import Shift, VectorShift
 
 
 class VectorFrameSkip(VectorShift):
-    """`FrameSkip` around a batch of games; a game whose episode has ended stands still until the others are done, too.
-
-    Args:
-        games: any batch of games.
-        skip: steps that an action lasts, at least 1.
-
-    Raises:
-        ValueError: as for `FrameSkip`.
-    """
+    """`FrameSkip` around a batch of games; a game whose episode has ended stands still until all others are done."""
 
     skip: int
-
-    def __init__(self, games: Games, skip: int) -> None:
-        super().__init__(games, skip=skip)
 
     def _checked(self, skip: Any) -> dict[str, Any]:
         return {"skip": check_int("skip", skip, 1, "give the steps that an action lasts, such as 4")}

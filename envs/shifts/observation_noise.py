@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -16,20 +15,13 @@ from envs.shifts.draws import Draws
 
 
 class VectorObservationNoise(VectorObservationShift):
-    """`ObservationNoise` around a batch of games; every game has a generator of its own, seeded with the game.
-
-    Args:
-        games: a batch of games whose observations are arrays (a Box).
-        std: standard deviation of the noise, at least 0.
-
-    Raises:
-        ValueError: as for `ObservationNoise`.
-    """
+    """`ObservationNoise` around a batch of games; every game has a generator of its own, seeded with the game."""
 
     std: float
+    _draws: Draws
 
-    def __init__(self, games: Games, std: float) -> None:
-        super().__init__(games, std=std)
+    def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
+        super().__init__(games, *args, **kwargs)
         size = int(np.prod(self._box().shape))
         self._draws = Draws(self._draws_key("observation_noise"), self.num_envs, size, "standard_normal")
         self._last = np.zeros((self.num_envs, *self._box().shape), np.float32)
@@ -37,21 +29,11 @@ class VectorObservationNoise(VectorObservationShift):
     def _checked(self, std: Any) -> dict[str, Any]:
         return {"std": check_number("std", std, "give a standard deviation such as 0.1", low=0)}
 
-    def _space(self) -> gymnasium.spaces.Box:
-        return gymnasium.spaces.Box(-np.inf, np.inf, self._box().shape, np.float32)
-
     def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
         noise = self._draws.take(games).reshape(observations.shape)
         noise *= np.float32(self.std)
         np.add(noise, observations, out=noise, casting="same_kind")
         return noise
-
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """As in `Games`; seeds begin the noise anew."""
-        self._draws.seed(seed)
-        return super().reset(seed=seed, options=options)
 
     def _seen(self, observations: NDArray[Any], active: NDArray[np.bool_] | None) -> NDArray[Any]:
         if active is None:
@@ -61,15 +43,6 @@ class VectorObservationNoise(VectorObservationShift):
             self._last = self._last.copy()
             self._last[games] = self._shifted(observations[games], games)
         return self._last
-
-    def own_state(self) -> dict[str, Any]:
-        """The arguments and the generators."""
-        return super().own_state() | {"draws": self._draws.get_state()}
-
-    def set_own_state(self, state: dict[str, Any]) -> None:
-        """As in `VectorShift`."""
-        super().set_own_state(state)
-        self._draws.set_state(state["draws"])
 
 
 class ObservationNoise(Shift):

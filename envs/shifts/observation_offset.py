@@ -8,33 +8,18 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.games import Games
 from envs.shifts.base import Shift, VectorObservationShift
 
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 class VectorObservationOffset(VectorObservationShift):
-    """`ObservationOffset` around a batch of games.
-
-    Args:
-        games: a batch of games whose observations are arrays (a Box).
-        offset: what is added, with the shape of one game's observation, or one number for all its entries.
-
-    Raises:
-        ValueError: as for `ObservationOffset`.
-    """
+    """`ObservationOffset` around a batch of games, the same for all of them."""
 
     offset: NDArray[np.float32]
 
-    def __init__(self, games: Games, offset: ArrayLike) -> None:
-        super().__init__(games, offset=offset)
-
     def _checked(self, offset: Any) -> dict[str, Any]:
         return {"offset": checked_offset(offset, self._box().shape)}
-
-    def _space(self) -> gymnasium.spaces.Box:
-        return gymnasium.spaces.Box(-np.inf, np.inf, self._box().shape, np.float32)
 
     def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
         shifted: NDArray[Any] = np.add(observations, self.offset, dtype=np.float32)

@@ -9,25 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.checks import check_int
-from envs.games import Games
 from envs.shifts.base import Shift, VectorObservationShift
 
 
 class VectorPixelPermutation(VectorObservationShift):
-    """`PixelPermutation` around a batch of games.
-
-    Args:
-        games: a batch of games whose observations are arrays (a Box).
-        seed: decides the permutation, which is the same in all games.
-
-    Raises:
-        ValueError: as for `PixelPermutation`.
-    """
+    """`PixelPermutation` around a batch of games, the same in all of them."""
 
     seed: int
-
-    def __init__(self, games: Games, seed: int) -> None:
-        super().__init__(games, seed=seed)
 
     def _checked(self, seed: Any) -> dict[str, Any]:
         if not self._box().shape:

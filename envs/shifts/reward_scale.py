@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -10,36 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.checks import check_number
-from envs.games import Games, Step
+from envs.games import Games, Seeds, Step
 from envs.shifts.base import UNSCALED, Shift, VectorShift
 
 
 class VectorRewardScale(VectorShift):
-    """`RewardScale` around a batch of games; ``info["final_info"]`` holds ``unscaled_return`` and its mask.
-
-    Args:
-        games: any batch of games.
-        scale: the factor, above 0.
-
-    Raises:
-        ValueError: as for `RewardScale`.
-    """
+    """`RewardScale` around a batch of games; ``info["final_info"]`` holds ``unscaled_return`` and its mask."""
 
     scale: float
+    _held = ("returns",)
 
-    def __init__(self, games: Games, scale: float) -> None:
-        super().__init__(games, scale=scale)
+    def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
+        super().__init__(games, *args, **kwargs)
         self._returns = np.zeros(self.num_envs)
 
     def _checked(self, scale: Any) -> dict[str, Any]:
         return {"scale": check_number("scale", scale, "give a factor such as 0.05", above=0)}
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As in `Games`."""
         self._returns = np.zeros(self.num_envs)
-        return self.games.reset(seed=seed, options=options)
+        return super().reset(seed=seed, options=options)
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
         """As in `Games`; rewards are scaled, all else is the games' but for ``unscaled_return``."""
@@ -57,15 +47,6 @@ class VectorRewardScale(VectorShift):
         if UNSCALED in final_info:
             returns = np.where(final_info[f"_{UNSCALED}"], final_info[UNSCALED], returns)
         return final_info | {UNSCALED: returns, f"_{UNSCALED}": ended.copy()}
-
-    def own_state(self) -> dict[str, Any]:
-        """The factor, and the returns of the episodes so far."""
-        return super().own_state() | {"returns": self._returns.copy()}
-
-    def set_own_state(self, state: dict[str, Any]) -> None:
-        """As in `VectorShift`."""
-        super().set_own_state(state)
-        self._returns = np.array(state["returns"], np.float64)
 
 
 class RewardScale(Shift):

@@ -8,27 +8,16 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.games import Games, Step
+from envs.games import Step
 from envs.shifts.base import UNSCALED, Shift, VectorShift
 
 
 class VectorRewardSign(VectorShift):
-    """`RewardSign` around a batch of games.
-
-    Args:
-        games: any batch of games.
-        sign: 1 or -1.
-
-    Raises:
-        ValueError: as for `RewardSign`.
-    """
+    """`RewardSign` around a batch of games."""
 
     sign: int
 
-    def __init__(self, games: Games, sign: int = -1) -> None:
-        super().__init__(games, sign=sign)
-
-    def _checked(self, sign: Any) -> dict[str, Any]:
+    def _checked(self, sign: Any = -1) -> dict[str, Any]:
         if isinstance(sign, bool) or not isinstance(sign, int | np.integer) or sign not in (-1, 1):
             raise ValueError(f"sign must be 1 or -1, got {sign!r}; give -1 to flip rewards, or 1 to leave them")
         return {"sign": int(sign)}

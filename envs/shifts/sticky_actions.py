@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -11,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.checks import check_number
-from envs.games import Games, Step
+from envs.games import Games, Seeds, Step
 from envs.shifts.base import Shift, VectorShift
 from envs.shifts.draws import Draws
 
@@ -19,20 +18,14 @@ _ARRAYS = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box
 
 
 class VectorStickyActions(VectorShift):
-    """`StickyActions` around a batch of games; every game has a generator of its own, seeded with the game.
-
-    Args:
-        games: a batch of games whose actions are numbers or arrays.
-        probability: of a repetition, from 0 to 1.
-
-    Raises:
-        ValueError: as for `StickyActions`.
-    """
+    """`StickyActions` around a batch of games; every game has a generator of its own, seeded with the game."""
 
     probability: float
+    _held = ("previous", "begun")
+    _draws: Draws
 
-    def __init__(self, games: Games, probability: float) -> None:
-        super().__init__(games, probability=probability)
+    def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
+        super().__init__(games, *args, **kwargs)
         self._draws = Draws(self._draws_key("sticky_actions"), self.num_envs, 1, "random")
         self._previous = np.zeros(self.action_space.shape or (), self.action_space.dtype)
         self._begun = np.zeros(self.num_envs, np.bool_)  # whether the episode has a previous action
@@ -44,13 +37,10 @@ class VectorStickyActions(VectorShift):
         remedy = "give the probability that an action is repeated, such as 0.25"
         return {"probability": check_number("probability", probability, remedy, low=0, high=1)}
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As in `Games`; nothing sticks yet, and seeds begin the draws anew."""
-        self._draws.seed(seed)
         self._begun[:] = False
-        return self.games.reset(seed=seed, options=options)
+        return super().reset(seed=seed, options=options)
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
         """As in `Games`, each with its action or its previous one."""
@@ -66,18 +56,6 @@ class VectorStickyActions(VectorShift):
         moved = True if active is None else active
         self._begun = (self._begun | moved) & ~(step[2] | step[3])  # where one has ended, another begins
         return step
-
-    def own_state(self) -> dict[str, Any]:
-        """The arguments, the generators, and the actions that may stick."""
-        own = {"draws": self._draws.get_state(), "previous": self._previous.copy(), "begun": self._begun.copy()}
-        return super().own_state() | own
-
-    def set_own_state(self, state: dict[str, Any]) -> None:
-        """As in `VectorShift`."""
-        super().set_own_state(state)
-        self._draws.set_state(state["draws"])
-        self._previous = np.array(state["previous"], self._previous.dtype)
-        self._begun = np.array(state["begun"], np.bool_)
 
 
 class StickyActions(Shift):

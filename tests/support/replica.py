@@ -38,10 +38,15 @@ def main(rank: int, folder: Path) -> None:
         torch.optim.Adam(model.parameters(), lr=1e-2), model, resets, seed=rank,
         sample=lambda n, generator: x[:n], sample_losses=lambda x: net(x).square().mean(1), outputs=net,
     )  # fmt: skip
-    for _ in range(30):
+    for step in range(30):
+        optimizer.zero_grad()
         with optimizer.forward():
             loss = (model(x) - x[:, :1].sin()).square().mean()
-        optimizer.step(loss)
+        if step % 2:
+            optimizer.step(loss)
+        else:
+            loss.backward()
+            optimizer.step()
     uneven = torch.tensor([[1.0, float("nan"), float("nan")], [3.0, 5.0, float("nan")]][rank])
     end = {"net": net.state_dict(), "count": optimizer.units_reset()["net"], "seed": optimizer.seed}
     torch.save({**end, "mean": optimizer.replicas.mean({"it": uneven})["it"]}, folder / f"{rank}.pt")

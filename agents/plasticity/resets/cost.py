@@ -15,6 +15,7 @@ from agents.plasticity.taps import Taps
 from agents.plasticity.units import UnitLayer
 
 PROBE = 256  # transitions that costs are measured on
+COST_EVERY = 1000  # gradient steps between measurements, where resets act more often
 TOTALS = ("predicted_cost", "predicted_change", "unit_costs", "realised_cost", "realised_change")
 OF_NETWORKS = ("predicted_cost", "unit_costs")
 
@@ -32,16 +33,29 @@ class CostMeter:
 
     Per network: ``predicted_cost``, over its own units, and ``unit_costs``; and of networks with an output layer
     ``output_change``, the mean absolute change of the outputs.
+
+    Attributes:
+        measured: the gradient step of the last measurement; None before the first.
     """
 
     def __init__(self, learner: Learner, names: Sequence[str]) -> None:
         self._learner = learner
+        self.measured: int | None = None
         zero = torch.zeros((), device=learner.device)
         self._sums: dict[str, Tensor] = {key: zero.clone() for key in TOTALS}
         self._sums.update({f"{name}/{key}": zero.clone() for name in names for key in OF_NETWORKS})
         for name, network in learner.networks.items():
             if any(part.height == 0 for part in network.parts):
                 self._sums[f"{name}/output_change"] = zero.clone()
+
+    def is_due(self, step: int) -> bool:
+        """At every reset, but of those that are less than 1,000 gradient steps apart only at one in each thousand.
+
+        Where the host must not wait for the device, a selection counts in which a unit may have fallen due.
+        """
+        due = self.measured is None or step // COST_EVERY > self.measured // COST_EVERY
+        self.measured = step if due else self.measured
+        return due
 
     def before(self, batch: Any) -> Probed:
         """Probed at the networks before they are cut."""

@@ -17,17 +17,18 @@ from agents.plasticity.moments import refuse_unknown_moments
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
 from agents.plasticity.probing import Probed
 from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
+from agents.plasticity.resets.choice import Choice
 from agents.plasticity.resets.cost import PROBE, CostMeter
+from agents.plasticity.resets.periods import Periods
 from agents.plasticity.resets.scorer import Scorer
 from agents.plasticity.resets.waiting import Waiting
 from agents.plasticity.schedule import is_scored
-from agents.plasticity.selections import LayerUtilities, Selection, has_signal
+from agents.plasticity.selections import Selection
 from agents.plasticity.surgery import Surgery, may_branch, reset_units
 from agents.plasticity.units import Network, UnitLayer
 from agents.plasticity.validation import check
 
 FORGOTTEN = 1e-6  # weight in a running mean below which a score is not taken
-COST_EVERY = 1000  # gradient steps between measurements of what resets cost, where they act more often
 
 
 class UnitReset(NetworkIntervention):
@@ -124,7 +125,7 @@ class UnitReset(NetworkIntervention):
         return frozenset(need for key, need in seen.items() if key in inputs)
 
     def hindrance(self, steps: int) -> str | None:
-        young = self._learner.optimizer_steps + steps - self._begun < self.maturity
+        young = self._learner.optimizer_steps + steps - self._periods.begun < self.maturity
         return super().hindrance(steps) or (f"maturity {self.maturity:,}" if young else None)
 
     # ------------------------------------------------------------------ state
@@ -136,15 +137,12 @@ class UnitReset(NetworkIntervention):
             if not layer.fixed:
                 self._criterion.refuse_unknown(layer)
         start = learner.optimizer_steps  # of a learner that has trained before: nothing is due and no unit is old
-        self._begun = start
-        self._steps = dict.fromkeys(self._names, start)  # gradient steps of each network's optimizer
-        self._selected = dict.fromkeys(self._names, start)  # the step of the last selection
+        self._periods = Periods(self._names, self.period, start)
         self._waiting = Waiting(self._layers, self._selection, self.maturity)
+        self._choice = Choice(self._selection, self._layers, self.maturity, start, learner.device)
         self._shown: set[str] = set()  # networks that a scored minibatch has trained
-        self._measured: int | None = None  # the step of the last measurement of costs
         self._told = False
         self._moments_known = False
-        device = learner.device
         self._scorer = Scorer(
             self._criterion,
             learner,
@@ -156,11 +154,8 @@ class UnitReset(NetworkIntervention):
             of_outputs=self.signal == "outputs",
             generator=self._generator,
         )
-        self._born = {layer.name: torch.full((layer.units,), start, device=device) for layer in self._layers}
-        # Fractions of a unit that selections have left over.
-        self._left = {layer.name: torch.zeros((), device=device) for layer in self._layers}
-        self._no_signal = {name: torch.zeros((), dtype=torch.int64, device=device) for name in self._names}
-        self._not_finite = {name: torch.zeros((), dtype=torch.int64, device=device) for name in self._names}
+        nothing = torch.zeros((), dtype=torch.int64, device=learner.device)
+        self._not_finite = {name: nothing.clone() for name in self._names}
         self._costs = CostMeter(learner, self._names)
 
     def _obstacles(self, network: Network, trained: set[Tensor]) -> list[str]:
@@ -182,14 +177,12 @@ class UnitReset(NetworkIntervention):
     def state_dict(self) -> dict[str, Tensor]:
         state = {key: tensor.clone() for key, tensor in self._tensors().items()}
         state["seed"] = torch.tensor(self._seed)
-        state["begun"] = torch.tensor(self._begun)
-        state["measured"] = torch.tensor(-1 if self._measured is None else self._measured)
+        state["measured"] = torch.tensor(-1 if self._costs.measured is None else self._costs.measured)
         for layer in self._layers:
             state[f"unscored/{layer.name}"] = torch.tensor(layer.name in self._scorer.unscored)
-        for name in self._steps:
-            state[f"steps/{name}"] = torch.tensor([self._steps[name], self._selected[name]])
+        for name in self._names:
             state[f"shown/{name}"] = torch.tensor(name in self._shown)
-        return state | self._waiting.state_dict()
+        return state | self._periods.state_dict() | self._waiting.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         if other := self.state_dict().keys() ^ state.keys():
@@ -200,24 +193,16 @@ class UnitReset(NetworkIntervention):
         for key, tensor in self._tensors().items():
             tensor.copy_(state[key])
         self._seed = int(state["seed"])
-        self._measured = None if int(state["measured"]) < 0 else int(state["measured"])
-        for name in self._steps:
-            self._steps[name], self._selected[name] = (int(number) for number in state[f"steps/{name}"])
+        self._costs.measured = None if int(state["measured"]) < 0 else int(state["measured"])
         self._shown = {name for name in self._names if state[f"shown/{name}"]}
-        self._begun = int(state["begun"])
+        self._periods.load_state_dict(state)
         self._waiting.load_state_dict(state)
         self._scorer.unscored = {layer.name for layer in self._layers if state[f"unscored/{layer.name}"]}
 
     def _tensors(self) -> dict[str, Tensor]:
-        kinds: dict[str, Mapping[str, Tensor]] = {
-            "born": self._born,
-            "left": self._left,
-            "no_signal": self._no_signal,
-            "not_finite": self._not_finite,
-            "cost": self._costs.tensors(),
-        }
-        counts = {f"{kind}/{name}": tensor for kind, found in kinds.items() for name, tensor in found.items()}
-        return self._scorer.tensors() | counts
+        counts = {f"not_finite/{name}": count for name, count in self._not_finite.items()}
+        costs = {f"cost/{name}": total for name, total in self._costs.tensors().items()}
+        return self._scorer.tensors() | self._choice.tensors() | counts | costs
 
     # ------------------------------------------------------------------ hooks
 
@@ -226,15 +211,10 @@ class UnitReset(NetworkIntervention):
 
     def _looks_at(self, step: int) -> bool:
         """Whether the minibatch of this step is scored: not where it will be forgotten before the next selection."""
-        if not is_scored(step, self.score_every):
-            return False
-        due = min(step // self.period - selected // self.period for selected in self._selected.values()) > 0
-        return due or self.period - step % self.period <= self.memory
+        return is_scored(step, self.score_every) and self._periods.end_within(step, self.memory)
 
     def after_backward(self, update: Update) -> None:
-        for name in update.networks:
-            if name in self._steps:
-                self._steps[name] = update.step
+        self._periods.note(update)
         if not self._looks_at(update.step):
             return
         self._shown.update(update.networks)
@@ -256,36 +236,32 @@ class UnitReset(NetworkIntervention):
         self._reset_due()
 
     def _reset_due(self) -> None:
-        due = {}
-        for name, step in self._steps.items():
-            periods = step // self.period - self._selected[name] // self.period
-            if periods:
-                due[name] = periods * self.period
-                self._selected[name] = step
+        due = self._periods.take()
         layers = self._resettable([layer for layer in self._layers if layer.network in due])
         if layers:
             self._reset(layers, {layer.network: due[layer.network] for layer in layers})
 
     def _reset(self, layers: Sequence[UnitLayer], steps: Mapping[str, int]) -> None:
         self._refuse_unreached(layers)
-        ages = {name: self._steps[name] - self._begun for name in steps}
         waited = {
-            layer.name: self._waiting.fall_due(layer, steps[layer.network], ages[layer.network]) for layer in layers
+            layer.name: self._waiting.fall_due(layer, steps[layer.network], self._periods.age(layer.network))
+            for layer in layers
         }
         passed = {name: since for name, since in waited.items() if since is not None}
         layers = [layer for layer in layers if layer.name in passed]
         if not layers:
             return
-        amounts = self._select(layers, self._utilities(layers), passed)
+        counted = self._periods.steps
+        amounts = self._choice.select(layers, self._utilities(layers), passed, counted, self._loss_size)
         if may_branch(self._learner.device) and not any((amount > 0).any() for amount in amounts.values()):
             return
-        batch, before = self._look_before() if self._cost_is_due() else (None, None)
+        batch, before = self._look_before() if self._costs.is_due(max(counted.values())) else (None, None)
         references = self._scorer.references(layers)  # once, for replicas reduce them together
         reset_units(
             layers,
             amounts,
             self._learner.optimizers,
-            lambda layer: self._generator(layer.name, self._steps[layer.network]),
+            lambda layer: self._generator(layer.name, counted[layer.network]),
             self._surgery,
             references if self._surgery.compensate else None,
             self._learner.targets,
@@ -299,9 +275,12 @@ class UnitReset(NetworkIntervention):
 
     def _utilities(self, layers: Sequence[UnitLayer]) -> dict[str, Tensor]:
         try:
-            return self._scorer.utilities(layers, self._steps)
+            found = self._scorer.utilities(layers, self._periods.steps)
         except NoDataError as error:
             raise self._no_data(error) from error
+        for layer in layers if self._sampled else ():
+            self._not_finite[layer.network] += ~found[layer.name].isfinite().all()
+        return found
 
     def _no_data(self, error: NoDataError) -> ValueError:
         return ValueError(f"{self.name}: it looks at a sample of the data at hand, but {error}")
@@ -312,74 +291,37 @@ class UnitReset(NetworkIntervention):
             return
         for layer in layers:
             if layer.name in self._scorer.unscored and layer.network in self._shown:
-                steps = self._steps[layer.network] - self._begun
+                steps = self._periods.age(layer.network)
                 raise ValueError(
                     f"{self.name}: no gradient has reached {layer.name} in {steps} gradient steps, so "
                     f"that {self._criterion.name!r} ranks nothing there; make {layer.network} part of the loss, leave "
                     "it out of networks, or give a criterion without gradients such as 'redo' on a sample"
                 )
 
-    @torch.no_grad()
-    def _select(
-        self, layers: Sequence[UnitLayer], utilities: Mapping[str, Tensor], steps: Mapping[str, int]
-    ) -> dict[str, Tensor]:
-        amounts = {}
-        together: dict[tuple[str, int], list[UnitLayer]] = {}
-        for layer in layers:
-            together.setdefault((layer.network, steps[layer.name]), []).append(layer)
-        for (network, passed), members in together.items():
-            candidates = [self._utilities_of(layer, utilities[layer.name]) for layer in members]
-            loss = self._loss_size(network) if self._selection.needs_loss else None
-            chosen = self._selection.select(candidates, passed, loss)
-            for layer, (amount, left) in zip(members, chosen, strict=True):
-                amounts[layer.name] = amount
-                self._left[layer.name].copy_(left)
-        return amounts
-
-    def _utilities_of(self, layer: UnitLayer, utility: Tensor) -> LayerUtilities:
-        scored = utility.isfinite()
-        if self._sampled:
-            self._not_finite[layer.network] += ~scored.all()
-        # A unit without a score counts as an average one: it is not eligible, and must not move the layer's mean.
-        average = torch.where(scored, utility, 0).sum() / scored.sum().clamp(min=1)
-        utility = torch.where(scored, utility, average)
-        self._no_signal[layer.network] += ~has_signal(utility) & scored.any()
-        eligible = scored & (self._steps[layer.network] - self._born[layer.name] >= self.maturity)
-        return LayerUtilities(utility, eligible, self._left[layer.name])
-
     def _loss_size(self, network: str) -> Tensor:
         """Mean absolute loss of a sample, over all replicas."""
         try:
-            batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))
+            batch = self._probe_batch()
         except NoDataError as error:
             raise self._no_data(error) from error
         loss = self._learner.sample_losses(batch)[network].abs().mean()
         return self._learner.replicas.mean({network: loss})[network]
 
-    def _cost_is_due(self) -> bool:
-        """At every reset, but of those that are less than 1,000 gradient steps apart only at one in each thousand.
-
-        Where the host must not wait for the device, a selection counts in which a unit may have fallen due.
-        """
-        step = max(self._steps.values())
-        due = self._measured is None or step // COST_EVERY > self._measured // COST_EVERY
-        self._measured = step if due else self._measured
-        return due
-
     def _look_before(self) -> tuple[Any, Probed | None]:
         """The probe batch and what it shows; None where the learner has no data."""
         try:
-            batch = self._learner.sample(PROBE, self._generator("probe", *self._steps.values()))
+            batch = self._probe_batch()
         except NoDataError:
             return None, None
         return batch, self._costs.before(batch)
 
+    def _probe_batch(self) -> Any:
+        return self._learner.sample(PROBE, self._generator("probe", *self._periods.steps.values()))
+
     def on_surgery(self, edit: Edit) -> None:
         masks = edit.masks
         self._scorer.clear(masks)
-        for layer in self._layers:
-            if layer.name in masks:
-                self._born[layer.name].masked_fill_(masks[layer.name], self._steps[layer.network])
+        self._choice.renew(masks, {layer.name: self._periods.steps[layer.network] for layer in self._layers})
 
     # ------------------------------------------------------------------ log
 
@@ -389,7 +331,7 @@ class UnitReset(NetworkIntervention):
         nothing, and ``not_finite``: how many scorings had a nan or infinite utility and were passed over."""
         values = {f"{self.name}/{key}": value for key, value in self._costs.read().items()}
         for name in self._names:
-            silent = float(self._no_signal[name])
+            silent = float(self._choice.no_signal[name])
             values[f"{self.name}/{name}/no_signal"] = silent
             values[f"{self.name}/{name}/not_finite"] = float(self._not_finite[name])
             if silent and self._criterion.needs_gradients and self.signal == "loss" and not self._told:

@@ -4,15 +4,14 @@
 with `UnitLayer`, `Consumer` and `Network`.
 """
 
-from agents.plasticity.units.builders import ACTIVATIONS, chain, sequential
+from agents.plasticity.units.builders import chain, sequential
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
-from agents.plasticity.units.inits import Affine, Init, Orthogonal, Statistics, TorchDefault
+from agents.plasticity.units.inits import Affine, Init, Orthogonal, TorchDefault
 from agents.plasticity.units.live import LiveNetworks
 from agents.plasticity.units.places import Place
 from agents.plasticity.units.tracing import Traced, network_of, traced
 
 __all__ = [
-    "ACTIVATIONS",
     "Affine",
     "Consumer",
     "Init",
@@ -22,7 +21,6 @@ __all__ = [
     "Part",
     "Place",
     "Producer",
-    "Statistics",
     "TorchDefault",
     "Traced",
     "UnitLayer",

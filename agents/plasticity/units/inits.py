@@ -25,11 +25,9 @@ class Init(Protocol):
 
     def draw(self, module: nn.Module, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """New weight and bias of `module`'s shapes, on the CPU, with `generator` alone."""
-        ...
 
     def statistics(self, module: nn.Module) -> tuple[Statistics, Statistics]:
         """What the entries of weights and of biases are like over many draws; without a draw."""
-        ...
 
 
 @dataclass(frozen=True)

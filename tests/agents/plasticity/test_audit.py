@@ -55,6 +55,14 @@ def references(learner: PlasticOptimizer, batch: Any, layer: UnitLayer) -> dict[
     return audit.references_of(layer, probed(learner, batch).activations[layer.name])
 
 
+def ablate(learner: Any, batch: Any, layer: UnitLayer, units: Tensor, value: Tensor) -> audit.Ablation:
+    """What the learner computes while units are held at a value, in plain passes."""
+    with torch.no_grad():
+        td_targets = learner.td_targets(batch)
+        with audit._held(layer, units, value):
+            return audit.Ablation(learner.sample_losses(batch, td_targets)[layer.network], learner.outputs(batch))
+
+
 def edited(model: nn.Module, batch: Any, layer: UnitLayer, unit: int, mean: Tensor | None) -> Tensor:
     """The outputs after the unit's outgoing weights are zeroed, and its mean absorbed; the weights are put back."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -79,7 +87,7 @@ def test_held_at_zero_is_zeroed_columns_bit_for_bit(activation: Any) -> None:
     assert len(layers) == 3
     for layer in layers:
         for unit in range(layer.units):
-            held = audit.ablate(learner, batch, layer, torch.tensor([unit]), ZERO)
+            held = ablate(learner, batch, layer, torch.tensor([unit]), ZERO)
             outputs = edited(model, batch, layer, unit, None)
             assert torch.equal(held.outputs["net"], outputs)
             assert torch.equal(held.losses, squared(outputs, batch[1]))
@@ -95,7 +103,7 @@ def test_held_at_the_mean_is_the_mean_in_the_bias(activation: Any) -> None:
         positions = fold_of(activation) * (4 if layer.name == "net.1" else 1)  # the second is flattened
         assert mean.shape == ((layer.units, positions) if positions > 1 else (layer.units,))
         for unit in range(layer.units):
-            held = audit.ablate(learner, batch, layer, torch.tensor([unit]), mean)
+            held = ablate(learner, batch, layer, torch.tensor([unit]), mean)
             outputs = edited(model, batch, layer, unit, mean)
             torch.testing.assert_close(held.outputs["net"], outputs, rtol=1e-6, atol=1e-6)
 
@@ -136,9 +144,9 @@ def test_costs_of_an_agent_are_those_of_single_ablations(kind: str) -> None:
     for layer in layers_of(model):
         for reference in audit.references_of(layer, found.activations[layer.name]).values():
             costs = audit.true_costs(model, batch, layer, reference)
-            before = audit.ablate(model, batch, layer, NONE, reference)
+            before = ablate(model, batch, layer, NONE, reference)
             for unit in {0, layer.units // 2, layer.units - 1}:
-                after = audit.ablate(model, batch, layer, torch.tensor([unit]), reference)
+                after = ablate(model, batch, layer, torch.tensor([unit]), reference)
                 change = after.losses.double() - before.losses.double()
                 assert costs.absolute[unit] == change.abs().mean()
                 assert costs.mean_loss[unit] == change.mean().abs()
@@ -199,9 +207,9 @@ def test_sums_in_place() -> None:
         sample_losses=lambda batch: model(batch).square().sum(1), outputs=model,
     )  # fmt: skip
     costs = audit.true_costs(learner, batch, layer, ZERO)
-    before = audit.ablate(learner, batch, layer, NONE, ZERO).losses.double()
+    before = ablate(learner, batch, layer, NONE, ZERO).losses.double()
     for unit in range(layer.units):
-        change = audit.ablate(learner, batch, layer, torch.tensor([unit]), ZERO).losses.double() - before
+        change = ablate(learner, batch, layer, torch.tensor([unit]), ZERO).losses.double() - before
         assert costs.absolute[unit] == change.abs().mean()
 
 
@@ -282,7 +290,7 @@ def test_hooks_are_removed_when_a_loss_raises() -> None:
     learner = learner_of(model, squared)
     layer = layers_of(learner)[0]
     with pytest.raises(RuntimeError, match="size"):
-        audit.ablate(learner, (batch[0], batch[1][:3]), layer, torch.tensor([0]), ZERO)
+        ablate(learner, (batch[0], batch[1][:3]), layer, torch.tensor([0]), ZERO)
     with pytest.raises(RuntimeError, match="size"):
         audit.true_costs(learner, (batch[0], batch[1][:3]), layer, ZERO)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

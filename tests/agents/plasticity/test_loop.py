@@ -218,7 +218,7 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(name: str) -> None:
         assert torch.equal(left, right)
     assert one.metrics() == other.metrics()
     assert one.units_reset() == other.units_reset()
-    (left,), (right,) = (learner.state_dict()["hooks"]["interventions"] for learner in (one, other))
+    (left,), (right,) = (learner.state_dict()["plasticity"]["interventions"] for learner in (one, other))
     assert left.keys() == right.keys()
     assert all(torch.equal(tensor, right[key]) for key, tensor in left.items())
 
@@ -226,10 +226,10 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(name: str) -> None:
 def test_in_a_saved_state_are_tensors_alone() -> None:
     learner = Regression([make() for make in ACTING.values()]).train(3)
     state = learner.state_dict()
-    held = [*state["hooks"]["interventions"], state["hooks"]["units_reset"]]
+    held = [*state["plasticity"]["interventions"], state["plasticity"]["units_reset"]]
     assert all(isinstance(tensor, Tensor) for tensors in held for tensor in tensors.values())
-    assert state["optimizer_steps"] == 3
-    assert set(state["optimizer"]) == {"state", "param_groups"}
+    assert state["plasticity"]["optimizer_steps"] == 3
+    assert set(state) == {"state", "param_groups", "plasticity"}
 
 
 class Comparing(Intervention):

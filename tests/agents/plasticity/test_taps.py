@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agents.plasticity.taps import Taps, untapped
+from agents.plasticity.taps import Taps, joined, untapped
 from agents.plasticity.units import UnitLayer, sequential
 
 
@@ -101,15 +101,48 @@ def test_preactivations_that_are_not_known_or_take_no_gradient_are_not_read() ->
         module[0](torch.ones(1, 2)), module[0](torch.ones(1, 2))
 
 
-def test_the_first_backward_counts() -> None:
+def test_the_first_backward_counts_unless_it_is_forgotten() -> None:
     module, layers = network()
     with Taps(layers, preactivations=True) as taps:
         output = module(torch.randn(5, 2)).sum()
     output.backward(retain_graph=True)
     first, inner = taps.read()["net.0"][1].clone(), taps.read_preactivations()["net.0"].clone()
-    (7 * output).backward()
+    (7 * output).backward(retain_graph=True)
     assert torch.equal(taps.read()["net.0"][1], first)
     assert torch.equal(taps.read_preactivations()["net.0"], inner)
+    taps.forget()
+    assert taps.seen() == ({}, {})
+    (2 * output).backward()
+    assert torch.equal(taps.seen().taps["net.0"][1], 2 * first)
+
+
+def test_of_a_scaled_loss_gradients_are_seen_as_they_are_in_single_precision_at_least() -> None:
+    layer = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).half()
+    with Taps(sequential(layer).layers, preactivations=True) as taps:
+        loss = 2.0**-30 * layer(torch.ones(5, 2).half()).float().sum()
+    scale = torch.tensor(2.0**20)
+    (scale * loss).backward()
+    seen = taps.seen(scale)
+    a, g = seen.taps["net.0"]
+    assert (a.dtype, g.dtype) == (torch.float16, torch.float32)
+    assert torch.equal(g, 2.0**-30 * layer[2].weight.detach().float().expand(5, 3))
+    assert seen.preactivation_grads["net.0"].dtype == torch.float32
+
+
+def test_parts_of_a_batch_are_seen_as_one() -> None:
+    module, layers = network()
+    x, weights = torch.randn(5, 2), torch.randn(5, 1)
+    parts = []
+    for rows in (slice(0, 5), slice(0, 2), slice(2, 5)):
+        with Taps(layers, preactivations=True) as taps:
+            loss = (weights[rows] * module(x[rows])).sum()
+        loss.backward()
+        parts.append(taps.seen())
+    whole, together = parts[0], joined(parts[1:])
+    for left, right in zip(whole.taps["net.0"], together.taps["net.0"], strict=True):
+        torch.testing.assert_close(left, right)
+    torch.testing.assert_close(whole.preactivation_grads, together.preactivation_grads)
+    assert joined([]) == ({}, {})
 
 
 @pytest.mark.parametrize("inplace", [False, True])

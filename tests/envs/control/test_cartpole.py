@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 
 from envs.control.cartpole import CartPole, CartPoleGames, cartpole
 from envs.games import SyncGames
+from envs.shifts import layers_of
 
 ROOT = Path(__file__).parents[3]
 OTHER: dict[str, Any] = {
@@ -61,9 +62,9 @@ def _assert_same(found: list[Any], expected: list[Any]) -> None:
 
 def test_arguments_are_the_world_s() -> None:
     options = tuple(inspect.signature(CartPoleGames).parameters)[1:-1]
-    assert {*options, *CartPole.quantities} == {*cartpole.arguments, "render_mode"}
-    assert isinstance(cartpole.make_games(2), CartPoleGames)
-    games = CartPoleGames(2)
+    assert {*options, "offset", "reward_scale", *CartPole.quantities} == {*cartpole.arguments, "render_mode"}
+    games = cartpole.make_games(2)
+    assert isinstance(layers_of(games)[-1], CartPoleGames)
     assert games.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     assert games.saves
     assert games.single_observation_space == cartpole().observation_space
@@ -72,7 +73,7 @@ def test_arguments_are_the_world_s() -> None:
 
 @pytest.mark.parametrize("arguments", [{}, OTHER])
 def test_it_is_the_single_game_for_game(arguments: dict[str, Any]) -> None:
-    batch = CartPoleGames(23, **arguments)
+    batch = cartpole.make_games(23, **arguments)
     single = SyncGames([partial(cartpole, **arguments)] * 23, "cartpole")
     draw = np.random.default_rng(0)
     ends = 0
@@ -134,9 +135,9 @@ def test_what_a_step_returned_is_left_alone() -> None:
 
 
 def test_games_that_stand_still() -> None:
-    games = CartPoleGames(3, reward_scale=2.0)
+    games = cartpole.make_games(3, reward_scale=2.0)
     first, _ = games.reset(seed=0)
-    state = games.get_state()
+    state = layers_of(games)[-1].get_state()
     active = np.array([True, False, False])
     for _ in range(30):
         # What a game that stands still is told does not matter.
@@ -145,9 +146,9 @@ def test_games_that_stand_still() -> None:
         assert rewards.tolist() == [2.0, 0.0, 0.0]
         assert not (terminated | truncated)[1:].any()
         assert not any(mask[1:].any() for key, mask in info.items() if key.startswith("_"))
-    after = games.get_state()
+    after, scaled = layers_of(games)[-1].get_state(), games.get_state()
     np.testing.assert_array_equal(after["state"][:, 1:], state["state"][:, 1:])
-    assert after["steps"][1:].tolist() == after["returns"][1:].tolist() == [0, 0]
+    assert after["steps"][1:].tolist() == scaled["returns"][1:].tolist() == [0, 0]
     assert after["np_random"][1:] == state["np_random"][1:]
     assert after["np_random"][0] != state["np_random"][0]
 
@@ -173,16 +174,16 @@ def test_seeds() -> None:
 CHILD = """
 import pickle, sys
 import numpy as np
-from envs.control.cartpole import CartPoleGames
+from envs.control.cartpole import cartpole
 state, arguments, actions = pickle.load(open(sys.argv[1], "rb"))
-games = CartPoleGames(6, **arguments)
+games = cartpole.make_games(6, **arguments)
 games.set_state(state)
 pickle.dump([games.step(action) for action in actions], open(sys.argv[2], "wb"))
 """
 
 
 def test_from_a_state_another_process_goes_on_exactly(tmp_path: Path) -> None:
-    games = CartPoleGames(6, **OTHER)
+    games = cartpole.make_games(6, **OTHER)
     games.reset(seed=1)
     _play(games, _actions(13, 6))
     games.configure(length=0.6, offset=[0.0, 0.5, 0.0, 0.0])
@@ -197,16 +198,16 @@ def test_from_a_state_another_process_goes_on_exactly(tmp_path: Path) -> None:
 
 
 def test_states_of_other_worlds_are_refused() -> None:
-    games = CartPoleGames(2, reward_scale=0.5)
+    games = CartPoleGames(2)
     games.reset(seed=0)
-    for other in (CartPoleGames(3, reward_scale=0.5), CartPoleGames(2), CartPoleGames(2, episode_limit=9)):
+    for other in (CartPoleGames(3), CartPoleGames(2, episode_limit=9)):
         with pytest.raises(ValueError, match=r"^a state of .*'n_envs': 2.* cannot be set on .*; make the games with"):
             other.set_state(games.get_state())
 
 
 def test_configured_in_play_equals_made_so() -> None:
     physics = {name: value for name, value in OTHER.items() if name not in ("episode_limit", "reward_scale")}
-    changed, made = CartPoleGames(5), CartPoleGames(5, **physics)
+    changed, made = cartpole.make_games(5), cartpole.make_games(5, **physics)
     changed.reset(seed=0)
     _play(changed, _actions(9, 5))
     changed.configure(**physics)
@@ -236,7 +237,7 @@ def test_configured_in_play_equals_made_so() -> None:
     ],
 )
 def test_refused_changes_change_nothing(change: dict[str, Any], message: str) -> None:
-    games = CartPoleGames(2)
+    games = cartpole.make_games(2)
     games.reset(seed=0)
     before = json.dumps(games.get_state(), default=lambda array: array.tolist())
     with pytest.raises(ValueError) as refusal:  # noqa: PT011 (the message is compared below)
@@ -257,7 +258,7 @@ def test_refused_changes_change_nothing(change: dict[str, Any], message: str) ->
 )
 def test_refusals(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as refusal:  # noqa: PT011 (the message is compared below)
-        CartPoleGames(**{"n_envs": 2} | arguments)
+        cartpole.make_games(**{"n_envs": 2} | arguments)
     assert str(refusal.value).startswith(message)
 
 

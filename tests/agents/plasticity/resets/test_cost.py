@@ -15,7 +15,7 @@ from agents.plasticity import CPR, GXD, PlasticOptimizer, ReDo, ReGraMa, UnitRes
 from agents.plasticity.criteria import gxd
 from agents.plasticity.layers import CReLU, Fourier, fold_of
 from agents.plasticity.probing import probed
-from agents.plasticity.resets import unit_reset
+from agents.plasticity.resets import cost
 from agents.plasticity.resets.cost import CostMeter
 from agents.plasticity.surgery import reset_units
 from agents.plasticity.units import sequential
@@ -266,8 +266,8 @@ def test_costs_are_measured_at_most_once_in_a_thousand_steps(
     period: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a hundred in the thousand's place."""
-    assert unit_reset.COST_EVERY == 1000
-    monkeypatch.setattr(unit_reset, "COST_EVERY", 100)
+    assert cost.COST_EVERY == 1000
+    monkeypatch.setattr(cost, "COST_EVERY", 100)
     learner = Regression([half(period=period)])
     measured = []
     monkeypatch.setattr(CostMeter, "before", lambda meter, batch: measured.append(learner.optimizer_steps))
