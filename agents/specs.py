@@ -48,6 +48,7 @@ class AgentSpec:
             unless ``policy_kwargs`` decides that.
         paper_networks: those that published resets act on.
         forgets: keys of `agents.at_switch.AtSwitch` that it has something for.
+        continuous: those of its settings that are true with continuous actions alone.
         misfit: of its settings, the sentence that refuses some that do not go together; None where all do.
         unrestartable: of its settings, why ``at_switch.exploration`` would restart nothing with them, and how it would;
             None where it restarts something.
@@ -65,6 +66,7 @@ class AgentSpec:
     heads: Mapping[str, Head]
     settings: Mapping[str, Setting] = field(repr=False)
     shares_features: bool = False
+    continuous: frozenset[str] = frozenset()
     misfit: Callable[[Mapping[str, Any]], str | None] = lambda _settings: None
     unrestartable: Callable[[Mapping[str, Any]], tuple[str, str] | None] = lambda _settings: None
 
@@ -279,6 +281,7 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         shares_features=True,
         paper_networks=("actor", "critic"),
         forgets=SWITCHING,
+        continuous=frozenset({"use_sde"}),
         misfit=_rollout_misfit,
         heads={
             "flatten": Head((64, 64), "tanh"),

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
+from stable_baselines3.common.save_util import recursive_getattr
 from torch import Tensor
 
 from agents.learner import LearnerMixin
@@ -247,7 +248,7 @@ def _moments(model: LearnerMixin, source: Source, anew: list[str]) -> Iterator[t
     for name in names:
         if name == "policy":
             continue
-        optimizer = _attribute(model, name)
+        optimizer = recursive_getattr(model, name)
         saved = source.modules.get(name)
         moments = saved.get("state") if isinstance(saved, Mapping) else None
         if isinstance(moments, Mapping) and moments and _remembers(optimizer, moments):
@@ -274,7 +275,7 @@ def _remembers(optimizer: torch.optim.Optimizer, moments: Mapping[Any, Any]) -> 
 def _tensors(model: LearnerMixin, source: Source, anew: list[str]) -> Iterator[tuple[str, Tensor]]:
     _, names = model._get_torch_save_params()
     for name in names:
-        own, found = _attribute(model, name), source.tensors.get(name)
+        own, found = recursive_getattr(model, name), source.tensors.get(name)
         if own.requires_grad:  # what is learned
             if _is_finite(found) and found.shape == own.shape:
                 yield name, found.detach()
@@ -331,10 +332,3 @@ def _titles(model: LearnerMixin, learnt: Mapping[str, Any]) -> Iterator[str]:
 def _is_finite(value: Any) -> TypeGuard[Tensor]:
     plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
     return plain and bool(value.isfinite().all())
-
-
-def _attribute(model: LearnerMixin, name: str) -> Any:
-    found: Any = model
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found

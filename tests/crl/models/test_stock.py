@@ -13,6 +13,7 @@ from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from torch import nn
 
 from agents.learner import LearnerMixin
+from crl.config import ConfigError
 from crl.models import build
 from crl.models.environment import make_stream
 
@@ -73,6 +74,15 @@ SMALL = {
     "ppo": {"n_steps": 8, "batch_size": 16},
     **{agent: {"buffer_size": 64, "batch_size": 4, "learning_starts": 2} for agent in ("dqn", "sac", "td3")},
 }
+
+
+def test_noise_that_depends_on_the_state_needs_continuous_actions(config: Any) -> None:
+    with pytest.raises(ConfigError) as error:
+        build(config("agent.use_sde=true"))
+    assert str(error.value) == (
+        'agent.use_sde=true is for continuous actions, and stream.name="breakout" has actions Discrete(6); give '
+        "agent.use_sde=false"
+    )
 
 
 @pytest.mark.parametrize("agent", KINDS)
