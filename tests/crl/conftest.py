@@ -31,7 +31,7 @@ device: cpu
 TINY_DQN = """
 stream: {tasks: [breakout, asterix], steps_per_task: 1250, boundary: revealed}
 agent:
-  {name: dqn, n_envs: 4, buffer_size: 400, learning_starts: 96, train_freq: 2, batch_size: 8, net_arch: [8],
+  {name: dqn, n_envs: 4, buffer_size: 400, learning_starts: 100, train_freq: 5, batch_size: 8, net_arch: [8],
    target_update_interval: 64, exploration_final_eps: 0.2, double_q: true, epsilon_per_env: true}
 at_switch: {random_steps: 40, optimizer: reset}
 interventions:
@@ -40,12 +40,12 @@ seed: 3
 device: cpu
 threads: 1
 """
-"""Two visits of 157 rollouts of 8 steps; a gradient step in each after step 96."""
+"""Two visits of 63 rollouts of 20 steps; a gradient step in each after step 100."""
 
 TINY_SAC = """
 stream: {name: pendulum5, steps_per_task: 230}
 agent:
-  {name: sac, buffer_size: 400, learning_starts: 50, train_freq: 5, gradient_steps: 2, batch_size: 8,
+  {name: sac, buffer_size: 400, learning_starts: 50, train_freq: 10, gradient_steps: 2, batch_size: 8,
    net_arch: {pi: [8], qf: [8]}}
 normalize: {obs: true, reward: true}
 interventions:
@@ -54,7 +54,7 @@ seed: 3
 device: cpu
 threads: 1
 """
-"""Five visits of 46 rollouts of 5 steps; 2 gradient steps in each after step 50."""
+"""Five visits of 23 rollouts of 10 steps; 2 gradient steps in each after step 50."""
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ import numpy as np
 import pytest
 import torch
 import walk_world
+from processes import Process
 
 import envs
 from crl.ending import Interrupt, LossError, ObservationError, cause, remedy, report
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -41,13 +39,18 @@ def test_after_training_a_signal_has_nothing_to_stop(capfd: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("saved", "sentence"),
+    ("saved", "number", "code", "sentence"),
     [
-        ("None", "nothing was saved; crl resume starts this run again"),
-        ("Path('runs/a b/checkpoints/64')", "not saved any more; crl resume goes on from runs/a b/checkpoints/64"),
+        ("None", "SIGINT", 130, "nothing was saved; crl resume starts this run again"),
+        (
+            "Path('runs/a b/checkpoints/64')",
+            "SIGTERM",
+            143,
+            "not saved any more; crl resume goes on from runs/a b/checkpoints/64",
+        ),
     ],
 )
-def test_a_second_one_exits_at_once(saved: str, sentence: str, python: Command, tmp_path: Path) -> None:
+def test_a_second_one_exits_at_once(saved: str, number: str, code: int, sentence: str, tmp_path: Path) -> None:
     program = f"""
 import os, signal
 from pathlib import Path
@@ -56,12 +59,12 @@ with Interrupt() as interrupt:
     interrupt.saved = {saved}
     os.kill(os.getpid(), signal.SIGTERM)
     print(interrupt.code, flush=True)
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.{number})
     print("still here", flush=True)
 """
-    result = python("-c", program, cwd=tmp_path)
-    assert (result.returncode, result.stdout) == (130, "143\n")
-    assert result.stderr.splitlines()[-1] == sentence
+    process = Process(code=program, cwd=tmp_path)
+    assert (process.wait(), process.printed()) == (code, "143\n")
+    assert process.errors().splitlines()[-1] == sentence
 
 
 NAN = np.array([0.0, np.nan])

@@ -25,29 +25,29 @@ from crl.logs import CsvWriter
 
 CONFIGS = {
     "ppo": """
-stream: {name: cchain/cartpole, steps_per_task: 80, cycles: 1}
+stream: {name: cchain/cartpole, steps_per_task: 40, cycles: 1}
 agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 1, net_arch: {pi: [8], vf: [8]}}
 normalize: {obs: true}
 checkpoint: {every: 100, keep: 3}
 """,
     "dqn": """
-stream: {name: cchain/cartpole, steps_per_task: 80, cycles: 1}
+stream: {name: cchain/cartpole, steps_per_task: 40, cycles: 1}
 agent: {name: dqn, n_envs: 2, buffer_size: 300, learning_starts: 60, train_freq: 2, batch_size: 8, net_arch: [8]}
 checkpoint: {every: 100, keep: 3}
 """,
     "sac": """
-stream: {name: pendulum5, steps_per_task: 160}
+stream: {name: pendulum5, steps_per_task: 80}
 agent: {name: sac, buffer_size: 300, learning_starts: 60, train_freq: 5, batch_size: 8, net_arch: {pi: [8], qf: [8]}}
 checkpoint: {every: 100, keep: 3}
 """,
     "walk": """
 imports: [walk_world]
-stream: {tasks: [Walk-v0], steps_per_task: 800}
+stream: {tasks: [Walk-v0], steps_per_task: 400}
 agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 1, net_arch: {pi: [8], vf: [8]}}
 checkpoint: {every: 100, keep: 3}
 """,
 }
-"""All of 800 steps; PPO's rollouts have 40."""
+"""All of 400 steps; PPO's rollouts have 40."""
 AGENTS: dict[str, type[Any]] = {"ppo": PPO, "dqn": DQN, "sac": SAC, "walk": PPO}
 FULL = "OSError: [Errno 28] No space left on device; free some disk space, then resume the run"
 Fault = Callable[[pytest.MonkeyPatch], None]
@@ -228,7 +228,7 @@ def test_a_disk_that_is_really_full(
 
 def test_a_disk_that_is_full_at_the_end(tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]) -> None:
     found, sentence = failed(tmp_path, "ppo", lambda patch: patch.setattr(PPO, "save", no_space), capsys)
-    assert_left(found, [600, 720, 800], 800, sentence, FULL)
+    assert_left(found, [200, 320, 400], 400, sentence, FULL)
     assert run.resume(found, ["crl"]) == 0
     assert_equal(found, undisturbed("ppo"))
     assert (found / "model.zip").exists()
@@ -244,7 +244,7 @@ def test_a_disk_that_is_full_at_the_beginning(tmp_path: Path, capsys: pytest.Cap
 # ---------------------------------------------------------------------- other failures
 
 
-@pytest.mark.parametrize("kind", ["ppo", "dqn", "sac"])
+@pytest.mark.parametrize("kind", ["ppo", "sac"])  # one optimizer, and several
 def test_a_device_out_of_memory(
     kind: str, tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,7 +261,7 @@ def test_a_device_out_of_memory(
         "OutOfMemoryError: CUDA out of memory.; lower agent.batch_size or agent.n_envs, or give device=cpu; then train "
         "anew"
     )
-    steps = {"ppo": [120, 200, 320], "dqn": [100, 200, 300], "sac": [100, 200, 300]}[kind]
+    steps = {"ppo": [120, 200, 320], "sac": [100, 200, 300]}[kind]
     assert_left(found, steps, 360, sentence, problem)
     assert run.resume(found, ["crl"]) == 0
     assert_equal(found, undisturbed(kind))

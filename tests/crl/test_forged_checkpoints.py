@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(kind: str, checkpointe
     (found / "results.json").unlink()
     with (found / "progress.csv").open("a") as file:
         file.write("written after the checkpoint\n")
-    newest = found / "checkpoints" / "800"
+    newest = found / "checkpoints" / "400"
     change, problem = FORGERIES[kind]
     rewritten(newest, change)
     before = contents(found)

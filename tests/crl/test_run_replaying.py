@@ -24,10 +24,10 @@ from crl.config import check_arguments, load
 
 Replaying = tuple[str, Path, "subprocess.CompletedProcess[str]"]
 
-# Agent -> steps, and gradient steps: one in each rollout of 8 after step 96, two in each of 5 after step 50.
-STEPS = {"dqn": 2 * 157 * 8, "sac": 5 * 46 * 5}
-GRADIENT_STEPS = {"dqn": 2 * 157 - 12, "sac": 2 * (5 * 46 - 10)}
-ROWS = {"dqn": [1000, 2000, 2512], "sac": [1000, 1150]}
+# Agent -> steps, and gradient steps: one in each rollout of 20 after step 100, two in each of 10 after step 50.
+STEPS = {"dqn": 2 * 63 * 20, "sac": 5 * 23 * 10}
+GRADIENT_STEPS = {"dqn": 2 * 63 - 5, "sac": 2 * (5 * 23 - 5)}
+ROWS = {"dqn": [1000, 2000, 2520], "sac": [1000, 1150]}
 NETWORKS = {"dqn": ["critic"], "sac": ["actor", "critic"]}
 UNITS = {"dqn": 16 + 128 + 8}
 
@@ -154,8 +154,8 @@ def test_an_oracle_begins_anew(tiny_dqn: Path) -> None:
     run = train(tiny_dqn / "tiny.yaml", "interventions=[{name: oracle}]", "at_switch=null", "at_switch={}",
                 into=tiny_dqn / "r")  # fmt: skip
     results = results_of(run)
-    # The buffer is empty after step 1256, and the next update comes when it holds more than 96 transitions again.
-    assert results["gradient_steps"] == GRADIENT_STEPS["dqn"] - 96 // 8
+    # The buffer is empty after step 1260, and the next update comes when it holds more than 100 transitions again.
+    assert results["gradient_steps"] == GRADIENT_STEPS["dqn"] - 100 // 20
     assert results["resets"] == {"critic": UNITS["dqn"]}
 
 
@@ -163,7 +163,7 @@ def test_a_cleared_replay_waits_for_new_transitions(tiny_dqn: Path) -> None:
     overrides = ["interventions=[]", "at_switch={replay: clear, exploration: restart}"]
     run = train(tiny_dqn / "tiny.yaml", *overrides, into=tiny_dqn / "r")
     results, rows = results_of(run), rows_of(run)
-    assert results["gradient_steps"] == GRADIENT_STEPS["dqn"] - 96 // 8
+    assert results["gradient_steps"] == GRADIENT_STEPS["dqn"] - 100 // 20
     assert results["resets"] == {"critic": 0}
     assert [row["at_switch/switches"] for row in rows] == ["0", "1", "1"]
     # Epsilon falls from 1 to 0.2 over the first tenth of the steps, and once more from the switch on.
@@ -178,8 +178,8 @@ def test_a_short_run_has_a_row(tiny_dqn: Path) -> None:
     run = train(tiny_dqn / "tiny.yaml", *overrides, "interventions=[]", into=tiny_dqn / "r")
     (row,) = rows_of(run)
     assert (row["time/total_timesteps"], row["task/index"], row["time/episodes"]) != ("", "", "")
-    assert int(row["time/total_timesteps"]) == results_of(run)["steps"] == 128
-    assert float(row["plasticity/critic/fau"]) > 0  # measured at the end of training: 128 is after 96
+    assert int(row["time/total_timesteps"]) == results_of(run)["steps"] == 160
+    assert float(row["plasticity/critic/fau"]) > 0  # measured at the end of training: 160 is after 100
 
 
 def test_interrupted_run_is_saved(tiny_dqn: Path) -> None:
@@ -194,7 +194,7 @@ def test_interrupted_run_is_saved(tiny_dqn: Path) -> None:
     (run,) = (tiny_dqn / "r").iterdir()
     results = results_of(run)
     assert results["status"] == "interrupted"
-    assert results["gradient_steps"] == results["steps"] // 8 - 12
+    assert results["gradient_steps"] == results["steps"] // 20 - 5
     assert int(rows_of(run)[-1]["time/total_timesteps"]) <= results["steps"]
     tensors = policy_of(run / "checkpoints" / str(results["steps"]))
     assert all(tensor.isfinite().all() for tensor in tensors.values())

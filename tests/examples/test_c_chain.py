@@ -131,7 +131,7 @@ def test_what_is_compared_is_of_the_parameters_before_the_last_step(case: str, c
 def test_churn_is_reduced(case: str, chain: type[Intervention]) -> None:
     found = []
     for scale in (0.0, 0.05):
-        model = build(case, [chain(scale=scale, window=30)]).learn(512)
+        model = build(case, [chain(scale=scale, window=15)]).learn(192)
         found.append({name: float(seen[1].mean()) for name, (_, seen) in model.interventions[0].seen.items()})
     assert all(found[1][name] < 0.9 * found[0][name] for name in NETWORKS[case]), found
 

@@ -15,18 +15,18 @@ EVALUATIONS = Path(__file__).resolve().parents[2] / "examples" / "evaluation_par
 PART = "imports: [evaluation_part]\nparts: [{name: evaluations, every: 100, limit: 60}]\n"
 RUNS = {
     "ppo": """
-stream: {name: cchain/cartpole, steps_per_task: 120, cycles: 1}
+stream: {name: cchain/cartpole, steps_per_task: 40, cycles: 1}
 agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}}
 normalize: {obs: true, reward: true}
-checkpoint: {every: 120, keep: 3}
+checkpoint: {every: 80, keep: 3}
 """,
     "dqn": """
-stream: {name: cchain/cartpole, steps_per_task: 120, cycles: 1}
+stream: {name: cchain/cartpole, steps_per_task: 40, cycles: 1}
 agent: {name: dqn, n_envs: 2, buffer_size: 300, learning_starts: 60, train_freq: 4, batch_size: 8, net_arch: [8]}
-checkpoint: {every: 120, keep: 3}
+checkpoint: {every: 80, keep: 3}
 """,
 }
-"""Of 1,200 steps."""
+"""Of 400 steps."""
 
 
 def began(folder: Path, config: str) -> Process:
@@ -46,14 +46,14 @@ def ended(folder: Path, process: Process) -> Path:
 def test_evaluations_are_not_noticed_and_survive_a_kill(kind: str, tmp_path: Path) -> None:
     without = ended(tmp_path / "without", began(tmp_path / "without", RUNS[kind]))
     whole = ended(tmp_path / "whole", began(tmp_path / "whole", RUNS[kind] + PART))
-    one, other = (state_of(run / "checkpoints" / "1200") for run in (without, whole))
+    one, other = (state_of(run / "checkpoints" / "400") for run in (without, whole))
     alike = {place for place in one if not place.startswith(("/run/hash", "/run/parts/evaluations"))}
     assert len(alike) > 50
     assert {place: one[place] for place in alike} == {place: other[place] for place in alike}
     with (whole / "evaluations.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["task"] for row in rows] == [f"level_{number}" for number in range(10)] * 12
-    assert [int(row["step"]) // 100 for row in rows] == [hundred for hundred in range(1, 13) for _ in range(10)]
+    assert [row["task"] for row in rows] == [f"level_{number}" for number in range(10)] * 4
+    assert [int(row["step"]) // 100 for row in rows] == [hundred for hundred in range(1, 5) for _ in range(10)]
     assert len({row["return"] for row in rows}) > (2 if kind == "ppo" else 0)  # DQN goes one way all along
 
     folder = tmp_path / "killed"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import runpy
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import torch
+from processes import Process
 from saved import leaves
 
 from agents.training_state import training_state
@@ -23,17 +19,12 @@ def test_a_replay_buffer_of_tensors_survives_a_kill(tmp_path: Path) -> None:
     settings = {"steps": 900, "every": 300}
     whole, stock, killed = (tmp_path / name for name in ("whole", "stock", "killed"))
     code = f"import torch_replay, pathlib; torch_replay.train(pathlib.Path({str(killed)!r}), **{settings})"
-    path = os.pathsep.join(map(str, (REPLAY.parents[1], REPLAY.parent)))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    with subprocess.Popen([sys.executable, "-c", code], env=environment) as process:
-        model = example["train"](whole, **settings)
-        expected = dict(leaves(training_state(model)))
-        deadline = time.monotonic() + 60
-        while not list(killed.glob("[0-9]*/manifest.json")):
-            assert process.poll() is None, "it has ended without a checkpoint"
-            assert time.monotonic() < deadline, "it writes no checkpoint"
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
+    process = Process(code=code, cwd=tmp_path, paths=(REPLAY.parent,))
+    process.until(lambda: list(killed.glob("[0-9]*/manifest.json")))
+    process.kill()
+    assert process.wait() == -9
+    model = example["train"](whole, **settings)
+    expected = dict(leaves(training_state(model)))
     assert isinstance(model.replay_buffer.observations, torch.Tensor)
     assert model.replay_buffer.full
     assert model.optimizer_steps > 30

@@ -23,7 +23,9 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOAD)
 
 
-def _crl(words: list[str], cwd: Path, name: str, paths: tuple[Path, ...]) -> None:
+def _run(
+    words: list[str], code: str, cwd: Path, name: str, paths: tuple[Path, ...], output: Callable[[], None] | None
+) -> None:
     from crl import cli
 
     sys.path[:0] = map(str, paths)
@@ -31,8 +33,36 @@ def _crl(words: list[str], cwd: Path, name: str, paths: tuple[Path, ...]) -> Non
     for number, kind in ((1, "out"), (2, "err")):
         with (cwd / f"{name}.{kind}").open("w") as file:
             os.dup2(file.fileno(), number)
-    sys.argv = ["crl", *words]
-    cli.main()
+    if output is not None:
+        output()
+    if code:
+        exec(compile(code, name, "exec"), {})
+    else:
+        sys.argv = ["crl", *words]
+        cli.main()
+
+
+def closed() -> None:
+    """What is printed has nowhere to go, as after ``>&-``."""
+    os.close(1)
+    sys.stdout = None  # type: ignore[assignment]  # as Python begins then
+
+
+def unread() -> None:
+    """What is printed goes into a pipe whose reader has gone, as before ``| true``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    _print_to(writer)
+
+
+def full() -> None:
+    """What is printed goes onto a full disk."""
+    _print_to(os.open("/dev/full", os.O_WRONLY))
+
+
+def _print_to(file: int) -> None:
+    os.dup2(file, 1)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (the one before may believe in a file that can be sought)
 
 
 class Process:
@@ -40,15 +70,28 @@ class Process:
 
     Args:
         words: of the command line.
+        code: of Python, which runs in place of the command line.
         cwd: where it runs; what it prints goes to ``<name>.out`` and ``<name>.err`` there.
         name: see there.
         paths: what Python finds modules and plug-ins in, before all else.
+        output: `closed`, `unread` or `full`, in place of the file that what it prints goes to.
     """
 
-    def __init__(self, *words: str, cwd: Path, name: str = "crl", paths: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self,
+        *words: str,
+        code: str = "",
+        cwd: Path,
+        name: str = "crl",
+        paths: tuple[Path, ...] = (),
+        output: Callable[[], None] | None = None,
+    ) -> None:
         self._cwd, self._name = cwd, name
+        for kind in ("out", "err"):  # which may be read before it has opened them
+            (cwd / f"{name}.{kind}").touch()
         with _importable():
-            self._process: BaseProcess = _context.Process(target=_crl, args=([*words], cwd, name, paths))  # type: ignore[assignment]
+            given = ([*words], code, cwd, name, paths, output)
+            self._process: BaseProcess = _context.Process(target=_run, args=given)  # type: ignore[assignment]
             self._process.start()
 
     def ended(self) -> bool:

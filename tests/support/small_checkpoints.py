@@ -10,15 +10,22 @@ from crl import run, storage
 from crl.config import check_arguments, load
 
 CHECKPOINTED = """
-stream: {name: cchain/cartpole, steps_per_task: 80, cycles: 1}
+stream:
+  tasks:
+    - {id: cartpole, name: level_0}
+    - {id: cartpole, name: level_1, gravity: 7}
+    - {id: cartpole, name: level_2, gravity: 8}
+    - {id: cartpole, name: level_3, gravity: 9}
+    - {id: cartpole, name: level_4, gravity: 11}
+  steps_per_task: 80
 agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 1, net_arch: {pi: [8], vf: [8]}}
 normalize: {obs: true}
-checkpoint: {every: 100, keep: 4}
+checkpoint: {every: 100, keep: 3}
 seed: 3
 device: cpu
 threads: 1
 """
-"""Ten visits of two rollouts of 40 steps."""
+"""Five visits of two rollouts of 40 steps."""
 
 
 def train(parent: Path, *overrides: str, code: int = 0, config: str = CHECKPOINTED) -> Path:

@@ -167,7 +167,7 @@ def test_another_task_and_seed_of_replay(replaying: Replaying) -> None:
     first = {"dqn": "breakout", "sac": "earth"}[agent]
     observations = []
     for task, seed in ((first, 3), (first, 3), (first, 8), (None, 3)):
-        played = replayed_of(run, 64, task, seed)
+        played = replayed_of(run, 16, task, seed)
         observations.append(played.model.replay_buffer.observations.copy())
         played.model.env.close()
     assert (observations[0] == observations[1]).all()

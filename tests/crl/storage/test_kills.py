@@ -6,19 +6,15 @@ import contextlib
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Process
 from stored import FILES, checkpoints, names
 
 from crl import storage
-
-ROOT = Path(__file__).parents[3]
 
 
 class KilledError(BaseException):
@@ -108,11 +104,11 @@ def test_a_kill_while_writing_leaves_the_checkpoints_before(
 
 
 ENDLESS = """
-import sys, itertools
+import itertools
 from pathlib import Path
 import numpy as np
 from crl import storage
-folder = Path(sys.argv[1])
+folder = Path("checkpoints")
 first = storage.newest(folder)[0]
 for step in itertools.count(int(first.name) + 1 if first else 1):
     storage.write(folder / str(step), {"learner": {"step": step}, "replay": np.full(1_000_000, step)})
@@ -123,17 +119,13 @@ for step in itertools.count(int(first.name) + 1 if first else 1):
 
 def test_real_kills_leave_a_whole_newest_checkpoint(tmp_path: Path) -> None:
     folder, generator, done = tmp_path / "checkpoints", random.Random(0), 0
-    for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENDLESS, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT
-        )
-        assert process.stdout is not None
-        done = int(process.stdout.readline())
+    for number in range(2):
+        process = Process(code=ENDLESS, cwd=tmp_path, name=f"process {number}")
+        process.until(lambda process=process: "\n" in process.printed())  # type: ignore[misc]
         time.sleep(generator.random() / 5)
-        process.send_signal(signal.SIGKILL)
-        done = max([done, *map(int, process.stdout.read().split())])
-        process.wait()
-        process.stdout.close()
+        process.kill()
+        assert process.wait() == -9, process.errors()
+        done = max([done, *map(int, process.printed().split())])
         found, passed_over = storage.newest(folder)
         assert passed_over == []
         assert found is not None
