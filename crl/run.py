@@ -92,7 +92,11 @@ def begin(
     all_parts = _parts(config, model, env.stream, parts)
     news, learnt = [env.rounding, *fixed_layers(model)], None
     if config.source is not None:
-        config, learnt, kept, lost = sources.beginning(config, model)
+        try:
+            config, learnt, kept, lost = sources.beginning(config, model)
+        except ConfigError:
+            _close(env)
+            raise
         for sentence in lost:
             warn(sentence)
         news.append(kept)

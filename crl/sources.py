@@ -79,10 +79,16 @@ def beginning(config: RunConfig, model: LearnerMixin) -> Beginning:
     assert config.source is not None
     path = located(config.source)
     given = f"from={str(path)!r}"
+    anew = ["replay"] if model.spec.data == "replay" else []
     try:
         source = _from_zip(path, model) if path.is_file() else _from_checkpoint(path)
-        policy = source.modules["policy"]
-        problem = misfit(model, policy)
+        problem = misfit(model, source.modules["policy"])
+        if problem is not None:
+            raise ConfigError(f"{given} does not fit: {problem}")
+        learnt = _learnt(model, source, anew)
+        begin_with(model, learnt)
+    except ConfigError:
+        raise
     except storage.DamagedError as error:
         raise ConfigError(f"{given} cannot be read: {error}; give another one") from error
     except UNREADABLE as error:
@@ -90,27 +96,9 @@ def beginning(config: RunConfig, model: LearnerMixin) -> Beginning:
             f"{given} cannot be read ({type(error).__name__}: {one_line(error)}): it is damaged, or none of SB3's or "
             "ours; give another one"
         ) from error
-    if problem is not None:
-        raise ConfigError(f"{given} does not fit: {problem}")
-    anew = ["replay"] if model.spec.data == "replay" else []
-    learnt: dict[str, Any] = {
-        "policy": dict(policy),
-        "moments": dict(_moments(model, source, anew)),
-        "tensors": dict(_tensors(model, source, anew)),
-        "normalizer": _normalizer(config, model, source, anew),
-        "interventions": dict(_interventions(model, source, anew)),
-    }
-    learnt["gradient_steps"] = source.gradient_steps if learnt["interventions"] else 0
-    try:
-        begin_with(model, learnt)
-    except UNREADABLE as error:
-        raise ConfigError(
-            f"{given} does not fit ({one_line(error)}): it was changed, or written by another version; give another one"
-        ) from error
     kept = ["parameters", *_titles(model, learnt)]
     sentence = f"beginning with {path}: {in_words(kept)} are kept; {in_words([*anew, 'steps'])} begin anew"
-    found = config.model_copy(update={"from": str(path)})
-    return Beginning(found, learnt, sentence, source.lost)
+    return Beginning(config.model_copy(update={"from": str(path)}), learnt, sentence, source.lost)
 
 
 def keep(folder: Path, learnt: Mapping[str, Any]) -> None:
@@ -242,6 +230,19 @@ def _whole(value: Any) -> int:
 # ------------------------------------------------------------------ what is kept
 
 
+def _learnt(model: LearnerMixin, source: Source, anew: list[str]) -> dict[str, Any]:
+    """What of a source fits a learner, as `begin_with` takes it; what begins anew is told in a list."""
+    learnt: dict[str, Any] = {
+        "policy": dict(source.modules["policy"]),
+        "moments": dict(_moments(model, source, anew)),
+        "tensors": dict(_tensors(model, source, anew)),
+        "normalizer": _normalizer(model, source, anew),
+        "interventions": dict(_interventions(model, source, anew)),
+    }
+    # Their ages and periods are counted from there.
+    return {**learnt, "gradient_steps": source.gradient_steps if learnt["interventions"] else 0}
+
+
 def _moments(model: LearnerMixin, source: Source, anew: list[str]) -> Iterator[tuple[str, Any]]:
     """Name of each optimizer whose memory fits -> that memory."""
     names, _ = model._get_torch_save_params()
@@ -283,7 +284,7 @@ def _tensors(model: LearnerMixin, source: Source, anew: list[str]) -> Iterator[t
                 anew.append(name)
 
 
-def _normalizer(config: RunConfig, model: LearnerMixin, source: Source, anew: list[str]) -> dict[str, Any] | None:
+def _normalizer(model: LearnerMixin, source: Source, anew: list[str]) -> dict[str, Any] | None:
     """The statistics that go on, of what both normalise."""
     env, found = model._vec_normalize_env, source.normalizer
     if env is None:
