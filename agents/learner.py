@@ -303,16 +303,17 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
                     setattr(distribution, held, None)
 
     def dump_logs(self, *args: Any, **kwargs: Any) -> None:
-        """SB3's row of logs, with ``reset/<network>/units``: the units reset since the last row.
+        """SB3's row of logs, with ``reset/<network>/units`` and ``total``: units reset since the last row, and in all.
 
-        Where something is forgotten at task switches, ``at_switch/switches`` says how often that has been.
+        Where something is forgotten at task switches, ``task/switches`` says how often that has been.
         """
         if self.forgets.changes:
-            self.logger.record("at_switch/switches", self.switches_seen, exclude="stdout")
+            self.logger.record("task/switches", self.switches_seen, exclude="stdout")
         if self._live.built:  # otherwise nobody has asked for them: this is plain SB3
             counts = self.units_reset()
             for name, count in counts.items():
                 self.logger.record(f"reset/{name}/units", count - self.units_logged.get(name, 0), exclude="stdout")
+                self.logger.record(f"reset/{name}/total", count, exclude="stdout")
             self.units_logged = counts
             for tag, value in self.hooks.metrics().items():
                 self.logger.record(tag, value, exclude="stdout")

@@ -53,6 +53,10 @@ class SavingMixin(BaseAlgorithm):
         """How many units have been reset in each network since training began, rounded to whole units."""
         return self.hooks.units_reset()
 
+    def idle(self) -> dict[str, str]:
+        """Intervention -> why it has reset nothing, as far as it knows; empty where a unit has been reset."""
+        return self.hooks.idle()
+
     def _setup_model(self) -> None:
         super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
         if not self.interventions:  # those of a zip that was loaded came as plain data

@@ -25,6 +25,7 @@ class Setting:
         type: int, float, bool, `Schedule`, `Pair`, or a union where `check` looks at all values; of an argument that
             holds arguments of its own, the settings of these.
         default: where it is left out; one of None may be given, too. Those of arguments of its own are their own.
+        meaning: what it is, in one line.
         ge: the least that it may be.
         gt: what it must be above.
         le: the most that it may be.
@@ -35,6 +36,7 @@ class Setting:
 
     type: Any
     default: Any = None
+    meaning: str = ""
     ge: float | None = None
     gt: float | None = None
     le: float | None = None

@@ -128,43 +128,76 @@ def known_specs() -> dict[str, AgentSpec]:
 
 def _common(learning_rate: float, batch_size: int) -> dict[str, Setting]:
     return {
-        "learning_rate": Setting(Schedule, learning_rate),
-        "batch_size": Setting(int, batch_size, ge=1),
-        "gamma": Setting(float, 0.99, ge=0, le=1),
+        "learning_rate": Setting(Schedule, learning_rate, "of the optimizers"),
+        "batch_size": Setting(int, batch_size, "transitions of each gradient step", ge=1),
+        "gamma": Setting(float, 0.99, "discount of what comes a step later", ge=0, le=1),
     }
 
 
 def _replaying(learning_rate: float, batch_size: int, tau: float, train_freq: int) -> dict[str, Setting]:
     return {
         **_common(learning_rate, batch_size),
-        "buffer_size": Setting(int, 1_000_000, ge=1),
-        "learning_starts": Setting(int, 100, ge=0),
-        "tau": Setting(float, tau, gt=0, le=1),
-        "train_freq": Setting(int, train_freq, ge=1, le=2**20),
-        "gradient_steps": Setting(int, 1, ge=-1, check=settings.gradient_steps),
-        "n_steps": Setting(int, 1, ge=1, le=2**10),
-        "optimize_memory_usage": Setting(bool, False),
-        "replay_buffer_kwargs": Setting({"handle_timeout_termination": Setting(bool, True)}),
+        "buffer_size": Setting(int, 1_000_000, "transitions that the replay buffer holds", ge=1),
+        "learning_starts": Setting(int, 100, "steps that are played at random before learning begins", ge=0),
+        "tau": Setting(
+            float, tau, "share of the network that its target takes over at each of its updates", gt=0, le=1
+        ),
+        "train_freq": Setting(int, train_freq, "steps of each game between two updates", ge=1, le=2**20),
+        "gradient_steps": Setting(
+            int, 1, "of each update; -1 for as many as steps were taken", ge=-1, check=settings.gradient_steps
+        ),
+        "n_steps": Setting(int, 1, "steps whose rewards a target of values adds up", ge=1, le=2**10),
+        "optimize_memory_usage": Setting(bool, False, "one observation for each transition, half the memory"),
+        "replay_buffer_kwargs": Setting(
+            {
+                "handle_timeout_termination": Setting(
+                    bool, True, "bootstraps from where an episode was cut off; false takes that for its end"
+                ),
+            },
+            meaning="of the replay buffer",
+        ),
     }
 
 
 def _policy(more: Mapping[str, Setting] | None = None, eps: float = 1e-8) -> dict[str, Setting]:
     """What the policy of an algorithm takes, with `more` of its own; `eps` is what SB3 gives its Adam."""
     adam = {
-        "eps": Setting(float, eps, ge=0),
-        "betas": Setting(Pair, (0.9, 0.999), check=settings.decay_rates),
-        "weight_decay": Setting(float, 0.0, ge=0),
+        "eps": Setting(float, eps, "added to the root of the second moments", ge=0),
+        "betas": Setting(Pair, (0.9, 0.999), "decay rates of the two moments", check=settings.decay_rates),
+        "weight_decay": Setting(float, 0.0, "weights times this are added to their gradients", ge=0),
     }
-    found = {**(more or {}), "normalize_images": Setting(bool, True), "optimizer_kwargs": Setting(adam)}
-    return {"policy_kwargs": Setting(found, elsewhere=POLICY_NOT_IN_CONFIGS)}
+    found = {
+        **(more or {}),
+        "normalize_images": Setting(bool, True, "images of bytes are divided by 255"),
+        "optimizer_kwargs": Setting(adam, meaning="of Adam"),
+    }
+    return {"policy_kwargs": Setting(found, meaning="of the policy", elsewhere=POLICY_NOT_IN_CONFIGS)}
 
 
 def _noise(log_std: float) -> dict[str, Setting]:
     """What the noise of a policy is made of, with gSDE or without."""
-    return {"log_std_init": Setting(float, log_std), "use_expln": Setting(bool, False)}
+    return {
+        "log_std_init": Setting(float, log_std, "log of the standard deviation of actions at the start"),
+        "use_expln": Setting(bool, False, "of gSDE: deviations grow no faster than linearly, in place of exp"),
+    }
 
 
-CRITICS = {"n_critics": Setting(int, 2, ge=1, le=64), "share_features_extractor": Setting(bool, False)}
+SHARED = "actor and critic have one features extractor"
+CRITICS = {
+    "n_critics": Setting(int, 2, "Q-functions", ge=1, le=64),
+    "share_features_extractor": Setting(bool, False, SHARED),
+}
+GSDE = {
+    "use_sde": Setting(bool, False, "generalised state-dependent exploration (gSDE)"),
+    "sde_sample_freq": Setting(int, -1, "steps after which gSDE draws anew; -1 for once a rollout", ge=-1),
+}
+ACTION_NOISE = Setting(
+    float | Mapping[str, Any],
+    None,
+    "noise on actions from -1 to 1: a standard deviation, or {name: normal, sigma: 0.1} or {name: ornstein_uhlenbeck, "
+    "sigma: 0.1, theta: 0.15, dt: 0.01}; null for none",
+    check=settings.action_noise,
+)
 NOT_IN_CONFIGS: dict[str, str] = {
     "policy": "follows from agent.features; leave it out",
     "env": "is the section stream; leave it out",
@@ -262,13 +295,15 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_replaying(learning_rate=1e-4, batch_size=32, tau=1.0, train_freq=4),
-            "target_update_interval": Setting(int, 10_000, ge=1),
-            "exploration_fraction": Setting(float, 0.1, gt=0, le=1),
-            "exploration_initial_eps": Setting(float, 1.0, ge=0, le=1),
-            "exploration_final_eps": Setting(float, 0.05, ge=0, le=1),
-            "max_grad_norm": Setting(float, 10.0, gt=0),
-            "double_q": Setting(bool, False),
-            "epsilon_per_env": Setting(bool, False),
+            "target_update_interval": Setting(int, 10_000, "steps between two updates of the target network", ge=1),
+            "exploration_fraction": Setting(float, 0.1, "share of the run over which epsilon falls", gt=0, le=1),
+            "exploration_initial_eps": Setting(float, 1.0, "epsilon at the start", ge=0, le=1),
+            "exploration_final_eps": Setting(float, 0.05, "epsilon from then on", ge=0, le=1),
+            "max_grad_norm": Setting(float, 10.0, "norm at which gradients are clipped", gt=0),
+            "double_q": Setting(
+                bool, False, "Double DQN: the online network chooses the action that the target network values"
+            ),
+            "epsilon_per_env": Setting(bool, False, "each game explores for itself, where SB3 throws one coin for all"),
             **_policy(),
         },
     ),
@@ -291,25 +326,30 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_common(learning_rate=3e-4, batch_size=64),
-            "n_steps": Setting(int, 2048, ge=1, le=2**20),
-            "n_epochs": Setting(int, 10, ge=1),
-            "gae_lambda": Setting(float, 0.95, ge=0, le=1),
-            "clip_range": Setting(Schedule, 0.2),
-            "clip_range_vf": Setting(Schedule, None, check=settings.clipping_range),
-            "normalize_advantage": Setting(bool, True),
-            "ent_coef": Setting(float, 0.0),
-            "vf_coef": Setting(float, 0.5, ge=0),
-            "max_grad_norm": Setting(float, 0.5, gt=0),
-            "use_sde": Setting(bool, False),
-            "sde_sample_freq": Setting(int, -1, ge=-1),
-            "target_kl": Setting(float, None, gt=0),
+            "n_steps": Setting(int, 2048, "steps of each game in a rollout", ge=1, le=2**20),
+            "n_epochs": Setting(int, 10, "passes over each rollout", ge=1),
+            "gae_lambda": Setting(
+                float, 0.95, "of generalised advantage estimation: 0 looks one step ahead, 1 to the end", ge=0, le=1
+            ),
+            "clip_range": Setting(Schedule, 0.2, "largest change of a probability ratio that is rewarded"),
+            "clip_range_vf": Setting(
+                Schedule, None, "largest change of a value; null for any", check=settings.clipping_range
+            ),
+            "normalize_advantage": Setting(bool, True, "advantages of a minibatch get a mean of 0 and a spread of 1"),
+            "ent_coef": Setting(float, 0.0, "weight of the entropy bonus"),
+            "vf_coef": Setting(float, 0.5, "weight of the value loss", ge=0),
+            "max_grad_norm": Setting(float, 0.5, "norm at which gradients are clipped", gt=0),
+            **GSDE,
+            "target_kl": Setting(
+                float, None, "an update ends where the policy has moved 1.5 times as far; null for never", gt=0
+            ),
             **_policy(
                 {
-                    "ortho_init": Setting(bool, True),
+                    "ortho_init": Setting(bool, True, "orthogonal initialisation, with SB3's gains; false for torch's"),
                     **_noise(log_std=0.0),
-                    "full_std": Setting(bool, True),
-                    "squash_output": Setting(bool, False),
-                    "share_features_extractor": Setting(bool, True),
+                    "full_std": Setting(bool, True, "of gSDE: a deviation for each unit and action, not for each unit"),
+                    "squash_output": Setting(bool, False, "of gSDE: tanh squashes the actions"),
+                    "share_features_extractor": Setting(bool, True, SHARED),
                 },
                 eps=1e-5,
             ),
@@ -333,14 +373,31 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_replaying(learning_rate=3e-4, batch_size=256, tau=0.005, train_freq=1),
-            "ent_coef": Setting(float | str, "auto", check=settings.entropy_coefficient),
-            "target_entropy": Setting(float | str, "auto", check=settings.target_entropy),
-            "target_update_interval": Setting(int, 1, ge=1),
-            "action_noise": Setting(float | Mapping[str, Any], None, check=settings.action_noise),
-            "use_sde": Setting(bool, False),
-            "sde_sample_freq": Setting(int, -1, ge=-1),
-            "use_sde_at_warmup": Setting(bool, False),
-            **_policy({**_noise(log_std=-3.0), "clip_mean": Setting(float, 2.0, ge=0), **CRITICS}),
+            "ent_coef": Setting(
+                float | str,
+                "auto",
+                "weight of the entropy; auto to learn it, auto_0.1 to begin at 0.1",
+                check=settings.entropy_coefficient,
+            ),
+            "target_entropy": Setting(
+                float | str,
+                "auto",
+                "of the policy, for which the entropy coefficient is learned; auto for minus the actions' size",
+                check=settings.target_entropy,
+            ),
+            "target_update_interval": Setting(
+                int, 1, "gradient steps between two updates of the target networks", ge=1
+            ),
+            "action_noise": ACTION_NOISE,
+            **GSDE,
+            "use_sde_at_warmup": Setting(bool, False, "gSDE's actions before learning begins, in place of random ones"),
+            **_policy(
+                {
+                    **_noise(log_std=-3.0),
+                    "clip_mean": Setting(float, 2.0, "of gSDE: bound of the mean before squashing; 0 for none", ge=0),
+                    **CRITICS,
+                }
+            ),
         },
     ),
     "td3": AgentSpec(
@@ -361,10 +418,10 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_replaying(learning_rate=1e-3, batch_size=256, tau=0.005, train_freq=1),
-            "action_noise": Setting(float | Mapping[str, Any], None, check=settings.action_noise),
-            "policy_delay": Setting(int, 2, ge=1),
-            "target_policy_noise": Setting(float, 0.2, ge=0),
-            "target_noise_clip": Setting(float, 0.5, ge=0),
+            "action_noise": ACTION_NOISE,
+            "policy_delay": Setting(int, 2, "gradient steps of the critics for each of the actor", ge=1),
+            "target_policy_noise": Setting(float, 0.2, "standard deviation of the noise on the target's actions", ge=0),
+            "target_noise_clip": Setting(float, 0.5, "largest such noise", ge=0),
             **_policy(CRITICS),
         },
     ),

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from crl import storage
+from crl.config.messages import in_words
 from crl.monitoring import TaskCallback
 from crl.parts import Part
 from crl.run_folder import LONGEST_NAME
 from crl.storage import State
+from envs import Segment, TaskStream
 
 FOLDER = "best"
+NAMED = 3  # tasks in a warning
 DEVICES = re.compile("con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # which Windows takes for no files
 
 
@@ -53,6 +56,33 @@ class BestPart(Part):
     def restore(self, state: Any) -> None:
         """Go on from what `state` gave."""
         self._best = {task: float(found) for task, found in state.items()}
+
+
+def unkept(stream: TaskStream, every: int) -> str | None:
+    """A sentence that names the tasks in none of whose visits a checkpoint is due; None where there is none.
+
+    Args:
+        stream: in the lengths in which it is played.
+        every: steps between two checkpoints.
+    """
+    segments = [stream.segment(index) for index in range(stream.n_segments)]
+    kept = {segments[-1].task.family}  # a run ends with a checkpoint
+    kept |= {each.task.family for each in segments if _end(each) // every > each.start // every}
+    lacking = list(dict.fromkeys(each.task.family for each in segments if each.task.family not in kept))
+    if not lacking:
+        return None
+    more = len(lacking) - NAMED
+    shown = in_words([*lacking[:NAMED], f"{more:,} more"] if more > 0 else lacking)
+    shortest = min(_end(each) - each.start for each in segments)
+    return (
+        f"no checkpoint falls due in a visit of {shown}, so that {FOLDER}/ will have no parameters for "
+        f"{'it' if len(lacking) == 1 else 'them'}; give checkpoint.every={shortest}, the steps of a visit, or less"
+    )
+
+
+def _end(segment: Segment) -> int:
+    assert segment.steps is not None
+    return segment.start + segment.steps
 
 
 def folder_name(task: str) -> str:

@@ -112,12 +112,14 @@ class CheckpointCallback(Part):
             self._cut_logs({})
         else:
             self._go_on(self._resumed)
+        self._interrupt.rollout.begin()
 
     def _on_training_end(self) -> None:
         self._interrupt.trained = True
 
     def update_ended(self) -> None:
         """Save what is due, and stop if that is wished."""
+        self._interrupt.rollout.end()
         self._check_losses()
         step = self.learner.num_timesteps
         due = self._due.is_due(step)
@@ -129,6 +131,7 @@ class CheckpointCallback(Part):
                 self.save(planned=False)
             self.stopped = True
             raise Stop
+        self._interrupt.rollout.begin()
 
     def _check_losses(self) -> None:
         for tag, value in self.logger.name_to_value.items():

@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from crl.exit_codes import INTERRUPTED, REFUSED
 
-if TYPE_CHECKING:
-    from agents.plasticity.registry import Entry
-    from agents.specs import AgentSpec
-    from envs.catalogue import NamedStream
-
-SHOWN_TASKS = 6  # of a stream; the tasks of a longer one are numbered
-
 app = typer.Typer(
     help="Train reinforcement-learning agents that keep learning while the world changes.",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
-class Kind(StrEnum):
-    """What `crl list` lists."""
+Modules = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--modules",
+        metavar="FOLDER",
+        help="Folder of yours in which modules lie that the run names, beside the current one; repeatable.",
+        show_default=False,
+    ),
+]
 
-    streams = "streams"
-    tasks = "tasks"
-    shifts = "shifts"
-    drifts = "drifts"
-    agents = "agents"
-    criteria = "criteria"
-    selections = "selections"
-    interventions = "interventions"
-    parts = "parts"
+
+def _as_options(modules: Sequence[Path] | None) -> list[str]:
+    return [word for folder in modules or () for word in ("--modules", str(folder))]
 
 
 @contextmanager
@@ -71,9 +65,10 @@ def train(
     ] = None,
 ) -> None:
     """Train what a config describes, into a new folder below `runs`."""
+    from crl.config.imports import beside
     from crl.training import checked_config
 
-    with _refusing():
+    with _refusing(), beside(config):
         checked = checked_config(config, overrides or [])
         from crl import run
 
@@ -82,14 +77,18 @@ def train(
 
 
 @app.command()
-def resume(run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]) -> None:
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
+    modules: Modules = None,
+) -> None:
     """Go on with a run that was killed, interrupted or failed, from its newest checkpoint."""
+    from crl.config.imports import found_in
     from crl.opening import opened
 
-    with _refusing(), opened(run) as config:
+    with _refusing(), found_in(modules or []), opened(run) as config:
         from crl import run as runs
 
-        code = runs.resume_opened(run, config, ["crl", "resume", str(run)])
+        code = runs.resume_opened(run, config, ["crl", "resume", str(run), *_as_options(modules)])
     raise typer.Exit(code)
 
 
@@ -106,87 +105,124 @@ def audit(
     seed: Annotated[
         int | None, typer.Option(help="Seed of games, actions and sample; left out, the run's.", show_default=False)
     ] = None,
+    modules: Modules = None,
 ) -> None:
     """Measure what replacing each unit of a trained agent costs, and which criterion knows it."""
     from crl.audit import audit as audit_run
+    from crl.config.imports import found_in
 
-    with _refusing():
+    with _refusing(), found_in(modules or []):
         code = audit_run(run, task, samples, seed)
     raise typer.Exit(code)
 
 
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write, .png or .svg; left out, returns.png in the first run's folder.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Draw the returns of one run or several over steps, with the visits of each task and the resets."""
+    from crl.plot import plot as plot_runs
+
+    with _refusing():
+        path = plot_runs(runs, out)
+    print(f"figure: {path}")
+
+
 @app.command("list")
 def list_names(
-    kind: Annotated[Kind | None, typer.Argument(help="One of the lists; left out, all of them.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="One of the lists (streams, tasks, shifts, drifts, agents, schedules, criteria, selections, "
+            "interventions, parts), or a name in one of them, such as gxd; left out, all lists.",
+            show_default=False,
+        ),
+    ] = None,
     imports: Annotated[
         list[str] | None,
         typer.Option("--imports", metavar="MODULE", help="Also show what a module of yours registers; repeatable."),
     ] = None,
 ) -> None:
-    """Show the names that a config can give: streams, tasks, shifts, drifts, agents, criteria, interventions, ..."""
-    from crl.config.imports import import_modules, register_plugins
+    """Show the names that a config can give; of one name all arguments, its paper and an example."""
+    from crl.config.imports import register_plugins
+    from crl.listing import Kind, listed, pages, registered_by
 
     with _refusing():
         register_plugins()
-        import_modules(imports or [], key="--imports ")
-    for each in Kind if kind is None else (kind,):
-        print(f"{each}:")
-        lines = _lines(each)
+        worlds = registered_by(imports or [])
+        if name is not None and name not in [*Kind]:
+            print("\n".join(line for page in pages(name) for line in page.lines).rstrip())
+            return
+    for kind in Kind if name is None else (Kind(name),):
+        print(f"{kind}:")
+        lines = listed(kind) | (worlds if kind is Kind.tasks else {})
         width = max(map(len, lines), default=0)
-        for name, text in lines.items():
+        for each, text in lines.items():
             for line in text.splitlines():
-                print(f"  {name:{width}}  {line}")
-                name = ""
+                print(f"  {each:{width}}  {line}")
+                each = ""
 
 
-def _lines(kind: Kind) -> dict[str, str]:
-    """Name -> what it is, of streams in several lines."""
-    from agents import AGENTS
-    from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS
-    from crl.config.parts import PARTS
-    from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS
+@app.command("config")
+def show_config(
+    config: Annotated[Path | None, typer.Argument(help="YAML file of a run.", show_default=False)] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY.SUB=VALUE", help="Changes to it, as for train.", show_default=False),
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of configs, for editors.")] = False,
+    all_keys: Annotated[
+        bool, typer.Option("--all-keys", help="Print every key with its type, default and meaning.")
+    ] = False,
+) -> None:
+    """Show a config with all defaults filled in, or what a config may say."""
+    from crl.config import ConfigError, check_arguments, load, to_yaml
+    from crl.config.imports import beside, register_plugins
 
-    if kind is Kind.streams:
-        return {name: _described(stream) for name, stream in STREAMS.items()}
-    if kind is Kind.tasks:
-        given = {
-            name: f"{world.description}; arguments: {', '.join(world.resolve().arguments)}; {_kept(world.restores)}"
-            for name, world in TASKS.items()
-        }
-        return given | {
-            "ID-v0": "a registered Gymnasium id, with its arguments; rebuilt, or restored where it has get_state"
-        }
-    if kind is Kind.shifts:
-        return {name: f"{shift.description}; arguments: {', '.join(shift.arguments)}" for name, shift in SHIFTS.items()}
-    if kind is Kind.drifts:
-        return {name: f"{drift.description}; arguments: {', '.join(drift.arguments)}" for name, drift in DRIFTS.items()}
-    registries: dict[Kind, Mapping[str, AgentSpec | Entry]] = {
-        Kind.agents: AGENTS,
-        Kind.criteria: CRITERIA,
-        Kind.selections: SELECTIONS,
-        Kind.interventions: INTERVENTIONS,
-        Kind.parts: PARTS,
-    }
-    return {name: entry.summary for name, entry in registries[kind].items()}
+    with _refusing():
+        if (config is not None) + schema + all_keys != 1:
+            raise ConfigError("crl config shows one thing; give a config, or --schema, or --all-keys")
+        if config is not None:
+            with beside(config):
+                print(to_yaml(check_arguments(load(config, overrides or []))), end="")
+            return
+        from crl.config.keys import json_schema, keys_of
 
-
-def _kept(restores: bool) -> str:
-    return "restored" if restores else "rebuilt"
-
-
-def _described(stream: NamedStream) -> str:
-    """Tasks, steps and source of a stream, and what becomes of its games at a checkpoint."""
-    cycles = "" if stream.cycles == 1 else f", {stream.cycles} cycles"
-    return (
-        f"{stream.description}\n"
-        f"tasks: {_shortened(stream.tasks)}; {stream.steps_per_task:,} steps each{cycles}; "
-        f"games are {_kept(stream.restores)} at a resume\n"
-        f"source: {stream.source}"
-    )
+        register_plugins()
+        found = json_schema()
+    if schema:
+        print(json.dumps(found, indent=2))
+        return
+    names = {key: f"{key.name}{f' [{chr(44).join(key.of)}]' if key.of else ''}" for key in keys_of(found)}
+    for key, name in names.items():
+        print(f"{name}  {key.line}")
 
 
-def _shortened(tasks: Sequence[str]) -> str:
-    return ", ".join(tasks) if len(tasks) <= SHOWN_TASKS else f"{len(tasks):,}, {tasks[0]} to {tasks[-1]}"
+def _show_versions(wanted: bool) -> None:
+    if wanted:
+        from crl.versions import installed
+
+        print(f"crl {installed('crl')}")
+        print(f"python {platform.python_version()}")
+        for package in ("torch", "stable-baselines3"):
+            print(f"{package} {installed(package)}")
+        raise typer.Exit
+
+
+@app.callback()
+def _crl(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the versions of crl and of what it builds on.", callback=_show_versions),
+    ] = False,
+) -> None:
+    pass
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
@@ -202,7 +238,18 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if isinstance(sys.stdout, TextIOWrapper):  # a pipe on Windows cannot take every name of a task or a folder
         sys.stdout.reconfigure(errors="backslashreplace")
-    app()
+    words = sys.argv[1:] or ["--help"]
+    try:
+        sys.exit(app(words, standalone_mode=False) or 0)
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        from crl.usage import UsageError, sentence
+
+        if not isinstance(error, UsageError):
+            raise
+        print(f"crl: {sentence(error, words)}", file=sys.stderr)
+        sys.exit(REFUSED)
 
 
 if __name__ == "__main__":

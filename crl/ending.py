@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -45,6 +46,40 @@ class ObservationError(ArithmeticError):
     """An environment has given an observation that is not finite."""
 
 
+class RolloutTime:
+    """How long a rollout and the update behind it take."""
+
+    def __init__(self) -> None:
+        self._begun: float | None = None
+        self._last: float | None = None
+
+    def begin(self) -> None:
+        """One begins."""
+        self._begun = time.perf_counter()
+
+    def end(self) -> None:
+        """It has ended, and the update too."""
+        if self._begun is not None:
+            self._last = time.perf_counter() - self._begun
+
+    def left(self) -> str:
+        """How long the one that has begun still takes, if it takes as long as the last one did."""
+        if self._begun is None:
+            return "none has begun yet"
+        if self._last is None:
+            return "the first one: how long it takes is not known yet"
+        left = self._last - (time.perf_counter() - self._begun)
+        if left <= 0:
+            return f"longer than the last one by now, which took {_seconds(self._last)}"
+        return f"about {_seconds(left)}, as the last one"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 1:
+        return "a second"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
 class Interrupt:
     """Ctrl-C and SIGTERM as a wish that training grants after its next update.
 
@@ -55,6 +90,7 @@ class Interrupt:
 
     Attributes:
         code: exit code of the wish, 0 while there is none.
+        rollout: how long rollouts with their updates take, which decides when the wish is granted.
         trained: training has ended, so that there is nothing left to stop.
         saved: the newest checkpoint, which a second Ctrl-C names.
     """
@@ -62,6 +98,7 @@ class Interrupt:
     def __init__(self, *, exits: bool = True) -> None:
         self._exits = exits
         self.code = 0
+        self.rollout = RolloutTime()
         self.trained = False
         self.saved: Path | None = None
 
@@ -85,7 +122,7 @@ class Interrupt:
             os.write(2, os.fsencode(f"\n{self._left()}\n"))
             os._exit(CODES[signal.Signals(number)])
         self.code = CODES[signal.Signals(number)]
-        finishing = "finishing this rollout and update, then saving"
+        finishing = f"finishing this rollout and update ({self.rollout.left()}), then saving"
         doing = "the run is finished and being saved" if self.trained else finishing
         again = "exits" if self._exits else "stops"
         os.write(2, f"\n{doing}; Ctrl-C again {again} at once\n".encode())
@@ -158,6 +195,8 @@ def remedy(error: BaseException, folder: Path) -> str:
         return "lower agent.batch_size or agent.n_envs, or give device=cpu; then train anew"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "free some disk space, then resume the run"
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return "the run's folder is read-only now: make its place writable, then resume the run"
     if is_of_environment(error):
         return "correct the environment, then resume the run"
     if isinstance(error, FileNotFoundError) and not folder.is_dir():

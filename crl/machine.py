@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from crl.run_folder import COMPUTING, installed
+from crl.versions import COMPUTING, installed
 
 
 def machine(device: torch.device) -> dict[str, str]:

@@ -37,7 +37,7 @@ def opened(folder: Path) -> Iterator[RunConfig]:
                 "elsewhere, such as cd .., and name the folder from there"
             )
         config = check_config(folder)
-        guard.name(_modules(config))
+        guard.name(config.modules())
         yield config
 
 
@@ -75,15 +75,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     if not entry.is_file(follow_symlinks=False):
         raise ConfigError(f"{entry.path!r} is neither a file nor a folder; remove it")
     return False
-
-
-def _modules(config: RunConfig) -> dict[str, str]:
-    """The modules that a config has imported -> the key that names them."""
-    found = {name: f"imports.{index}" for index, name in enumerate(config.imports)}
-    tasks = [*enumerate(config.stream.tasks or ())]
-    entries = {f"stream.tasks.{index}": task.get("id") if isinstance(task, dict) else task for index, task in tasks}
-    for key, entry in {"stream.name": config.stream.name, **entries}.items():
-        module, colon, _ = str(entry).rpartition(":")
-        if colon:
-            found.setdefault(module, key)
-    return found

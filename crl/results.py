@@ -71,6 +71,8 @@ class RunResults(Record):
     visits: tuple[Visit, ...]
     resets: dict[str, NonNegativeInt]
     """Network -> units that were reset."""
+    idle: dict[str, str]
+    """Where none were: intervention -> why it has reset nothing, as far as it knows."""
     config_hash: str
     folder: str
     tensorboard: str

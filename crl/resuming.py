@@ -15,8 +15,8 @@ from crl.config.messages import one_line
 from crl.config.schema import MAX_THREADS
 from crl.machine import machine
 from crl.results import FILE, MAX_RESULTS
-from crl.run_folder import ABSENT, COMPUTING
 from crl.storage.files import read_whole
+from crl.versions import ABSENT, COMPUTING
 
 
 def refuse_finished(folder: Path) -> None:

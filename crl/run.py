@@ -18,9 +18,10 @@ import envs
 from agents.learner import LearnerMixin
 from crl import checkpoints, resuming, run_folder, sources, storage, summary
 from crl.best import FOLDER as BEST
-from crl.best import BestPart
+from crl.best import BestPart, unkept
 from crl.checkpoints import CheckpointCallback
 from crl.config import ConfigError, RunConfig, check_arguments, config_hash
+from crl.config.imports import needed_folders
 from crl.config.messages import one_line
 from crl.ending import Interrupt, RunError, Stop, fail, named
 from crl.exit_codes import DONE, FAILED
@@ -31,6 +32,7 @@ from crl.part_list import check_parts, configured
 from crl.parts import Part, Run
 from crl.results import RunResults
 from crl.screen import concise_warnings, is_quiet, say, tolerant, warn
+from crl.shell import typed
 
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
@@ -90,6 +92,8 @@ def begin(
     torch.set_num_threads(_threads(config))
     config, model, env = _built(config)
     all_parts = _parts(config, model, env.stream, parts)
+    if (sentence := unkept(env.stream, config.checkpoint.every)) is not None:
+        warn(sentence)
     news, learnt = [env.rounding, *fixed_layers(model)], None
     if config.source is not None:
         try:
@@ -205,7 +209,7 @@ def _go(
         for sentence in [*news, f"run folder: {run.folder}"]:
             if sentence is not None:
                 say(sentence)
-        run_folder.describe(run.folder, summary.typed(command), torch.get_num_threads(), str(run.model.device))
+        run_folder.describe(run.folder, typed(command), torch.get_num_threads(), str(run.model.device))
 
     try:
         checkpoints.check_places(run.folder, {task.family for task in run.env.stream.tasks})
@@ -226,7 +230,7 @@ def _go(
         _close(run.env)
     if not is_quiet():
         with tolerant():
-            summary.show(results)
+            summary.show(results, needed_folders(run.config.modules()))
     return Ended(results, interrupt.code if results.status == "interrupted" else DONE)
 
 
@@ -258,9 +262,10 @@ def _learn(
         tasks={task.name: task.arguments for task in stream.tasks},
         visits=parts.tasks.visits(),
         resets=model.units_reset(),
+        idle=model.idle(),
         config_hash=config_hash(config),
         folder=str(run.folder),
-        tensorboard=summary.tensorboard_command(Path(config.runs)),
+        tensorboard=summary.tensorboard_command(run.folder.parent),
     )
 
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
-import platform
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from crl.config import ConfigError, RunConfig, config_hash, load, to_yaml
 from crl.config.origin import HASH
+from crl.versions import versions
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
 LONGEST_NAME = 100  # characters; Windows gives a whole path no more than 260
-ABSENT = "not installed"  # in place of a version
-COMPUTING = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba")  # packages, as torch is one
-PACKAGES = ("torch", *COMPUTING, "crl")
 
 
 def check_writable(runs: Path) -> None:
@@ -33,16 +28,24 @@ def check_writable(runs: Path) -> None:
     nearest = next(path for path in (runs.absolute(), *runs.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise ConfigError(f"runs={str(runs)!r} cannot be a folder: {str(nearest)!r} is a file; give another folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"runs={str(runs)!r} cannot be written: no permission in {str(nearest)!r}; give another folder"
-        )
+    if (why := unwritable(nearest)) is not None:
+        raise ConfigError(f"runs={str(runs)!r} cannot be written: {why}; give another folder")
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why nothing can be written into a folder, None where it can."""
+    if os.access(folder, os.W_OK | os.X_OK):
+        return None
+    return (
+        f"{str(folder)!r} is read-only" if os.access(folder, os.R_OK | os.X_OK) else f"no permission in {str(folder)!r}"
+    )
 
 
 def run_name(config: RunConfig) -> str:
-    """``<stream>__<algo>__<method>__s<seed>``, the name of a folder that every system can have."""
+    """``<label or stream>__<algo>__<method>__s<seed>``, the name of a folder that every system can have."""
     method = "+".join(intervention.name for intervention in config.interventions) or "plain"
-    name = re.sub(r"[^\w,()=+ -]+", "-", f"{config.stream.name or 'custom'}__{config.agent.name}__{method}")
+    label = config.stream.label or config.stream.name or "custom"
+    name = re.sub(r"[^\w,()=+ -]+", "-", f"{label}__{config.agent.name}__{method}")
     return f"{name[:LONGEST_NAME]}__s{config.seed}"
 
 
@@ -129,7 +132,8 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise ConfigError(f"the run in {str(folder)!r} is being trained; wait until that ends, or stop it") from None
     except OSError as error:
-        raise ConfigError(f"{str(folder)!r} cannot be written ({error.strerror}); give another run") from None
+        why = unwritable(folder) or f"{str(folder)!r} cannot be written ({error.strerror})"
+        raise ConfigError(f"{why}, and a run goes on in its folder; copy it to a place that can be written") from None
     try:
         yield
     finally:
@@ -145,15 +149,6 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@functools.cache  # every checkpoint names them, and each is parsed from a file
-def installed(package: str) -> str:
-    """The version of a package, or that there is none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ABSENT
-
-
 def describe(folder: Path, command: str, threads: int, device: str) -> None:
     """Write down how a run is trained, each time that it is begun or gone on with."""
     # A path need not be valid text.
@@ -162,14 +157,3 @@ def describe(folder: Path, command: str, threads: int, device: str) -> None:
     found = versions(threads, device)
     with (folder / "versions.txt").open("a", encoding="utf-8") as file:
         file.write(f"\n{found}" if file.tell() else found)
-
-
-def versions(threads: int, device: str) -> str:
-    """What the numbers of a run depend on beside its config, a line each."""
-    lines = {"python": platform.python_version()}
-    lines |= {package: installed(package) for package in PACKAGES}
-    lines["platform"] = platform.platform()
-    lines["cpus"] = str(os.cpu_count())
-    lines["threads"] = str(threads)
-    lines["device"] = device
-    return "".join(f"{name} {value}\n" for name, value in lines.items())

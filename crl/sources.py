@@ -30,7 +30,7 @@ from crl import checkpoints, storage
 from crl.config import ConfigError, RunConfig
 from crl.config.messages import in_words, one_line
 from crl.config.origin import HASH
-from crl.config.reading import data_of
+from crl.config.reading import read_yaml
 from crl.opening import check_entries
 from crl.storage.states import MANIFEST
 from crl.weights import misfit
@@ -168,7 +168,7 @@ def _from_checkpoint(path: Path) -> Source:
 def _names(folder: Path) -> list[str]:
     """Of the interventions that the config in a folder names."""
     try:
-        given = data_of(folder / "config.yaml")["interventions"]
+        given = read_yaml(folder / "config.yaml")["interventions"]
         return [str(each["name"]) for each in given]
     except (ConfigError, *checkpoints.UNFIT):
         return []

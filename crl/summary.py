@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -19,14 +16,22 @@ from rich.text import Text
 
 from crl.results import PeakMemory, RunResults, Visit
 from crl.screen import GIGA
+from crl.shell import typed
 
+# TensorBoard's grouped page; where it smooths, a reset is seen before it was made, and a switch as a slope.
+TENSORBOARD_PAGE = "http://localhost:6006/#custom_scalars&_smoothingWeight=0"
 VISITS_SHOWN = 6
 TASKS_SHOWN = 20
 TASK_WIDTH, VISIT_WIDTH = 18, 17  # columns of the terminal that a name and a visit take
 
 
-def show(results: RunResults) -> None:
-    """Print the summary: one screen, however long the stream was."""
+def show(results: RunResults, modules: Sequence[Path] = ()) -> None:
+    """Print the summary: one screen, however long the stream was.
+
+    Args:
+        results: of the run.
+        modules: folders beside the current one in which the run finds modules.
+    """
     console = Console()
     print("mean return (episodes) in the last tenth of each visit; * of its last episodes, where none ended there")
     alone = [visit for visit in results.visits if visit.family == visit.task]
@@ -37,11 +42,16 @@ def show(results: RunResults) -> None:
         console.print(_trends(variants, console.width))
     resets = ", ".join(f"{network} {count}" for network, count in results.resets.items())
     print(f"units reset: {resets or 'none'}")
+    for intervention, reason in results.idle.items():
+        print(f"nothing reset by {intervention}: {reason}")
     print(f"{results.status}: {results.steps:,} steps in {results.seconds:.1f} s, {_peaks(results.peak_memory)}")
     print(f"run folder: {results.folder}")
     if results.status == "interrupted":
-        print(f"to go on: {typed(['crl', 'resume', results.folder])}")
+        options = [word for folder in modules for word in ("--modules", str(folder))]
+        print(f"to go on: {typed(['crl', 'resume', results.folder, *options])}")
+    print(f"figure: {typed(['crl', 'plot', results.folder])}")
     print(f"curves: {results.tensorboard}")
+    print(f"then open {TENSORBOARD_PAGE}")
 
 
 def _peaks(peaks: PeakMemory) -> str:
@@ -56,11 +66,6 @@ def tensorboard_command(runs: Path) -> str:
         return typed(["tensorboard", "--logdir", str(runs)])
     here = Path(beside).is_relative_to(Path.cwd())
     return typed([str(Path(beside).relative_to(Path.cwd())) if here else beside, "--logdir", str(runs)])
-
-
-def typed(words: Sequence[str]) -> str:
-    """A command line as the user's shell takes it."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def _returns(visits: list[Visit], width: int) -> Table:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crl.config import ConfigError, RunConfig, check_arguments, checked, load
+from crl.config.imports import beside
 from crl.opening import opened
 from crl.run_folder import check_writable
 from crl.screen import quiet
@@ -45,14 +46,16 @@ def train(
         results = [crl.train("configs/cartpole_ppo.yaml", [f"seed={seed}"]) for seed in range(3)]
         print([result.visits[-1].mean_return for result in results])
     """
-    found = checked_config(config, overrides)
     given = config.model_dump(mode="json") if isinstance(config, RunConfig) else config
-    words = _words("train", str(given) if isinstance(given, os.PathLike) else given, [*overrides])
-    with _embedded(verbose):
-        from crl import run
-        from crl.ending import Interrupt
+    given = str(given) if isinstance(given, os.PathLike) else given
+    with beside(Path(given)) if isinstance(given, str) else nullcontext():
+        found = checked_config(config, overrides)
+        with _embedded(verbose):
+            from crl import run
+            from crl.ending import Interrupt
 
-        return run.begin(found, words, parts, Interrupt(exits=False)).results
+            words = _words("train", given, [*overrides])
+            return run.begin(found, words, parts, Interrupt(exits=False)).results
 
 
 def resume(folder: str | os.PathLike[str], *, parts: Sequence[Part] = (), verbose: bool = False) -> RunResults:

@@ -58,6 +58,14 @@ CONTROL, MUJOCO = (
 ABOUT: tuple[str, ...] = ("name", "steps", "shifts", "drift", "variants")
 """Keys of a task's entry that are no arguments of its world."""
 
+LIMIT = "max_episode_steps"
+"""The argument that every Gymnasium id takes."""
+
+WHOLE: frozenset[str] = frozenset(
+    {"episode_limit", "every", "integers", LIMIT, "permutation", "seed", "size", "skip", "steps", "variants"}
+)
+"""Keys of a task's entry, and of what is in it, whose numbers are whole."""
+
 DRAWS: Mapping[str, str] = MappingProxyType(
     {
         "uniform": "such as [0.5, 2]: the smallest and the largest value",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
+from agents.plasticity.protocols import WARNINGS, Edit, Intervention, Learner, Switch, Update
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Seen, Taps
 from agents.plasticity.units import Network, UnitLayer
@@ -203,16 +203,30 @@ class Hooks:
         return {name: round(float(self._units.get(name, 0.0))) for name in self._networks}
 
     def metrics(self) -> dict[str, float]:
-        """What the interventions want to log, by tag; those of the second ``gxd`` begin with ``gxd_2``."""
+        """What the interventions want to log, by tag; the second ``gxd`` has ``gxd_2`` in place of its name."""
         values: dict[str, float] = {}
+        for title, intervention in self._titled().items():
+            for tag, value in intervention.metrics().items():
+                group = WARNINGS if tag.startswith(WARNINGS) else ""
+                values[f"{group}{title}/{tag.removeprefix(group).removeprefix(f'{intervention.name}/')}"] = value
+        return values
+
+    def idle(self) -> dict[str, str]:
+        """Why the interventions have reset nothing, of those that know it; empty where a unit has been reset."""
+        if any(self.units_reset().values()):
+            return {}
+        found = {title: intervention.idle() for title, intervention in self._titled().items()}
+        return {title: reason for title, reason in found.items() if reason is not None}
+
+    def _titled(self) -> dict[str, Intervention]:
+        """The interventions by their names, the second ``gxd`` as ``gxd_2``."""
+        titled: dict[str, Intervention] = {}
         met: Counter[str] = Counter()
         for intervention in self._interventions:
-            name = intervention.name
-            met[name] += 1
-            title = name if met[name] == 1 else f"{name}_{met[name]}"
-            for tag, value in intervention.metrics().items():
-                values[f"{title}/{tag.removeprefix(f'{name}/')}"] = value
-        return values
+            met[intervention.name] += 1
+            number = met[intervention.name]
+            titled[intervention.name if number == 1 else f"{intervention.name}_{number}"] = intervention
+        return titled
 
     def state_dict(self) -> dict[str, Any]:
         """What each intervention holds, in their order, and the counts: nested dicts and lists."""

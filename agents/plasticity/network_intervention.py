@@ -86,6 +86,7 @@ class NetworkIntervention(Intervention):
                 "hidden layers with net_arch"
             )
         self._learner = learner
+        self._begun = learner.optimizer_steps  # of a learner that has trained before: nothing is due and no unit is old
         self._seed = derive_seed(
             torch.initial_seed() if learner.seed is None else learner.seed, self.name, *self._names
         )
@@ -126,6 +127,12 @@ class NetworkIntervention(Intervention):
         now = self._learner.optimizer_steps
         if self.period is not None and now // self.period == (now + steps) // self.period:
             return f"period {self.period:,}"
+        return None
+
+    def idle(self) -> str | None:
+        now = self._learner.optimizer_steps
+        if self.period is not None and now // self.period == self._begun // self.period:
+            return f"no period of {self.period:,} gradient steps ended ({now - self._begun:,} were made)"
         return None
 
     def _generator(self, *parts: object) -> torch.Generator:

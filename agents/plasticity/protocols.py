@@ -18,6 +18,8 @@ from agents.plasticity.replicas import Replicas
 from agents.plasticity.schedule import is_scored
 from agents.plasticity.units import Network
 
+WARNINGS = "warnings/"  # beginning of the tags of numbers that are zero as long as all is well
+
 
 @dataclass(frozen=True)
 class Update:
@@ -249,6 +251,13 @@ class Intervention:
         """
         return None
 
+    def idle(self) -> str | None:
+        """Why it has done nothing till now, as far as it knows; asked where no unit has been reset. Waits for a GPU.
+
+        Such as ``no period of 1,000 gradient steps has ended``.
+        """
+        return None
+
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments that build this intervention again: plain data, kept under the same attributes."""
         return {key: getattr(self, key) for key in inspect.signature(type(self)).parameters}
@@ -292,5 +301,8 @@ class Intervention:
         """Take over what `state_dict` gave, tuples as lists and tensors perhaps on the CPU; called after `attach`."""
 
     def metrics(self) -> dict[str, float]:
-        """Scalars for the log, by tag; called once per row of the log."""
+        """Scalars for the log, by tag; called once per row of the log.
+
+        What is zero as long as all is well has a tag that begins with ``warnings/``: TensorBoard shows it last.
+        """
         return {}

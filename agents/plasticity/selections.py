@@ -136,6 +136,14 @@ class Selection(ABC):
         """
         return float(units)
 
+    def missed(self, lowest: float) -> str:
+        """Why it has picked no unit.
+
+        Args:
+            lowest: of the utilities that it could pick from, over their layer's mean.
+        """
+        return "the selection picked no unit"
+
     @abstractmethod
     def select(self, layers: Sequence[LayerUtilities], steps: int, loss: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         """Amounts (units,) and what is left over, of layers of one network.
@@ -181,6 +189,9 @@ class Rate(LayerSelection):
     def most(self, units: int, steps: int) -> float:
         return self.rate * steps * units
 
+    def missed(self, lowest: float) -> str:
+        return f"no whole unit has fallen due at a rate of {self.rate:g}"
+
     def of_layer(self, layer: LayerUtilities, steps: int) -> tuple[Tensor, Tensor]:
         mask, left = select_lowest_rate(layer.utility, layer.eligible, layer.left, self.rate * steps, self.cap)
         return mask.to(layer.utility.dtype), left
@@ -203,6 +214,9 @@ class Threshold(LayerSelection):
     def __post_init__(self) -> None:
         check("tau", self.tau, self.tau >= 0, "a threshold of at least 0 on scores whose mean is 1")
         check("cap", self.cap, 0 < self.cap <= 1, "a share of a layer above 0 and at most 1")
+
+    def missed(self, lowest: float) -> str:
+        return f"no unit was at or below tau={self.tau:g}; the lowest stood at {lowest:.2g} of its layer's mean"
 
     def of_layer(self, layer: LayerUtilities, steps: int) -> tuple[Tensor, Tensor]:
         mask = select_below(layer.utility, layer.eligible, self.tau, self.cap, self.allow_full)
@@ -247,6 +261,9 @@ class Budget(Selection):
         check("share", self.share, self.share > 0, "a share of the loss above 0")
         check("cap", self.cap, 0 < self.cap <= 1, "a share of the network's units above 0 and at most 1")
 
+    def missed(self, lowest: float) -> str:
+        return f"the cheapest unit would have cost more than the budget of {self.share:g} of the loss"
+
     def select(self, layers: Sequence[LayerUtilities], steps: int, loss: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         assert loss is not None
         masks = select_within_budget(
@@ -273,6 +290,11 @@ class Calibrated(LayerSelection):
         check("rate", self.rate, 0 < self.rate <= 1, "the part of a unit to replace, above 0 and at most 1")
         check("sharpness", self.sharpness, self.sharpness > 0, "a number above 0")
         check("threshold", self.threshold, self.threshold > 0, "a number above 0 on scores whose mean is 1")
+
+    def missed(self, lowest: float) -> str:
+        return (
+            f"all parts that were reset come to less than a unit; the lowest stood at {lowest:.2g} of its layer's mean"
+        )
 
     def of_layer(self, layer: LayerUtilities, steps: int) -> tuple[Tensor, Tensor]:
         amounts = calibrated_amounts(layer.utility, self.rate, self.sharpness, self.threshold)

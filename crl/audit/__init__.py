@@ -5,11 +5,11 @@ What can be refused without a class or a device is refused here, before anything
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from crl.config import AgentConfig, ConfigError, imported
 from crl.opening import opened
+from crl.run_folder import unwritable
 
 SAMPLES = 1024
 FEWEST = 2  # PPO divides advantages by their standard deviation
@@ -81,5 +81,5 @@ def _check_writable(home: Path) -> None:
     nearest = home if home.exists() else home.parent
     if not nearest.is_dir():
         raise ConfigError(f"{str(home)!r} is a file, where the results would go; move it away")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"{str(nearest)!r} cannot be written, where the results would go; change its permissions")
+    if (why := unwritable(nearest)) is not None:
+        raise ConfigError(f"{why}, where the results would go; copy the run to a place that can be written")

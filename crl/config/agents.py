@@ -28,10 +28,12 @@ from agents.settings import Schedule as AnySchedule
 from agents.specs import AGENTS, NOT_IN_CONFIGS, AgentSpec, agent_spec, known_specs
 from crl.config.fields import (
     DEFAULTS_FOR_NULL,
+    MAX_WHOLE,
     Flag,
     Games,
     Model,
     Number,
+    Range,
     Schedule,
     Whole,
     Width,
@@ -66,7 +68,13 @@ def _known_activation(name: Any) -> Any:
 
 
 class NetArch(Model):
-    """Widths of the hidden layers of several networks, after the features."""
+    """Widths of the hidden layers of several networks, after the features.
+
+    Attributes:
+        pi: of the actor.
+        vf: of the critic.
+        qf: of the critics.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -105,7 +113,16 @@ def _refuse_misplaced(section: type[Model], data: Any, elsewhere: Mapping[str, s
 
 
 class AgentConfig(Model):
-    """What all agents have; the section of each has the settings of its record beside it."""
+    """What all agents have; the section of each has the settings of its record beside it.
+
+    Attributes:
+        name: which one; crl list agents shows all.
+        n_envs: games that are played at once.
+        features: what makes features of the observations; left out, what suits them.
+        net_arch: widths of the hidden layers behind the features; left out, as published with these.
+        activation: of the hidden layers; left out, as published with the features.
+        norm: layer puts a layer normalisation before every activation.
+    """
 
     spec: ClassVar[AgentSpec]
     arch: ClassVar[type[NetArch] | None]
@@ -267,9 +284,10 @@ def _fields(settings: Mapping[str, Setting], owner: str) -> dict[str, Any]:
             title = f"{owner}{key.title().replace('_', '')}"
             inner: type[Arguments] = create_model(title, __base__=Arguments, **_fields(setting.type, owner))
             inner.elsewhere = setting.elsewhere
-            found[key] = (Annotated[inner, DEFAULTS_FOR_NULL], inner())
+            hint, default = Annotated[inner, DEFAULTS_FOR_NULL], inner()
         else:
-            found[key] = (_hint(setting), setting.default)
+            hint, default = _hint(setting), setting.default
+        found[key] = (hint, Field(default, description=setting.meaning))
     return found
 
 
@@ -277,6 +295,8 @@ def _hint(setting: Setting) -> Any:
     """The type of a setting with its bounds."""
     hint = TYPES.get(setting.type, setting.type)
     bounds = {key: value for key in ("ge", "gt", "le") if (value := getattr(setting, key)) is not None}
+    if hint is Whole:
+        hint = Annotated[int, Range(bounds.pop("ge", None), bounds.pop("le", MAX_WHOLE))]
     hint = Annotated[hint, Field(**bounds)] if bounds else hint
     if setting.check is not None:
         validator = BeforeValidator if isinstance(setting.type, UnionType) else AfterValidator

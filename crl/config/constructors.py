@@ -15,7 +15,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from agents.plasticity.registry import COMPONENTS, INTERVENTIONS, Entry, place
 from crl.config.agents import UnknownAgent
 from crl.config.fields import Flag, Model, Named, Number, Whole
-from crl.config.imports import import_modules
+from crl.config.imports import import_module, import_modules
 from crl.config.messages import ConfigError, nearest, one_line, sentence, shown
 from crl.config.parts import PARTS
 from crl.config.schema import InterventionConfig, PartConfig, RunConfig
@@ -41,13 +41,16 @@ class _PartSection(_NamedSection):
 
 
 def imported(config: RunConfig) -> RunConfig:
-    """`config` with the modules that it names imported, and checked against what they register.
+    """`config` with the modules that it and its tasks name imported, and checked against what they register.
 
     Raises:
         ConfigError: a module cannot be imported, a name is not registered, or a setting of an agent that a module
             registers is refused.
     """
     import_modules(config.imports)
+    for module, key in config.modules().items():
+        if module not in config.imports:
+            import_module(module, f"{key}: {shown(module)}", ", as those of imports are,")
     problem = config.names_problem()
     if problem is not None:
         raise ConfigError(problem)
@@ -72,6 +75,17 @@ def check_arguments(config: RunConfig) -> RunConfig:
     interventions = tuple(_intervention(config, i) for i in range(len(config.interventions)))
     parts = tuple(_run_part(config, i) for i in range(len(config.parts)))
     return config.model_copy(update={"interventions": interventions, "parts": parts})
+
+
+def arguments_of(entry: Entry, name: str) -> type[Model]:
+    """The section of what an entry stands for: the name, and the arguments of its class or the options of its function.
+
+    Raises:
+        ConfigError: its code cannot be used.
+    """
+    target = _code(entry, name, name)
+    section, _ = _section(target, {key: {} for key in UNNAMED}, name, _NamedSection)
+    return section
 
 
 def _run_part(config: RunConfig, i: int) -> PartConfig:
@@ -198,12 +212,14 @@ def _section(
                 hint, given[name] = _component(name, value, f"{key}.{name}")
         fields[name] = (_strict(hint), ... if default is Parameter.empty else default)
     try:
-        return create_model(f"{target.__name__}Arguments", __base__=base, **fields), given
+        section = create_model(f"{target.__name__}Arguments", __base__=base, **fields)
     except PydanticSchemaGenerationError as error:
         raise ConfigError(
             f"{key}: {target.__name__} has an argument that a config cannot give ({one_line(error)}); "
             f"annotate its arguments as int, float, bool, str, Literal or sequences of these"
         ) from error
+    section.documented = target
+    return section, given
 
 
 def _component(kind: str, value: Any, key: str) -> tuple[type[Model], Any]:

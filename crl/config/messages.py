@@ -17,8 +17,7 @@ MUCH = 10_000  # characters of a message of others that are looked at
 LISTED = 50  # words of a list that a refusal shows
 
 PROBLEMS = {
-    "int_type": "is not a whole number; give one without quotes or a decimal point, such as 64",
-    "int_from_float": "is not a whole number; give one without a decimal point, such as 64",
+    "int_type": "is not a whole number; give one such as 64",
     "float_type": "is not a number; give one such as 0.001",
     "float_parsing": "is not a number; give one such as 0.001",
     "finite_number": "is not finite; give a finite number such as 0.001",
@@ -41,10 +40,10 @@ PROBLEMS = {
 
 EXAMPLES = {
     "imports": "[my_module]",
-    "interventions": "[{name: gxd}], or [] for none",
+    "interventions": "[gxd], or [] for none",
     "linear": "[0.001, 0]",
     "net_arch": "[64]",
-    "parts": "[{name: my_part}], or [] for none",
+    "parts": "[my_part], or [] for none",
     "networks": "[actor, critic]",
     "pi": "[64]",
     "qf": "[64]",

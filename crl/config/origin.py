@@ -144,6 +144,17 @@ def code_kept_out(folder: Path) -> Iterator[Guard]:
         sys.path[:] = [*(entry for entry in sys.path if entry not in before), *before]
 
 
+def run_around(folder: Path) -> Path | None:
+    """The folder of the run in which a folder lies, or which it is, where all links have been followed; else None."""
+    path = Path(os.path.realpath(folder))
+    return next((each for each in (path, *path.parents) if (each / HASH).is_file()), None)
+
+
+def code_is_kept_out() -> bool:
+    """Whether nothing is imported from the folder of some run now."""
+    return any(isinstance(finder, Guard) for finder in sys.meta_path)
+
+
 def is_kept_out(folder: Path) -> bool:
     """Whether nothing is imported from a folder now."""
     return any(isinstance(finder, Guard) and finder.holds(folder) for finder in sys.meta_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,15 @@ MAX_BYTES = 1 << 19  # of a file; PyYAML takes hundreds for each before anything
 MAX_DEPTH = 50  # levels of lists and mappings; pydantic and PyYAML write no more than a few hundred
 MAX_NODES = 1_000_000  # values, with those that aliases stand for
 MAX_DIGITS = 10_000  # of a number; PyYAML's time grows with their square
+NAMED = {
+    "criterion": "name",
+    "selection": "name",
+    "interventions": "name",
+    "parts": "name",
+    "shifts": "name",
+    "tasks": "id",
+}
+"""Key of a mapping, or of a list of them -> its key whose value may stand alone for all of it."""
 NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 
 
@@ -90,12 +99,16 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Args:
         path: a YAML file.
-        overrides: ``key.sub=value``, list items by index (``interventions.0.rate=1e-3``), values in YAML.
+        overrides: ``key.sub=value``, list items by index (``interventions.0.rate=1e-3``), values in YAML;
+            ``key+=value`` appends to a list.
 
     Raises:
         ConfigError: the file cannot be read, or something in it, in an override or in an installed plugin is refused.
     """
-    return checked(_read(path), overrides)
+    config = checked(read_yaml(path), overrides)
+    if config.stream.label is not None or config.stream.name is not None:
+        return config
+    return config.model_copy(update={"stream": config.stream.model_copy(update={"label": path.stem})})
 
 
 def checked(raw: Any, overrides: Sequence[str] = ()) -> RunConfig:
@@ -113,16 +126,12 @@ def checked(raw: Any, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(sentence(error)) from None
 
 
-def data_of(path: Path) -> Any:
-    """What a YAML file says, whatever it is.
+def read_yaml(path: Path) -> Any:
+    """What a file holds, of which nothing is checked but its size and depth.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read, or is no YAML.
     """
-    return _read(path)
-
-
-def _read(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -154,6 +163,8 @@ def _parse(text: str, source: str) -> Any:
 
 def _overridden(raw: Any, override: str) -> Any:
     key, equals, text = override.partition("=")
+    appends = key.endswith("+")
+    key = key.removesuffix("+")
     source = f"the override {shortened(override)!r}"
     # Words of the command line need not be valid text.
     parts = key.encode("utf-8", "backslashreplace").decode().split(".")
@@ -161,20 +172,47 @@ def _overridden(raw: Any, override: str) -> Any:
         raise ConfigError(f"{source} is not of the form key.sub=value; write for example seed=3")
     if len(parts) > MAX_DEPTH:
         raise ConfigError(f"{source} is refused: it is nested more than {MAX_DEPTH} levels deep; give a shorter key")
-    return _merged(raw, parts, _parse(text, source), source)
+    value = _parse(text, source)
+    return _changed(raw, parts, lambda old: _appended(old, value, source) if appends else _merged(old, value), source)
 
 
-def _merged(old: Any, parts: Sequence[str], value: Any, source: str) -> Any:
-    """`old` with `value` at the place that `parts` lead to; mappings are merged, all else is replaced."""
+def _changed(old: Any, parts: Sequence[str], change: Callable[[Any], Any], source: str, holder: str = "") -> Any:
+    """`old` with the place that `parts` lead to changed; the index behind the last one adds an item to a list.
+
+    Args:
+        old: what is there.
+        parts: keys and indices.
+        change: from what is at the place, None where nothing is, to what shall be there.
+        source: the override, for messages.
+        holder: the list whose item `old` is.
+    """
     if not parts:
-        if isinstance(old, dict) and isinstance(value, dict):
-            return {**old, **{key: _merged(old.get(key), (), item, source) for key, item in value.items()}}
-        return value
+        return change(old)
     head, *rest = parts
-    if isinstance(old, list):
-        if head not in map(str, range(len(old))):
-            indices = f"an index from 0 to {len(old) - 1}" if old else "a whole list, since it is empty"
-            raise ConfigError(f"{source} is refused: {shortened(head)!r} is no item of the list; give {indices}")
-        return [_merged(item, rest, value, source) if str(i) == head else item for i, item in enumerate(old)]
+    if isinstance(old, list) or (old is None and head == "0"):
+        items = old or []
+        if head not in map(str, range(len(items) + 1)):
+            added = f", or {len(items)} to add one" if items else ", which adds one, since it is empty"
+            indices = f"an index from 0 to {len(items) - 1}" if len(items) > 1 else "the index 0"
+            raise ConfigError(f"{source} is refused: {shortened(head)!r} is no item of the list; give {indices}{added}")
+        index = int(head)
+        item = _changed(items[index] if index < len(items) else None, rest, change, source, holder)
+        return [*items[:index], item, *items[index + 1 :]]
+    if isinstance(old, str) and holder in NAMED:
+        old = {NAMED[holder]: old}
     mapping = old if isinstance(old, dict) else {}
-    return {**mapping, head: _merged(mapping.get(head), rest, value, source)}
+    return {**mapping, head: _changed(mapping.get(head), rest, change, source, head)}
+
+
+def _merged(old: Any, value: Any) -> Any:
+    """`value` in place of `old`; mappings are merged."""
+    if isinstance(old, dict) and isinstance(value, dict):
+        return {**old, **{key: _merged(old.get(key), item) for key, item in value.items()}}
+    return value
+
+
+def _appended(old: Any, value: Any, source: str) -> Any:
+    """The list `old` with `value`, or with its items if it is a list, behind its own."""
+    if not isinstance(old, list | None):
+        raise ConfigError(f"{source} is refused: += appends to lists, and {shown(old)} is none; write = to replace it")
+    return [*(old or ()), *(value if isinstance(value, list) else [value])]

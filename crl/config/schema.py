@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
@@ -17,14 +17,15 @@ from agents.at_switch import AtSwitch
 from agents.plasticity.registry import INTERVENTIONS
 from agents.specs import AGENTS, known_specs
 from crl.config.agents import AnyAgent, UnknownAgent, unknown_agent
-from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named
+from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named, Range, whole
 from crl.config.imports import NO_MODULE_NAME, is_module_name
 from crl.config.messages import in_words, nearest, refusal, refused_sentence, shortened, shown
 from crl.config.parts import PARTS
 from crl.config.stream import StreamConfig
 
 MAX_THREADS = 1024
-NOT_HASHED = {"runs", "device", "threads"}  # they say where and how fast a run runs, not what it is
+# They say where and how fast a run runs, and what it is called, but not what it is.
+NOT_HASHED: Any = {"runs": True, "device": True, "threads": True, "stream": {"label"}}
 HIDDEN = "give it a hidden layer such as [64], or leave it out"
 UNITS = {  # network -> how to give it hidden units
     "actor": HIDDEN,
@@ -50,7 +51,12 @@ class PartConfig(Named):
 
 
 class NormalizeConfig(Model):
-    """Running normalisation of what the agent sees, by SB3's `VecNormalize`."""
+    """Running normalisation of what the agent sees, by SB3's `VecNormalize`.
+
+    Attributes:
+        obs: observations get a mean of 0 and a variance of 1.
+        reward: rewards are divided by the standard deviation of their discounted sums.
+    """
 
     obs: Flag = False
     reward: Flag = False
@@ -62,10 +68,15 @@ class NormalizeConfig(Model):
 
 
 class CheckpointConfig(Model):
-    """When the run saves all that it needs to go on, and how many of these stay."""
+    """When the run saves all that it needs to go on, and how many of these stay.
+
+    Attributes:
+        every: steps between two checkpoints, each at the end of an update.
+        keep: how many of the newest stay.
+    """
 
     every: Count = 100_000
-    keep: Annotated[Count, Field(le=10_000)] = 3
+    keep: Annotated[int, Range(1, 10_000)] = 3
 
 
 def _of_at_switch() -> type[Model]:
@@ -80,6 +91,8 @@ def _of_at_switch() -> type[Model]:
 
 class AtSwitchConfig(_of_at_switch()):  # type: ignore[misc]
     """What the learner forgets at a revealed boundary."""
+
+    documented = AtSwitch
 
     def changes(self) -> dict[str, Any]:
         """What is not kept, by key; empty where all is."""
@@ -99,6 +112,7 @@ def _check_device(name: str) -> str:
 
 
 def _check_threads(value: Any) -> Any:
+    value = whole(value)
     if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_THREADS):
         raise refusal(f"is not a number of threads; give auto or a whole number from 1 to {MAX_THREADS}")
     return value
@@ -112,7 +126,23 @@ else:  # its key is a word of Python's, which no class can have as an annotation
 
 
 class RunConfig(_WithSource):
-    """One run."""
+    """One run.
+
+    Attributes:
+        from: a run, one of its checkpoints or an SB3 zip, with whose parameters the agent begins.
+        stream: which task comes when.
+        agent: what learns.
+        normalize: what of the games is normalised for the agent.
+        at_switch: what the learner forgets at a revealed boundary.
+        imports: modules of one's own, which register what they bring.
+        interventions: what keeps the networks plastic, in the order in which it acts.
+        parts: what the run has beside its own parts, such as an evaluation with a log.
+        checkpoint: when the run saves all that it needs to go on.
+        seed: decides all that is drawn.
+        device: auto, cpu, cuda or cuda:0; auto takes a GPU where there is one.
+        threads: of torch on the CPU; auto takes OMP_NUM_THREADS, or else every core.
+        runs: folder in which the run makes one of its own.
+    """
 
     stream: StreamConfig
     agent: AnyAgent
@@ -142,6 +172,16 @@ class RunConfig(_WithSource):
         if problem is not None:
             raise refused_sentence(problem)
         return self
+
+    def modules(self) -> dict[str, str]:
+        """The modules that it has imported -> the key that names them."""
+        found = {name: f"imports.{i}" for i, name in enumerate(self.imports)}
+        tasks = {f"stream.tasks.{i}": task for i, task in enumerate(self.stream.tasks or ())}
+        for key, task in {"stream.name": self.stream.name, **tasks}.items():
+            module, colon, _ = str(task.get("id") if isinstance(task, dict) else task).rpartition(":")
+            if colon:
+                found.setdefault(module, key)
+        return found
 
     def names_problem(self) -> str | None:
         """The sentence that refuses the first name that nobody has registered, None if all are known."""
@@ -173,16 +213,38 @@ class RunConfig(_WithSource):
                     return problem
         return None
 
+    def repetitions(self) -> Iterator[str]:
+        """Sentences on interventions that do again, to the same networks, what another one does."""
+        known: list[tuple[str, Any, frozenset[str]]] = []
+        for i, intervention in enumerate(self.interventions):
+            arguments = intervention.arguments()
+            acts_on = self._meant(arguments.get("networks"))
+            # The general form is another method with another criterion.
+            same = (intervention.name, arguments.get("criterion"))
+            for j, (*other, networks) in enumerate(known):
+                if (*other,) == same and (both := [name for name in acts_on if name in networks]):
+                    yield (
+                        f"interventions.{i} is {intervention.name} on {in_words(both)}, as interventions.{j} is, so "
+                        "that both act there; give them different networks, or leave one out"
+                    )
+            known.append((*same, frozenset(acts_on)))
+
+    def _meant(self, given: Any) -> Sequence[str]:
+        """The networks that an intervention's argument stands for."""
+        if given == "paper":
+            return self.agent.spec.paper_networks
+        return tuple(self.agent.networks()) if given is None else given
+
     def _reset_problem(self, owner: str, given: Any, of_units: bool) -> str | None:
         """The sentence that refuses `given` as the networks of an intervention."""
         networks, key = self.agent.networks(), f"{owner}.networks={shown(given)}"
-        meant = {None: tuple(networks), "paper": self.agent.spec.paper_networks}
         if given is None or given == "paper":
-            problems = [networks[name] for name in meant[given]]
+            meant = self._meant(given)
+            problems = [networks[name] for name in meant]
             if not of_units or not all(problems):
                 return None
             none = "which has no" if len(problems) == 1 else "of which none has"
-            stands_for = "all networks" if given is None and len(problems) > 1 else " and ".join(meant[given])
+            stands_for = "all networks" if given is None and len(problems) > 1 else " and ".join(meant)
             return (
                 f"{key} stands for {stands_for}, {none} hidden units with "
                 f"{', '.join(filter(None, dict.fromkeys(problems)))}; give a hidden layer, such as "

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from agents.settings import number
-from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Repetitions
+from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Repetitions, whole
 from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
-from envs.catalogue import ABOUT, EPISODE_LIMIT, SHIFTS, STREAMS, TASKS, is_draw, is_game
+from envs.catalogue import ABOUT, EPISODE_LIMIT, LIMIT, SHIFTS, STREAMS, TASKS, WHOLE, is_draw, is_game
 from envs.checks import closest
 
 COUNTS = {"variants": MAX_REPETITIONS, "steps": MAX_WHOLE}  # of a task -> the most
@@ -47,13 +47,13 @@ def _check_task(entry: Any) -> Any:
         called = shift.get("name") if isinstance(shift, dict) else shift
         if isinstance(called, str) and called not in SHIFTS:
             raise refusal(f"has a shift {shortened(called)!r} that is not known; {nearest(called, SHIFTS)}")
-    return {key: _with_numbers(value) if _has_numbers(name, key, value) else value for key, value in entry.items()}
+    return {key: _argument(name, key, value) for key, value in entry.items()}
 
 
 def _counts_problem(entry: Mapping[str, Any]) -> str | None:
     """What is wrong with the variants and steps of a task, None if nothing is."""
     for key, most in COUNTS.items():
-        count = entry.get(key)
+        count = whole(entry.get(key))
         if count is None:
             continue
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
@@ -63,17 +63,23 @@ def _counts_problem(entry: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _has_numbers(id: str, key: str, value: Any) -> bool:
-    """Whether text that looks like a number is one: arguments of other worlds, and names, may be text."""
-    return key != "name" and (id in TASKS or key in ABOUT or is_draw(value))
+def _argument(id: str, key: str, value: Any) -> Any:
+    """The value of a key of a task: arguments of worlds that are not ours, and names, may be text."""
+    if key != "name" and (id in TASKS or key in (*ABOUT, LIMIT)):
+        return _with_numbers(key, value)
+    return _with_numbers("", value) if is_draw(value) else value
 
 
-def _with_numbers(value: Any) -> Any:
-    """An argument with its numbers, some of which YAML reads as text."""
+def _with_numbers(key: str, value: Any) -> Any:
+    """An argument with its numbers, some of which YAML reads as text, and whole ones as floats."""
     if isinstance(value, dict):
-        return {key: _with_numbers(item) for key, item in value.items()}
+        if is_draw(value):  # the numbers drawn are the argument's, but how many they are
+            return {how: _with_numbers(how if how in WHOLE else key, given) for how, given in value.items()}
+        return {inner: _with_numbers(inner, item) for inner, item in value.items()}
     if isinstance(value, list):
-        return [_with_numbers(item) for item in value]
+        return [_with_numbers(key, item) for item in value]
+    if key in WHOLE:
+        return whole(value)
     found = number(value) if isinstance(value, str) else None
     return value if found is None else found
 
@@ -98,11 +104,50 @@ def _check_stream(name: str) -> str:
     return name
 
 
+TASK = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "required": ["id"],
+            "properties": {
+                "id": {"type": "string", "description": "a task or a Gymnasium id; its own arguments stand beside it"},
+                "name": {"type": "string", "description": "what its results are called; left out, made of the rest"},
+                "steps": {"type": "integer", "description": "of each visit; left out, stream.steps_per_task"},
+                "variants": {
+                    "type": "integer",
+                    "description": "how many tasks this is, for each of which is drawn anew",
+                },
+                "shifts": {"type": "array", "description": "what is changed around the world, the innermost first"},
+                "drift": {"type": "object", "description": "argument: how it changes over a visit"},
+            },
+        },
+    ]
+}
+"""The JSON schema of a task."""
+AnyTask = Annotated[Any, AfterValidator(_check_task), WithJsonSchema(TASK)]
+
+
 class StreamConfig(Model):
-    """The stream of tasks: a name, or a list of tasks. Steps are transitions of one game."""
+    """The stream of tasks: a name, or a list of tasks. Steps are transitions of one game.
+
+    Attributes:
+        name: of a stream, a task or a Gymnasium id; crl list streams and crl list tasks show ours.
+        tasks: in place of a name: tasks by name, or as mappings of an id and arguments.
+        label: what the run's folder is called after; left out, the stream's name, or the config's file.
+        steps_per_task: of each visit; left out, the stream's own.
+        cycles: how often the list is gone through; left out, the stream's own, or once.
+        order: sequence as listed, shuffle anew in each cycle, or random for each visit.
+        lengths: of visits: fixed, or drawn around steps_per_task.
+        boundary: hidden, or revealed to what acts on task switches.
+        align: visits are rounded up to whole rollouts, or to steps of all games.
+        seed: decides orders, lengths and what tasks draw; left out, the run's.
+        episode_limit: steps after which an unfinished MinAtar episode is truncated; left out, 2500.
+    """
 
     name: Annotated[str, AfterValidator(_check_stream)] | None = None
-    tasks: Annotated[tuple[Annotated[Any, AfterValidator(_check_task)], ...], Field(min_length=1)] | None = None
+    tasks: Annotated[tuple[AnyTask, ...], Field(min_length=1)] | None = None
+    label: Annotated[str, Field(min_length=1)] | None = None
     steps_per_task: Count | None = None
     cycles: Repetitions | None = None
     order: Literal["sequence", "shuffle", "random"] = "sequence"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -40,6 +41,8 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
     try:
         check_spaces(config, env)
         warn_of_short_visits(config, env)
+        for repetition in config.repetitions():
+            warnings.warn(repetition, stacklevel=2)
         config = config.model_copy(update={"agent": resolved(config.agent, env.single_observation_space)})
         problem = config.networks_problem()
         if problem is not None:

@@ -1,80 +1,118 @@
-"""How TensorBoard shall group the tags of a run."""
+"""How TensorBoard's Custom Scalars group the tags of a run: a chart for each quantity; in it the color is the run."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
-from agents.learner import LearnerMixin
-from agents.plasticity import UnitReset
-from crl.monitoring.tasks import tag_of
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import metadata
+from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
+from tensorboard.util import tensor_util
+from torch.utils.tensorboard import SummaryWriter
 
-CHARTS: dict[str, dict[str, tuple[str, ...]]] = {  # category -> title -> measures of `Diagnostics` in one chart
-    "units": {
-        "dormant ratio": ("dormant_ratio_0", "dormant_ratio", "dormant_ratio_0.1"),
-        "GraMa ratio": ("grama_ratio",),
-        "fraction of active units": ("fau",),
-        "saturated fraction": ("saturated_fraction",),
+from crl.monitoring.tasks import RETURN, RETURN_BY_VISIT, tag_of
+
+MOST_TASKS = 12  # that have a chart each, of as many as TensorBoard shows on a page; those of more share one
+
+Charts = dict[str, list[str]]
+"""Title -> the tags in one chart, as regular expressions that are matched from their beginning."""
+
+PLASTICITY: dict[str, dict[str, str]] = {  # category -> measure of `Diagnostics` -> what it is called
+    "plasticity: units": {
+        "dormant_ratio": "dormant ratio",
+        "grama_ratio": "GraMa ratio",
+        "fau": "fraction of active units",
+        "saturated_fraction": "saturated fraction",
     },
-    "ranks": {
-        "effective rank": ("effective_rank",),
-        "srank": ("srank",),
-        "stable rank": ("stable_rank",),
-        "dominant share": ("dominant_share",),
-        "NTK rank": ("ntk_rank",),
+    "plasticity: ranks": {
+        "effective_rank": "effective rank",
+        "srank": "srank",
+        "stable_rank": "stable rank",
+        "dominant_share": "dominant share",
+        "ntk_rank": "NTK rank",
     },
-    "change": {
-        "value churn": ("value_churn", "value_churn_abs"),
-        "learning signal": ("signal",),
-        "gradient norm": ("grad_norm",),
-        "update norm": ("update_norm",),
-        "weight norm": ("weight_norm",),
+    "plasticity: change": {
+        "value_churn": "value churn, squared",
+        "value_churn_abs": "value churn, absolute",
+        "signal": "learning signal",
+        "grad_norm": "gradient norm",
+        "update_norm": "update norm",
+        "weight_norm": "weight norm",
     },
-    "policy": {
-        "entropy": ("entropy",),
-        "saturation": ("saturation",),
-        "policy churn": ("policy_churn",),
+    "plasticity: policy": {
+        "entropy": "entropy",
+        "saturation": "saturation",
+        "policy_churn": "policy churn",
+    },
+    "plasticity: dormant units at other thresholds": {
+        "dormant_ratio_0": "dormant ratio at 0",
+        "dormant_ratio_0.1": "dormant ratio at 0.1",
     },
 }
+COSTS = {"predicted_cost": "predicted", "realised_cost": "realised", "unit_costs": "predicted for each unit, summed"}
+OPEN = ("return", "return by visit", "units reset so far", "plasticity: units")
+"""Categories that are unfolded where the page is opened."""
 
 
-def layout(learner: LearnerMixin, tasks: Sequence[str], measures: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
-    """Category -> title -> chart: one for each quantity, with a curve per task or network.
+def layout(tasks: Sequence[str], networks: Sequence[str], measures: Sequence[str], *, costs: bool) -> dict[str, Charts]:
+    """Category -> its charts; categories without charts are left out.
 
     Args:
-        learner: which writes the tags.
         tasks: names of the stream's tasks.
+        networks: whose units are counted where they are reset.
         measures: tags of the measures of plasticity.
+        costs: whether an intervention measures what its resets cost.
     """
     found = {
-        "tasks": {
-            "mean return": _chart([f"task/{tag_of(task)}/ep_rew_mean" for task in tasks]),
-            "mean length": _chart([f"task/{tag_of(task)}/ep_len_mean" for task in tasks]),
-            "task index": _chart(["task/index"]),
-        },
+        "return": _of_tasks(RETURN, tasks),
+        "return by visit": _of_tasks(RETURN_BY_VISIT, tasks),
+        "units reset so far": {network: [_exactly(f"reset/{network}/total")] for network in networks},
         **plasticity_charts(measures),
+        # The first part is the intervention's name.
+        "cost of the resets": {title: [f"[^/]+/{cost}$"] for cost, title in COSTS.items()} if costs else {},
     }
-    if learner.networks:
-        found["resets"] = {"units reset": _chart([f"reset/{network}/units" for network in learner.networks])}
-        if any(isinstance(intervention, UnitReset) for intervention in learner.interventions):
-            # TensorBoard takes regular expressions; the first part is the intervention's name.
-            shown = r"[^/]+/(predicted_cost|realised_cost|unit_costs)$"
-            found["resets"]["cost: predicted, realised, and of single units summed"] = ["Multiline", [shown]]
-    return found
+    return {category: charts for category, charts in found.items() if charts}
 
 
-def plasticity_charts(tags: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
-    """Category -> title -> chart of those of the tags that it shows, a curve per network; without empty charts."""
-    found: dict[str, dict[str, list[Any]]] = {}
-    for category, charts in CHARTS.items():
-        for title, measures in charts.items():
-            shown = [tag for measure in measures for tag in tags if tag.rpartition("/")[2] == measure]
-            if shown:
-                found.setdefault(f"plasticity: {category}", {})[title] = _chart(shown)
-    return found
+def _of_tasks(prefix: str, tasks: Sequence[str]) -> Charts:
+    if len(tasks) > MOST_TASKS:
+        return {f"all {len(tasks):,} tasks": [f"{re.escape(prefix)}/"]}
+    return {task: [_exactly(f"{prefix}/{tag_of(task)}")] for task in tasks}
 
 
-def _chart(tags: list[str]) -> list[Any]:
-    # TensorBoard takes each tag as a regular expression.
-    return ["Multiline", [re.escape(tag) for tag in tags]]
+def plasticity_charts(tags: Sequence[str]) -> dict[str, Charts]:
+    """Category -> charts of those of the tags that it shows, one for each measure and network."""
+    return {category: dict(_of_measures(measures, tags)) for category, measures in PLASTICITY.items()}
+
+
+def _of_measures(measures: Mapping[str, str], tags: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    for measure, title in measures.items():
+        for tag in tags:
+            network, _, name = tag.removeprefix("plasticity/").rpartition("/")
+            if name == measure:
+                yield f"{title}: {network}", [_exactly(tag)]
+
+
+def _exactly(tag: str) -> str:
+    return f"{re.escape(tag)}$"
+
+
+def write_layout(writer: SummaryWriter, categories: Mapping[str, Charts]) -> None:
+    """Write how TensorBoard shall group the tags. SummaryWriter's own method leaves no category folded."""
+    proto = Layout(
+        category=[
+            Category(
+                title=title,
+                chart=[Chart(title=name, multiline=MultilineChartContent(tag=tags)) for name, tags in charts.items()],
+                closed=title not in OPEN,
+            )
+            for title, charts in categories.items()
+        ]
+    )
+    value = Summary.Value(
+        tag=metadata.CONFIG_SUMMARY_TAG,
+        metadata=metadata.create_summary_metadata(),
+        tensor=tensor_util.make_tensor_proto(proto.SerializeToString()),
+    )
+    writer._get_file_writer().add_summary(Summary(value=[value]))

@@ -10,10 +10,11 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
+from agents.plasticity import UnitReset
 from agents.plasticity.diagnostics import Diagnostics
 from agents.plasticity.protocols import NoDataError
 from crl.every import Every
-from crl.monitoring.dashboard import layout
+from crl.monitoring.dashboard import layout, write_layout
 from crl.monitoring.tasks import TaskCallback
 from crl.parts import Part
 from crl.storage import State
@@ -131,9 +132,11 @@ class PlasticityRecorder(Part):
 
     def _write_layout(self) -> None:
         names = list(dict.fromkeys(task.family for task in self._tasks.stream.tasks))
+        costs = any(isinstance(intervention, UnitReset) for intervention in self._learner.interventions)
+        found = layout(names, list(self._learner.units_reset()), self.tags, costs=costs)
         for output in self._learner.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
-                output.writer.add_custom_scalars(layout(self._learner, names, self.tags))
+                write_layout(output.writer, found)
 
 
 def recorder_of_run(learner: LearnerMixin, tasks: TaskCallback, seed: int) -> PlasticityRecorder:

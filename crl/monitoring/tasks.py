@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from crl.parts import Part
 from crl.results import NOTHING, Over, Result, Visit
 from crl.storage import State
 from envs import TaskStream
 
+# TensorBoard sorts its groups by their names, capitals first: returns are what it opens with.
+RETURN = "Return"
+RETURN_BY_VISIT = "Return_by_visit"
+LENGTH = "episode_length"
 WINDOW = 100  # episodes that the running means are over
 LATE = 0.1  # share of a visit, at its end, whose episodes are its result
 
@@ -24,7 +31,10 @@ def tag_of(task: str) -> str:
 
 
 class TaskCallback(Part):
-    """Collects the returns of every visit, and records ``task/*``. Only steps inside the stream count.
+    """Collects the returns of every visit, and records them with the place in the stream. Only steps inside it count.
+
+    TensorBoard gets two things more: a point that is no number where a task comes again, which breaks its curves there,
+    and ``Return_by_visit/*``, whose step is the number of the visit.
 
     Args:
         stream: what is played, in the lengths in which it is played.
@@ -44,13 +54,17 @@ class TaskCallback(Part):
         """Returns of the episodes that ended in the last tenth of the segment."""
         self.ended: dict[int, Result] = {}
         """Index of each segment that has ended -> its result."""
+        self._visits: Counter[str] = Counter()  # that have ended, of each family
 
     def _on_step(self) -> bool:
         infos: list[dict[str, Any]] = self.locals["infos"]
         index = self.segment_index()
         if index != self.segment.index:
-            self.ended[self.segment.index] = self._result()
-            self.segment = self.stream.segment(index)
+            self._end_visit()
+            left, self.segment = self.segment, self.stream.segment(index)
+            family = self.segment.task.family
+            if family != left.task.family and self._visits[family]:
+                self._draw({RETURN: math.nan, LENGTH: math.nan}, self.segment.start)
             self.late_returns.clear()
             self.returns.clear()
             self.lengths.clear()
@@ -72,14 +86,36 @@ class TaskCallback(Part):
         if self.num_timesteps - self.segment.start > (1 - LATE) * self.segment.steps:
             self.late_returns.append(float(episode["r"]))
 
+    def _on_training_end(self) -> None:
+        # A run that is gone on with at its end has told of its last visit.
+        if self.learner.num_timesteps >= self.total_steps and self.segment.index not in self.ended:
+            self._end_visit()
+
+    def _end_visit(self) -> None:
+        """Keep the result of the visit, and draw it over the number of the visit."""
+        result, family = self._result(), self.segment.task.family
+        self.ended[self.segment.index] = result
+        self._visits[family] += 1
+        if result.mean_return is not None:
+            self._draw({RETURN_BY_VISIT: result.mean_return}, self._visits[family])
+
+    def _draw(self, values: Mapping[str, float], step: int) -> None:
+        """Give TensorBoard alone values of the current task: what they are of -> value."""
+        for output in self.logger.output_formats:
+            if isinstance(output, TensorBoardOutputFormat):
+                for kind, value in values.items():
+                    output.writer.add_scalar(self._tag(kind), value, step)
+
+    def _tag(self, kind: str) -> str:
+        return f"{kind}/{tag_of(self.segment.task.family)}"
+
     def record(self) -> None:
         """Put the current task and the returns in it into the row of logs."""
         self.logger.record("task/index", self.segment.task_index)
         self.logger.record("task/segment", self.segment.index)
         if self.returns:
-            prefix = f"task/{tag_of(self.segment.task.family)}"
-            self.logger.record(f"{prefix}/ep_rew_mean", fmean(self.returns), exclude="stdout")
-            self.logger.record(f"{prefix}/ep_len_mean", fmean(self.lengths), exclude="stdout")
+            self.logger.record(self._tag(RETURN), fmean(self.returns), exclude="stdout")
+            self.logger.record(self._tag(LENGTH), fmean(self.lengths), exclude="stdout")
 
     def state(self) -> State:
         """All that it has counted, as JSON values."""
@@ -99,6 +135,7 @@ class TaskCallback(Part):
         self.late_returns = list(map(float, state["late_returns"]))
         ended = {int(index): Result(**result) for index, result in state["ended"].items()}
         self.ended = {self.stream.segment(index).index: result for index, result in ended.items()}
+        self._visits = Counter(self.stream.segment(index).task.family for index in self.ended)
 
     def mean_return(self) -> float | None:
         """Over the window; None before the first episode of the visit has ended."""

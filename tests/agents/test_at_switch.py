@@ -189,14 +189,14 @@ def test_switches_are_logged() -> None:
     rows = logged(model)
     model.learn(200, log_interval=1)
     model.dump_logs()
-    counts = [values["at_switch/switches"] for _, values in rows.rows]
+    counts = [values["task/switches"] for _, values in rows.rows]
     assert counts == sorted(counts)
     assert set(counts) >= {0, 3}
     assert model.switches_seen == 3
     plain = learner("dqn")
     rows = logged(plain)
     plain.learn(80, log_interval=1)
-    assert not any("at_switch/switches" in values for _, values in rows.rows)
+    assert not any("task/switches" in values for _, values in rows.rows)
 
 
 # ------------------------------------------------------------------------------------------------ zips

@@ -93,7 +93,7 @@ def test_a_run_of_a_plugin(crl: Command, config: Path, tmp_path: Path) -> None:
     result = crl("train", *given, cwd=tmp_path, paths=(site,))
     assert result.returncode == 0, result.stderr
     (run,) = (tmp_path / "runs").iterdir()
-    assert run.name.startswith("custom__bold__redo__s3__")
+    assert run.name.startswith("c__bold__redo__s3__")
     assert yaml.safe_load((run / "config.yaml").read_text())["agent"]["boldness"] == 0.1
     assert json.loads((run / "results.json").read_text())["status"] == "done"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 import crl.cli
 from envs.catalogue import SHIFTS, STREAMS, TASKS
@@ -30,9 +31,7 @@ LIGHT_REFUSALS = {
         "stream.tasks.0=\"brakeout\" is neither a task nor a Gymnasium id; did you mean 'breakout'?"
     ),
     "train tiny.yaml agent.n_step=3": "agent.n_step=3 is not a known key; did you mean 'n_steps'?",
-    "train tiny.yaml agent.n_envs=true": (
-        "agent.n_envs=true is not a whole number; give one without quotes or a decimal point, such as 64"
-    ),
+    "train tiny.yaml agent.n_envs=true": ("agent.n_envs=true is not a whole number; give one such as 64"),
     "train tiny.yaml stream.steps_per_task=-5": "stream.steps_per_task=-5 is too small; give a number of at least 1",
     "train tiny.yaml agent.batch_size=65": (
         "agent.batch_size=65 is larger than a rollout of agent.n_envs x agent.n_steps = 4 x 16 = 64 steps; "
@@ -53,6 +52,30 @@ LIGHT_REFUSALS = {
         "at_switch.optimizer=reset acts on task switches, which stream.boundary=hidden hides; "
         "give stream.boundary=revealed, or give at_switch.optimizer=keep"
     ),
+    "train tiny.yaml --seed 3": "crl train has no option --seed; write seed=3",
+    "train --seed=3 tiny.yaml": "crl train has no option --seed; write seed=3",
+    "train tiny.yaml -s 3": "crl train has no option -s; write seed=3",
+    "train tiny.yaml -s3": "crl train has no option -s; write seed=3",
+    "train tiny.yaml --agent.n_envs 8": "crl train has no option --agent.n_envs; write agent.n_envs=8",
+    "train tiny.yaml --n-envs 8": "crl train has no option --n-envs; write agent.n_envs=8",
+    "train tiny.yaml --interventions.0.rate=1e-3": (
+        "crl train has no option --interventions.0.rate; write interventions.0.rate=1e-3"
+    ),
+    "train tiny.yaml --interventions gxd": "crl train has no option --interventions; write 'interventions=[gxd]'",
+    "train tiny.yaml --learnin_rate 1e-3": (
+        "crl train has no option --learnin_rate; did you mean agent.learning_rate=1e-3?"
+    ),
+    "train tiny.yaml --seed": "crl train has no option --seed; write seed=VALUE",
+    "train tiny.yaml --verbose": "crl train has no option --verbose; keys of the config are written as seed=3, see",
+    "trian tiny.yaml": "crl has no command 'trian'; did you mean 'train'?",
+    "lst": "crl has no command 'lst'; did you mean 'list'?",
+    "--vresion": "crl has no option --vresion; did you mean '--version'?",
+    "resume --hepl": "crl resume has no option --hepl; did you mean '--help'?",
+    "resume": "Missing argument 'run'; see crl resume --help",
+    "resume a b": "Got unexpected extra argument(s) (b); see crl resume --help",
+    "list gdx": "\"gdx\" is neither a list nor a name in one; did you mean 'gxd'?",
+    "list stream": "\"stream\" is neither a list nor a name in one; did you mean 'streams'?",
+    "config": "crl config shows one thing; give a config, or --schema, or --all-keys",
     "train tiny.yaml runs=tiny.yaml/below": (
         "runs='tiny.yaml/below' cannot be a folder: '{folder}/tiny.yaml' is a file; give another folder"
     ),
@@ -64,7 +87,7 @@ HEAVY_REFUSALS = {
     "interventions=[{name: reset, criterion: mine}]": (
         'interventions.0.criterion.name="mine" is not a known criterion; choose from gxd, redo, '
     ),
-    "imports=[no_such_module]": 'imports.0="no_such_module" is no module that can be found; install it, or ',
+    "imports=[no_such_module]": 'imports.0="no_such_module" is no module that can be found in ',
     "interventions.0.rat=7": "interventions.0.rat=7 is not a known key; did you mean 'rate'?",
 }
 
@@ -88,7 +111,7 @@ def test_refusals_that_look_at_classes(crl: Command, tiny: Path, override: str) 
 
 
 def test_light_commands_load_nothing_heavy(python: Command, tiny: Path) -> None:
-    lines = ["--help", "train --help", "list", "list streams", "list selections", *LIGHT_REFUSALS]
+    lines = ["--help", "--version", "train --help", "list", "list streams", "list selections", *LIGHT_REFUSALS]
     program = f"""
 import json, sys
 import crl.cli
@@ -104,7 +127,7 @@ print(json.dumps([codes, heavy]))
 """
     result = python("-c", program, cwd=tiny)
     codes, heavy = json.loads(result.stdout.splitlines()[-1])
-    assert codes == [0, 0, 0, 0, 0] + [2] * len(LIGHT_REFUSALS)
+    assert codes == [0, 0, 0, 0, 0, 0] + [2] * len(LIGHT_REFUSALS)
     assert heavy == []
 
 
@@ -112,7 +135,8 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     everything = crl("list", cwd=tmp_path)
     assert everything.returncode == 0
     assert [line for line in everything.stdout.splitlines() if not line.startswith(" ")] == [
-        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "criteria:", "selections:", "interventions:", "parts:",
+        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "schedules:", "criteria:",
+        "selections:", "interventions:", "parts:",
     ]  # fmt: skip
     names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]
     assert {
@@ -170,6 +194,29 @@ def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: P
     assert (set(shifts), set(tasks)) == (set(SHIFTS), {*TASKS, "ID-v0"})
 
 
+def test_versions(crl: Command, tmp_path: Path) -> None:
+    lines = dict(line.split() for line in crl("--version", cwd=tmp_path).stdout.splitlines())
+    assert [*lines] == ["crl", "python", "torch", "stable-baselines3"]
+    assert all(re.match(r"\d+\.\d+", version) for version in lines.values())
+
+
+def test_a_config_is_shown_with_all_that_is_left_out(crl: Command, tiny: Path) -> None:
+    result = crl("config", "tiny.yaml", "stream.steps_per_task=1e3", "interventions+=redo", cwd=tiny)
+    assert (result.returncode, result.stderr) == (0, "")
+    found = yaml.safe_load(result.stdout)
+    assert found["stream"]["steps_per_task"] == 1000
+    assert found["stream"]["label"] == "tiny"
+    assert [each["name"] for each in found["interventions"]] == ["gxd", "redo"]
+    assert [path.name for path in tiny.iterdir()] == ["tiny.yaml"]
+
+
+def test_all_keys_and_the_schema_are_printed(crl: Command, tmp_path: Path) -> None:
+    lines = crl("config", "--all-keys", cwd=tmp_path).stdout.splitlines()
+    assert "agent.n_epochs [ppo]  whole number of at least 1, default 10: passes over each rollout" in lines
+    schema = json.loads(crl("config", "--schema", cwd=tmp_path).stdout)
+    assert schema["properties"]["seed"]["description"] == "decides all that is drawn."
+
+
 def test_usage_errors_exit_with_2(crl: Command, tmp_path: Path) -> None:
     assert crl("train", cwd=tmp_path).returncode == 2
     assert crl("list", "nothing", cwd=tmp_path).returncode == 2
@@ -193,9 +240,10 @@ def test_waiting_threads_leave_the_cores_to_others(
     given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless the user has said otherwise; two runs that share a machine slow each other down tenfold if they spin."""
-    monkeypatch.setattr(crl.cli, "app", lambda: None)
+    monkeypatch.setattr(crl.cli, "app", lambda words, standalone_mode: None)
     monkeypatch.setattr(crl.cli.signal, "signal", lambda number, handler: None)
     monkeypatch.setenv("OMP_WAIT_POLICY", "unset")  # so that it is put back afterwards
     monkeypatch.delenv("OMP_WAIT_POLICY") if given is None else monkeypatch.setenv("OMP_WAIT_POLICY", given)
-    crl.cli.main()
+    with pytest.raises(SystemExit):
+        crl.cli.main()
     assert os.environ["OMP_WAIT_POLICY"] == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import walk_world
 from processes import Process
 
 import envs
-from crl.ending import Interrupt, LossError, ObservationError, cause, remedy, report
+from crl.ending import Interrupt, LossError, ObservationError, RolloutTime, cause, remedy, report
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -28,7 +29,29 @@ def test_a_signal_is_a_wish(number: signal.Signals, code: int, capfd: pytest.Cap
         os.kill(os.getpid(), number)
         assert interrupt.code == code
     assert signal.getsignal(number) is before
-    assert capfd.readouterr().err == "\nfinishing this rollout and update, then saving; Ctrl-C again exits at once\n"
+    assert capfd.readouterr().err == (
+        "\nfinishing this rollout and update (none has begun yet), then saving; Ctrl-C again exits at once\n"
+    )
+
+
+def test_stopping_says_how_long_the_rollout_still_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    rollout = RolloutTime()
+    assert rollout.left() == "none has begun yet"
+    rollout.begin()
+    assert rollout.left() == "the first one: how long it takes is not known yet"
+    now += 300
+    rollout.end()
+    now += 1000  # which a checkpoint takes, and no rollout
+    rollout.begin()
+    assert rollout.left() == "about 5 min, as the last one"
+    now += 260
+    assert rollout.left() == "about 40 s, as the last one"
+    now += 39.5
+    assert rollout.left() == "about a second, as the last one"
+    now += 1
+    assert rollout.left() == "longer than the last one by now, which took 5 min"
 
 
 def test_after_training_a_signal_has_nothing_to_stop(capfd: pytest.CaptureFixture[str]) -> None:
@@ -122,6 +145,10 @@ REMEDIES: dict[str, tuple[Callable[[], BaseException], str]] = {
     "loss": (lambda: LossError("train/loss is nan"), "lower agent.learning_rate"),
     "memory": (lambda: torch.OutOfMemoryError("out"), "lower agent.batch_size or agent.n_envs, or give device=cpu"),
     "disk": (lambda: OSError(errno.ENOSPC, "No space left on device"), "free some disk space, then resume the run"),
+    "read-only": (
+        lambda: OSError(errno.EROFS, "Read-only file system"),
+        "make its place writable, then resume the run",
+    ),
     "file": (lambda: FileNotFoundError(errno.ENOENT, "gone"), "resume the run once the cause is gone"),
     "environment": (lambda: raised_in_play("Unwell-v0", [0]), CORRECT),
     "answer": (lambda: raised_in_play({"id": "Unwell-v0", "answer": (1, 2)}, [0]), CORRECT),

@@ -133,7 +133,7 @@ def test_no_module_comes_from_the_folder(
     sys.path[:0] = [str(run), os.path.relpath(run), str(run / "evil.zip")]
     sentence = refused(VERBS[verb], run)
     assert "in a run's folder, from which no code is run; read it, and move it elsewhere if you trust it" in sentence
-    assert sentence.startswith("imports.0=" if given == "imports" else "stream.tasks: the module ")
+    assert sentence.startswith("imports.0=" if given == "imports" else "stream.tasks.0: ")
     assert not trace.exists()
 
 

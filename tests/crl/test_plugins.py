@@ -119,7 +119,7 @@ def test_a_run_with_a_criterion_of_the_users(crl: Command, tiny: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     (run,) = (tiny / "runs").iterdir()
-    assert run.name.startswith("custom__ppo__reset__s3__")
+    assert run.name.startswith("tiny__ppo__reset__s3__")
     assert json.loads((run / "results.json").read_text())["resets"]["actor"] > 0
     written = yaml.safe_load((run / "config.yaml").read_text())
     assert written["imports"] == ["my_criteria"]
@@ -155,7 +155,7 @@ def test_a_run_with_a_plugin(crl: Command, tiny: Path, tmp_path: Path) -> None:
     assert result.stderr == ""
     assert result.stdout.startswith("the plugin was imported")
     (run,) = (tiny / "runs").iterdir()
-    assert run.name.startswith("custom__ppo__reset+noop__s3__")
+    assert run.name.startswith("tiny__ppo__reset+noop__s3__")
     reset, noop = yaml.safe_load((run / "config.yaml").read_text())["interventions"]
     assert reset["criterion"] == {"name": "spread", "scale": 1.0}
     assert reset["selection"] == {"name": "low", "tau": 0.5, "cap": 1.0, "allow_full": False}
@@ -216,7 +216,7 @@ def test_list_shows_what_modules_register(crl: Command, tmp_path: Path) -> None:
 
 def test_list_refuses_modules_that_are_not_there(crl: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PEAK)
-    expected = "--imports \"mime\" is no module that can be found; did you mean 'mine'?"
+    expected = f'--imports "mime" is no module that can be found in {str(tmp_path)!r} or the installed packages; did'
     assert_refused(crl("list", "--imports", "mime", cwd=tmp_path), expected)
     assert_refused(crl("list", "--imports", "./mine.py", cwd=tmp_path), '--imports "./mine.py" is not the name of a')
 
@@ -225,7 +225,9 @@ def test_a_module_that_another_one_hides_is_refused(tmp_path: Path, monkeypatch:
     (tmp_path / "json.py").write_text(PEAK)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    with pytest.raises(ConfigError, match=r"^imports.0=\"json\" is <module 'json' .*which hides json.py of the"):
+    with pytest.raises(
+        ConfigError, match=r"^imports.0=\"json\" is <module 'json' .*which hides '.*json.py'; rename that"
+    ):
         import_modules(["json"])
 
 
@@ -322,9 +324,9 @@ def test_imports_decide_the_numbers(home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("my_modul", "", "imports.0=\"my_modul\" is no module that can be found; did you mean 'my_module'?"),
-        ("elsewhere", "", 'imports.0="elsewhere" is no module that can be found; install it, or run crl in the folder'),
-        ("my_module.sub", "", 'imports.0="my_module.sub" is no module that can be found; '),
+        ("my_modul", "", "or the installed packages; did you mean 'my_module'?"),
+        ("elsewhere", "", 'imports.0="elsewhere" is no module that can be found in '),
+        ("my_module.sub", "", 'imports.0="my_module.sub" is no module that can be found in '),
         ("my_module", "a = 1\n1 / 0", "(ZeroDivisionError in my_module.py, line 2: division by zero); correct it or"),
         ("my_module", "import gone_away", "(ModuleNotFoundError in my_module.py, line 1: No module named 'gone_away')"),
         ("my_module", "raise SystemExit(3)", "cannot be imported (SystemExit in my_module.py, line 1: 3)"),

@@ -123,7 +123,8 @@ def test_a_log_that_is_missing_is_begun_anew(
     else:
         assert rows == expected
         late = {tag: [pair for pair in pairs if pair[0] > 720] for tag, pairs in scalars_of(trained).items()}
-        assert scalars == {tag: pairs for tag, pairs in late.items() if pairs}
+        of_steps = {tag: pairs for tag, pairs in scalars.items() if not tag.startswith("Return_by_visit/")}
+        assert of_steps == {tag: pairs for tag, pairs in late.items() if pairs}
 
 
 @pytest.mark.parametrize("name", ["progress.csv", "events"])

@@ -10,6 +10,7 @@ import pytest
 
 from crl import run_folder
 from crl.config import ConfigError, RunConfig, load
+from crl.versions import versions
 
 CONFIG = Path(__file__).parents[2] / "configs" / "minatar3_ppo_gxd.yaml"
 
@@ -37,7 +38,9 @@ def test_runs_of_one_second_get_suffixes(tmp_path: Path, monkeypatch: pytest.Mon
     [
         (["interventions=[]", "seed=12"], "minatar3__ppo__plain__s12"),
         (["interventions=[{name: gxd}, {name: redo}]"], "minatar3__ppo__gxd+redo__s1"),
-        (["stream={name: null, tasks: [breakout, asterix]}"], "custom__ppo__gxd__s1"),
+        (["stream={name: null, tasks: [breakout, asterix]}"], "minatar3_ppo_gxd__ppo__gxd__s1"),
+        (["stream={name: null, tasks: [breakout], label: two games/now}"], "two games-now__ppo__gxd__s1"),
+        (["stream.label=mine"], "mine__ppo__gxd__s1"),
         (["stream.name=MinAtar/Breakout-v1"], "MinAtar-Breakout-v1__ppo__gxd__s1"),
         (["stream.name=my_pkg.worlds:Mine-v1"], "my_pkg-worlds-Mine-v1__ppo__gxd__s1"),
         ([f"interventions=[{', '.join(['{name: redo}'] * 30)}]"], "minatar3__ppo__" + ("redo+" * 17) + "__s1"),
@@ -67,8 +70,25 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
 def test_folder_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(ConfigError, match="no permission"):
+    with pytest.raises(ConfigError, match=f"cannot be written: {str(tmp_path)!r} is read-only; give another folder"):
         run_folder.check_writable(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "why"), [(os.R_OK | os.X_OK, "{folder!r} is read-only"), (0, "no permission in {folder!r}")]
+)
+def test_a_read_only_place_is_said_to_be_read_only(
+    allowed: int, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode & ~allowed == 0)
+    expected = why.format(folder=str(tmp_path))
+    with pytest.raises(ConfigError) as refusal:
+        run_folder.check_writable(tmp_path / "x")
+    assert str(refusal.value) == f"runs={str(tmp_path / 'x')!r} cannot be written: {expected}; give another folder"
+    (tmp_path / run_folder.LOCK).mkdir()  # so that nobody, not even root, can lock it
+    with pytest.raises(ConfigError) as refusal, run_folder.locked(tmp_path):
+        pass
+    assert str(refusal.value) == f"{expected}, and a run goes on in its folder; copy it to a place that can be written"
 
 
 def test_threads_are_given_or_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +101,7 @@ def test_threads_are_given_or_those_of_the_process(monkeypatch: pytest.MonkeyPat
 
 
 def test_versions() -> None:
-    lines = dict(line.split(" ", 1) for line in run_folder.versions(3, "cuda:1").splitlines())
+    lines = dict(line.split(" ", 1) for line in versions(3, "cuda:1").splitlines())
     assert [*lines] == [
         "python", "torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba", "crl", "platform",
         "cpus", "threads", "device",

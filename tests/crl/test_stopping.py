@@ -14,6 +14,7 @@ from small_checkpoints import CHECKPOINTED, steps_of, train
 
 from agents import PPO
 from crl import run, storage
+from crl.summary import tensorboard_command
 
 WALK = """
 imports: [walk_world]
@@ -59,6 +60,17 @@ def test_stopping_does_not_change_what_is_best(step: int, checkpointed: Path, tm
     assert_equal(found, checkpointed)
     for path in (checkpointed / "best").iterdir():
         assert dict(leaves(storage.read(found / "best" / path.name))) == dict(leaves(storage.read(path)))
+
+
+def test_a_moved_run_names_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    moved = tmp_path / "elsewhere" / "renamed"
+    moved.parent.mkdir()
+    interrupted(tmp_path, 160, CHECKPOINTED).rename(moved)
+    capsys.readouterr()
+    assert run.resume(moved, ["crl"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [f"run folder: {moved}", f"curves: {tensorboard_command(moved.parent)}"]
+    assert str(tmp_path / "runs") not in "".join(lines)
 
 
 @pytest.mark.parametrize("step", [160, 200])

@@ -34,19 +34,31 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert cells == [
         ["loud", "10.00 (7)", "20.00 (7)*"], ["silent", "-", "-"], ["[/odd] name", "10.00 (7)", "20.00 (7)*"],
     ]  # fmt: skip
-    assert lines[-4:] == [
+    assert lines[-6:] == [
         "units reset: actor 3, critic 0", "done: 1,234,567 steps in 12.3 s, at most 0.55 GB of memory",
         "run folder: runs/x",
+        "figure: crl plot runs/x",
         "curves: tensorboard --logdir runs",
+        "then open http://localhost:6006/#custom_scalars&_smoothingWeight=0",
     ]  # fmt: skip
+
+
+def test_it_says_why_nothing_was_reset(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = {"gxd": "no period of 1,000 gradient steps ended (640 were made)", "redo": "no unit was low"}
+    found = results(["task"], visits=1).model_copy(update={"resets": {"actor": 0}, "idle": reasons})
+    assert shown(found, capsys)[-8:-5] == [
+        "units reset: actor 0",
+        "nothing reset by gxd: no period of 1,000 gradient steps ended (640 were made)",
+        "nothing reset by redo: no unit was low",
+    ]
 
 
 def test_an_interrupted_run_names_the_command_that_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     found = results(["task"], visits=1).model_copy(update={"status": "interrupted", "folder": "my runs/x"})
-    assert shown(found, capsys)[-4:] == [
+    assert shown(found, capsys)[-6:-2] == [
         "interrupted: 1,234,567 steps in 12.3 s, at most 0.55 GB of memory", "run folder: my runs/x",
         "to go on: crl resume 'my runs/x'",
-        "curves: tensorboard --logdir runs",
+        "figure: crl plot 'my runs/x'",
     ]  # fmt: skip
 
 
@@ -143,6 +155,12 @@ def test_variants_and_other_tasks_have_tables_of_their_own(
     assert cells_of(lines) == [["loud", "10.00 (7)", "20.00 (7)*"], ["x (2 visits)", "0.00 (1)", "1.00 (1)"]]
     many = shown(of_variants({f"family{number}": 2 for number in range(30)}), capsys)
     assert any("10 more in results.json" in line for line in many)
+
+
+def test_going_on_names_the_folders_of_modules(capsys: pytest.CaptureFixture[str]) -> None:
+    found = results(["x"], visits=1).model_copy(update={"status": "interrupted", "folder": "runs/x"})
+    summary.show(found, [Path("my modules")])
+    assert "to go on: crl resume runs/x --modules 'my modules'" in capsys.readouterr().out.splitlines()
 
 
 # ---------------------------------------------------------------------- curves

@@ -29,13 +29,13 @@ def rows_of(run: Path) -> list[dict[str, str]]:
         return [{tag: text for tag, text in row.items() if tag not in CLOCK} for row in csv.DictReader(file)]
 
 
-def scalars_of(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Tag -> (step, value) as all event files together hold them."""
+def scalars_of(run: Path) -> dict[str, list[tuple[int, str]]]:
+    """Tag -> (step, value as text, for a gap is no number and equals nothing) as all event files together hold them."""
     events = EventAccumulator(str(run), size_guidance={"scalars": 0}, purge_orphaned_data=False)
     events.Reload()
     tags = [tag for tag in events.Tags()["scalars"] if tag not in CLOCK]
     # By step: event files of the same second and process are read in the order of their names.
-    return {tag: sorted((event.step, event.value) for event in events.Scalars(tag)) for tag in tags}
+    return {tag: sorted((event.step, str(event.value)) for event in events.Scalars(tag)) for tag in tags}
 
 
 def assert_equal(run: Path, expected: Path) -> None:

@@ -30,7 +30,6 @@ def left_by(call: Callable[[], object], *, graphs_alone: bool = False) -> tuple[
             kept = [tensor for tensor in tensors if tensor.requires_grad or not graphs_alone]
             seen.extend((f"{type(module).__name__} {tuple(t.shape)}", weakref.ref(t)) for t in kept)
 
-    gc.collect()
     gc.disable()
     handle = register_module_forward_hook(note)
     try:

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from small_ppo import SEPARATE, SHARED, Images, Pairs, assert_same
+from small_ppo import FEW_FEATURES, IMAGE_IN_DICT, SEPARATE, SHARED, Images, Pairs, assert_same
 from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
@@ -79,9 +79,9 @@ def discrete(env: type[gymnasium.Env]) -> gymnasium.Env:
     return gymnasium.wrappers.TransformAction(game, lambda action: np.array([action, 0.0]), game.action_space)
 
 
-IMAGE = {"policy": "CnnPolicy", "env": Frames, "activation_fn": nn.ReLU}
+IMAGE = {"policy": "CnnPolicy", "env": Frames, "activation_fn": nn.ReLU, **FEW_FEATURES}
 FOLDED = {"net_arch": [16, 12], "norm": "layer"}
-DICT = {"policy": "MultiInputPolicy", "env": Pairs, "net_arch": [16]}
+DICT = {"env": Pairs, **IMAGE_IN_DICT}
 KINDS: dict[str, dict[str, Any]] = {
     "dqn-mlp": {"cls": DQN, "policy": "MlpPolicy", "env": "CartPole-v1", "net_arch": [16, 12]},
     "dqn-cnn": {"cls": DQN, **IMAGE},  # SB3's default: no hidden layer behind NatureCNN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ import envs
 from agents import PPO, plasticity
 from agents.networks import ImpalaCNN, MinAtarCNN
 from agents.plasticity.layers import CReLU
+from agents.vec_env import VectorEnvAdapter
 
 
 class Images(gymnasium.Env):
@@ -51,17 +53,21 @@ class Pairs(Images):
 
 
 SHARED, SEPARATE = {"share_features_extractor": True}, {"share_features_extractor": False}
+FEW_FEATURES = {"features_extractor_kwargs": {"features_dim": 32}}
+IMAGE_IN_DICT = {"policy": "MultiInputPolicy", "features_extractor_kwargs": {"cnn_output_dim": 32}, "net_arch": [16]}
 KINDS: dict[str, dict[str, Any]] = {
     "mlp": {"policy": "MlpPolicy", "env": "CartPole-v1", "net_arch": [16, 12], "activation_fn": nn.ReLU},
     "mlp-tanh-gsde": {"policy": "MlpPolicy", "env": "Pendulum-v1", "net_arch": [16, 12], "use_sde": True},
     "board": {"policy": "CnnPolicy", "env": "breakout", **SHARED},
     "board-separate": {
         "policy": "CnnPolicy", "env": "breakout", **SEPARATE, "features_extractor_class": MinAtarCNN,
-        "net_arch": {"pi": [16], "vf": [12]}, "activation_fn": nn.ReLU,
+        "net_arch": {"pi": [16], "vf": [12]}, "activation_fn": nn.ReLU, **FEW_FEATURES,
     },
-    "nature": {"policy": "CnnPolicy", "env": Images, "net_arch": [], **SHARED},
-    "nature-separate": {"policy": "CnnPolicy", "env": Images, "net_arch": [16], "activation_fn": nn.ReLU, **SEPARATE},
-    "dict": {"policy": "MultiInputPolicy", "env": Pairs, "net_arch": [16], "activation_fn": nn.ReLU, **SHARED},
+    "nature": {"policy": "CnnPolicy", "env": Images, "net_arch": [], **FEW_FEATURES, **SHARED},
+    "nature-separate": {
+        "policy": "CnnPolicy", "env": Images, "net_arch": [16], "activation_fn": nn.ReLU, **FEW_FEATURES, **SEPARATE,
+    },
+    "dict": {"env": Pairs, "activation_fn": nn.ReLU, **IMAGE_IN_DICT, **SHARED},
 }  # fmt: skip
 IMPALA = {
     "features_extractor_class": ImpalaCNN, "features_extractor_kwargs": {"depths": (4, 6), "features_dim": 16},
@@ -76,11 +82,12 @@ MORE: dict[str, dict[str, Any]] = {
     "norm-tanh-gsde": {"policy": "LayerNormMlpPolicy", "env": "Pendulum-v1", "net_arch": [16, 12], "use_sde": True},
     "norm-board": {"policy": "LayerNormCnnPolicy", "env": "breakout", **SHARED},
     "norm-nature-separate": {
-        "policy": "LayerNormCnnPolicy", "env": Images, "net_arch": [16], "activation_fn": nn.ReLU, **SEPARATE,
+        "policy": "LayerNormCnnPolicy", "env": Images, "net_arch": [16], "activation_fn": nn.ReLU,
+        **FEW_FEATURES, **SEPARATE,
     },
     "norm-impala": {"policy": "LayerNormCnnPolicy", "env": Images, **IMPALA, **SHARED},
     "norm-dict": {
-        "policy": "LayerNormMultiInputPolicy", "env": Pairs, "net_arch": [16], "activation_fn": nn.ReLU, **SHARED,
+        "env": Pairs, "activation_fn": nn.ReLU, **IMAGE_IN_DICT, "policy": "LayerNormMultiInputPolicy", **SHARED,
     },
 }  # fmt: skip
 ALL = {**KINDS, **MORE}
@@ -94,13 +101,22 @@ RESETS = {
 }
 
 
-def world(kind: str, n_envs: int = 2) -> VecEnv:
+def world(kind: str, n_envs: int = 4) -> VecEnv:
     """Games of that kind, as SB3 takes them."""
     env = ALL[kind]["env"]
     return PPO._wrap_env(envs.make(env, n_envs=n_envs)) if isinstance(env, str) else make_vec_env(env, n_envs=n_envs)
 
 
-def build(kind: str, cls: type = PPO, seed: int = 5, n_envs: int = 2, **arguments: Any) -> Any:
+def twin(venv: VecEnv) -> VecEnv:
+    """Games of `world` that stand where these stand."""
+    games = venv.unwrapped
+    if not isinstance(games, VectorEnvAdapter):
+        return copy.deepcopy(games)
+    tasks = games.venv.stream.tasks  # which never change
+    return PPO._wrap_env(copy.deepcopy(games.venv, {id(task): task for task in tasks}))
+
+
+def build(kind: str, cls: type = PPO, seed: int = 5, n_envs: int = 4, **arguments: Any) -> Any:
     """A small PPO of that kind, ours or stock: rollouts of 64 transitions, 8 gradient steps in an update."""
     policy_kwargs = {k: v for k, v in ALL[kind].items() if k not in ("policy", "env", "use_sde")}
     settings = {

@@ -16,6 +16,6 @@ def visit(task: str, number: int, mean_return: float | None, episodes: int, fami
 def record(*visits: Visit) -> RunResults:
     return RunResults(
         status="done", steps=1_234_567, seconds=12.34, train_seconds=10.0, peak_memory=PeakMemory(process=545_000_000),
-        gradient_steps=1000, tasks={}, visits=visits, resets={"actor": 3, "critic": 0}, config_hash="0" * 16,
+        gradient_steps=1000, tasks={}, visits=visits, resets={"actor": 3, "critic": 0}, idle={}, config_hash="0" * 16,
         folder="runs/x", tensorboard="tensorboard --logdir runs",
     )  # fmt: skip

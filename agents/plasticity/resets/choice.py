@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from agents.plasticity.criteria import normalized
 from agents.plasticity.selections import LayerUtilities, Selection, has_signal
 from agents.plasticity.units import UnitLayer
 
@@ -23,6 +24,7 @@ class Choice:
 
     Attributes:
         no_signal: network's name -> how many times a layer's utilities ranked nothing.
+        lowest: network's name -> the lowest of all utilities that there was to select from, over their layer's mean.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Choice:
         # Fractions of a unit that selections have left over.
         self._left = {layer.name: torch.zeros((), device=device) for layer in layers}
         self.no_signal = {layer.network: torch.zeros((), dtype=torch.int64, device=device) for layer in layers}
+        self.lowest = {layer.network: torch.full((), torch.inf, device=device) for layer in layers}
 
     @torch.no_grad()
     def select(
@@ -72,6 +75,8 @@ class Choice:
         utility = torch.where(scored, utility, average)
         self.no_signal[layer.network] += ~has_signal(utility) & scored.any()
         eligible = scored & (step - self._born[layer.name] >= self._maturity)
+        lowest = torch.where(eligible & has_signal(utility), normalized(utility), torch.inf).min()
+        self.lowest[layer.network].clamp_(max=lowest)
         return LayerUtilities(utility, eligible, self._left[layer.name])
 
     def renew(self, masks: Mapping[str, Tensor], steps: Mapping[str, int]) -> None:
@@ -82,5 +87,5 @@ class Choice:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that must be saved, to be restored in place."""
-        kinds = {"born": self._born, "left": self._left, "no_signal": self.no_signal}
+        kinds = {"born": self._born, "left": self._left, "no_signal": self.no_signal, "lowest": self.lowest}
         return {f"{kind}/{name}": tensor for kind, found in kinds.items() for name, tensor in found.items()}

@@ -16,7 +16,7 @@ from agents.plasticity.criteria import Criterion
 from agents.plasticity.moments import refuse_unknown_moments
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
 from agents.plasticity.probing import Probed
-from agents.plasticity.protocols import Edit, Learner, NoDataError, Update
+from agents.plasticity.protocols import WARNINGS, Edit, Learner, NoDataError, Update
 from agents.plasticity.resets.choice import Choice
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.periods import Periods
@@ -127,6 +127,26 @@ class UnitReset(NetworkIntervention):
     def hindrance(self, steps: int) -> str | None:
         young = self._learner.optimizer_steps + steps - self._periods.begun < self.maturity
         return super().hindrance(steps) or (f"maturity {self.maturity:,}" if young else None)
+
+    def idle(self) -> str | None:
+        made = self._learner.optimizer_steps - self._periods.begun
+        if (reason := super().idle()) is not None:
+            return reason
+        if made < self.maturity:
+            return f"no unit reached the maturity of {self.maturity:,} gradient steps ({made:,} were made)"
+        trained = trained_parameters(self._learner)
+        obstacles = [self._obstacle(layer, trained) for layer in self._layers]
+        if all(obstacles):
+            return f"all of its layers are left as they are, because {obstacles[0]}"
+        lowest = min(float(lowest) for lowest in self._choice.lowest.values())
+        if math.isfinite(lowest) or self._waiting.waits:
+            missed = getattr(self._selection, "missed", None)  # a user's own need not have it
+            return None if missed is None else missed(lowest)
+        if any(self._choice.no_signal.values()):
+            return (
+                f"all utilities that the criterion {self._criterion.name!r} gave were zero, so that it ranked nothing"
+            )
+        return "no unit had both a utility and the age to be selected when a period ended"
 
     # ------------------------------------------------------------------ state
 
@@ -327,13 +347,13 @@ class UnitReset(NetworkIntervention):
 
     def metrics(self) -> dict[str, float]:
         """Of the resets since the last call what they were predicted to cost and did cost (see `CostMeter`), and
-        since the start, ``<name>/<network>/no_signal``: how many times a layer's utilities were all zero and ranked
-        nothing, and ``not_finite``: how many scorings had a nan or infinite utility and were passed over."""
+        since the start, ``warnings/<name>/<network>/no_signal``: how many times a layer's utilities were all zero and
+        ranked nothing, and ``not_finite``: how many scorings had a nan or infinite utility and were passed over."""
         values = {f"{self.name}/{key}": value for key, value in self._costs.read().items()}
         for name in self._names:
             silent = float(self._choice.no_signal[name])
-            values[f"{self.name}/{name}/no_signal"] = silent
-            values[f"{self.name}/{name}/not_finite"] = float(self._not_finite[name])
+            values[f"{WARNINGS}{self.name}/{name}/no_signal"] = silent
+            values[f"{WARNINGS}{self.name}/{name}/not_finite"] = float(self._not_finite[name])
             if silent and self._criterion.needs_gradients and self.signal == "loss" and not self._told:
                 self._told = True
                 warnings.warn(

@@ -47,6 +47,11 @@ class Waiting:
         self._layers[layer.name] = (0, most - whole) if whole else (waited, most)
         return waited if whole else None
 
+    @property
+    def waits(self) -> bool:
+        """Whether some layer is not selected from although a period has ended."""
+        return any(steps for steps, _ in self._layers.values())
+
     def state_dict(self) -> dict[str, Tensor]:
         """All that must survive saving and loading."""
         return {f"waiting/{name}": torch.tensor(held, dtype=torch.float64) for name, held in self._layers.items()}

@@ -58,6 +58,10 @@ class Scheduled(NetworkIntervention, ABC):
             self._switched, self._acted = False, self._steps
             self.act(steps)
 
+    def idle(self) -> str | None:
+        switchless = self.period is None and not self._acted
+        return "no task switch was revealed" if switchless else super().idle()
+
     @abstractmethod
     def act(self, steps: int) -> None:
         """Reset now; `steps` gradient steps have fallen due, 0 at a task switch."""

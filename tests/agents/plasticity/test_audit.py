@@ -137,9 +137,11 @@ def test_costs_by_hand() -> None:
     "kind", ["mlp", "board", "board-separate", "mlp-tanh-gsde", "norm-board", "dict", "crelu-board"]
 )
 def test_costs_of_an_agent_are_those_of_single_ablations(kind: str) -> None:
-    model = small_ppo.build(kind)
+    given = {key: value for key, value in small_ppo.ALL[kind].items() if key not in ("policy", "env", "use_sde")}
+    few = {"features_extractor_kwargs": {"features_dim": 10}, "net_arch": [6]} if "board" in kind else {}
+    model = small_ppo.build(kind, policy_kwargs={**given, **few})
     model.learn(64)
-    batch = model.sample(32, torch.Generator().manual_seed(0))
+    batch = model.sample(16, torch.Generator().manual_seed(0))
     found = probed(model, batch)
     for layer in layers_of(model):
         for reference in audit.references_of(layer, found.activations[layer.name]).values():

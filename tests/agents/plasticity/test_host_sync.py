@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -51,13 +52,19 @@ def refuse(*arguments: object, **keywords: object) -> None:
     raise HostWaitError
 
 
+@cache
+def branching(loaded: int) -> list[ModuleType]:
+    """Who can end early, of so many modules that are loaded."""
+    ours = [module for name, module in sys.modules.items() if name.startswith("agents.plasticity")]
+    return [module for module in ours if hasattr(module, "may_branch")]
+
+
 @contextmanager
 def watched(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Early exits are off, and whoever asks for a value is refused."""
     with patch.context() as here, Watched():
-        for name, module in list(sys.modules.items()):
-            if name.startswith("agents.plasticity") and hasattr(module, "may_branch"):
-                here.setattr(module, "may_branch", lambda device: False)
+        for module in branching(len(sys.modules)):
+            here.setattr(module, "may_branch", lambda device: False)
         for method in METHODS:
             here.setattr(Tensor, method, refuse)
         yield

@@ -50,7 +50,7 @@ def test_a_step_that_a_scaler_leaves_out_spoils_nothing() -> None:
     assert scaler.get_scale() < 2.0**127
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
     assert optimizer.units_reset()["net"] > 0
-    assert optimizer.metrics()["gxd/net/not_finite"] > 0
+    assert optimizer.metrics()["warnings/gxd/net/not_finite"] > 0
 
 
 SCHEDULES = {

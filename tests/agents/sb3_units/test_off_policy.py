@@ -16,24 +16,24 @@ from agents.sb3_units import policy_networks
 
 LAYERS = {
     "dqn-mlp": {"critic": ["0:16", "1:12"]},
-    "dqn-cnn": {"critic": ["0:32", "1:64", "2:64", "3:512"]},
-    "dqn-dict": {"critic": ["0:32", "1:64", "2:64", "3:256", "4:16"]},
+    "dqn-cnn": {"critic": ["0:32", "1:64", "2:64", "3:32"]},
+    "dqn-dict": {"critic": ["0:32", "1:64", "2:64", "3:32", "4:16"]},
     "sac-mlp": {"actor": ["0:16", "1:12"], "critic": ["qf0.0:16", "qf0.1:12", "qf1.0:16", "qf1.1:12"]},
     "sac-gsde": {"actor": ["0:16", "1:12"], "critic": ["qf0.0:16", "qf0.1:12", "qf1.0:16", "qf1.1:12"]},
     "sac-cnn": {
-        "actor": ["0:32", "1:64", "2:64", "3:512", "4:16"],
-        "critic": ["0:32", "1:64", "2:64", "3:512", "qf0.0:12", "qf1.0:12"],
+        "actor": ["0:32", "1:64", "2:64", "3:32", "4:16"],
+        "critic": ["0:32", "1:64", "2:64", "3:32", "qf0.0:12", "qf1.0:12"],
     },
     "sac-cnn-shared": {
-        "actor": ["0:16"], "critic": ["qf0.0:12", "qf1.0:12"], "features": ["0:32", "1:64", "2:64", "3:512"],
+        "actor": ["0:16"], "critic": ["qf0.0:12", "qf1.0:12"], "features": ["0:32", "1:64", "2:64", "3:32"],
     },
-    "sac-cnn-shared-linear": {"actor": [], "critic": [], "features": ["0:32", "1:64", "2:64", "3:512"]},
+    "sac-cnn-shared-linear": {"actor": [], "critic": [], "features": ["0:32", "1:64", "2:64", "3:32"]},
     "td3-mlp": {"actor": ["0:16", "1:12"], "critic": ["qf0.0:16", "qf0.1:12", "qf1.0:16", "qf1.1:12"]},
     "td3-cnn-shared": {
-        "actor": ["0:16"], "critic": ["qf0.0:12", "qf1.0:12"], "features": ["0:32", "1:64", "2:64", "3:512"],
+        "actor": ["0:16"], "critic": ["qf0.0:12", "qf1.0:12"], "features": ["0:32", "1:64", "2:64", "3:32"],
     },
     "sac-dict-shared": {
-        "actor": ["0:16"], "critic": ["qf0.0:16", "qf1.0:16"], "features": ["0:32", "1:64", "2:64", "3:256"],
+        "actor": ["0:16"], "critic": ["qf0.0:16", "qf1.0:16"], "features": ["0:32", "1:64", "2:64", "3:32"],
     },
 }  # fmt: skip
 
@@ -110,7 +110,7 @@ def test_features_of_a_dict_begin_at_their_keys_column() -> None:
     assert list(policy.actor.features_extractor.extractors) == ["a vector", "image"]
     last = policy_networks(policy)["features"].layers[-1]
     assert [consumer.start for consumer in last.consumers] == [3, 3, 3]
-    assert [consumer.weight.shape[1] for consumer in last.consumers] == [3 + 256, 3 + 256 + 2, 3 + 256 + 2]
+    assert [consumer.weight.shape[1] for consumer in last.consumers] == [3 + 32, 3 + 32 + 2, 3 + 32 + 2]
     policy = build("dqn-dict").policy
     assert [consumer.start for consumer in policy_networks(policy)["critic"].layers[3].consumers] == [3]
 
@@ -139,13 +139,13 @@ def test_a_reset_of_features_leaves_the_columns_of_the_action_alone() -> None:
     for kind, name in (("sac-cnn", "critic.3"), ("sac-cnn-shared", "features.3")):
         policy = build(kind).policy
         before = {name: p.clone() for name, p in policy.named_parameters()}
-        reset(policy, {name: [0, 511]})
+        reset(policy, {name: [0, 31]})
         for qf in ("qf0", "qf1"):
             old, new = before[f"critic.{qf}.0.weight"], policy.get_parameter(f"critic.{qf}.0.weight")
-            assert old.shape == (12, 514)
-            assert torch.equal(new[:, 512:], old[:, 512:])
-            assert torch.equal(new[:, 1:511], old[:, 1:511])
-            assert not new[:, [0, 511]].any()
+            assert old.shape == (12, 34)
+            assert torch.equal(new[:, 32:], old[:, 32:])
+            assert torch.equal(new[:, 1:31], old[:, 1:31])
+            assert not new[:, [0, 31]].any()
 
 
 class OwnQ(QNetwork):

@@ -48,7 +48,7 @@ def test_defaults_are_those_of_the_stream_and_of_stable_baselines(tmp_path: Path
     path.write_text("stream: {name: minatar5}\nagent: {name: ppo}\n")
     data = load(path).model_dump()
     assert data["stream"] == {
-        "name": "minatar5", "tasks": None, "steps_per_task": 500_000, "cycles": 1, "order": "sequence",
+        "name": "minatar5", "tasks": None, "label": None, "steps_per_task": 500_000, "cycles": 1, "order": "sequence",
         "lengths": "fixed",
         "boundary": "hidden", "align": "rollout", "seed": 0, "episode_limit": 2500,
     }  # fmt: skip

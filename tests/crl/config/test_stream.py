@@ -140,9 +140,8 @@ def test_lengths_may_be_drawn(path: Path) -> None:
             "known; did you mean 'pixel_permutation'?",
         ),
         (
-            "{tasks: [{id: breakout, variants: 1e3}], steps_per_task: 5}",
-            'stream.tasks.0={"id": "breakout", "variants": "1e3"} has variants="1e3"; give a whole '
-            "number of at least 1",
+            "{tasks: [{id: breakout, variants: 1.5}], steps_per_task: 5}",
+            'stream.tasks.0={"id": "breakout", "variants": 1.5} has variants=1.5; give a whole number of at least 1',
         ),
         (
             "{tasks: [{id: breakout, steps: 0}]}",

@@ -11,40 +11,55 @@ from stable_baselines3.common.logger import configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.plasticity.diagnostics import Diagnostics
-from crl.monitoring.dashboard import CHARTS, _chart, plasticity_charts
+from crl.monitoring.dashboard import MOST_TASKS, PLASTICITY, layout
 from crl.monitoring.tasks import tag_of
+
+MEASURES = {measure for measures in PLASTICITY.values() for measure in measures}
 
 
 def test_the_dashboard_finds_tags_of_tasks_with_arguments(tmp_path: Path) -> None:
-    tag = f"task/{tag_of('Pendulum-v1(g=5.0, mode=[a]*)')}/ep_rew_mean"
+    task = "Pendulum-v1(g=5.0, mode=[a]*)"
+    tags = [f"Return/{tag_of(task)}", f"Return/{tag_of(task)}2"]
     logger = configure(str(tmp_path), ["tensorboard"])
-    logger.record(tag, 1.0)
+    for tag in tags:
+        logger.record(tag, 1.0)
     logger.dump(1)
     logger.close()
     events = EventAccumulator(str(tmp_path))
     events.Reload()
-    kind, patterns = _chart([tag])
-    assert kind == "Multiline"
-    assert [name for name in events.Tags()["scalars"] if re.fullmatch(patterns[0], name)] == [tag]
+    ((pattern,),) = layout([task], [], [], costs=False)["return"].values()
+    # As TensorBoard does, from the beginning and not to the end.
+    assert [name for name in events.Tags()["scalars"] if re.match(pattern, name)] == tags[:1]
 
 
-MEASURES = {measure for charts in CHARTS.values() for measures in charts.values() for measure in measures}
-
-
-def test_charts_group_the_measures_of_all_networks() -> None:
+def test_a_chart_for_each_task_network_and_measure() -> None:
     tags = [f"plasticity/{name}/{measure}" for name in ("actor", "critic") for measure in ("dormant_ratio_0.1", "fau")]
-    assert plasticity_charts([*tags, "plasticity/actor/dormant_ratio", "plasticity/actor/entropy"]) == {
+    assert layout(["a", "b"], ["actor", "critic"], [*tags, "plasticity/actor/entropy"], costs=True) == {
+        "return": {"a": ["Return/a$"], "b": ["Return/b$"]},
+        "return by visit": {"a": ["Return_by_visit/a$"], "b": ["Return_by_visit/b$"]},
+        "units reset so far": {"actor": ["reset/actor/total$"], "critic": ["reset/critic/total$"]},
         "plasticity: units": {
-            "dormant ratio": _chart(
-                [
-                    "plasticity/actor/dormant_ratio",
-                    "plasticity/actor/dormant_ratio_0.1",
-                    "plasticity/critic/dormant_ratio_0.1",
-                ]
-            ),
-            "fraction of active units": _chart(["plasticity/actor/fau", "plasticity/critic/fau"]),
+            "fraction of active units: actor": ["plasticity/actor/fau$"],
+            "fraction of active units: critic": ["plasticity/critic/fau$"],
         },
-        "plasticity: policy": {"entropy": _chart(["plasticity/actor/entropy"])},
+        "plasticity: policy": {"entropy: actor": ["plasticity/actor/entropy$"]},
+        "plasticity: dormant units at other thresholds": {
+            "dormant ratio at 0.1: actor": [r"plasticity/actor/dormant_ratio_0\.1$"],
+            "dormant ratio at 0.1: critic": [r"plasticity/critic/dormant_ratio_0\.1$"],
+        },
+        "cost of the resets": {
+            "predicted": ["[^/]+/predicted_cost$"], "realised": ["[^/]+/realised_cost$"],
+            "predicted for each unit, summed": ["[^/]+/unit_costs$"],
+        },
+    }  # fmt: skip
+
+
+def test_many_tasks_share_a_chart() -> None:
+    few, many = ([f"task{number}" for number in range(count)] for count in (MOST_TASKS, MOST_TASKS + 1))
+    assert list(layout(few, [], [], costs=False)["return"]) == few
+    assert layout(many, [], [], costs=False) == {
+        "return": {"all 13 tasks": ["Return/"]},
+        "return by visit": {"all 13 tasks": ["Return_by_visit/"]},
     }
 
 

@@ -143,7 +143,7 @@ def test_a_run_is_the_same_without_diagnostics() -> None:
 def test_a_run_from_replay_is_the_same_without_diagnostics() -> None:
     def board() -> Any:
         settings = {"learning_starts": 32, "batch_size": 8, "buffer_size": 200, "device": "cpu", "seed": 5}
-        return DQN("CnnPolicy", world("board"), **settings)
+        return DQN("CnnPolicy", world("board", 2), **settings)
 
     plain = board().learn(160, log_interval=None)
     assert plain.optimizer_steps > 10

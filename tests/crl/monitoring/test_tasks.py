@@ -17,23 +17,23 @@ def test_window_starts_empty_at_every_switch(playing: Any) -> None:
     played.step(2.0)
     played.step(4.0, 9.0)
     assert played.recorded() == {
-        "task/index": 0, "task/segment": 0, "task/breakout/ep_rew_mean": 5.0, "task/breakout/ep_len_mean": 50.0,
+        "task/index": 0, "task/segment": 0, "Return/breakout": 5.0, "episode_length/breakout": 50.0,
     }  # fmt: skip
     for _ in range(7):
         played.step()
     played.step(1.0, None, switched=True)  # the last step of the visit still belongs to breakout
-    assert played.recorded()["task/breakout/ep_rew_mean"] == 4.0
+    assert played.recorded()["Return/breakout"] == 4.0
     played.step()
     assert played.recorded() == {"task/index": 1, "task/segment": 1}
     played.step(3.0)
-    assert played.recorded()["task/asterix/ep_rew_mean"] == 3.0
+    assert played.recorded()["Return/asterix"] == 3.0
 
 
 def test_window_holds_a_hundred_episodes(playing: Any) -> None:
     played = playing(steps_per_task=1000)
     for number in range(120):
         played.step(float(number))
-    assert played.recorded()["task/breakout/ep_rew_mean"] == np.mean(range(20, 120))
+    assert played.recorded()["Return/breakout"] == np.mean(range(20, 120))
 
 
 def test_result_of_a_visit_is_its_last_tenth(playing: Any) -> None:
@@ -86,19 +86,19 @@ def test_variants_share_their_tags_and_start_with_an_empty_window(playing: Any) 
     played = playing(VARIANTS, "asterix", steps_per_task=4)
     played.step(2.0, 4.0)
     assert played.recorded() == {
-        "task/index": 0, "task/segment": 0, f"task/{FAMILY}/ep_rew_mean": 3.0, f"task/{FAMILY}/ep_len_mean": 30.0,
+        "task/index": 0, "task/segment": 0, f"Return/{FAMILY}": 3.0, f"episode_length/{FAMILY}": 30.0,
     }  # fmt: skip
     played.step(None, 6.0, switched=True)
-    assert played.recorded()[f"task/{FAMILY}/ep_rew_mean"] == 4.0  # the row of the visit that ended
+    assert played.recorded()[f"Return/{FAMILY}"] == 4.0  # the row of the visit that ended
     played.step()
     assert played.recorded() == {"task/index": 1, "task/segment": 1}
     played.step(8.0)
-    assert played.recorded()[f"task/{FAMILY}/ep_rew_mean"] == 8.0
+    assert played.recorded()[f"Return/{FAMILY}"] == 8.0
     for _ in range(2):
         played.step(1.0)
     played.step(5.0)
     assert played.recorded()["task/index"] == 3
-    assert played.recorded()["task/asterix/ep_rew_mean"] == 5.0
+    assert played.recorded()["Return/asterix"] == 5.0
 
 
 def test_results_of_variants_name_their_family(playing: Any) -> None:

@@ -305,9 +305,9 @@ def test_measuring_changes_nothing() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in POLICIES if "norm" not in kind and "impala" not in kind])
 def test_every_policy_is_measured(kind: str) -> None:
     case = POLICIES[kind]()
-    reset = half(selection={"name": "percentage", "share": 0.1})
+    reset = half(period=4)
     learner = CaseLearner(case, [reset])
-    learner.train(2)
+    learner.train(4)
     found = numbers(reset)
     hidden = [name for name, network in case.networks.items() if network.layers]
     for name in hidden:

@@ -194,7 +194,7 @@ def test_redo_leaves_a_layer_that_is_silent_altogether_unless_allowed() -> None:
             learner.networks["net"].layers[0].producer.bias.fill_(-100.0)
         learner.train(1)
         assert (len(learner.units("net.0")) if learner.edits else 0) == expected
-        assert reset.metrics()["redo/net/no_signal"] == 1.0
+        assert reset.metrics()["warnings/redo/net/no_signal"] == 1.0
 
 
 # ---------------------------------------------------------------------------------------------------- ReGraMa

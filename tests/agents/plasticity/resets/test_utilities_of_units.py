@@ -112,7 +112,7 @@ def test_units_without_a_score_do_not_move_the_threshold() -> None:
     reset.after_update()
     assert learner.edits == []
     metrics = reset.metrics()
-    assert (metrics["reset/net/no_signal"], metrics["reset/net/not_finite"]) == (0.0, 0.0)
+    assert (metrics["warnings/reset/net/no_signal"], metrics["warnings/reset/net/not_finite"]) == (0.0, 0.0)
 
 
 def test_without_a_signal_nothing_is_reset_and_training_goes_on() -> None:
@@ -122,7 +122,7 @@ def test_without_a_signal_nothing_is_reset_and_training_goes_on() -> None:
     learner.train(3)
     assert learner.count() == 0
     with pytest.warns(UserWarning, match="the loss sends no gradient"):
-        assert resets[0].metrics()["gxd/net/no_signal"] == 6.0  # two layers, three selections
+        assert resets[0].metrics()["warnings/gxd/net/no_signal"] == 6.0  # two layers, three selections
     learner.y = torch.randn(64, 3)
     learner.train(1)
     assert learner.count() > 0
@@ -131,18 +131,18 @@ def test_without_a_signal_nothing_is_reset_and_training_goes_on() -> None:
 def test_layers_without_a_signal_are_counted_and_told_once() -> None:
     reset = GXD(rate=0.5, period=2, maturity=0, score_every=1)
     Regression([reset]).train(2)
-    assert reset.metrics()["gxd/net/no_signal"] == 0.0
+    assert reset.metrics()["warnings/gxd/net/no_signal"] == 0.0
     reset = GXD(rate=0.5, period=2, maturity=0, score_every=1)
     learner = Regression([reset])
     learner.y = learner.module(learner.x).detach()
     for _ in range(3):
         learner.train(2)
     with pytest.warns(UserWarning, match=r"gxd: the loss sends no gradient to a layer of net, .* signal 'outputs' ra"):
-        assert reset.metrics()["gxd/net/no_signal"] == 6.0  # two layers, three selections
+        assert reset.metrics()["warnings/gxd/net/no_signal"] == 6.0  # two layers, three selections
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         learner.train(2)
-        assert reset.metrics()["gxd/net/no_signal"] == 8.0
+        assert reset.metrics()["warnings/gxd/net/no_signal"] == 8.0
 
 
 def test_units_that_were_not_scored_yet_are_no_missing_signal() -> None:
@@ -153,10 +153,10 @@ def test_units_that_were_not_scored_yet_are_no_missing_signal() -> None:
     learner.train(2)
     learner.train(3)
     assert learner.edits == []
-    assert reset.metrics()["gxd/net/no_signal"] == 0.0
+    assert reset.metrics()["warnings/gxd/net/no_signal"] == 0.0
     learner.train(3)
     assert learner.count() > 0
-    assert reset.metrics()["gxd/net/no_signal"] == 0.0
+    assert reset.metrics()["warnings/gxd/net/no_signal"] == 0.0
 
 
 BAD = [torch.nan, torch.inf]
@@ -188,8 +188,8 @@ def test_a_minibatch_whose_utilities_are_not_finite_is_passed_over_and_counted(n
         for _ in range(3):
             learner.train(1)
         metrics = reset.metrics()
-        assert metrics[f"{reset.name}/net/not_finite"] == (2.0 if poisoned else 0.0)  # two layers
-        assert metrics[f"{reset.name}/net/no_signal"] == 0.0
+        assert metrics[f"warnings/{reset.name}/net/not_finite"] == (2.0 if poisoned else 0.0)  # two layers
+        assert metrics[f"warnings/{reset.name}/net/no_signal"] == 0.0
         found.append(learner)
     one, other = found
     assert one.edits
@@ -212,12 +212,12 @@ def test_a_sample_whose_utilities_are_not_finite_resets_nothing_and_is_counted(n
     reset.after_update()
     assert learner.edits == []
     assert all(torch.equal(tensor, before[name]) for name, tensor in learner.parameters().items())
-    assert reset.metrics()[f"{reset.name}/net/not_finite"] == 2.0
+    assert reset.metrics()[f"warnings/{reset.name}/net/not_finite"] == 2.0
     learner.x = x
     reset.after_backward(Update(("net",), None, {}, learner.optimizers[0], 0.0, 4))
     reset.after_update()
     assert learner.count() > 0
-    assert reset.metrics()[f"{reset.name}/net/not_finite"] == 2.0
+    assert reset.metrics()[f"warnings/{reset.name}/net/not_finite"] == 2.0
 
 
 def test_training_goes_on_when_the_loss_is_not_finite() -> None:
@@ -233,7 +233,7 @@ def test_training_goes_on_when_the_loss_is_not_finite() -> None:
     with pytest.warns(UserWarning, match="the loss sends no gradient to a layer of net"):
         metrics = {reset.name: reset.metrics() for reset in resets}
     for name, values in metrics.items():
-        skipped = values[f"{name}/net/not_finite"] + values[f"{name}/net/no_signal"]
+        skipped = values[f"warnings/{name}/net/not_finite"] + values[f"warnings/{name}/net/no_signal"]
         assert skipped > 0 or name == "reset", name  # chance ranks always
 
 
@@ -253,8 +253,8 @@ def test_a_saturated_policy_gives_no_signal_and_is_not_reset_by_the_order_of_the
         model.learn(192)
     assert len(w) == 1
     assert model.units_reset() == {"actor": 0, "critic": 0}
-    assert reset.metrics()["gxd/actor/no_signal"] == 2 * 3  # two layers, an update of 8 steps each time
-    assert reset.metrics()["gxd/actor/not_finite"] == 0
+    assert reset.metrics()["warnings/gxd/actor/no_signal"] == 2 * 3  # two layers, an update of 8 steps each time
+    assert reset.metrics()["warnings/gxd/actor/not_finite"] == 0
     batch = model.sample(64, torch.Generator())
     (policy,) = model.distributions(batch)
     assert (policy.probs[:, 0] == 1).all()
@@ -305,4 +305,4 @@ def test_outputs_rank_the_units_of_a_saturated_policy() -> None:
     assert int(edits[0].masks["actor.0"].sum()) == 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert reset.metrics()["gxd/actor/no_signal"] == 0
+        assert reset.metrics()["warnings/gxd/actor/no_signal"] == 0

@@ -1,0 +1,77 @@
+"""What runs are called beside one another: by what differs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from crl.config.messages import printable, shortened
+
+PASSED_OVER = ("seed", "runs", "device", "threads", "checkpoint", "stream.seed")  # keys, with what is under them
+SHOWN = 3  # differences in a label
+
+
+def labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A label for each run; runs that differ in nothing but their seeds have one together, unless all are such."""
+    found = [_settings(config) for config in configs]
+    differing = _differing(found)
+    if not differing and len(configs) > 1:
+        return [f"seed {_text(config.get('seed'))}" for config in configs]
+    if not differing:
+        (settings,), (config,) = found, configs
+        return [f"{_label(settings, ['agent', 'method'])}, seed {_text(config.get('seed'))}"]
+    known: dict[str, list[Mapping[str, str]]] = {}  # label -> the settings that it stands for, where it is cut short
+    return [_numbered(_label(each, differing), {key: each.get(key, "") for key in differing}, known) for each in found]
+
+
+def _numbered(label: str, settings: Mapping[str, str], known: dict[str, list[Mapping[str, str]]]) -> str:
+    same = known.setdefault(label, [])
+    if settings not in same:
+        same.append(settings)
+    number = same.index(settings) + 1
+    return label if number == 1 else f"{label} ({number})"
+
+
+def _label(settings: Mapping[str, str], keys: Sequence[str]) -> str:
+    words = [
+        settings[key] if key in ("agent", "method") else f"{key}={settings[key]}" for key in keys if key in settings
+    ]
+    more = ", ..." if len(words) > SHOWN else ""
+    return shortened(printable(", ".join(words[:SHOWN]))) + more
+
+
+def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """Keys that two runs have with different values. What only some have belongs to an agent or a method of theirs."""
+    values: dict[str, set[str]] = {}
+    for each in settings:
+        for key, value in each.items():
+            values.setdefault(key, set()).add(value)
+    return [key for key, found in values.items() if len(found) > 1]
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """Key -> value as text; the interventions' keys begin with their names."""
+    agent, interventions = config.get("agent"), config.get("interventions")
+    named = [each for each in interventions if isinstance(each, Mapping)] if isinstance(interventions, list) else []
+    found = {
+        "agent": _text(agent.get("name")) if isinstance(agent, Mapping) else "",
+        "method": " + ".join(_text(each.get("name")) for each in named) or "plain",
+    }
+    rest = {key: value for key, value in config.items() if key != "interventions"}
+    rest |= {_text(each.get("name")): each for each in named}
+    return found | {key: text for key, text in _flat(rest) if not key.endswith(".name")}
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        if key in PASSED_OVER:
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{key}.")
+        else:
+            yield key, _text(value)
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,32 @@
+"""What a run is trained with: versions and the machine. Importing this loads nothing."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+ABSENT = "not installed"  # in place of a version
+COMPUTING = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba")  # packages, as torch is one
+PACKAGES = ("torch", *COMPUTING, "crl")
+
+
+@functools.cache  # every checkpoint names them, and each is parsed from a file
+def installed(package: str) -> str:
+    """The version of a package, or that there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ABSENT
+
+
+def versions(threads: int, device: str) -> str:
+    """What the numbers of a run depend on beside its config, a line each."""
+    lines = {"python": platform.python_version()}
+    lines |= {package: installed(package) for package in PACKAGES}
+    lines["platform"] = platform.platform()
+    lines["cpus"] = str(os.cpu_count())
+    lines["threads"] = str(threads)
+    lines["device"] = device
+    return "".join(f"{name} {value}\n" for name, value in lines.items())

@@ -1,0 +1,98 @@
+"""The page on each name that a config can give: its arguments, and an example that is right."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import envs
+from crl.config import ConfigError, check_arguments, load
+from crl.config.reading import _merged
+from crl.listing import REGISTRIES, Kind, pages
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+BASE = {"stream": {"name": "minatar3"}, "agent": {"name": "ppo"}}
+NAMED = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry if kind is not Kind.parts]
+
+
+def lines_of(kind: Kind, name: str) -> list[str]:
+    (page,) = (page for page in pages(name) if page.title == f"{name} ({ONE[kind]})")
+    return "\n".join(page.lines).splitlines()
+
+
+ONE = {kind: "criterion" if kind is Kind.criteria else kind.value.removesuffix("s") for kind in Kind}
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMED)
+def test_every_example_is_right(kind: Kind, name: str, tmp_path: Path) -> None:
+    lines = lines_of(kind, name)
+    example = yaml.safe_load("\n".join(lines[lines.index("  example:") + 1 :]))
+    config: dict[str, Any] = {**BASE, "stream": {}} if "tasks" in example.get("stream", {}) else BASE
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(_merged(config, example)))
+    checked = check_arguments(load(tmp_path / "c.yaml"))
+    if kind in (Kind.shifts, Kind.drifts, Kind.tasks):
+        envs.make(list(checked.stream.tasks or ()), n_envs=1, steps_per_task=8).close()
+
+
+def test_every_argument_has_a_type_and_a_meaning() -> None:
+    for page in (page for _, name in NAMED for page in pages(name)):
+        assert page.text
+        assert [key.name for key in page.keys if not key.meaning or "anything" in key.type] == [], page.title
+
+
+def test_a_name_of_two_kinds_has_two_pages(crl: Command, tmp_path: Path) -> None:
+    result = crl("list", "redo", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if line and not line.startswith(" ")] == ["redo (criterion)", "redo (intervention)"]
+    assert "    tau: number, default 0.025" in lines
+    assert "      threshold on the layer-normalised score, whose mean is 1. More resets more units." in lines
+    assert "  paper: arXiv 2302.12902, https://arxiv.org/abs/2302.12902" in lines
+    assert lines[-2:] == ["    interventions:", "    - {name: redo, tau: 0.025}"]
+
+
+def test_what_needs_revealed_switches_says_so() -> None:
+    assert lines_of(Kind.interventions, "full_reset")[-3:] == [
+        "    stream: {boundary: revealed}", "    interventions:", "    - {name: full_reset, targets: copy}",
+    ]  # fmt: skip
+
+
+def test_schedules_are_listed_with_the_settings_that_take_them(crl: Command, tmp_path: Path) -> None:
+    line = crl("list", "schedules", cwd=tmp_path).stdout.splitlines()[1]
+    assert line.endswith("; {linear: [1e-3, 0]} of agent.learning_rate and agent.clip_range")
+
+
+WORLD = '''
+import gymnasium
+
+class Mine(gymnasium.Env):
+    """A world of mine (arXiv 1606.01540)."""
+
+    def __init__(self, *, size: int = 3, render_mode: str | None = None) -> None:
+        pass
+
+gymnasium.register("Mine-v0", Mine)
+'''
+
+
+def test_worlds_that_a_module_registers_are_shown(crl: Command, tmp_path: Path) -> None:
+    (tmp_path / "my_world.py").write_text(WORLD)
+    tasks = crl("list", "tasks", "--imports", "my_world", cwd=tmp_path).stdout.splitlines()
+    assert tasks[-1].split()[:4] == ["my_world:Mine-v0", "registered", "by", "my_world;"]
+    page = crl("list", "my_world:Mine-v0", "--imports", "my_world", cwd=tmp_path).stdout.splitlines()
+    assert page[:4] == [
+        "my_world:Mine-v0 (task)", "  A world of mine (arXiv 1606.01540).", "  arguments:",
+        "    size: whole number, default 3",
+    ]  # fmt: skip
+    assert page[-3:] == ["    stream:", "      tasks: ['my_world:Mine-v0']", "      steps_per_task: 100000"]
+
+
+def test_nobody_is_called_so() -> None:
+    with pytest.raises(ConfigError, match=r'^"Nobody-v7" is neither a list nor a name in one; choose from streams, '):
+        pages("Nobody-v7")
