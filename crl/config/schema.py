@@ -118,20 +118,30 @@ def _check_threads(value: Any) -> Any:
     return value
 
 
+class _Learning(Model):
+    """What learns, and from what.
+
+    Attributes:
+        stream: which task comes when.
+        agent: what learns.
+        from: a run, one of its checkpoints or an SB3 zip, with whose parameters the agent begins.
+    """
+
+    stream: StreamConfig
+    agent: AnyAgent
+
+
 if TYPE_CHECKING:
-    _WithSource = Model
-else:  # its key is a word of Python's, which no class can have as an annotation
+    _Beginning = _Learning
+else:  # the key is a word of Python's, with which no class can write a field
     _SOURCE = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)] | None
-    _WithSource = create_model("WithSource", __base__=Model, **{"from": (_SOURCE, None)})
+    _Beginning = create_model("Beginning", __base__=_Learning, **{"from": (_SOURCE, None)})
 
 
-class RunConfig(_WithSource):
+class RunConfig(_Beginning):
     """One run.
 
     Attributes:
-        from: a run, one of its checkpoints or an SB3 zip, with whose parameters the agent begins.
-        stream: which task comes when.
-        agent: what learns.
         normalize: what of the games is normalised for the agent.
         at_switch: what the learner forgets at a revealed boundary.
         imports: modules of one's own, which register what they bring.
@@ -144,8 +154,6 @@ class RunConfig(_WithSource):
         runs: folder in which the run makes one of its own.
     """
 
-    stream: StreamConfig
-    agent: AnyAgent
     normalize: Annotated[NormalizeConfig, DEFAULTS_FOR_NULL] = NormalizeConfig()
     at_switch: Annotated[AtSwitchConfig, DEFAULTS_FOR_NULL] = AtSwitchConfig()
     imports: tuple[Annotated[str, AfterValidator(_check_module)], ...] = ()

@@ -77,7 +77,7 @@ def test_progress_is_printed_where_that_is_wanted(config: dict[str, Any], capfd:
     results = crl.train(config, verbose=True)
     lines = capfd.readouterr().out.splitlines()
     assert f"run folder: {results.folder}" in lines
-    assert any(line.startswith("segment 2/2") for line in lines)
+    assert any(line.startswith("visit 2 of 2: cartpole(gravity=12)") for line in lines)
 
 
 def test_refusals_leave_nothing(config: dict[str, Any], tmp_path: Path) -> None:
