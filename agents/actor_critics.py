@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from agents import noise
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
+from agents.plasticity.outputs import Form, Kind
 from agents.plasticity.protocols import Update
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Taps, untapped
@@ -30,6 +32,8 @@ class ActorCriticsMixin(OffPolicyMixin):
     critic_target: ContinuousCritic
     _critic_coef: ClassVar[float]
     """What the critics' squared errors are multiplied by in their loss."""
+    _actor_form: ClassVar[Kind]
+    """What the actor's outputs are."""
 
     def _setup_model(self) -> None:
         self.action_noise = noise.built(self.action_noise, self.action_space)
@@ -60,7 +64,14 @@ class ActorCriticsMixin(OffPolicyMixin):
 
     # ------------------------------------------------------------------ what a batch shows
 
-    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+    @property
+    def output_forms(self) -> Mapping[str, Form]:
+        """``actor``: what it gives before it is squashed; ``critic``: a value of each Q-function."""
+        actions = math.prod(self.action_space.shape or ())
+        values = (1,) * len(self.critic.q_networks)
+        return {"actor": Form(self._actor_form, (actions,)), "critic": Form("values", values, self._critic_coef)}
+
+    def _outputs(self, batch: Batch, names: Collection[str]) -> Mapping[str, Tensor]:
         """The networks' outputs on the batch.
 
         Returns:
@@ -68,12 +79,18 @@ class ActorCriticsMixin(OffPolicyMixin):
             taken, (batch, critics).
         """
         actor, critic = self.actor, self.critic
-        pi = actor.extract_features(batch.observations, actor.features_extractor)
+        found: dict[str, Tensor] = {}
         shared = critic.share_features_extractor
-        qf = pi if shared else critic.extract_features(batch.observations, critic.features_extractor)
-        inputs = torch.cat([qf, batch.actions], dim=1)
-        values = torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1)
-        return {"actor": self._before_squashing(pi), "critic": values}
+        if "actor" in names or shared:
+            features = actor.extract_features(batch.observations, actor.features_extractor)
+        if "actor" in names:
+            found["actor"] = self._before_squashing(features)
+        if "critic" in names:
+            if not shared:
+                features = critic.extract_features(batch.observations, critic.features_extractor)
+            inputs = torch.cat([features, batch.actions], dim=1)
+            found["critic"] = torch.cat([q_net(inputs) for q_net in critic.q_networks], dim=1)
+        return found
 
     @abstractmethod
     def td_targets(self, batch: Batch) -> Tensor: ...

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3 import DQN as StockDQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import Schedule
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
+from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
@@ -145,7 +147,13 @@ class DQN(OffPolicyMixin, StockDQN):
             next_values = values.max(dim=1, keepdim=True).values
         return self._returns(batch, next_values)
 
-    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+    @property
+    def output_forms(self) -> Mapping[str, Form]:
+        """``critic``: Q-values; Huber's loss is half a square where errors are small."""
+        assert isinstance(self.action_space, spaces.Discrete)
+        return {"critic": Form("values", (int(self.action_space.n),), 0.5)}
+
+    def _outputs(self, batch: Batch, names: Collection[str]) -> Mapping[str, Tensor]:
         """``critic``: Q-values, (batch, actions)."""
         return {"critic": self.q_net(batch.observations)}
 

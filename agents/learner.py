@@ -23,6 +23,7 @@ from agents.buffers.packing import packed, unpacked
 from agents.networks.builder import LAYER_NORM, fitted
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
+from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
 from agents.plasticity.taps import Taps
@@ -125,20 +126,30 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
 
-    def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+    @property
+    @abstractmethod
+    def output_forms(self) -> Mapping[str, Form]: ...
+
+    def outputs(
+        self, batch: Any, parameters: Mapping[str, Tensor] | None = None, names: Collection[str] | None = None
+    ) -> Mapping[str, Tensor]:
         """Output network's name -> its outputs on the batch, as `_outputs` of each algorithm says; in evaluation mode.
 
         Args:
             batch: as the buffer or `sample` gives it.
             parameters: of `snapshot`; None for the parameters at hand, which then take gradients.
+            names: of the output networks that are wanted; None for all.
 
         Raises:
             ValueError: the parameters are those of other networks.
         """
         with self._evaluation():
+            names = self.output_forms if names is None else names
             if parameters is None:
-                return self._outputs(batch)
-            found: Mapping[str, Tensor] = run_with(self.policy, parameters, self._outputs, batch)
+                return self._outputs(batch, names)
+            found: Mapping[str, Tensor] = run_with(
+                self.policy, parameters, lambda batch: self._outputs(batch, names), batch
+            )
             return found
 
     def snapshot(self) -> dict[str, Tensor]:
@@ -164,7 +175,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return unpacked(saved, self.device)
 
     @abstractmethod
-    def _outputs(self, batch: Any) -> Mapping[str, Tensor]: ...
+    def _outputs(self, batch: Any, names: Collection[str]) -> Mapping[str, Tensor]: ...
 
     @abstractmethod
     def distributions(self, batch: Any) -> Sequence[Distribution]: ...
@@ -177,13 +188,15 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
     @contextmanager
     def _evaluation(self) -> Iterator[None]:
-        """The policy in evaluation mode; back in its own afterwards."""
-        training = self.policy.training
-        self.policy.set_training_mode(False)
+        """The policy's modules in evaluation mode; each back in its own afterwards."""
+        training = [module for module in self.policy.modules() if module.training]
+        for module in training:
+            module.training = False  # quicker than through `train`, which asks every module for its children
         try:
             yield
         finally:
-            self.policy.set_training_mode(training)
+            for module in training:
+                module.training = True
 
     def _upload(self, array: np.ndarray | Tensor) -> Tensor:
         """The array on the learner's device; a GPU is given its copy without waiting for it."""

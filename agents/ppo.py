@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from agents.buffers import sampling
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
+from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.validation import check
 from agents.sde import noise_log_std
@@ -212,13 +213,15 @@ class PPO(LearnerMixin, StockPPO):
         """PPO's loss on a minibatch and its terms, and two measures of the step's size.
 
         Returns:
-            ``loss`` = ``policy_loss`` + ent_coef * ``entropy_loss`` + vf_coef * ``value_loss``; detached ``approx_kl``
-            (the estimator of http://joschu.net/blog/kl-approx.html) and ``clip_fraction``.
+            ``loss`` = ``actor_loss`` + vf_coef * ``value_loss``, ``actor_loss`` = ``policy_loss`` + ent_coef *
+            ``entropy_loss``; detached ``approx_kl`` (the estimator of http://joschu.net/blog/kl-approx.html) and
+            ``clip_fraction``.
         """
         samples = self._evaluate(batch)
         policy_loss = -samples.surrogate.mean()
         value_loss = F.mse_loss(batch.returns, samples.values)
         entropy_loss = -torch.mean(samples.entropy)
+        actor_loss = policy_loss + self.ent_coef * entropy_loss
         log_prob, ratio, clip_range = samples.log_prob, samples.ratio, self._now(self.clip_range)
 
         with torch.no_grad():
@@ -226,7 +229,8 @@ class PPO(LearnerMixin, StockPPO):
             approx_kl = torch.mean((torch.exp(log_ratio) - 1) - log_ratio)
             clip_fraction = torch.mean((torch.abs(ratio - 1) > clip_range).float())
         return {
-            "loss": policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss,
+            "loss": actor_loss + self.vf_coef * value_loss,
+            "actor_loss": actor_loss,
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy_loss": entropy_loss,
@@ -283,7 +287,21 @@ class PPO(LearnerMixin, StockPPO):
         if self.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", self._now(self.clip_range_vf))
 
-    def _outputs(self, batch: Batch) -> Mapping[str, Tensor]:
+    @property
+    def output_forms(self) -> Mapping[str, Form]:
+        """``actor``: logits or means; ``critic``: values."""
+        actions = self.action_space
+        if isinstance(actions, spaces.Discrete):
+            actor = Form("logits", (int(actions.n),))
+        elif isinstance(actions, spaces.MultiDiscrete):
+            actor = Form("logits", tuple(actions.nvec.tolist()))
+        elif isinstance(actions, spaces.MultiBinary):
+            actor = Form("bits", (math.prod(actions.shape),))
+        else:
+            actor = Form("means", (math.prod(actions.shape or ()),))
+        return {"actor": actor, "critic": Form("values", (1,), self.vf_coef)}
+
+    def _outputs(self, batch: Batch, names: Collection[str]) -> Mapping[str, Tensor]:
         """The networks' outputs on the batch.
 
         Returns:
@@ -293,11 +311,16 @@ class PPO(LearnerMixin, StockPPO):
         policy = self.policy
         features = policy.extract_features(batch.observations)
         pi, vf = features if isinstance(features, tuple) else (features, features)
-        latent = policy.mlp_extractor.forward_actor(pi)
-        actor = policy.action_net(latent)
-        if policy.use_sde:
-            actor = torch.cat([actor, noise_log_std(policy.action_dist, latent, policy.log_std)], dim=1)
-        return {"actor": actor, "critic": policy.value_net(policy.mlp_extractor.forward_critic(vf))}
+        found: dict[str, Tensor] = {}
+        if "actor" in names:
+            latent = policy.mlp_extractor.forward_actor(pi)
+            found["actor"] = policy.action_net(latent)
+            if policy.use_sde:
+                noise = noise_log_std(policy.action_dist, latent, policy.log_std)
+                found["actor"] = torch.cat([found["actor"], noise], dim=1)
+        if "critic" in names:
+            found["critic"] = policy.value_net(policy.mlp_extractor.forward_critic(vf))
+        return found
 
     def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
         """The policy on the batch's observations, in evaluation mode.

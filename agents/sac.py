@@ -59,6 +59,7 @@ class SAC(ActorCriticsMixin, StockSAC):
 
     spec = agent_spec("sac")
     _critic_coef = 0.5
+    _actor_form = "gaussian"
 
     def __init__(
         self,

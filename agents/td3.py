@@ -57,6 +57,7 @@ class TD3(ActorCriticsMixin, StockTD3):
     spec = agent_spec("td3")
     actor: Actor
     _critic_coef = 1.0
+    _actor_form = "actions"
 
     def __init__(
         self,

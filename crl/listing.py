@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS, Entry
+from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS, Entry, interventions_by_group
 from agents.specs import AGENTS, AgentSpec, agent_spec
 from crl.config.agents import agent_section
 from crl.config.constructors import arguments_of
@@ -110,6 +110,8 @@ def listed(kind: Kind) -> dict[str, str]:
     if kind is Kind.tasks:
         others = "a registered Gymnasium id, with its arguments; rebuilt, or restored where it has get_state"
         return {name: _summary(kind, name) for name in TASKS} | {"ID-v0": others}
+    if kind is Kind.interventions:
+        return interventions_by_group()
     return {name: _summary(kind, name) for name in REGISTRIES[kind]}
 
 

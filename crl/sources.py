@@ -23,7 +23,7 @@ from stable_baselines3.common.save_util import recursive_getattr
 from torch import Tensor
 
 from agents.learner import LearnerMixin
-from agents.plasticity.hooks import shapes_of
+from agents.plasticity.hooks import fits
 from agents.saving import TENSORS_MEMBER, TREE_MEMBER, merge
 from agents.training_state import begin_with, statistics_of
 from crl import checkpoints, storage
@@ -314,7 +314,7 @@ def _interventions(model: LearnerMixin, source: Source, anew: list[str]) -> Iter
     for number, (intervention, own) in enumerate(zip(model.interventions, held, strict=True)):
         place = next((i for i, (name, _) in enumerate(waiting) if name == intervention.name), None)
         state = None if place is None else waiting.pop(place)[1]
-        if state is not None and shapes_of(state) == shapes_of(own):
+        if state is not None and fits(state, own):
             yield number, state
         else:
             anew.append(f"the state of {intervention.name}")

@@ -13,6 +13,7 @@ from agents.plasticity.registry import criterion, intervention
 if TYPE_CHECKING:
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
+    from agents.plasticity.penalties import CChain, L2Init, Spectral
     from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
     from agents.plasticity.resets import (
         CBP,
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     )
 
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
+    "CChain": "penalties",
+    "L2Init": "penalties",
     "NetworkIntervention": "network_intervention",
     "PlasticOptimizer": "loop",
+    "Spectral": "penalties",
 }
 """Name -> where it is; all others are in ``resets``."""
 
@@ -37,10 +41,12 @@ __all__ = [
     "CBP",
     "CPR",
     "GXD",
+    "CChain",
     "Edit",
     "FullReset",
     "HeadReset",
     "Intervention",
+    "L2Init",
     "Learner",
     "NetworkIntervention",
     "Oracle",
@@ -48,6 +54,7 @@ __all__ = [
     "ReDo",
     "ReGraMa",
     "ShrinkAndPerturb",
+    "Spectral",
     "Switch",
     "UnitReset",
     "Update",

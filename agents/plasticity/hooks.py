@@ -61,10 +61,25 @@ class Hooks:
                 intervention.attach(self._learner)
             except ValueError as error:
                 raise MisfitError(number, str(error)) from error
+        self._refuse_contradictions()
         self._references = self._reference_generator()
         for intervention in self._interventions:  # not before: a learner that one does not fit will never be
             intervention.owner = self._learner
         self._graph = dict(self._learner.networks) if self._interventions else None
+
+    def _refuse_contradictions(self) -> None:
+        """Refuse a list in which two interventions claim to do the same to the same thing."""
+        claimed: dict[tuple[str, str], Intervention] = {}
+        for number, intervention in enumerate(self._interventions):
+            for does, things in intervention.claims().items():
+                for thing in things:
+                    other = claimed.setdefault((does, thing), intervention)
+                    if other is not intervention:
+                        raise MisfitError(
+                            number,
+                            f"{other.name} and {intervention.name} both {does.format(thing)}; leave one of them out, "
+                            "or give it other networks or another period",
+                        )
 
     def _reference_generator(self) -> torch.Generator | None:
         needing = [number for number, i in enumerate(self._interventions) if "reference_batch" in i.needs]
@@ -91,7 +106,7 @@ class Hooks:
         for intervention in self._interventions:
             held = intervention.state_dict()
             intervention.attach(self._learner)
-            if shapes_of(held) == shapes_of(intervention.state_dict()):
+            if fits(held, intervention.state_dict()):
                 intervention.load_state_dict(held)
                 intervention.on_surgery(replaced)
             else:
@@ -206,6 +221,8 @@ class Hooks:
         """What the interventions want to log, by tag; the second ``gxd`` has ``gxd_2`` in place of its name."""
         values: dict[str, float] = {}
         for title, intervention in self._titled().items():
+            if intervention.tag:
+                title = intervention.tag + title.removeprefix(intervention.name)
             for tag, value in intervention.metrics().items():
                 group = WARNINGS if tag.startswith(WARNINGS) else ""
                 values[f"{group}{title}/{tag.removeprefix(group).removeprefix(f'{intervention.name}/')}"] = value
@@ -290,13 +307,13 @@ def _replaced(before: Mapping[str, Network], now: Mapping[str, Network]) -> Edit
     )
 
 
-def shapes_of(state: Any) -> Any:
-    """What a state is made of: its keys, and its tensors' shapes."""
-    match state:
-        case Tensor():
-            return state.shape
-        case Mapping():
-            return {key: shapes_of(value) for key, value in state.items()}
-        case list() | tuple():
-            return [shapes_of(value) for value in state]
-    return None
+def fits(held: Any, fresh: Any) -> bool:
+    """Whether a state is made of the same as another: keys, and tensors' shapes; an empty list may yet be filled."""
+    match held, fresh:
+        case Tensor(), Tensor():
+            return held.shape == fresh.shape
+        case Mapping(), Mapping():
+            return held.keys() == fresh.keys() and all(fits(held[key], fresh[key]) for key in held)
+        case ((list() | tuple()), (list() | tuple())):
+            return not (held and fresh) or (len(held) == len(fresh) and all(map(_fits, held, fresh)))
+    return not any(isinstance(state, Tensor | Mapping | list | tuple) for state in (held, fresh))

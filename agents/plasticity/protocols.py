@@ -7,13 +7,14 @@ the methods of `Intervention` at fixed points of its training loop, handing over
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from agents.plasticity.outputs import Form
 from agents.plasticity.replicas import Replicas
 from agents.plasticity.schedule import is_scored
 from agents.plasticity.units import Network
@@ -151,7 +152,14 @@ class Learner(Protocol):
             NoDataError: this learner has no data to draw from; the message says how to give it some.
         """
 
-    def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+    @property
+    def output_forms(self) -> Mapping[str, Form]:
+        """Output network's name -> what the columns of its `outputs` are."""
+        ...
+
+    def outputs(
+        self, batch: Any, parameters: Mapping[str, Tensor] | None = None, names: Collection[str] | None = None
+    ) -> Mapping[str, Tensor]:
         """Output network's name -> its outputs on the batch's observations, (batch, outputs); in evaluation mode.
 
         Args:
@@ -230,10 +238,12 @@ class Intervention:
             an iteration alike (`taps_at`).
         of_units: it acts on hidden units alone, so that networks without them are refused.
         uses_boundaries: it acts on task switches, so it needs a stream that reveals them.
+        tag: what the tags of its `metrics` begin with in the log; empty for its name.
         owner: the learner that it is attached to; an intervention holds the state of one learner's units.
     """
 
     name: str = ""
+    tag: str = ""
     needs: frozenset[str] = frozenset()
     score_every: int = 1
     of_units: bool = False
@@ -268,6 +278,14 @@ class Intervention:
         Called again after a load, and where modules or parameters were replaced and the graph was built anew.
         """
 
+    def claims(self) -> Mapping[str, Collection[str]]:
+        """What it does and nobody else may do too -> to what it does that; asked after `attach`.
+
+        Such as ``{"reset {} every 1,000 gradient steps": ["actor.0", "actor.1"]}``: a list in which two interventions
+        would reset ``actor.0`` on one schedule is refused.
+        """
+        return {}
+
     def penalty(self, update: Update) -> Tensor | None:
         """A term that is added to this backward's loss before clipping, or None.
 
@@ -301,7 +319,7 @@ class Intervention:
         """Take over what `state_dict` gave, tuples as lists and tensors perhaps on the CPU; called after `attach`."""
 
     def metrics(self) -> dict[str, float]:
-        """Scalars for the log, by tag; called once per row of the log.
+        """Scalars for the log, by tag, which may begin with its name; called once per row of the log.
 
         What is zero as long as all is well has a tag that begins with ``warnings/``: TensorBoard shows it last.
         """

@@ -22,15 +22,37 @@ class Entry(NamedTuple):
     Attributes:
         of_units: of an intervention: it is known to act on hidden units alone, so that a network without them can be
             refused before the class is imported.
+        group: of an intervention: a key of `GROUPS`.
+        paper: where it was published.
+        cost: what it adds to the time of gradient steps of PPO, and of DQN at batches of 32 (`benchmarks/README.md`).
     """
 
     target: str | Callable[..., Any]
     summary: str
     of_units: bool = False
+    group: str = "others"
+    paper: str = ""
+    cost: str = ""
 
     def resolve(self) -> Any:
         """Import the module, where need be, and return the attribute."""
         return resolve(self.target)
+
+
+def interventions_by_group() -> dict[str, str]:
+    """What a list of interventions shows: each group's name, and the names in it, indented -> what they are."""
+    lines: dict[str, str] = {}
+    for group, text in GROUPS.items():
+        members = {name: entry for name, entry in INTERVENTIONS.items() if entry.group == group}
+        if not members:
+            continue
+        lines[group] = text
+        for name, entry in members.items():
+            cost = f"costs {entry.cost}" if entry.cost else ""
+            lines[f"  {name}"] = "; ".join(filter(None, [entry.summary, entry.paper, cost]))
+    lines["networks"] = "as they are built"
+    lines["  agent.norm: layer"] = "layer normalisation, a setting of every agent; arXiv 1607.06450"
+    return lines
 
 
 def resolve(target: str | Callable[..., Any]) -> Any:
@@ -41,28 +63,69 @@ def resolve(target: str | Callable[..., Any]) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+GROUPS: dict[str, str] = {
+    "resets": "draw single hidden units anew",
+    "whole networks": "draw, or shrink, all weights",
+    "regularisers": "hold weights or outputs, by a term of the loss or beside it",
+    "replay": "decide how often data is learnt from",
+    "others": "registered from outside",
+}
+"""Groups of interventions, and what those in one do."""
+
 INTERVENTIONS: dict[str, Entry] = {
     "gxd": Entry(
-        "agents.plasticity.resets:GXD", "reset the units that are cheapest to replace, at a steady rate", of_units=True
+        "agents.plasticity.resets:GXD", "reset the units that are cheapest to replace, at a steady rate",
+        of_units=True, group="resets", paper="arXiv 2605.06834", cost="0.4%, DQN 1.1%",
     ),
-    "redo": Entry("agents.plasticity.resets:ReDo", "reset units whose activation is low in their layer", of_units=True),
+    "redo": Entry(
+        "agents.plasticity.resets:ReDo", "reset units whose activation is low in their layer",
+        of_units=True, group="resets", paper="arXiv 2302.12902", cost="0.2%, DQN 1.3%",
+    ),
     "regrama": Entry(
-        "agents.plasticity.resets:ReGraMa", "reset units whose weight gradient is low in their layer", of_units=True
+        "agents.plasticity.resets:ReGraMa", "reset units whose weight gradient is low in their layer",
+        of_units=True, group="resets", paper="arXiv 2505.24061", cost="0.3%, DQN 1.3%",
     ),
     "cbp": Entry(
-        "agents.plasticity.resets:CBP", "continual backprop: reset the units that contribute least", of_units=True
+        "agents.plasticity.resets:CBP", "continual backprop: reset the units that contribute least",
+        of_units=True, group="resets", paper="Nature 632:768", cost="1.2%, DQN 2.0%",
     ),
-    "cpr": Entry("agents.plasticity.resets:CPR", "calibrated partial resets: mix units with fresh ones", of_units=True),
+    "cpr": Entry(
+        "agents.plasticity.resets:CPR", "calibrated partial resets: mix units with fresh ones",
+        of_units=True, group="resets", paper="arXiv 2607.24996", cost="0.2%, DQN 1.4%",
+    ),
     "reset": Entry(
-        "agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together", of_units=True
+        "agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together",
+        of_units=True, group="resets", cost="as much as the method that it stands for",
     ),
-    "full_reset": Entry("agents.plasticity.resets:FullReset", "draw whole networks anew, with optimizers and targets"),
-    "oracle": Entry("agents.plasticity.resets:Oracle", "a fresh agent for every visit of a task"),
-    "head_reset": Entry("agents.plasticity.resets:HeadReset", "draw the last layers anew"),
+    "full_reset": Entry(
+        "agents.plasticity.resets:FullReset", "draw whole networks anew, with optimizers and targets",
+        group="whole networks", paper="arXiv 2205.07802", cost="nothing between resets",
+    ),
+    "oracle": Entry(
+        "agents.plasticity.resets:Oracle", "a fresh agent for every visit of a task",
+        group="whole networks", paper="arXiv 2506.00592", cost="nothing between switches",
+    ),
+    "head_reset": Entry(
+        "agents.plasticity.resets:HeadReset", "draw the last layers anew",
+        group="whole networks", paper="arXiv 2205.07802", cost="nothing between resets",
+    ),
     "shrink_and_perturb": Entry(
-        "agents.plasticity.resets:ShrinkAndPerturb", "shrink all weights and add fresh ones, or pull them to the start"
+        "agents.plasticity.resets:ShrinkAndPerturb", "shrink all weights and add fresh ones, or pull them to the start",
+        group="whole networks", paper="arXiv 1910.08475", cost="nothing between periods",
     ),
-}
+    "c_chain": Entry(
+        "agents.plasticity.penalties:CChain", "penalise churn: what a step did to the outputs on other data",
+        group="regularisers", paper="arXiv 2506.00592", cost="20%, DQN 60%",
+    ),
+    "l2_init": Entry(
+        "agents.plasticity.penalties:L2Init", "draw weights back to where they began",
+        group="regularisers", paper="arXiv 2308.11958", cost="8%, DQN 4%",
+    ),
+    "spectral": Entry(
+        "agents.plasticity.penalties:Spectral", "hold the largest singular value of every layer",
+        group="regularisers", paper="arXiv 2406.06811", cost="6%, DQN 9%",
+    ),
+}  # fmt: skip
 
 CRITERIA: dict[str, Entry] = {
     "gxd": Entry("agents.plasticity.criteria:gxd", "first-order cost of replacing a unit: gradient times difference"),

@@ -32,7 +32,7 @@ RUNS = [("mlp", reset) for reset in RESETS] + [
 @pytest.mark.parametrize("kind", ["mlp-tanh-gsde", "board", "nature-separate", "dict"])
 def test_resets_that_never_fire_change_nothing(kind: str) -> None:
     plain = build(kind).learn(128)
-    never = [GXD(period=10**9), ReDo(period=10**9), ReGraMa(period=10**9)]
+    never = [GXD(period=10**9), ReDo(period=10**9 + 1), ReGraMa(period=10**9 + 2)]
     watched = build(kind, interventions=never).learn(128)
     assert_same(parameters(plain), parameters(watched))
 
@@ -253,7 +253,7 @@ def test_an_environment_may_say_nothing_at_all() -> None:
 def test_training_that_is_too_short_for_an_intervention_says_so_where_it_begins() -> None:
     """16 gradient steps, and then 8 more, in which the period of 17 ends."""
     model = build("mlp", interventions=[
-        GXD(), RESETS["redo"](), CBP(period=6), ShrinkAndPerturb(period=17), GXD(rate=0.1, period=2, maturity=16),
+        GXD(), RESETS["redo"](), CBP(period=7), ShrinkAndPerturb(period=17), GXD(rate=0.1, period=2, maturity=16),
     ])  # fmt: skip
     with pytest.warns(UserWarning, match="too few for") as told:
         model.learn(128, reset_num_timesteps=False)

@@ -11,13 +11,17 @@ import small_off_policy
 import small_ppo
 import torch
 from graphs_left import left_by
-from small_loop import ACTING, Regression
+from small_loop import ACTING, Regression, together
 from torch import Tensor
 
-from agents.plasticity import GXD, Intervention, Update
+from agents.plasticity import GXD, CChain, Intervention, Update
 from agents.plasticity.diagnostics import Diagnostics
 
-INTERVENTIONS = {**ACTING, "gxd-outputs": lambda: GXD(rate=0.05, signal="outputs", period=2, maturity=2)}
+
+def everything() -> list[Intervention]:
+    """Every intervention but C-CHAIN, which keeps a batch."""
+    known = together(name for name in ACTING if name != "c_chain")
+    return [*known, GXD(rate=0.05, signal="outputs", period=2, maturity=2)]
 
 
 class Penalty(Intervention):
@@ -101,9 +105,9 @@ RUNS += [(agent, few) for agent in ("ppo", "dqn", "sac-shared", "td3") for few i
 
 @pytest.mark.parametrize(("agent", "interventions"), RUNS)
 def test_graphs_are_gone_after_an_update(agent: str, interventions: str) -> None:
-    """With every intervention at once: what one keeps, another cannot hide. A penalty keeps a batch and its outputs."""
-    makes = {"none": (), "all": INTERVENTIONS.values(), "penalty": (Penalty,)}[interventions]
-    model = AGENTS[agent]([make() for make in makes])
+    """With every intervention at once: what one keeps, another cannot hide. Penalties keep a batch and its outputs."""
+    found = {"none": [], "all": everything(), "penalty": [Penalty(), CChain(coefficient=1.0)]}[interventions]
+    model = AGENTS[agent](found)
     model.learn(24)
     assert_nothing_is_left(lambda: update(model), model, minibatches=interventions != "penalty")
 
@@ -118,6 +122,6 @@ def test_a_graph_that_a_penalty_kept_is_gone_with_its_step(agent: str) -> None:
 
 
 def test_graphs_are_gone_after_a_step_of_an_own_loop() -> None:
-    learner = Regression([make() for make in INTERVENTIONS.values()])
+    learner = Regression([*everything(), CChain(coefficient=1.0, samples=8)])
     learner.train(4)
     assert_nothing_is_left(lambda: learner.train(8), learner, minibatches=False)  # they are the caller's

@@ -30,7 +30,7 @@ def test_stock_sb3_loads_a_zip_with_interventions(tmp_path: Path) -> None:
 
 
 def test_a_zip_can_be_a_file_object_and_interventions_can_begin_anew(tmp_path: Path) -> None:
-    model = build("mlp", interventions=[RESETS["gxd"](), RESETS["regrama"]()]).learn(192)
+    model = build("mlp", interventions=[RESETS["gxd-each-step"](), RESETS["regrama"]()]).learn(192)
     path = tmp_path / "with spaces.zip"
     with path.open("wb") as file:
         model.save(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,18 +13,22 @@ from agents.plasticity import (
     CBP,
     CPR,
     GXD,
+    CChain,
     Edit,
     FullReset,
     HeadReset,
     Intervention,
+    L2Init,
     PlasticOptimizer,
     ReDo,
     ReGraMa,
     ShrinkAndPerturb,
+    Spectral,
     UnitReset,
     Update,
 )
 from agents.plasticity.hooks import Hooks
+from agents.plasticity.outputs import Form
 from agents.plasticity.replicas import ALONE
 from agents.plasticity.units import LiveNetworks, Network
 
@@ -46,7 +50,20 @@ ACTING: dict[str, Callable[[], Intervention]] = {
     "full_reset": lambda: FullReset(period=3),
     "head_reset": lambda: HeadReset(layers=2, period=3),
     "shrink_and_perturb": lambda: ShrinkAndPerturb(mode="soft", shrink=0.99, perturb=0.01, period=2),
+    "c_chain": lambda: CChain(coefficient="auto", scale=0.5, window=4, warmup=2, samples=16),
+    "l2_init": lambda: L2Init(coefficient=1.0),
+    "spectral": lambda: Spectral(coefficient=0.1),
 }
+QUIET = ("shrink_and_perturb", "c_chain", "l2_init", "spectral")
+"""Those that redraw nothing, and so announce nothing."""
+
+
+def together(names: Iterable[str] = ACTING) -> list[Intervention]:
+    """Some at once, in this order; they claim nothing, because a list in which all reset the same units is refused."""
+    found = [ACTING[name]() for name in names]
+    for intervention in found:
+        intervention.claims = dict  # type: ignore[method-assign]
+    return found
 
 
 class Regression(PlasticOptimizer):
@@ -139,6 +156,7 @@ class CaseLearner:
         self.case, self.networks, self.optimizers, self.targets = case, case.networks, case.optimizers, case.targets
         self.seed: int | None = 3
         self.num_timesteps = self.optimizer_steps = 0
+        self.batch_size = None
         self.device = torch.device("cpu")
         self.replicas = ALONE
         self.authors: set[str] = set()
@@ -154,6 +172,10 @@ class CaseLearner:
     def schedules(self) -> tuple[()]:
         return ()
 
+    @property
+    def output_forms(self) -> dict[str, Form]:
+        return {list(self.networks)[-1]: Form()}
+
     def parameter_name(self, parameter: Tensor) -> str:
         return next(path for path, found in self.case.policy.named_parameters() if found is parameter)
 
@@ -163,7 +185,7 @@ class CaseLearner:
     def sample(self, n: int, generator: torch.Generator) -> Any:
         return None
 
-    def outputs(self, batch: Any) -> dict[str, Tensor]:
+    def outputs(self, batch: Any, parameters: None = None, names: Any = None) -> dict[str, Tensor]:
         return {list(self.networks)[-1]: self.case.outputs()}
 
     def distributions(self, batch: Any) -> tuple[()]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
+from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Edit, Intervention, NoDataError
 from agents.plasticity.units import LiveNetworks, Network, Traced, network_of
 
@@ -84,7 +85,14 @@ class LoopLearner:
             losses = self._sample_losses(batch)
         return dict.fromkeys(self.networks, losses)
 
-    def outputs(self, batch: Any, parameters: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
+    @property
+    def output_forms(self) -> Mapping[str, Form]:
+        """The last network's name -> values, of which nothing more is known."""
+        return {list(self.networks)[-1]: Form()}
+
+    def outputs(
+        self, batch: Any, parameters: Mapping[str, Tensor] | None = None, names: Collection[str] | None = None
+    ) -> Mapping[str, Tensor]:
         """The last network's name -> its outputs, (batch, outputs); with these parameters, where some are given."""
         assert self._outputs is not None
         with self._evaluation():

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from agents.plasticity.anchors import Anchors
 from agents.plasticity.network_intervention import Networks
 from agents.plasticity.protocols import Edit, Learner
 from agents.plasticity.resets.whole import Scheduled
@@ -63,26 +64,29 @@ class ShrinkAndPerturb(Scheduled):
 
     def attach(self, learner: Learner) -> None:
         super().attach(learner)
-        self._anchors: dict[str, Tensor] = {}
+        self._anchors = Anchors(self._networks if self.mode == "to_init" else ())
+
+    def claims(self) -> dict[str, list[str]]:
         if self.mode == "to_init":
-            for network in self._networks:
-                for number, parameter in enumerate(network.parameters):
-                    self._anchors[f"anchor/{network.name}/{number}"] = parameter.detach().clone()
+            return {"draw the weights of {} to where they began": self._names}
+        return {"shrink the weights of {} and add fresh ones": self._names}
 
     @torch.no_grad()
     def act(self, steps: int) -> None:
         changeable = self._changeable()
         for network in self._networks:
             if self.mode == "to_init":
-                for number, parameter in enumerate(network.parameters):
+                for parameter, anchor in self._anchors.of[network.name].items():
                     if parameter in changeable:
-                        parameter.lerp_(self._anchors[f"anchor/{network.name}/{number}"], 1 - self.shrink**steps)
+                        parameter.lerp_(anchor, 1 - self.shrink**steps)
                 continue
             for number, part in enumerate(network.parts):
                 fresh = self._fresh if self.mode == "boundary" else partial(self._summed, steps)
                 for parameter, added in fresh(network, number, part, changeable):
                     parameter.mul_(self.shrink ** max(steps, 1))
                     parameter.add_(added.to(parameter.device, non_blocking=True), alpha=self.perturb or 0.0)
+        if self.mode == "boundary":  # too large a step to be compared across, as C-CHAIN does
+            self._learner.announce(Edit({}), self)
 
     def _summed(
         self, steps: int, network: Network, number: int, part: Part, changeable: set[Tensor]
@@ -105,34 +109,16 @@ class ShrinkAndPerturb(Scheduled):
 
     def on_surgery(self, edit: Edit) -> None:
         """What is new is pulled to where it began, not to where that before it did."""
-        if self.mode != "to_init":
-            return
-        masks = edit.masks
-        for network in self._networks:
-            anchors: dict[Tensor, Tensor] = {
-                parameter: self._anchors[f"anchor/{network.name}/{number}"]
-                for number, parameter in enumerate(network.parameters)
-            }
-            for tensor in edit.tensors:
-                if tensor in anchors:
-                    anchors[tensor].copy_(tensor)
-            for layer in network.layers:
-                if layer.name in masks:
-                    mask = masks[layer.name]
-                    for parameter in (layer.producer.weight, layer.producer.bias):
-                        if parameter is not None:
-                            rows = mask.view(-1, *[1] * (parameter.dim() - 1))
-                            anchors[parameter].copy_(torch.where(rows, parameter.detach(), anchors[parameter]))
+        self._anchors.follow(edit)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {**super().state_dict(), **{key: anchor.clone() for key, anchor in self._anchors.items()}}
+        return {**super().state_dict(), **self._anchors.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         if other := self.state_dict().keys() ^ state.keys():
             raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
         super().load_state_dict(state)
-        for key, anchor in self._anchors.items():
-            anchor.copy_(state[key])
+        self._anchors.load_state_dict(state)
 
 
 def _geometric(ratio: float, terms: int) -> float:

@@ -128,6 +128,9 @@ class UnitReset(NetworkIntervention):
         young = self._learner.optimizer_steps + steps - self._periods.begun < self.maturity
         return super().hindrance(steps) or (f"maturity {self.maturity:,}" if young else None)
 
+    def claims(self) -> dict[str, list[str]]:
+        return {f"reset {{}} every {self.period:,} gradient steps": [layer.name for layer in self._layers]}
+
     def idle(self) -> str | None:
         made = self._learner.optimizer_steps - self._periods.begun
         if (reason := super().idle()) is not None:

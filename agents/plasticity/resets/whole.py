@@ -117,6 +117,16 @@ class _Redraw(Scheduled):
     def _parts(self, network: Network) -> Iterator[tuple[int, Part]]:
         """Number and part of everything that is drawn anew."""
 
+    def claims(self) -> dict[str, list[str]]:
+        drawn: list[str] = []
+        for network in self._networks:
+            parts = [part for _, part in self._parts(network)]
+            modules = [part.module for part in parts]
+            drawn += [layer.name for layer in network.layers if layer.producer in modules]
+            drawn += [f"the output layers of {network.name}"] * any(part.height == 0 for part in parts)
+        when = "at every task switch" if self.period is None else f"every {self.period:,} gradient steps"
+        return {f"reset {{}} {when}": drawn}
+
     @torch.no_grad()
     def act(self, steps: int) -> None:
         changed: dict[Tensor, None] = {}  # in order: sets of tensors have none

@@ -17,7 +17,7 @@ from small_loop import ACTING, Regression
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from agents.plasticity import GXD, Intervention, ShrinkAndPerturb, Switch, UnitReset
+from agents.plasticity import GXD, CChain, Intervention, L2Init, ShrinkAndPerturb, Spectral, Switch, UnitReset
 from agents.plasticity.registry import CRITERIA, SELECTIONS
 from agents.plasticity.units import TorchDefault
 
@@ -122,6 +122,8 @@ TRIED: dict[str, Callable[[], Intervention]] = {
     ),
     "at every step": lambda: GXD(rate=0.1, period=1, maturity=1, score_every=1),
     **ACTING,
+    "c_chain as published": lambda: CChain(paper=True, window=2, warmup=1),
+    "l2_init in the loss": lambda: L2Init(decoupled=False),
     "shrink and perturb at a switch": lambda: ShrinkAndPerturb(mode="boundary"),
     "shrink and perturb to init": lambda: ShrinkAndPerturb(mode="to_init", shrink=0.9, period=2),
 }
@@ -170,7 +172,16 @@ def tensors_of(learner: Regression) -> dict[str, Tensor]:
     for number, parameter in enumerate(learner.module.parameters()):
         state = learner.optimizers[0].state.get(parameter, {})
         found |= {f"optimizer/{number}/{key}": tensor.clone() for key, tensor in state.items()}
-    return found | {f"reset/{key}": tensor for key, tensor in learner.interventions[0].state_dict().items()}
+    return found | dict(leaves_of(learner.interventions[0].state_dict(), "intervention"))
+
+
+def leaves_of(state: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a nested state, by their places."""
+    if isinstance(state, Tensor):
+        yield place, state
+    elif isinstance(state, dict | list):
+        for key, value in state.items() if isinstance(state, dict) else enumerate(state):
+            yield from leaves_of(value, f"{place}/{key}")
 
 
 # ---------------------------------------------------------------------------------------------------- on a CPU
@@ -281,16 +292,22 @@ WITHIN = {
     "on a sample": reset_of("redo", score_on="sample", surgery={"targets": "sync"}),
     "a full reset": ACTING["full_reset"],
 }
+HOLDING: dict[str, Callable[[], Intervention]] = {
+    "c_chain": lambda: CChain(coefficient="auto", window=4, warmup=2),
+    "l2_init": lambda: L2Init(),
+    "l2_init in the loss": lambda: L2Init(decoupled=False),
+    "spectral": lambda: Spectral(),
+}
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("what", WITHIN)
+@pytest.mark.parametrize("what", [*WITHIN, *HOLDING])
 @pytest.mark.parametrize("kind", ["dqn-mlp", "sac-mlp"])
 def test_no_hook_waits_in_the_training_of_dqn_and_sac(kind: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the learners tell of a batch does not wait; the batch itself was uploaded before."""
     learned = []
     for around in (None, lambda: watched(monkeypatch)):
-        intervention = WITHIN[what]()
+        intervention = {**WITHIN, **HOLDING}[what]()
         model = small_off_policy.ours(kind, interventions=[intervention])
         model.learn(16)  # no update yet
         batch = model.sample(16, torch.Generator().manual_seed(0))
@@ -298,7 +315,7 @@ def test_no_hook_waits_in_the_training_of_dqn_and_sac(kind: str, what: str, monk
         if around is not None:
             guard(intervention, around)
         learned.append(small_off_policy.state(model.learn(24, reset_num_timesteps=False)))
-        assert sum(model.units_reset().values()) > 0
+        assert what in HOLDING or sum(model.units_reset().values()) > 0
     small_ppo.assert_same(*learned)
 
 

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import torch
 from own_loop import Spy, X, model_of
-from small_loop import ACTING, Regression
+from saved import leaves
+from small_loop import ACTING, QUIET, Regression, together
 from torch import Tensor, nn
 
 from agents.plasticity import GXD, FullReset, Intervention, PlasticOptimizer, ReDo, Switch, UnitReset, Update
 from agents.plasticity.units import sequential
 
 
-@pytest.mark.parametrize("resets", [list, lambda: [GXD(period=10**6, score_every=2), ReDo(period=10**6)]])
+@pytest.mark.parametrize("resets", [list, lambda: [GXD(period=10**6, score_every=2), ReDo(period=10**7)]])
 @pytest.mark.parametrize("max_grad_norm", [None, 0.1])
 def test_without_a_reset_it_is_the_optimizer_bit_for_bit(resets: Any, max_grad_norm: float | None) -> None:
     ours, plain = model_of(), model_of()
@@ -210,7 +211,7 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(name: str) -> None:
         learner.edits.clear()
         for _ in range(6):
             learner.train(1)
-    assert name == "shrink_and_perturb" or one.edits
+    assert name in QUIET or one.edits
     for key, tensor in one.parameters().items():
         assert torch.equal(tensor, other.parameters()[key]), key
         assert not torch.equal(tensor, before[key])
@@ -219,12 +220,11 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(name: str) -> None:
     assert one.metrics() == other.metrics()
     assert one.units_reset() == other.units_reset()
     (left,), (right,) = (learner.state_dict()["plasticity"]["interventions"] for learner in (one, other))
-    assert left.keys() == right.keys()
-    assert all(torch.equal(tensor, right[key]) for key, tensor in left.items())
+    assert dict(leaves(left)) == dict(leaves(right))
 
 
 def test_in_a_saved_state_are_tensors_alone() -> None:
-    learner = Regression([make() for make in ACTING.values()]).train(3)
+    learner = Regression(together(name for name in ACTING if name != "c_chain")).train(3)  # which keeps a batch
     state = learner.state_dict()
     held = [*state["plasticity"]["interventions"], state["plasticity"]["units_reset"]]
     assert all(isinstance(tensor, Tensor) for tensors in held for tensor in tensors.values())
@@ -285,7 +285,7 @@ def test_networks_of_any_precision(name: str, dtype: torch.dtype) -> None:
     before = learner.parameters()
     for _ in range(6):
         learner.train(1)
-    assert name == "shrink_and_perturb" or learner.edits
+    assert name in QUIET or learner.edits
     for key, tensor in learner.parameters().items():
         assert tensor.dtype == dtype
         assert tensor.isfinite().all()
@@ -294,7 +294,7 @@ def test_networks_of_any_precision(name: str, dtype: torch.dtype) -> None:
 
 def test_networks_under_automatic_mixed_precision() -> None:
     model = model_of()
-    resets = [GXD(rate=0.05, reference="mean", period=2, maturity=2, score_every=1), ACTING["cbp"]()]
+    resets = [GXD(rate=0.05, reference="mean", period=2, maturity=2, score_every=1), *together(["cbp"])]
     optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, resets)
     for _ in range(8):
         with optimizer.forward(), torch.autocast("cpu", dtype=torch.bfloat16):
@@ -352,6 +352,6 @@ def test_a_mistake_in_the_users_sample_is_not_taken_for_a_lack_of_data(name: str
 
 @pytest.mark.parametrize("names", [["gxd"], ["gxd", "redo", "full_reset"], []])
 def test_the_state_of_other_interventions_is_refused(names: list[str]) -> None:
-    state = Regression([ACTING["gxd"](), ACTING["redo"]()]).state_dict()
+    state = Regression(together(["gxd", "redo"])).state_dict()
     with pytest.raises(ValueError, match=f"is of 2 interventions, but here are {len(names)}; give those"):
-        Regression([ACTING[name]() for name in names]).load_state_dict(state)
+        Regression(together(names)).load_state_dict(state)

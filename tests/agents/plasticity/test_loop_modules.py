@@ -8,7 +8,7 @@ import pytest
 import torch
 from modules import ActorCritic, Mlp, Observations
 from own_loop import X, model_of
-from small_loop import ACTING, Regression
+from small_loop import ACTING, QUIET, Regression
 from torch import Tensor, nn
 
 from agents.plasticity import GXD, PlasticOptimizer, ReDo
@@ -43,7 +43,7 @@ def test_every_intervention_acts_on_an_ordinary_module(name: str) -> None:
     before = learner.parameters()
     for _ in range(6):
         learner.train(1)
-    assert name == "shrink_and_perturb" or learner.edits
+    assert name in QUIET or learner.edits
     for key, tensor in learner.parameters().items():
         assert tensor.isfinite().all()
         assert "norm" in key or not torch.equal(tensor, before[key]), key
@@ -130,7 +130,7 @@ def test_a_handle_of_torch_compile_may_run_the_forward() -> None:
     compiled = torch.compile(module, backend="eager")
     compiled(X)
     for given in (module, compiled):
-        resets = [GXD(rate=0.1, period=2, maturity=0, score_every=2), ReDo(period=2)]
+        resets = [GXD(rate=0.1, period=2, maturity=0, score_every=2), ReDo(period=4)]
         optimizer = PlasticOptimizer(
             torch.optim.Adam(module.parameters()), given, resets,
             sample=lambda n, generator: X, sample_losses=lambda x: compiled(x).sum(1), outputs=compiled,

@@ -7,7 +7,7 @@ import small_off_policy
 import small_ppo
 import torch
 from policies import POLICIES
-from small_loop import ACTING, CaseLearner, Regression
+from small_loop import ACTING, QUIET, CaseLearner, Regression, together
 
 from agents.plasticity.network_intervention import NetworkIntervention, check_steps
 from agents.plasticity.registry import INTERVENTIONS
@@ -21,7 +21,7 @@ def test_no_intervention_replaces_a_parameter_or_a_module(kind: str) -> None:
     """METHODS 15.4, with all registered interventions at once; each of them acts."""
     case = POLICIES[kind]()
     first = ("cbp", "gxd", "regrama")  # before the others make all units young
-    resets = [ACTING[name]() for name in sorted(ACTING, key=lambda name: name not in first)]
+    resets = together(sorted(ACTING, key=lambda name: name not in first))
     known = set(INTERVENTIONS) - {"oracle"}  # which acts at task switches alone
     assert {reset.name for reset in resets} == known
     learner = CaseLearner(case, resets)
@@ -31,7 +31,7 @@ def test_no_intervention_replaces_a_parameter_or_a_module(kind: str) -> None:
     groups = [[id(p) for p in g["params"]] for o in case.optimizers for g in o.param_groups]
     shapes = {name: tensor.shape for name, tensor in case.policy.state_dict().items()}
     learner.train(3)
-    quiet = {"shrink_and_perturb"} | ({"head_reset"} if kind in LINEAR else set())
+    quiet = {*QUIET} | ({"head_reset"} if kind in LINEAR else set())
     assert learner.authors == known - quiet
     assert modules == [(name, id(module)) for name, module in case.policy.named_modules(remove_duplicate=False)]
     assert parameters == [(name, id(p)) for name, p in case.policy.named_parameters(remove_duplicate=False)]

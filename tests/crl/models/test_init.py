@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any
 
@@ -76,7 +77,9 @@ def test_the_stream_is_the_one_that_is_asked_for(config: Any) -> None:
 
 
 def test_interventions_get_their_arguments(config: Any) -> None:
-    _, model, env = build(config("interventions=[{name: gxd, rate: 1e-3, networks: [critic]}, {name: redo, tau: 0.5}]"))
+    _, model, env = build(
+        config("interventions=[{name: gxd, rate: 1e-3, networks: [critic]}, {name: redo, tau: 0.5, period: 9}]")
+    )
     gxd, redo = model.interventions
     assert (gxd.name, gxd.rate, gxd.networks, gxd.period) == ("gxd", 1e-3, ["critic"], 1000)
     assert (redo.name, redo.tau, redo.networks) == ("redo", 0.5, None)
@@ -221,8 +224,15 @@ def test_what_an_intervention_refuses_has_its_key(config: Any, monkeypatch: pyte
             raise ValueError(f"{self.name}: not here; leave it out")
 
     monkeypatch.setattr("agents.plasticity.resets.ReDo.attach", refuse)
+    listed = ", ".join(f"{{name: redo, tau: {tau}, period: {tau + 1}}}" for tau in range(3))
     with pytest.raises(ConfigError, match=rf"^interventions.{refused}: redo: not here; leave it out$"):
-        build(config("interventions=[{name: redo, tau: 0}, {name: redo, tau: 1}, {name: redo, tau: 2}]"))
+        build(config(f"interventions=[{listed}]"))
+
+
+def test_a_list_that_contradicts_itself_is_refused_by_its_key(config: Any) -> None:
+    reason = "interventions.1: gxd and redo both reset actor.0 every 1,000 gradient steps; leave one of them out, or"
+    with pytest.raises(ConfigError, match=f"^{re.escape(reason)}"):
+        build(config("interventions=[{name: gxd}, {name: redo}]"))
 
 
 class Queue(NStepReplayBuffer):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from percentages import percentage
-from small_loop import ACTING, Regression
+from small_loop import ACTING, Regression, together
 from small_ppo import build
 from torch import Tensor, nn
 
@@ -116,7 +116,7 @@ def test_units_without_a_score_do_not_move_the_threshold() -> None:
 
 
 def test_without_a_signal_nothing_is_reset_and_training_goes_on() -> None:
-    resets = [GXD(rate=0.5, period=1, maturity=0, score_every=1), ReGraMa(tau=0.5, period=1, maturity=0, score_every=1)]
+    resets = [GXD(rate=0.5, period=1, maturity=0, score_every=1), ReGraMa(tau=0.5, period=2, maturity=0, score_every=1)]
     learner = Regression(resets)
     learner.y = learner.module(learner.x).detach()  # the loss is zero, and so is every gradient
     learner.train(3)
@@ -221,7 +221,7 @@ def test_a_sample_whose_utilities_are_not_finite_resets_nothing_and_is_counted(n
 
 
 def test_training_goes_on_when_the_loss_is_not_finite() -> None:
-    resets = [make() for name, make in ACTING.items() if name in ("gxd", "regrama", "cbp", "cpr", "redo", "reset")]
+    resets = together(("gxd", "regrama", "cbp", "cpr", "redo", "reset"))
     learner = Regression(resets).train(2)
     before = learner.units_reset()["net"]
     learner.y = torch.full_like(learner.y, torch.nan)

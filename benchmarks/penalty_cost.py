@@ -1,0 +1,109 @@
+"""What penalties cost: seconds that they add to the updates of PPO and DQN, as a share of these.
+
+PPO updates with the settings of `configs/minatar3_ppo.yaml` (a rollout of 8,192 steps, minibatches of 1,024, four
+epochs), DQN with those of `configs/minatar3_dqn_gxd.yaml` (batches of 32), by their own `train`. Every side has an
+agent of its own, on the same data; all take their turns with an update each, and what counts is the median of the
+processor time of a gradient step, after some updates in which penalties begin to act.
+
+    OMP_NUM_THREADS=1 python benchmarks/penalty_cost.py            # about ten minutes on one core
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import envs
+from agents import DQN, PPO
+from agents.plasticity import CChain, Intervention, L2Init, Spectral
+
+WARMING = 3  # updates
+REQUIRED = {"PPO": {"c_chain": 0.4}, "DQN": {"c_chain": 0.6}}
+"""Agent -> method -> the most that it may add; all others a tenth."""
+
+acting: dict[str, Any] = {"coefficient": "auto", "window": 5000, "warmup": 0}  # from the 50th step on
+METHODS: dict[str, Callable[[], Intervention | None]] = {
+    "none": lambda: None,
+    "none, again": lambda: None,  # what two equal sides differ by
+    "c_chain": partial(CChain, **acting),
+    "c_chain, reference batches as minibatches": partial(CChain, **acting, samples=10**6),
+    "c_chain, 16 samples": partial(CChain, **acting, samples=16),
+    "c_chain, paper": partial(CChain, paper=True),
+    "l2_init": L2Init,
+    "l2_init, in the loss": partial(L2Init, decoupled=False),
+    "spectral": Spectral,
+}
+
+
+def ppo(*interventions: Intervention) -> PPO:
+    settings = {"n_steps": 128, "batch_size": 1024, "n_epochs": 4, "learning_rate": 1e-3, "ent_coef": 0.01}
+    games = envs.make("breakout", n_envs=64, seed=1)
+    return PPO("CnnPolicy", games, **settings, seed=1, device="cpu", interventions=interventions)
+
+
+def dqn(*interventions: Intervention) -> DQN:
+    settings = {
+        "learning_rate": 3e-4, "buffer_size": 10_000, "learning_starts": 10_000, "batch_size": 32,
+        "double_q": True, "epsilon_per_env": True, "target_update_interval": 4_000,
+    }  # fmt: skip
+    games = envs.make("breakout", n_envs=16, seed=1)
+    return DQN("CnnPolicy", games, **settings, seed=1, device="cpu", interventions=interventions)
+
+
+# Agent -> how to make one, what its data is called, and how it makes an update.
+AGENTS: Mapping[str, tuple[Callable[..., Any], str, Callable[[Any], None]]] = {
+    "PPO": (ppo, "rollout_buffer", lambda model: model.train()),
+    "DQN": (dqn, "replay_buffer", lambda model: model.train(gradient_steps=32, batch_size=32)),
+}
+
+
+def seconds(model: Any, update: Callable[[Any], None]) -> float:
+    """Processor seconds of a gradient step."""
+    steps, start = model.optimizer_steps, time.process_time()
+    update(model)
+    return (time.process_time() - start) / (model.optimizer_steps - steps)
+
+
+def measured(agent: str, methods: Sequence[str], rounds: int) -> dict[str, list[float]]:
+    """Method -> processor seconds of a gradient step, in each round."""
+    make, data, update = AGENTS[agent]
+    models = {name: make(*filter(None, [METHODS[name]()])) for name in methods}
+    source = make().learn(8192)
+    for model in models.values():
+        setattr(model, data, getattr(source, data))
+        model.set_logger(source.logger)
+        for _ in range(WARMING):
+            update(model)
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for number in range(rounds):
+        order = list(models) if number % 2 else list(reversed(models))  # nobody always follows the same one
+        for name in order:
+            times[name].append(seconds(models[name], update))
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", nargs="+", default=list(AGENTS), choices=list(AGENTS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--rounds", type=int, default=25, help="updates of each side")
+    arguments = parser.parse_args()
+    print("| agent | method | ms per gradient step | adds | at most |\n|---|---|---|---|---|")
+    for agent in arguments.agents:
+        times = measured(agent, list(dict.fromkeys(["none", *arguments.methods])), arguments.rounds)
+        plain = statistics.median(times["none"])
+        for name, spent in times.items():
+            # Of the rounds' ratios: what disturbs the machine for a while disturbs both sides.
+            ratio = statistics.median(one / other for one, other in zip(spent, times["none"], strict=True))
+            most = REQUIRED[agent].get(name, 0.1 if not name.startswith(("none", "c_chain")) else None)
+            bound = "" if most is None else f"{most:.0%}"
+            cells = [agent, name, f"{1e3 * plain * ratio:.2f}", f"{ratio - 1:+.1%}", bound]
+            print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
