@@ -8,7 +8,9 @@ import sys
 import pytest
 
 import agents.plasticity
-from agents.plasticity import loop, network_intervention, protocols, resets
+from agents.plasticity import loop, network_intervention, penalties, protocols, resets
+
+HOMES = (loop, network_intervention, penalties, protocols, resets)
 
 
 def loaded(statement: str, *modules: str) -> list[str]:
@@ -35,7 +37,7 @@ def test_names_need_no_torch() -> None:
 
 def test_every_public_name_is_what_its_module_has() -> None:
     for name in agents.plasticity.__all__:
-        homes = [module for module in (loop, network_intervention, protocols, resets) if hasattr(module, name)]
+        homes = [module for module in HOMES if hasattr(module, name)]
         assert all(getattr(agents.plasticity, name) is getattr(module, name) for module in homes)
         assert homes or name in ("criterion", "intervention")
     with pytest.raises(AttributeError, match=r"module 'agents\.plasticity' has no attribute 'Reset'"):

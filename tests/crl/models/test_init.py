@@ -224,7 +224,8 @@ def test_what_an_intervention_refuses_has_its_key(config: Any, monkeypatch: pyte
             raise ValueError(f"{self.name}: not here; leave it out")
 
     monkeypatch.setattr("agents.plasticity.resets.ReDo.attach", refuse)
-    listed = ", ".join(f"{{name: redo, tau: {tau}, period: {tau + 1}}}" for tau in range(3))
+    networks = enumerate(("actor", "critic", "features"))
+    listed = ", ".join(f"{{name: redo, tau: {tau}, networks: [{network}]}}" for tau, network in networks)
     with pytest.raises(ConfigError, match=rf"^interventions.{refused}: redo: not here; leave it out$"):
         build(config(f"interventions=[{listed}]"))
 

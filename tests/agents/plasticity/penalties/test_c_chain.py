@@ -77,7 +77,7 @@ def test_what_is_compared_is_of_the_parameters_before_the_last_step(agent: str) 
 def test_without_a_step_there_is_no_churn(agent: str) -> None:
     """METHODS 15.20: with a learning rate of 0 it is exactly 0."""
     model = build(agent, [chain(agent)], learning_rate=0.0).learn(64)
-    found = {tag: value for tag, value in model._hooks.metrics().items() if tag.startswith("chain/")}
+    found = {tag: value for tag, value in model.hooks.metrics().items() if tag.startswith("chain/")}
     assert {value for tag, value in found.items() if not tag.endswith("coefficient")} == {0.0}
     assert all(value > 0 for tag, value in found.items() if tag.endswith("coefficient"))
 
@@ -117,7 +117,7 @@ def test_churn_is_reduced(agent: str) -> None:
     found = []
     for warmup in (10**6, 10):
         scale = {"warmup": warmup, "scale": 0.3, "window": 10}
-        metrics = build(agent, [chain(agent, **scale)]).learn(256)._hooks.metrics()
+        metrics = build(agent, [chain(agent, **scale)]).learn(256).hooks.metrics()
         found.append({tag: value for tag, value in metrics.items() if tag.endswith("churn")})
     assert found[0].keys() == found[1].keys() != set()
     for tag, churn in found[0].items():
@@ -157,7 +157,7 @@ def test_policies_of_every_kind(actions: gymnasium.Space, form: Form) -> None:
     assert model.output_forms["actor"] == form
     model.set_logger(Logger(None, []))
     model.learn(48)
-    found = model._hooks.metrics()
+    found = model.hooks.metrics()
     assert 0 < found["chain/actor/churn"] < 1
     assert found["chain/actor/penalty"] > 0
 
@@ -199,12 +199,12 @@ def test_published_the_ratio_is_of_the_cross_entropy() -> None:
     (coefficient,) = model.interventions[0]._coefficients.values()
     _, crosses, steps = coefficient._sums[:, :2]
     assert torch.allclose(crosses / steps, torch.tensor(0.69), atol=0.02)
-    assert model._hooks.metrics()["chain/actor/churn"] < 0.01  # the log has the divergence
+    assert model.hooks.metrics()["chain/actor/churn"] < 0.01  # the log has the divergence
 
 
 def test_a_share_of_the_actors_loss() -> None:
     model = build("sac", [CChain(networks=["actor"])]).learn(64)
-    found = model._hooks.metrics()
+    found = model.hooks.metrics()
     assert found["chain/actor/coefficient"] > 0
     assert found.keys() == {f"chain/actor/{key}" for key in ("churn", "penalty", "coefficient")}
 
@@ -296,7 +296,7 @@ def test_where_it_does_not_act_nothing_is_changed(agent: str, how: dict[str, Any
     (intervention,) = model.interventions
     assert bool(intervention._kept) is ("warmup" in how)
     if how == {"warmup": 10**6}:
-        churns = [value for tag, value in model._hooks.metrics().items() if tag.endswith("churn")]
+        churns = [value for tag, value in model.hooks.metrics().items() if tag.endswith("churn")]
         assert all(churn > 0 for churn in churns)
 
 

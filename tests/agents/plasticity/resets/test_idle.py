@@ -83,8 +83,9 @@ def test_layers_that_were_frozen_on_the_way() -> None:
 
 
 def test_two_of_a_name_are_told_apart_and_what_has_reset_units_says_nothing() -> None:
-    period = "no period of 1,000 gradient steps ended (6 were made)"
-    assert reasons(GXD(), GXD()) == {"gxd": period, "gxd_2": period}
+    period = "no period of {} gradient steps ended (6 were made)"
+    expected = {"gxd": period.format("1,000"), "gxd_2": period.format("1,500")}
+    assert reasons(GXD(), GXD(period=1500)) == expected
     assert reasons(GXD(), GXD(rate=0.5, period=2, maturity=0, score_every=1)) == {}
     assert reasons(CPR(rate=0.5, period=2, score_every=1)) == {}
     assert reasons(Intervention()) == {}

@@ -120,7 +120,7 @@ def test_what_is_known_of_a_new_unit_is_forgotten() -> None:
 
 def test_two_resets_tell_each_other() -> None:
     first = UnitReset(criterion="random", selection=percentage(0.5), period=5, maturity=0, score_every=1)
-    second = ReDo(tau=100.0, period=5, maturity=3)
+    second = ReDo(tau=100.0, period=4, maturity=3)
     learner = Regression([first, second]).train(5)
     assert [step for step, _ in learner.edits] == [5, 5]
     one, other = (edit.masks for _, edit in learner.edits)

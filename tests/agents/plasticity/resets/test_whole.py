@@ -171,7 +171,7 @@ def test_statistics_of_a_normalisation_begin_anew() -> None:
 
 def test_a_full_reset_makes_units_young_for_the_others() -> None:
     reset = UnitReset(
-        criterion="random", selection={"name": "percentage", "share": 0.5}, period=4, maturity=6, score_every=1
+        criterion="random", selection={"name": "percentage", "share": 0.5}, period=3, maturity=6, score_every=1
     )
     learner = Regression([FullReset(period=4), reset])
     learner.train(8)
