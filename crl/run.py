@@ -54,7 +54,7 @@ def train(config: RunConfig, command: Sequence[str], parts: Sequence[Part] = ())
     torch.set_num_threads(_threads(config))
     config, model, env = _built(config)
     all_parts = _parts(config, model, env.stream, parts)
-    if (sentence := unkept(env.stream, config.checkpoint.every)) is not None:
+    if (sentence := unkept(env.stream, config.checkpoint.every, config.agent.rollout)) is not None:
         warn(sentence)
     with Interrupt() as interrupt:
         run = Run(config, model, env, run_folder.create(config), started)
