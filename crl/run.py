@@ -92,7 +92,7 @@ def begin(
     torch.set_num_threads(_threads(config))
     config, model, env = _built(config)
     all_parts = _parts(config, model, env.stream, parts)
-    if (sentence := unkept(env.stream, config.checkpoint.every)) is not None:
+    if (sentence := unkept(env.stream, config.checkpoint.every, config.agent.rollout)) is not None:
         warn(sentence)
     news, learnt = [env.rounding, *fixed_layers(model)], None
     if config.source is not None:
