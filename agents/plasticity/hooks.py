@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agents.plasticity.protocols import WARNINGS, Edit, Intervention, Learner, Switch, Update
 from agents.plasticity.seeds import derive_seed
-from agents.plasticity.taps import Seen, Taps
+from agents.plasticity.taps import Parts, Seen, Taps
 from agents.plasticity.units import Network, UnitLayer
 
 
@@ -140,7 +140,7 @@ class Hooks:
         layers = (layer for layer in self._layers.values() if networks is None or layer.network in networks)
         return Taps(layers, preactivations=any("preactivation_grads" in i.needs for i in looking))
 
-    def backward(self, update: Update, taps: Taps, scaler: torch.amp.GradScaler | None = None) -> Update:
+    def backward(self, update: Update, taps: Taps | Parts, scaler: torch.amp.GradScaler | None = None) -> Update:
         """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen, detached.
 
         Args:
