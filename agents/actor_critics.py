@@ -11,6 +11,7 @@ from stable_baselines3.common.policies import ContinuousCritic
 from torch import Tensor
 from torch.nn import functional as F
 
+from agents import noise
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
 from agents.plasticity.protocols import Update
@@ -29,6 +30,10 @@ class ActorCriticsMixin(OffPolicyMixin):
     critic_target: ContinuousCritic
     _critic_coef: ClassVar[float]
     """What the critics' squared errors are multiplied by in their loss."""
+
+    def _setup_model(self) -> None:
+        self.action_noise = noise.built(self.action_noise, self.action_space)
+        super()._setup_model()
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:

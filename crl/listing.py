@@ -20,7 +20,7 @@ from crl.config.docstrings import docstring_of, papers
 from crl.config.fields import SCHEDULES, Model
 from crl.config.imports import import_module
 from crl.config.keys import Key, json_schema, keys_of
-from crl.config.messages import ConfigError, nearest, shown
+from crl.config.messages import ConfigError, in_words, nearest, shown
 from crl.config.parts import PARTS
 from crl.config.schema import RunConfig
 from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS, NamedStream
@@ -154,7 +154,7 @@ def _first(text: str) -> str:
 def _that_take_schedules() -> str:
     """The settings of agents that may change over the run."""
     keys = [key for key in keys_of(RunConfig.model_json_schema()) if "{linear:" in key.type]
-    return " and ".join(dict.fromkeys(key.name for key in keys))
+    return in_words(dict.fromkeys(key.name for key in keys))
 
 
 def _kept(restores: bool) -> str:

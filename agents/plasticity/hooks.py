@@ -91,7 +91,7 @@ class Hooks:
         for intervention in self._interventions:
             held = intervention.state_dict()
             intervention.attach(self._learner)
-            if _shapes(held) == _shapes(intervention.state_dict()):
+            if shapes_of(held) == shapes_of(intervention.state_dict()):
                 intervention.load_state_dict(held)
                 intervention.on_surgery(replaced)
             else:
@@ -290,13 +290,13 @@ def _replaced(before: Mapping[str, Network], now: Mapping[str, Network]) -> Edit
     )
 
 
-def _shapes(state: Any) -> Any:
+def shapes_of(state: Any) -> Any:
     """What a state is made of: its keys, and its tensors' shapes."""
     match state:
         case Tensor():
             return state.shape
         case Mapping():
-            return {key: _shapes(value) for key, value in state.items()}
+            return {key: shapes_of(value) for key, value in state.items()}
         case list() | tuple():
-            return [_shapes(value) for value in state]
+            return [shapes_of(value) for value in state]
     return None

@@ -343,7 +343,7 @@ def test_a_failure_is_told_where_the_environment_cannot_be_closed(
     monkeypatch.setattr(walk_world.Walk, "step", broken)
     monkeypatch.setattr(envs.StreamVectorEnv, "close", broken)
     train(tmp_path, "walk", code=1)
-    failure, warning = capsys.readouterr().err.splitlines()
+    warning, failure = capsys.readouterr().err.splitlines()
     assert failure.startswith("crl: the run failed at step 0 with RuntimeError: broken; correct the environment")
     assert warning == "crl: warning: the environment could not be closed (RuntimeError: broken)"
 

@@ -65,7 +65,7 @@ def test_what_needs_revealed_switches_says_so() -> None:
 
 def test_schedules_are_listed_with_the_settings_that_take_them(crl: Command, tmp_path: Path) -> None:
     line = crl("list", "schedules", cwd=tmp_path).stdout.splitlines()[1]
-    assert line.endswith("; {linear: [1e-3, 0]} of agent.learning_rate and agent.clip_range")
+    assert line.endswith("; {linear: [1e-3, 0]} of agent.learning_rate, agent.clip_range and agent.clip_range_vf")
 
 
 WORLD = '''

@@ -52,7 +52,12 @@ def train(config: Path, *overrides: str, into: Path) -> Path:
 
 def test_folder(replaying: Replaying) -> None:
     agent, run, result = replaying
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0
+    lacking = {"dqn": "breakout", "sac": "earth, moon, short and 1 more"}[agent]  # no checkpoint but the one at the end
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith(
+        f"crl: warning: no checkpoint falls due in a visit of {lacking}, so that best/ will have no"
+    )
     method = {"dqn": "tiny__dqn__gxd__s3", "sac": "pendulum5__sac__redo__s3"}[agent]
     assert re.fullmatch(method + r"__\d{8}T\d{6}Z", run.name)
     names = {path.name for path in run.iterdir() if not path.name.startswith("events.out.tfevents.")}
