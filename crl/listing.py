@@ -234,6 +234,8 @@ def pages(name: str) -> list[Page]:
     if not found:
         near = closest(name, [*map(str, Kind), *(known for registry in REGISTRIES.values() for known in registry)])
         remedy = nearest(name, Kind) if near is None else f"did you mean {near!r}?"
+        if near is None and re.search(r"-v\d+$", name):
+            remedy = "give the module that registers it with --imports"
         raise ConfigError(f"{shown(name)} is neither a list nor a name in one; {remedy}")
     return found
 
@@ -256,7 +258,8 @@ def _of_gymnasium(name: str) -> list[Page]:
     named = [each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
     text, keys, _ = _documented(code, [each for each in named if each != "render_mode"])
     example = {"stream": {"tasks": [name], "steps_per_task": 100_000}}
-    return [Page(f"{name} (task)", text.partition("\n")[0], keys, papers(text), example)]
+    first = next((line for line in text.splitlines() if not line.startswith("#")), "")
+    return [Page(f"{name} (task)", first, keys, papers(text), example)]
 
 
 def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:

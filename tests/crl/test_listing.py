@@ -94,5 +94,12 @@ def test_worlds_that_a_module_registers_are_shown(crl: Command, tmp_path: Path) 
 
 
 def test_nobody_is_called_so() -> None:
-    with pytest.raises(ConfigError, match=r'^"Nobody-v7" is neither a list nor a name in one; choose from streams, '):
+    with pytest.raises(
+        ConfigError, match=r'^"Nobody-v7" is neither a list nor a name in one; give the module .* --imports$'
+    ):
         pages("Nobody-v7")
+
+
+def test_a_description_in_markdown_begins_behind_its_heading() -> None:
+    (page,) = pages("CartPole-v1")
+    assert page.text.startswith("This environment ")
