@@ -315,5 +315,5 @@ def fits(held: Any, fresh: Any) -> bool:
         case Mapping(), Mapping():
             return held.keys() == fresh.keys() and all(fits(held[key], fresh[key]) for key in held)
         case ((list() | tuple()), (list() | tuple())):
-            return not (held and fresh) or (len(held) == len(fresh) and all(map(_fits, held, fresh)))
+            return not (held and fresh) or (len(held) == len(fresh) and all(map(fits, held, fresh)))
     return not any(isinstance(state, Tensor | Mapping | list | tuple) for state in (held, fresh))
