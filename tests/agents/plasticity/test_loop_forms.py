@@ -165,7 +165,7 @@ def one_cycle(optimizer: torch.optim.Optimizer) -> Any:
         {"schedule": one_cycle},
         {"schedule": one_cycle, "make": sgd, "clip": 0.05},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_three_forms_of_one_loop_train_alike(arguments: dict[str, Any]) -> None:
     resets = arguments.pop("resets", by_weights_too)
@@ -177,7 +177,7 @@ def test_three_forms_of_one_loop_train_alike(arguments: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"clip": 0.05}, {"clip": 0.05, "clips": "own", "resets": by_taps}, {"make": sgd}], ids=str
+    "arguments", [{}, {"clip": 0.05}, {"clip": 0.05, "clips": "own", "resets": by_taps}, {"make": sgd}], ids="-".join
 )
 def test_a_scaler_steps_alike_in_both_forms_that_take_it(arguments: dict[str, Any]) -> None:
     resets = arguments.pop("resets", by_weights_too)
