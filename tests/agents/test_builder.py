@@ -36,7 +36,7 @@ def test_every_name_has_a_class() -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_units_are_reset_behind_every_activation(name: Activation) -> None:
     policy, arguments = policy_of(NetworkSpec("flatten", [6], name))
-    interventions = [GXD(rate=0.5, period=2, maturity=0, score_every=1), ReDo(tau=0.9, period=2, samples=16)]
+    interventions = [GXD(rate=0.5, period=2, maturity=0, score_every=1), ReDo(tau=0.9, period=3, samples=16)]
     model = PPO(
         policy, "CartPole-v1", n_steps=32, batch_size=16, n_epochs=2, policy_kwargs=arguments, device="cpu", seed=0,
         interventions=interventions,
