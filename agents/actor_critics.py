@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import ContinuousCritic
 from torch import Tensor
 from torch.nn import functional as F
 
+from agents import noise
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
 from agents.plasticity.outputs import Form, Kind
@@ -33,6 +34,10 @@ class ActorCriticsMixin(OffPolicyMixin):
     """What the critics' squared errors are multiplied by in their loss."""
     _actor_form: ClassVar[Kind]
     """What the actor's outputs are."""
+
+    def _setup_model(self) -> None:
+        self.action_noise = noise.built(self.action_noise, self.action_space)
+        super()._setup_model()
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:

@@ -17,7 +17,7 @@ class AtSwitch:
         replay: ``clear`` drops all stored transitions, and updates wait until more than `learning_starts` new ones are
             there, as they do at the start.
         exploration: ``restart`` begins it again: DQN's epsilon falls once more as it did at first; SAC's entropy
-            coefficient, where it is learned, goes back to where it began, and its action noise is reset.
+            coefficient, where it is learned, goes back to where it began; noise on actions that has a memory is reset.
         random_steps: that many steps, over all games, take random actions.
         optimizer: ``reset`` drops what every optimizer remembers (moments and step counts).
         normalizer: ``reset`` begins the statistics of a `VecNormalize` anew.

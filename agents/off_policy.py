@@ -30,6 +30,8 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
 
     Attributes:
         exploration_began: step of this learner at which its exploration began, the last time.
+        writes_rows: of logs, one for every `log_interval` episodes; a callback that writes them in another way sets
+            it to False where training starts, for this `learn`.
     """
 
     COUNTERS: ClassVar[tuple[str, ...]] = (
@@ -43,6 +45,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self.exploration_began = 0
         self._refilling = False
         self._row_written_at = -1
+        self.writes_rows = True
         self._replay_ratio: float | None = None  # that was set; otherwise `gradient_steps` and `train_freq` decide
         self._gradient_steps_owed = 0.0
         self._gradient_steps_due: int | None = None  # of the update that comes next, where a ratio was set
@@ -156,6 +159,8 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
         """SB3's; where SB3 lets no update follow, task switches are delivered at its end."""
+        if not self.writes_rows:
+            kwargs["log_interval"] = None
         rollout = super().collect_rollouts(*args, **kwargs)
         if not rollout.continue_training:
             return rollout
@@ -211,6 +216,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     def _setup_learn(
         self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any
     ) -> tuple[int, BaseCallback]:
+        self.writes_rows = True
         if reset_num_timesteps:
             self._random_until = self.exploration_began = 0
             self._row_written_at = -1

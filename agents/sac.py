@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from stable_baselines3 import SAC as StockSAC
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
@@ -20,6 +19,7 @@ from torch.distributions import Distribution
 from agents.actor_critics import ActorCriticsMixin
 from agents.at_switch import AtSwitch
 from agents.buffers.sampling import ReplayBatch as Batch
+from agents.noise import Noise, remembers
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
@@ -41,6 +41,7 @@ class SAC(ActorCriticsMixin, StockSAC):
     Args:
         policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
+        action_noise: as in SB3, or by name or as a number, see `agents.noise.Noise`.
         interventions: what keeps the networks plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
 
@@ -72,7 +73,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         gamma: float = 0.99,
         train_freq: int | tuple[int, str] = 1,
         gradient_steps: int = 1,
-        action_noise: ActionNoise | None = None,
+        action_noise: Noise = None,
         replay_buffer_class: type[ReplayBuffer] | None = None,
         replay_buffer_kwargs: dict[str, Any] | None = None,
         optimize_memory_usage: bool = False,
@@ -215,10 +216,11 @@ class SAC(ActorCriticsMixin, StockSAC):
     def _check_env(self, env: VecEnv | None) -> None:
         super()._check_env(env)
         learned = isinstance(self.ent_coef, str)
-        if env is not None and self.forgets.exploration == "restart" and not learned and self.action_noise is None:
+        restarts = env is not None and self.forgets.exploration == "restart"
+        if restarts and not learned and not remembers(self.action_noise):
             raise ValueError(
-                f"at_switch.exploration is 'restart', but ent_coef is fixed at {self.ent_coef} and there is no action "
-                "noise; give ent_coef 'auto' or leave it out"
+                f"at_switch.exploration is 'restart', but ent_coef is fixed at {self.ent_coef} and no action noise has "
+                "a memory; give ent_coef 'auto' or leave it out"
             )
 
     def _forget(self, what: AtSwitch) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Schedule: TypeAlias = float | Callable[[float], float]
 """A number of at least 0, or what gives it for the share of training that remains."""
+Pair: TypeAlias = tuple[float, float]
+NOISES: Mapping[str, Mapping[str, float | None]] = {
+    "normal": {"sigma": None},
+    "ornstein_uhlenbeck": {"sigma": None, "theta": 0.15, "dt": 0.01},
+}
+"""Name of a noise on actions -> its numbers, all above 0, and their defaults, as in Stable-Baselines3."""
 
 
 @dataclass(frozen=True)
@@ -16,22 +22,25 @@ class Setting:
     """An argument of an algorithm's constructor that a config can give.
 
     Attributes:
-        type: int, float, bool, `Schedule`, or a union where `check` looks at all values.
-        default: where it is left out; one of None may be given, too.
+        type: int, float, bool, `Schedule`, `Pair`, or a union where `check` looks at all values; of an argument that
+            holds arguments of its own, the settings of these.
+        default: where it is left out; one of None may be given, too. Those of arguments of its own are their own.
         meaning: what it is, in one line.
         ge: the least that it may be.
         gt: what it must be above.
         le: the most that it may be.
+        elsewhere: of an argument that holds others: those that no config gives here -> why, and what to do.
         check: of a value within the bounds, gives it as the constructor takes it, or raises a ValueError whose message
             goes on after "<key>=<value>".
     """
 
     type: Any
-    default: Any
+    default: Any = None
     meaning: str = ""
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Any], Any] | None = None
 
 
@@ -44,6 +53,47 @@ def number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
+
+
+def clipping_range(value: Any) -> Any:
+    """Anything but 0, which would keep the values as they were."""
+    if number(value) == 0:
+        raise ValueError("is too small; give a number above 0, or null for no clipping")
+    return value
+
+
+def decay_rates(value: Pair) -> Pair:
+    """Of Adam's two moments, each from 0 to below 1."""
+    if not all(0 <= rate < 1 for rate in value):
+        raise ValueError("are no decay rates; give two numbers of at least 0 and below 1, such as [0.9, 0.999]")
+    return value
+
+
+def action_noise(value: Any) -> Any:
+    """A standard deviation, or one of `NOISES` with its numbers, of which those left out are filled in."""
+    if not isinstance(value, Mapping):
+        return _above_0(value, "is no noise; give a standard deviation such as 0.1, or {name: normal, sigma: 0.1}")
+    name = value.get("name")
+    if not isinstance(name, str) or name not in NOISES:
+        raise ValueError(f"has no known name; give name: {' or '.join(NOISES)}")
+    defaults = NOISES[name]
+    if strange := [key for key in value if key != "name" and key not in defaults]:
+        raise ValueError(f"has {strange[0]!r}, which {name} does not know; choose from name, {', '.join(defaults)}")
+    numbers = {**defaults, **value}
+    return {"name": name} | {
+        key: _above_0(numbers[key], f"has no {key}; give a number above 0, such as {key}: {default or 0.1}", f"{key} ")
+        for key, default in defaults.items()
+    }
+
+
+def _above_0(value: Any, otherwise: str, owner: str = "") -> float:
+    found = number(value)
+    if found is None:
+        raise ValueError(otherwise)
+    if found <= 0:
+        of = f"has a {owner}that " if owner else ""
+        raise ValueError(f"{of}is too small; give a number above 0")
+    return found
 
 
 def gradient_steps(value: int) -> int:

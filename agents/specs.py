@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from agents import settings
 from agents.networks.spec import Activation, Features
 from agents.plasticity.registry import Entry, add, resolve
-from agents.settings import Schedule, Setting
+from agents.settings import Pair, Schedule, Setting
 
 Data = Literal["replay", "rollout"]
 SWITCHING = frozenset({"optimizer", "normalizer"})
@@ -44,9 +44,12 @@ class AgentSpec:
         actions: kinds of spaces, by the names of their classes, whose actions it can choose.
         networks: network's name -> the key of ``net_arch`` that holds its hidden layers' widths; of an agent with one
             network, whose ``net_arch`` is these widths themselves, the empty name.
-        shares_features: actor and critic have one features extractor, which is a network of its own (``features``).
+        shares_features: actor and critic have one features extractor, which is a network of its own (``features``),
+            unless ``policy_kwargs`` decides that.
         paper_networks: those that published resets act on.
         forgets: keys of `agents.at_switch.AtSwitch` that it has something for.
+        continuous: those of its settings that are true with continuous actions alone.
+        misfit: of its settings, the sentence that refuses some that do not go together; None where all do.
         unrestartable: of its settings, why ``at_switch.exploration`` would restart nothing with them, and how it would;
             None where it restarts something.
         heads: features -> the hidden layers behind them, of each network, where a config gives none.
@@ -63,6 +66,8 @@ class AgentSpec:
     heads: Mapping[str, Head]
     settings: Mapping[str, Setting] = field(repr=False)
     shares_features: bool = False
+    continuous: frozenset[str] = frozenset()
+    misfit: Callable[[Mapping[str, Any]], str | None] = lambda _settings: None
     unrestartable: Callable[[Mapping[str, Any]], tuple[str, str] | None] = lambda _settings: None
 
     def __post_init__(self) -> None:
@@ -80,6 +85,11 @@ class AgentSpec:
     def frequency(self) -> str:
         """The setting that says how many steps of each game lie between two updates."""
         return "train_freq" if self.data == "replay" else "n_steps"
+
+    def shares(self, settings: Mapping[str, Any]) -> bool:
+        """Whether actor and critic share their features, with these settings."""
+        found: bool = settings.get("policy_kwargs", {}).get("share_features_extractor", self.shares_features)
+        return found
 
     def resolve(self) -> Any:
         """Import the class, where need be."""
@@ -116,10 +126,10 @@ def known_specs() -> dict[str, AgentSpec]:
     return {name: spec for name, spec in AGENTS.items() if isinstance(spec, AgentSpec)}
 
 
-def _common(learning_rate: float, batch_size: int, least: int = 1) -> dict[str, Setting]:
+def _common(learning_rate: float, batch_size: int) -> dict[str, Setting]:
     return {
         "learning_rate": Setting(Schedule, learning_rate, "of the optimizers"),
-        "batch_size": Setting(int, batch_size, "transitions of each gradient step", ge=least),
+        "batch_size": Setting(int, batch_size, "transitions of each gradient step", ge=1),
         "gamma": Setting(float, 0.99, "discount of what comes a step later", ge=0, le=1),
     }
 
@@ -137,14 +147,134 @@ def _replaying(learning_rate: float, batch_size: int, tau: float, train_freq: in
             int, 1, "of each update; -1 for as many as steps were taken", ge=-1, check=settings.gradient_steps
         ),
         "n_steps": Setting(int, 1, "steps whose rewards a target of values adds up", ge=1, le=2**10),
+        "optimize_memory_usage": Setting(bool, False, "one observation for each transition, half the memory"),
+        "replay_buffer_kwargs": Setting(
+            {
+                "handle_timeout_termination": Setting(
+                    bool, True, "bootstraps from where an episode was cut off; false takes that for its end"
+                ),
+            },
+            meaning="of the replay buffer",
+        ),
     }
+
+
+def _policy(more: Mapping[str, Setting] | None = None, eps: float = 1e-8) -> dict[str, Setting]:
+    """What the policy of an algorithm takes, with `more` of its own; `eps` is what SB3 gives its Adam."""
+    adam = {
+        "eps": Setting(float, eps, "added to the root of the second moments", ge=0),
+        "betas": Setting(Pair, (0.9, 0.999), "decay rates of the two moments", check=settings.decay_rates),
+        "weight_decay": Setting(float, 0.0, "weights times this are added to their gradients", ge=0),
+    }
+    found = {
+        **(more or {}),
+        "normalize_images": Setting(bool, True, "images of bytes are divided by 255"),
+        "optimizer_kwargs": Setting(adam, meaning="of Adam"),
+    }
+    return {"policy_kwargs": Setting(found, meaning="of the policy", elsewhere=POLICY_NOT_IN_CONFIGS)}
+
+
+def _noise(log_std: float) -> dict[str, Setting]:
+    """What the noise of a policy is made of, with gSDE or without."""
+    return {
+        "log_std_init": Setting(float, log_std, "log of the standard deviation of actions at the start"),
+        "use_expln": Setting(bool, False, "of gSDE: deviations grow no faster than linearly, in place of exp"),
+    }
+
+
+SHARED = "actor and critic have one features extractor"
+CRITICS = {
+    "n_critics": Setting(int, 2, "Q-functions", ge=1, le=64),
+    "share_features_extractor": Setting(bool, False, SHARED),
+}
+GSDE = {
+    "use_sde": Setting(bool, False, "generalised state-dependent exploration (gSDE)"),
+    "sde_sample_freq": Setting(int, -1, "steps after which gSDE draws anew; -1 for once a rollout", ge=-1),
+}
+ACTION_NOISE = Setting(
+    float | Mapping[str, Any],
+    None,
+    "noise on actions from -1 to 1: a standard deviation, or {name: normal, sigma: 0.1} or {name: ornstein_uhlenbeck, "
+    "sigma: 0.1, theta: 0.15, dt: 0.01}; null for none",
+    check=settings.action_noise,
+)
+NOT_IN_CONFIGS: dict[str, str] = {
+    "policy": "follows from agent.features; leave it out",
+    "env": "is the section stream; leave it out",
+    "interventions": "is a section of its own; give interventions",
+    "at_switch": "is a section of its own; give at_switch",
+    "seed": "is the run's; give seed",
+    "device": "is the run's; give device",
+    "verbose": "is not needed, since a run shows its progress; leave it out",
+    "tensorboard_log": "is not needed, since the run's folder has the events; leave it out",
+    "stats_window_size": "is not needed, since a run's returns are over the last 100 episodes of a task; leave it out",
+    "_init_setup_model": "is SB3's own; leave it out",
+    "replay_buffer_class": "is a class, which Python alone can give to agents.DQN, SAC or TD3; leave it out",
+    "rollout_buffer_class": "is a class, which Python alone can give to agents.PPO; leave it out",
+    "rollout_buffer_kwargs": "belongs to a class that Python alone can give to agents.PPO; leave it out",
+}
+"""Argument of a learner's constructor that no config gives -> why, and what to do, behind its name."""
+POLICY_NOT_IN_CONFIGS: dict[str, str] = {
+    "net_arch": "has a key of its own; give agent.net_arch",
+    "activation_fn": "has a key of its own; give agent.activation",
+    "features_extractor_class": "has a key of its own; give agent.features",
+    "features_extractor_kwargs": "follows from agent.features; leave it out",
+    "use_sde": "has a key of its own; give agent.use_sde",
+    "optimizer_class": "is Adam; leave it out",
+    "observation_space": "is that of the stream; leave it out",
+    "action_space": "is that of the stream; leave it out",
+    "lr_schedule": "has a key of its own; give agent.learning_rate",
+}
+"""As `NOT_IN_CONFIGS`, of the policy's constructor."""
+
+
+def _replay_misfit(given: Mapping[str, Any]) -> str | None:
+    if not given["optimize_memory_usage"]:
+        return None
+    without = "agent.optimize_memory_usage=true keeps no observation behind an episode that is cut off"
+    if given["replay_buffer_kwargs"]["handle_timeout_termination"]:
+        return (
+            f"{without}; give agent.replay_buffer_kwargs.handle_timeout_termination=false, with which time limits and "
+            "task switches count as ends, or agent.optimize_memory_usage=false"
+        )
+    if given["n_steps"] > 1:
+        return f"{without}, which agent.n_steps={given['n_steps']} needs; give one of them up"
+    return None
+
+
+def _rollout_misfit(given: Mapping[str, Any]) -> str | None:
+    if given["normalize_advantage"] and given["batch_size"] == 1:
+        return (
+            "agent.batch_size=1 has no spread that advantages could be divided by; give at least 2, or "
+            "agent.normalize_advantage=false"
+        )
+    if given["policy_kwargs"]["squash_output"] and not given["use_sde"]:
+        return (
+            "agent.policy_kwargs.squash_output=true squashes the actions of gSDE alone; give agent.use_sde=true or "
+            "leave it out"
+        )
+    return None
+
+
+def _remembers(given: Mapping[str, Any]) -> bool:
+    """Whether there is noise on the actions that `at_switch` can begin anew."""
+    noise = given["action_noise"]
+    return isinstance(noise, Mapping) and noise["name"] == "ornstein_uhlenbeck"
 
 
 def _fixed_entropy(given: Mapping[str, Any]) -> tuple[str, str] | None:
     ent_coef = given["ent_coef"]
-    if isinstance(ent_coef, str):
+    if isinstance(ent_coef, str) or _remembers(given):
         return None
     return f"agent.ent_coef={ent_coef} is fixed", f"give agent.ent_coef=auto_{ent_coef or 0.1} to have it learned"
+
+
+def _without_memory(given: Mapping[str, Any]) -> tuple[str, str] | None:
+    if _remembers(given):
+        return None
+    sigma = given["action_noise"] if isinstance(given["action_noise"], float) else 0.1
+    remedy = f"give agent.action_noise={{name: ornstein_uhlenbeck, sigma: {sigma}}}"
+    return "there is no noise on the actions that remembers what it was", remedy
 
 
 AGENTS: dict[str, AgentSpec | Entry] = {
@@ -156,6 +286,7 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         networks={"critic": ""},
         paper_networks=("critic",),
         forgets=REPLAYING,
+        misfit=_replay_misfit,
         heads={
             "flatten": Head((64, 64), "relu"),
             "nature_cnn": Head((), "relu"),
@@ -173,6 +304,7 @@ AGENTS: dict[str, AgentSpec | Entry] = {
                 bool, False, "Double DQN: the online network chooses the action that the target network values"
             ),
             "epsilon_per_env": Setting(bool, False, "each game explores for itself, where SB3 throws one coin for all"),
+            **_policy(),
         },
     ),
     "ppo": AgentSpec(
@@ -184,6 +316,8 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         shares_features=True,
         paper_networks=("actor", "critic"),
         forgets=SWITCHING,
+        continuous=frozenset({"use_sde"}),
+        misfit=_rollout_misfit,
         heads={
             "flatten": Head((64, 64), "tanh"),
             "nature_cnn": Head((), "tanh"),
@@ -191,16 +325,34 @@ AGENTS: dict[str, AgentSpec | Entry] = {
             "impala": Head((), "relu"),
         },
         settings={
-            **_common(learning_rate=3e-4, batch_size=64, least=2),
+            **_common(learning_rate=3e-4, batch_size=64),
             "n_steps": Setting(int, 2048, "steps of each game in a rollout", ge=1, le=2**20),
             "n_epochs": Setting(int, 10, "passes over each rollout", ge=1),
             "gae_lambda": Setting(
                 float, 0.95, "of generalised advantage estimation: 0 looks one step ahead, 1 to the end", ge=0, le=1
             ),
             "clip_range": Setting(Schedule, 0.2, "largest change of a probability ratio that is rewarded"),
+            "clip_range_vf": Setting(
+                Schedule, None, "largest change of a value; null for any", check=settings.clipping_range
+            ),
+            "normalize_advantage": Setting(bool, True, "advantages of a minibatch get a mean of 0 and a spread of 1"),
             "ent_coef": Setting(float, 0.0, "weight of the entropy bonus"),
             "vf_coef": Setting(float, 0.5, "weight of the value loss", ge=0),
             "max_grad_norm": Setting(float, 0.5, "norm at which gradients are clipped", gt=0),
+            **GSDE,
+            "target_kl": Setting(
+                float, None, "an update ends where the policy has moved 1.5 times as far; null for never", gt=0
+            ),
+            **_policy(
+                {
+                    "ortho_init": Setting(bool, True, "orthogonal initialisation, with SB3's gains; false for torch's"),
+                    **_noise(log_std=0.0),
+                    "full_std": Setting(bool, True, "of gSDE: a deviation for each unit and action, not for each unit"),
+                    "squash_output": Setting(bool, False, "of gSDE: tanh squashes the actions"),
+                    "share_features_extractor": Setting(bool, True, SHARED),
+                },
+                eps=1e-5,
+            ),
         },
     ),
     "sac": AgentSpec(
@@ -211,6 +363,7 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         networks={"actor": "pi", "critic": "qf"},
         paper_networks=("critic",),
         forgets=REPLAYING,
+        misfit=_replay_misfit,
         unrestartable=_fixed_entropy,
         heads={
             "flatten": Head((256, 256), "relu"),
@@ -235,8 +388,16 @@ AGENTS: dict[str, AgentSpec | Entry] = {
             "target_update_interval": Setting(
                 int, 1, "gradient steps between two updates of the target networks", ge=1
             ),
-            "use_sde": Setting(bool, False, "generalised state-dependent exploration (gSDE)"),
-            "sde_sample_freq": Setting(int, -1, "steps after which gSDE draws anew; -1 for once a rollout", ge=-1),
+            "action_noise": ACTION_NOISE,
+            **GSDE,
+            "use_sde_at_warmup": Setting(bool, False, "gSDE's actions before learning begins, in place of random ones"),
+            **_policy(
+                {
+                    **_noise(log_std=-3.0),
+                    "clip_mean": Setting(float, 2.0, "of gSDE: bound of the mean before squashing; 0 for none", ge=0),
+                    **CRITICS,
+                }
+            ),
         },
     ),
     "td3": AgentSpec(
@@ -246,7 +407,9 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         actions=frozenset({"Box"}),
         networks={"actor": "pi", "critic": "qf"},
         paper_networks=("critic",),
-        forgets=REPLAYING - {"exploration"},  # noise that has no memory does not change
+        forgets=REPLAYING,
+        misfit=_replay_misfit,
+        unrestartable=_without_memory,
         heads={
             "flatten": Head((400, 300), "relu"),
             "nature_cnn": Head((256, 256), "relu"),
@@ -255,12 +418,11 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
         settings={
             **_replaying(learning_rate=1e-3, batch_size=256, tau=0.005, train_freq=1),
-            "action_noise": Setting(
-                float, None, "standard deviation of the noise on actions from -1 to 1; null for none", gt=0
-            ),
+            "action_noise": ACTION_NOISE,
             "policy_delay": Setting(int, 2, "gradient steps of the critics for each of the actor", ge=1),
             "target_policy_noise": Setting(float, 0.2, "standard deviation of the noise on the target's actions", ge=0),
             "target_noise_clip": Setting(float, 0.5, "largest such noise", ge=0),
+            **_policy(CRITICS),
         },
     ),
 }

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3 import TD3 as StockTD3
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import Tensor
 
 from agents.actor_critics import ActorCriticsMixin
 from agents.buffers.sampling import ReplayBatch as Batch
+from agents.noise import Noise, remembers
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
@@ -38,8 +37,8 @@ class TD3(ActorCriticsMixin, StockTD3):
     Args:
         policy: as in SB3, or with layer normalisation as for `PPO`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
-        action_noise: as in SB3, or the standard deviation of normal noise, where the actions' range is from -1 to 1.
-            The policy is deterministic: without noise nothing explores but the first, random steps.
+        action_noise: as in SB3, or by name or as a number, see `agents.noise.Noise`. The policy is deterministic:
+            without noise nothing explores but the first, random steps.
         interventions: what keeps the networks plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
 
@@ -72,7 +71,7 @@ class TD3(ActorCriticsMixin, StockTD3):
         gamma: float = 0.99,
         train_freq: int | tuple[int, str] = 1,
         gradient_steps: int = 1,
-        action_noise: ActionNoise | float | None = None,
+        action_noise: Noise = None,
         replay_buffer_class: type[ReplayBuffer] | None = None,
         replay_buffer_kwargs: dict[str, Any] | None = None,
         optimize_memory_usage: bool = False,
@@ -98,15 +97,6 @@ class TD3(ActorCriticsMixin, StockTD3):
             verbose, seed, device, _init_setup_model,
             interventions=interventions, at_switch=at_switch,
         )  # fmt: skip
-
-    def _setup_model(self) -> None:
-        noise: Any = self.action_noise
-        if isinstance(noise, Real):
-            if not float(noise) > 0:
-                raise ValueError(f"action_noise is {noise}; give a number above 0, or None for no noise")
-            mean = np.zeros(self.action_space.shape or (), np.float32)
-            self.action_noise = NormalActionNoise(mean, np.full_like(mean, noise))
-        super()._setup_model()
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
         """Update critics and actor from replay: SB3's loop, with the interventions called around every step."""
@@ -151,6 +141,14 @@ class TD3(ActorCriticsMixin, StockTD3):
         noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
         next_actions = (self.actor_target(batch.next_observations) + noise).clamp(-1, 1)
         return self._returns(batch, self._lowest(batch.next_observations, next_actions))
+
+    def _check_env(self, env: VecEnv | None) -> None:
+        super()._check_env(env)
+        if env is not None and self.forgets.exploration == "restart" and not remembers(self.action_noise):
+            raise ValueError(
+                "at_switch.exploration is 'restart', but no action noise has a memory; give action_noise "
+                "{'name': 'ornstein_uhlenbeck', 'sigma': 0.1} or leave it out"
+            )
 
     # ------------------------------------------------------------------ what a batch shows
 

@@ -1,7 +1,27 @@
 """Reinforcement-learning agents that keep learning while the world changes: one run, from a config file to a report."""
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crl.config import ConfigError
+    from crl.ending import RunError
+    from crl.recorder import Recorder
+    from crl.results import RunResults
+    from crl.training import resume, train
+
+__all__ = ["ConfigError", "Recorder", "RunError", "RunResults", "resume", "train"]
+_MODULES = {
+    "ConfigError": "crl.config",
+    "Recorder": "crl.recorder",
+    "RunError": "crl.ending",
+    "RunResults": "crl.results",
+    "resume": "crl.training",
+    "train": "crl.training",
+}
+"""Where each is, imported on first use: `import crl` loads neither torch nor Stable-Baselines3."""
 
 
 def _refuse_foreign_packages() -> None:
@@ -23,3 +43,9 @@ def _refuse_foreign_packages() -> None:
 
 
 _refuse_foreign_packages()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'crl' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

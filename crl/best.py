@@ -58,25 +58,30 @@ class BestPart(Part):
         self._best = {task: float(found) for task, found in state.items()}
 
 
-def unkept(stream: TaskStream, every: int) -> str | None:
+def unkept(stream: TaskStream, every: int, rollout: int = 1) -> str | None:
     """A sentence that names the tasks in none of whose visits a checkpoint is due; None where there is none.
 
     Args:
         stream: in the lengths in which it is played.
         every: steps between two checkpoints.
+        rollout: steps of one; checkpoints are written at the ends of rollouts, which need not be those of visits.
     """
     segments = [stream.segment(index) for index in range(stream.n_segments)]
+    seen = [(each.start // rollout * rollout, _end(each) // rollout * rollout) for each in segments]
     kept = {segments[-1].task.family}  # a run ends with a checkpoint
-    kept |= {each.task.family for each in segments if _end(each) // every > each.start // every}
+    kept |= {
+        each.task.family for each, (start, end) in zip(segments, seen, strict=True) if end // every > start // every
+    }
     lacking = list(dict.fromkeys(each.task.family for each in segments if each.task.family not in kept))
     if not lacking:
         return None
     more = len(lacking) - NAMED
     shown = in_words([*lacking[:NAMED], f"{more:,} more"] if more > 0 else lacking)
-    shortest = min(_end(each) - each.start for each in segments)
+    shortest = min(end - start for start, end in seen)
+    remedy = f"checkpoint.every={shortest} or less" if shortest else "stream.align=rollout: no rollout ends in a visit"
     return (
         f"no checkpoint falls due in a visit of {shown}, so that {FOLDER}/ will have no parameters for "
-        f"{'it' if len(lacking) == 1 else 'them'}; give checkpoint.every={shortest}, the steps of a visit, or less"
+        f"{'it' if len(lacking) == 1 else 'them'}; give {remedy}"
     )
 
 

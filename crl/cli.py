@@ -65,14 +65,11 @@ def train(
     ] = None,
 ) -> None:
     """Train what a config describes, into a new folder below `runs`."""
-    from crl.config import check_arguments, load
     from crl.config.imports import beside
-    from crl.run_folder import check_writable
+    from crl.training import checked_config
 
     with _refusing(), beside(config):
-        checked = load(config, overrides or [])
-        check_writable(Path(checked.runs))
-        checked = check_arguments(checked)
+        checked = checked_config(config, overrides or [])
         from crl import run
 
         code = run.train(checked, ["crl", "train", str(config), *(overrides or [])])

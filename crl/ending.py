@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import nn
 
 from crl.config.messages import one_line
 from crl.config.schema import to_yaml
-from crl.exit_codes import FAILED, INTERRUPTED, TERMINATED
+from crl.exit_codes import INTERRUPTED, TERMINATED
 from crl.screen import is_terminal
 from envs.games import is_of_environment
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from crl.parts import Run
 
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+
+
+class RunError(RuntimeError):
+    """A run has failed: at which step, with what, and what to do; what was raised is its cause."""
 
 
 class Stop(Exception):  # noqa: N818 (no error: it carries a wish out of the training loop)
@@ -77,7 +81,12 @@ def _seconds(seconds: float) -> str:
 
 
 class Interrupt:
-    """Ctrl-C and SIGTERM as a wish that training grants after its next update; a second one ends the process at once.
+    """Ctrl-C and SIGTERM as a wish that training grants after its next update.
+
+    Python gives signals to its main thread alone: in another one nothing is wished.
+
+    Args:
+        exits: a second one ends the process at once; where not, it raises KeyboardInterrupt.
 
     Attributes:
         code: exit code of the wish, 0 while there is none.
@@ -86,22 +95,27 @@ class Interrupt:
         saved: the newest checkpoint, which a second Ctrl-C names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, exits: bool = True) -> None:
+        self._exits = exits
         self.code = 0
         self.rollout = RolloutTime()
         self.trained = False
         self.saved: Path | None = None
 
     def __enter__(self) -> Self:
-        self._previous = {number: signal.signal(number, self._handle) for number in CODES}
+        handled = CODES if threading.current_thread() is threading.main_thread() else ()
+        self._previous = {number: signal.signal(number, self._handle) for number in handled}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            # None is one that is not Python's, which Python cannot put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         # os.write, because a handler may come while print holds the stream.
+        if self.code and not self._exits:
+            raise KeyboardInterrupt(self._left())
         if self.code:
             if is_terminal():
                 os.write(1, b"\x1b[?25h")  # the progress bar hides the cursor
@@ -110,7 +124,8 @@ class Interrupt:
         self.code = CODES[signal.Signals(number)]
         finishing = f"finishing this rollout and update ({self.rollout.left()}), then saving"
         doing = "the run is finished and being saved" if self.trained else finishing
-        os.write(2, f"\n{doing}; Ctrl-C again exits at once\n".encode())
+        again = "exits" if self._exits else "stops"
+        os.write(2, f"\n{doing}; Ctrl-C again {again} at once\n".encode())
 
     def _left(self) -> str:
         if self.saved is None:
@@ -118,16 +133,19 @@ class Interrupt:
         return f"not saved any more; crl resume goes on from {self.saved}"
 
 
-def fail(run: Run, error: BaseException) -> int:
-    """Say why a run has failed, and leave a report; the newest checkpoint is what was before it. Its exit code."""
+def fail(run: Run, error: BaseException) -> NoReturn:
+    """Raise why a run has failed, and leave a report; the newest checkpoint is what was before it.
+
+    Raises:
+        RunError: always.
+    """
     step = run.model.num_timesteps
     with suppress(RuntimeError):  # a device that is out of memory has none to look at parameters either
         error = cause(error, run.model.policy, run.model._last_obs, run.env.task)
     path = report(error, run.folder, step, to_yaml(run.config))
     where = "no report could be written" if path is None else f"the report is in {path}"
     what = f"{named(error)}; {remedy(error, run.folder)}"
-    print(f"crl: the run failed at step {step:,} with {what} ({where})", file=sys.stderr)
-    return FAILED
+    raise RunError(f"the run failed at step {step:,} with {what} ({where})") from error
 
 
 def spoilt(policy: nn.Module) -> str | None:

@@ -20,7 +20,7 @@ from crl.config.docstrings import docstring_of, papers
 from crl.config.fields import SCHEDULES, Model
 from crl.config.imports import import_module
 from crl.config.keys import Key, json_schema, keys_of
-from crl.config.messages import ConfigError, nearest, shown
+from crl.config.messages import ConfigError, in_words, nearest, shown
 from crl.config.parts import PARTS
 from crl.config.schema import RunConfig
 from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS, NamedStream
@@ -156,7 +156,7 @@ def _first(text: str) -> str:
 def _that_take_schedules() -> str:
     """The settings of agents that may change over the run."""
     keys = [key for key in keys_of(RunConfig.model_json_schema()) if "{linear:" in key.type]
-    return " and ".join(dict.fromkeys(key.name for key in keys))
+    return in_words(dict.fromkeys(key.name for key in keys))
 
 
 def _kept(restores: bool) -> str:
@@ -234,6 +234,8 @@ def pages(name: str) -> list[Page]:
     if not found:
         near = closest(name, [*map(str, Kind), *(known for registry in REGISTRIES.values() for known in registry)])
         remedy = nearest(name, Kind) if near is None else f"did you mean {near!r}?"
+        if near is None and re.search(r"-v\d+$", name):
+            remedy = "give the module that registers it with --imports"
         raise ConfigError(f"{shown(name)} is neither a list nor a name in one; {remedy}")
     return found
 
@@ -256,7 +258,8 @@ def _of_gymnasium(name: str) -> list[Page]:
     named = [each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
     text, keys, _ = _documented(code, [each for each in named if each != "render_mode"])
     example = {"stream": {"tasks": [name], "steps_per_task": 100_000}}
-    return [Page(f"{name} (task)", text.partition("\n")[0], keys, papers(text), example)]
+    first = next((line for line in text.splitlines() if not line.startswith("#")), "")
+    return [Page(f"{name} (task)", first, keys, papers(text), example)]
 
 
 def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,74 +16,121 @@ from stable_baselines3.common.logger import Logger
 
 import envs
 from agents.learner import LearnerMixin
-from crl import checkpoints, resuming, run_folder, storage, summary
+from crl import checkpoints, resuming, run_folder, sources, storage, summary
 from crl.best import FOLDER as BEST
 from crl.best import BestPart, unkept
 from crl.checkpoints import CheckpointCallback
 from crl.config import ConfigError, RunConfig, check_arguments, config_hash
 from crl.config.imports import needed_folders
 from crl.config.messages import one_line
-from crl.ending import Interrupt, Stop, fail, named
-from crl.exit_codes import DONE
+from crl.ending import Interrupt, RunError, Stop, fail, named
+from crl.exit_codes import DONE, FAILED
 from crl.models import build, fixed_layers
 from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
 from crl.opening import opened
 from crl.part_list import check_parts, configured
 from crl.parts import Part, Run
 from crl.results import RunResults
-from crl.screen import concise_warnings, say, tolerant, warn
+from crl.screen import concise_warnings, is_quiet, say, tolerant, warn
 from crl.shell import typed
 
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
 
+class Ended(NamedTuple):
+    """How a run has ended: done, or interrupted and saved."""
+
+    results: RunResults
+    code: int
+    """Exit code of the command line: 0, or 130 or 143 where it was interrupted."""
+
+
 def train(config: RunConfig, command: Sequence[str], parts: Sequence[Part] = ()) -> int:
-    """Train what `config` describes, into a folder of its own.
-
-    Args:
-        config: checked, see `crl.config`.
-        command: the words of the command line, for ``command.txt``.
-        parts: that the run has beside its own, see `crl.parts`.
-
-    Returns:
-        The exit code: 0 done, 1 failed, 130 or 143 interrupted and saved.
-
-    Raises:
-        ConfigError: something does not fit; nothing has been written.
-    """
-    started = time.perf_counter()
-    torch.set_num_threads(_threads(config))
-    config, model, env = _built(config)
-    all_parts = _parts(config, model, env.stream, parts)
-    if (sentence := unkept(env.stream, config.checkpoint.every)) is not None:
-        warn(sentence)
-    with Interrupt() as interrupt:
-        run = Run(config, model, env, run_folder.create(config), started)
-        with run_folder.locked(run.folder):
-            return _go(run, all_parts, command, interrupt, [env.rounding, *fixed_layers(model)])
+    """As `begin`, for the command line: says why a run has failed, and gives the exit code."""
+    return _code(lambda: begin(config, command, parts))
 
 
 def resume(folder: Path, command: Sequence[str], parts: Sequence[Part] = ()) -> int:
-    """Go on with a run from its newest checkpoint that is whole and fits the logs; from the start, if there is none.
-
-    Args:
-        folder: of the run.
-        command: the words of the command line.
-        parts: as it was begun with.
-
-    Returns:
-        As `train`.
+    """As `resume_opened`, in a folder that it opens.
 
     Raises:
-        ConfigError: the folder is of no run, or of one that is finished or being trained; or its config was changed; or
-            its newest checkpoint or its logs do not fit. Nothing has been changed.
+        ConfigError: as `go_on`, or the folder is of no run.
     """
     with opened(folder) as config:
         return resume_opened(folder, config, command, parts)
 
 
 def resume_opened(folder: Path, config: RunConfig, command: Sequence[str], parts: Sequence[Part] = ()) -> int:
-    """As `resume`, in a folder that has been opened, see `crl.opening`, with the config that it has."""
+    """As `go_on`, for the command line: says why a run has failed, and gives the exit code."""
+    return _code(lambda: go_on(folder, config, command, parts))
+
+
+def _code(run: Callable[[], Ended]) -> int:
+    try:
+        return run().code
+    except RunError as error:
+        print(f"crl: {error}", file=sys.stderr)
+        return FAILED
+
+
+def begin(
+    config: RunConfig, command: Sequence[str], parts: Sequence[Part] = (), interrupt: Interrupt | None = None
+) -> Ended:
+    """Train what `config` describes, into a folder of its own.
+
+    Args:
+        config: checked, see `crl.config`.
+        command: the words of the command line, for ``command.txt``.
+        parts: that the run has beside its own, see `crl.parts`.
+        interrupt: how signals interrupt it; left out, as on the command line.
+
+    Raises:
+        ConfigError: something does not fit; nothing has been written.
+        RunError: it has failed.
+    """
+    started = time.perf_counter()
+    torch.set_num_threads(_threads(config))
+    config, model, env = _built(config)
+    all_parts = _parts(config, model, env.stream, parts)
+    if (sentence := unkept(env.stream, config.checkpoint.every, config.agent.rollout)) is not None:
+        warn(sentence)
+    news, learnt = [env.rounding, *fixed_layers(model)], None
+    if config.source is not None:
+        try:
+            config, learnt, kept, lost = sources.beginning(config, model)
+        except ConfigError:
+            _close(env)
+            raise
+        for sentence in lost:
+            warn(sentence)
+        news.append(kept)
+    with interrupt or Interrupt() as interrupt:
+        run = Run(config, model, env, run_folder.create(config), started)
+        with run_folder.locked(run.folder):
+            return _go(run, all_parts, command, interrupt, news, learnt=learnt)
+
+
+def go_on(
+    folder: Path,
+    config: RunConfig,
+    command: Sequence[str],
+    parts: Sequence[Part] = (),
+    interrupt: Interrupt | None = None,
+) -> Ended:
+    """Go on with a run from its newest checkpoint that is whole and fits the logs; from the start, if there is none.
+
+    Args:
+        folder: of the run, which has been opened, see `crl.opening`.
+        config: that it has.
+        command: the words of the command line.
+        parts: as it was begun with.
+        interrupt: as for `begin`.
+
+    Raises:
+        ConfigError: the run is finished or being trained; or its config was changed; or its newest checkpoint or its
+            logs do not fit. Nothing has been changed.
+        RunError: it has failed.
+    """
     started = time.perf_counter()
     config = check_arguments(config)
     run_folder.refuse_changed(folder, config)  # by another version of crl or of a module, that gives other arguments
@@ -96,10 +144,12 @@ def resume_opened(folder: Path, config: RunConfig, command: Sequence[str], parts
         torch.set_num_threads(threads)
         config, model, env = _built(config)
         all_parts = _parts(config, model, env.stream, parts)
+        if found is None and config.source is not None:
+            sources.begin_again(folder, model)
         changed = resuming.differences(saved, model.device, threads)
         for sentence in [*passed_over, *resuming.lost(folder, found, saved), *changed]:
             warn(sentence)
-        with Interrupt() as interrupt:
+        with interrupt or Interrupt() as interrupt:
             interrupt.saved = found
             nothing = "no checkpoint can be gone on from" if passed_over else "there is no checkpoint yet"
             how = f"starting again: {nothing}" if found is None else f"going on from {found}"
@@ -149,7 +199,8 @@ def _go(
     interrupt: Interrupt,
     news: Sequence[str | None],
     resumed: Path | None = None,
-) -> int:
+    learnt: Mapping[str, Any] | None = None,
+) -> Ended:
     """Train, save and show; a failure leaves a report of it."""
 
     def begin() -> None:
@@ -162,20 +213,25 @@ def _go(
 
     try:
         checkpoints.check_places(run.folder, {task.family for task in run.env.stream.tasks})
+        if learnt is not None:  # before the config, with which this is a run: that never needs its source again
+            sources.keep(run.folder, learnt)
         if resumed is None:  # its config must not be lost, whenever this process is killed
             run_folder.write_config(run.folder, run.config)
         results = _learn(run, parts, interrupt, begin, resumed)
         results.write(run.folder)
     except ConfigError:
         raise
-    # An environment may call sys.exit, or interrupt itself; Ctrl-C does not come as an exception, see `Interrupt`.
+    # An environment may call sys.exit, or interrupt itself; Ctrl-C comes as an exception the second time at most.
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        return fail(run, error)
+        if isinstance(error, KeyboardInterrupt) and interrupt.code:
+            raise
+        fail(run, error)
     finally:
         _close(run.env)
-    with tolerant():
-        summary.show(results, needed_folders(run.config.modules()))
-    return interrupt.code if results.status == "interrupted" else DONE
+    if not is_quiet():
+        with tolerant():
+            summary.show(results, needed_folders(run.config.modules()))
+    return Ended(results, interrupt.code if results.status == "interrupted" else DONE)
 
 
 def _close(env: envs.StreamVectorEnv) -> None:
@@ -218,14 +274,12 @@ def _train(run: Run, parts: _Parts, saver: CheckpointCallback) -> float:
     model = run.model
     model.set_logger(Logger(str(run.folder), []))
     model.update_ended += [part.update_ended for part in (*parts.all, saver)]
-    # Rows of learners with a replay buffer are written by a part, and not one for each finished episode.
-    options: dict[str, Any] = {"log_interval": None} if model.spec.data == "replay" else {}
     with ExitStack() as stack:
         for part in parts.all:
             stack.callback(part.close)
         try:
             with concise_warnings():
-                model.learn(parts.tasks.total_steps, callback=CallbackList([saver, *parts.all]), **options)
+                model.learn(parts.tasks.total_steps, callback=CallbackList([saver, *parts.all]))
             seconds = parts.usage.seconds()
             if model.num_timesteps < parts.tasks.total_steps:
                 raise RuntimeError(

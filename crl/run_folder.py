@@ -132,7 +132,8 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise ConfigError(f"the run in {str(folder)!r} is being trained; wait until that ends, or stop it") from None
     except OSError as error:
-        why = unwritable(folder) or f"{str(folder)!r} cannot be written ({error.strerror})"
+        there = unwritable(folder) if folder.is_dir() else None
+        why = there or f"{str(folder)!r} cannot be written ({error.strerror})"
         raise ConfigError(f"{why}, and a run goes on in its folder; copy it to a place that can be written") from None
     try:
         yield

@@ -7,11 +7,28 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from crl.config.messages import one_line
 
 GIGA = 1e9  # bytes, in which memory is shown
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quiet(wanted: bool = True) -> Iterator[None]:
+    """While this lasts nothing but warnings is printed, if that is wanted."""
+    token = _quiet.set(wanted)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+def is_quiet() -> bool:
+    """Whether nothing but warnings is printed."""
+    return _quiet.get()
 
 
 @contextmanager
@@ -28,8 +45,9 @@ def tolerant() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print a line."""
-    with tolerant():
-        print(text)
+    if not is_quiet():
+        with tolerant():
+            print(text)
 
 
 def warn(sentence: str) -> None:
@@ -51,4 +69,4 @@ def _show(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def is_terminal() -> bool:
     """Whether somebody watches: there is an output, and it is a terminal."""
-    return sys.stdout is not None and sys.stdout.isatty()
+    return not is_quiet() and sys.stdout is not None and sys.stdout.isatty()

@@ -16,8 +16,21 @@ from envs.checks import closest
 UsageError: Any = typer.BadParameter.__mro__[1]
 """What typer raises of a command line: newer versions have a class of their own, older ones click's."""
 
-SHORT = {"d": "device", "r": "runs", "s": "seed", "t": "threads"}
-"""Letters of other programs' flags -> keys."""
+OTHERS = {
+    "agent": "agent.name",
+    "algo": "agent.name",
+    "d": "device",
+    "env": "stream.name",
+    "env_id": "stream.name",
+    "lr": "agent.learning_rate",
+    "r": "runs",
+    "s": "seed",
+    "steps": "stream.steps_per_task",
+    "stream": "stream.name",
+    "t": "threads",
+    "total_timesteps": "stream.steps_per_task",
+}
+"""Flags of other programs -> keys."""
 
 
 def sentence(error: Any, words: Sequence[str]) -> str:
@@ -29,17 +42,27 @@ def sentence(error: Any, words: Sequence[str]) -> str:
     """
     command = None if error.ctx is None else error.ctx.command
     path = "crl" if error.ctx is None else error.ctx.command_path
-    option = getattr(error, "option_name", None)
-    options = [name for each in getattr(command, "params", ()) for name in each.opts]
-    if option is not None and option not in options:
-        strange = f"{path} has no option {printable(shortened(option))}"
+    option: Any = getattr(error, "option_name", None)
+    parameters = getattr(command, "params", ())
+    if hasattr(error, "possibilities"):  # only of an option that the command does not have
+        given = _whole(option, words)
+        if given.lstrip("-") in [each.name for each in parameters if each.param_type_name == "argument"]:
+            return f"{path} has no option {printable(shortened(given))}; write {path} {typed([_value(given, words)])}"
         if path == "crl train":
-            return f"{strange}; {_as_key(option, words)}"
-        return f"{strange}; {nearest(option, [*(name for name in options if name.startswith('--')), '--help'])}"
+            return f"{path} has no option {printable(shortened(given))}; {_as_key(given, words)}"
+        strange = f"{path} has no option {printable(shortened(option))}"
+        options = [name for each in parameters for name in each.opts if name.startswith("--")]
+        return f"{strange}; {nearest(option, [*options, '--help'])}"
     commands = getattr(command, "commands", {})
     if commands and words and words[0] not in commands:
         return f"crl has no command {printable(shortened(words[0]))!r}; {nearest(words[0], commands)}"
     return f"{printable(error.format_message()).removesuffix('.')}; see {path} --help"
+
+
+def _whole(option: str, words: Sequence[str]) -> str:
+    """The option as it was written: of ``-seed`` the parser names the first letter alone."""
+    word = next((word for word in words if word.startswith(option)), option).partition("=")[0]
+    return option if option.startswith("--") or not word[2:].isidentifier() else word
 
 
 def _as_key(option: str, words: Sequence[str]) -> str:
@@ -47,7 +70,7 @@ def _as_key(option: str, words: Sequence[str]) -> str:
     name = option.lstrip("-").replace("-", "_")
     keys = {key.name: key for key in keys_of(RunConfig.model_json_schema()) if ".N." not in key.name}
     parts = {key.rpartition(".")[2]: key for key in sorted(keys, key=lambda key: -key.count("."))}
-    found = SHORT.get(name) or (name if name in keys or name.partition(".")[0] in RunConfig.model_fields else None)
+    found = OTHERS.get(name) or (name if name in keys or name.partition(".")[0] in RunConfig.model_fields else None)
     found = found or parts.get(name)
     near = closest(name, [*parts, *keys])
     if found is None and near is None:

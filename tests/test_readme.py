@@ -9,11 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from crl.config import load
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,7 +34,7 @@ def test_the_python_example_trains_resets_and_saves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = block("<!-- example -->")
-    assert len(code.strip().splitlines()) == 10
+    assert len(list(filter(None, code.splitlines()))) == 10
     for large, small in {
         "500_000": "128", "n_envs=64": "n_envs=4",
         '"n_steps": 128': '"n_steps": 32', '"batch_size": 1024': '"batch_size": 16',
@@ -51,9 +55,29 @@ def test_the_python_example_trains_resets_and_saves(
     helpers = block("<!-- helpers -->").replace("n_eval_episodes=20", "n_eval_episodes=2")
     exec(compile(helpers, "README.md", "exec"), variables)
     assert variables["mean"] >= 0
+    events = EventAccumulator(str(tmp_path / "runs" / "PPO_1")).Reload()
+    assert {"task/segment", "plasticity/actor/dormant_ratio", "reset/actor/units"} <= set(events.Tags()["scalars"])
     loaded = type(variables["model"]).load(tmp_path / "runs/my_model", device="cpu")
     saved = variables["model"].policy.state_dict()
     assert all(torch.equal(saved[name], tensor) for name, tensor in loaded.policy.state_dict().items())
+
+
+def test_a_run_is_trained_from_python(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import crl
+
+    given: list[list[str]] = []
+    found = SimpleNamespace(folder="runs/x", visits=[SimpleNamespace(task="breakout", mean_return=1.5)])
+    monkeypatch.setattr(crl, "train", lambda path, overrides: given.append([path, *overrides]) or found, raising=False)
+    exec(compile(block("<!-- run -->"), "README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == ["runs/x [('breakout', 1.5)]"] * 3
+    for seed, (path, *overrides) in enumerate(given):
+        assert load(ROOT / path, overrides).seed == seed
+
+
+def test_the_shown_arguments_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(f"stream: {{name: pendulum5}}\n{block('<!-- arguments -->')}", "utf-8")
+    agent = load(tmp_path / "config.yaml").agent
+    assert (agent.settings["policy_kwargs"]["n_critics"], agent.activation) == (3, "silu")
 
 
 @pytest.mark.parametrize("stock", [True, False])
@@ -117,7 +141,7 @@ def test_the_table_gives_the_defaults() -> None:
 
 def test_the_general_form_and_the_criterion_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from agents.plasticity.registry import CRITERIA
-    from crl.config import check_arguments, load
+    from crl.config import check_arguments
 
     (tmp_path / "my_criteria.py").write_text(block("<!-- criterion -->"), encoding="utf-8")
     config = (ROOT / "configs/minatar3_ppo.yaml").read_text(encoding="utf-8").split("interventions:")[0]
@@ -134,7 +158,6 @@ def test_the_general_form_and_the_criterion_can_be_used(tmp_path: Path, monkeypa
 
 
 def test_what_is_forgotten_at_switches_can_be_used(tmp_path: Path) -> None:
-    from crl.config import load
 
     config = yaml.safe_load((ROOT / "configs/minatar3_dqn_gxd.yaml").read_text(encoding="utf-8"))
     config |= yaml.safe_load(block("<!-- at_switch -->"))
@@ -145,7 +168,6 @@ def test_what_is_forgotten_at_switches_can_be_used(tmp_path: Path) -> None:
 
 def test_the_shown_streams_can_be_played(tmp_path: Path) -> None:
     import envs
-    from crl.config import load
     from crl.models.environment import make_stream
 
     config = yaml.safe_load((ROOT / "configs/minatar3_ppo.yaml").read_text(encoding="utf-8"))
@@ -252,7 +274,7 @@ def test_configs_are_named() -> None:
 @pytest.mark.parametrize("path", NAMED)
 def test_every_config_that_is_named_trains(path: str, tmp_path: Path) -> None:
     from crl import run
-    from crl.config import check_arguments, load
+    from crl.config import check_arguments
 
     agent = load(ROOT / path).agent.name
     small = ["stream.steps_per_task=16", "stream.cycles=1", "threads=1", "device=cpu", f"runs={tmp_path}"]

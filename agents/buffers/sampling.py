@@ -50,7 +50,8 @@ def sample_newest(
     """
     if buffer is None or buffer.size() == 0 or isinstance(buffer, HerReplayBuffer):
         return sample(buffer, n, generator, env)
-    rows = min(max(span // buffer.n_envs, 1), buffer.size())
+    # Of a full buffer with one observation for each row the oldest has been written over by the newest one's next.
+    rows = min(max(span // buffer.n_envs, 1), buffer.size() - (buffer.full and buffer.optimize_memory_usage))
     ages = torch.randint(rows, (min(n, rows * buffer.n_envs),), generator=generator).numpy()
     return _drawn(buffer, partial(buffer._get_samples, (buffer.pos - 1 - ages) % buffer.buffer_size, env), generator)
 
@@ -100,11 +101,15 @@ def clear(buffer: ReplayBuffer) -> None:
 
 
 def cut_episodes(buffer: ReplayBuffer) -> None:
-    """Truncate the episodes that are going on: what is stored next does not follow on the last transitions."""
+    """Truncate the episodes that are going on: what is stored next does not follow on the last transitions.
+
+    Where the buffer does not tell truncated episodes from others, they end there, as all do.
+    """
     if buffer.size() == 0:
         return
     last = (buffer.pos - 1) % buffer.buffer_size
-    buffer.timeouts[last][buffer.dones[last] == 0] = 1
+    if buffer.handle_timeout_termination:
+        buffer.timeouts[last][buffer.dones[last] == 0] = 1
     buffer.dones[last] = 1
     if isinstance(buffer, HerReplayBuffer):
         for game in np.flatnonzero(buffer._current_ep_start != buffer.pos).tolist():

@@ -15,8 +15,9 @@ from torch import nn
 
 from agents.networks.extractors import NATURE_CNN_MINIMUM, ImpalaCNN, MinAtarCNN
 from agents.networks.policies import OF, PlasticPolicy, plastic
-from agents.networks.spec import Activation, Features, NetworkSpec, Norm
+from agents.networks.spec import Features, NetworkSpec, Norm
 from agents.plasticity.layers import CReLU, Fourier, fold_of
+from agents.plasticity.units.builders import POINTWISE
 from agents.specs import AgentSpec
 
 EXTRACTORS: dict[Features, type[BaseFeaturesExtractor]] = {
@@ -25,9 +26,8 @@ EXTRACTORS: dict[Features, type[BaseFeaturesExtractor]] = {
     "minatar_cnn": MinAtarCNN,
     "impala": ImpalaCNN,
 }
-ACTIVATIONS: dict[Activation, Any] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
+ACTIVATIONS: dict[str, Any] = {
+    **{kind.__name__.lower(): kind for kind in POINTWISE},
     "leaky_relu": partial(nn.LeakyReLU, 0.1),  # the slope of C-CHAIN's control networks, arXiv 2506.00592
     "crelu": CReLU,
     "fourier": Fourier,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agents.plasticity.protocols import WARNINGS, Edit, Intervention, Learner, Switch, Update
 from agents.plasticity.seeds import derive_seed
-from agents.plasticity.taps import Seen, Taps
+from agents.plasticity.taps import Parts, Seen, Taps
 from agents.plasticity.units import Network, UnitLayer
 
 
@@ -106,7 +106,7 @@ class Hooks:
         for intervention in self._interventions:
             held = intervention.state_dict()
             intervention.attach(self._learner)
-            if _fits(held, intervention.state_dict()):
+            if fits(held, intervention.state_dict()):
                 intervention.load_state_dict(held)
                 intervention.on_surgery(replaced)
             else:
@@ -140,7 +140,7 @@ class Hooks:
         layers = (layer for layer in self._layers.values() if networks is None or layer.network in networks)
         return Taps(layers, preactivations=any("preactivation_grads" in i.needs for i in looking))
 
-    def backward(self, update: Update, taps: Taps, scaler: torch.amp.GradScaler | None = None) -> Update:
+    def backward(self, update: Update, taps: Taps | Parts, scaler: torch.amp.GradScaler | None = None) -> Update:
         """Gradients of the RL loss and of all penalties; returns the update with what the taps have seen, detached.
 
         Args:
@@ -309,13 +309,13 @@ def _replaced(before: Mapping[str, Network], now: Mapping[str, Network]) -> Edit
     )
 
 
-def _fits(held: Any, fresh: Any) -> bool:
+def fits(held: Any, fresh: Any) -> bool:
     """Whether a state is made of the same as another: keys, and tensors' shapes; an empty list may yet be filled."""
     match held, fresh:
         case Tensor(), Tensor():
             return held.shape == fresh.shape
         case Mapping(), Mapping():
-            return held.keys() == fresh.keys() and all(_fits(held[key], fresh[key]) for key in held)
+            return held.keys() == fresh.keys() and all(fits(held[key], fresh[key]) for key in held)
         case ((list() | tuple()), (list() | tuple())):
-            return not (held and fresh) or (len(held) == len(fresh) and all(map(_fits, held, fresh)))
+            return not (held and fresh) or (len(held) == len(fresh) and all(map(fits, held, fresh)))
     return not any(isinstance(state, Tensor | Mapping | list | tuple) for state in (held, fresh))

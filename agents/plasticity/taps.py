@@ -73,7 +73,12 @@ class Seen(NamedTuple):
 
 
 def joined(parts: Sequence[Seen]) -> Seen:
-    """The parts of a batch as one, in their order."""
+    """The parts of a batch that a backward has reached as one, in their order.
+
+    Raises:
+        ValueError: they differ in more than their number of examples.
+    """
+    parts = [part for part in parts if part.taps]
     if len(parts) == 1:
         return parts[0]
     taps: dict[str, list[tuple[Tensor, Tensor]]] = {}
@@ -81,6 +86,12 @@ def joined(parts: Sequence[Seen]) -> Seen:
     for part in parts:
         for name, pair in part.taps.items():
             taps.setdefault(name, []).append(pair)
+            first, size = taps[name][0][0].shape[1:], pair[0].shape[1:]
+            if size != first:
+                raise ValueError(
+                    f"{name}: forwards of one step have units of sizes {tuple(first)} and {tuple(size)}, and cannot be "
+                    "parts of one batch; step after each, or give them inputs of one size"
+                )
         for name, gradient in part.preactivation_grads.items():
             inner.setdefault(name, []).append(gradient)
     return Seen(
@@ -129,6 +140,11 @@ class _Record:
             f"{self.layer.name}: the module {module} ran twice in one forward; give each layer its own, and run what "
             "is not the training forward inside `with untapped():`"
         )
+
+    def release(self) -> None:
+        takes_gradients = any(tensor.requires_grad for _, tensor in self.shown)
+        self.shown = [(place, tensor.detach()) for place, tensor in self.shown] if takes_gradients else []
+        self.preactivation = None
 
     def gathered(self, gradients: Mapping[int, Tensor]) -> Tensor:
         """The units' gradient from those of what was shown."""
@@ -217,11 +233,32 @@ class Taps:
             inner = {name: _unscaled(gradient, scale) for name, gradient in inner.items()}
         return Seen(taps, inner)
 
+    @property
+    def reached(self) -> bool:
+        """Whether a backward has reached a layer."""
+        return any(record.gradients for record in self._records.values())
+
+    def release(self) -> None:
+        """Let go of the forward's graph, after which there are no `roots`; gradients are recorded as ever."""
+        for record in self._records.values():
+            record.release()
+
     def forget(self) -> None:
         """Drop the gradients recorded so far, as an optimizer's `zero_grad` does."""
         for record in self._records.values():
             record.gradients.clear()
             record.inner_gradients.clear()
+
+
+class Parts:
+    """The taps of several forwards through one network, whose loss has one backward: parts of one batch."""
+
+    def __init__(self, taps: Sequence[Taps]) -> None:
+        self._taps = taps
+
+    def seen(self, scale: Tensor | None = None) -> Seen:
+        """As `Taps.seen`."""
+        return joined([taps.seen(scale) for taps in self._taps])
 
 
 def _unscaled(gradient: Tensor, scale: Tensor) -> Tensor:

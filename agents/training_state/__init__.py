@@ -13,17 +13,26 @@ from stable_baselines3.common.save_util import recursive_getattr
 
 from agents.buffers.state import buffer_state, check_saveable, restore_buffer
 from agents.learner import LearnerMixin
+from agents.training_state.beginning import begin_with
 from agents.training_state.generators import random_state, restore_random
 from agents.training_state.learner import learner_state, restore_learner
 from agents.training_state.state import State
-from agents.training_state.world import rebuild_games, restore_normalizer, restore_world, world_state
+from agents.training_state.world import (
+    rebuild_games,
+    restore_normalizer,
+    restore_world,
+    statistics_of,
+    world_state,
+)
 
 __all__ = [
     "State",
+    "begin_with",
     "check_saveable",
     "rebuild_games",
     "restore_learnt",
     "restore_training_state",
+    "statistics_of",
     "training_state",
 ]
 

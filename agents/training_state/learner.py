@@ -123,4 +123,5 @@ def _restore_noise(noise: ActionNoise | None, state: Any) -> None:
         for each, held in zip(noise.noises, state, strict=True):
             _restore_noise(each, held)
     elif state is not None:
+        _check_alike("noise", noise.noise_prev, state)  # type: ignore[union-attr]
         noise.noise_prev = state  # type: ignore[union-attr]

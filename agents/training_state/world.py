@@ -89,10 +89,17 @@ def _wrappers(env: VecEnv) -> list[VecEnvWrapper]:
     return found
 
 
-def _normalizer_state(env: VecNormalize) -> State:
+def statistics_of(env: VecNormalize) -> State:
+    """What a `VecNormalize` has gathered."""
     return {
         "obs_rms": {key: _statistics(rms) for key, rms in _of_observations(env).items()},
         "ret_rms": _statistics(env.ret_rms),
+    }
+
+
+def _normalizer_state(env: VecNormalize) -> State:
+    return {
+        **statistics_of(env),
         "returns": env.returns,
         "old_obs": env.old_obs,
         "old_reward": env.old_reward,

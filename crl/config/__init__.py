@@ -4,7 +4,7 @@ from crl.config.agents import AgentConfig
 from crl.config.constructors import check_arguments, imported
 from crl.config.fields import Linear
 from crl.config.messages import ConfigError
-from crl.config.reading import load
+from crl.config.reading import checked, load
 from crl.config.schema import (
     AtSwitchConfig,
     CheckpointConfig,
@@ -29,6 +29,7 @@ __all__ = [
     "RunConfig",
     "StreamConfig",
     "check_arguments",
+    "checked",
     "config_hash",
     "imported",
     "load",

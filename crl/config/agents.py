@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -11,25 +11,60 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     GetJsonSchemaHandler,
     SerializeAsAny,
+    Tag,
     create_model,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from agents.networks.spec import Activation, Features, Norm
+from agents.networks.spec import NO_ACTIVATIONS, Activation, Features, Norm
+from agents.settings import Pair, Setting
 from agents.settings import Schedule as AnySchedule
-from agents.settings import Setting
-from agents.specs import AGENTS, AgentSpec, agent_spec, known_specs
-from crl.config.fields import MAX_WHOLE, Flag, Games, Model, Number, Range, Schedule, Whole, Width, refuse_misspelt_name
-from crl.config.messages import foreign_key, in_words, nearest, one_line, refusal, refused_sentence, shown
+from agents.specs import AGENTS, NOT_IN_CONFIGS, AgentSpec, agent_spec, known_specs
+from crl.config.fields import (
+    DEFAULTS_FOR_NULL,
+    MAX_WHOLE,
+    Flag,
+    Games,
+    Model,
+    Number,
+    Range,
+    Schedule,
+    Whole,
+    Width,
+    refuse_misspelt_name,
+)
+from crl.config.messages import (
+    foreign_key,
+    in_words,
+    misplaced_key,
+    nearest,
+    one_line,
+    refusal,
+    refused_sentence,
+    shown,
+)
 
 Layers = tuple[Width, ...]
-TYPES: dict[Any, Any] = {int: Whole, float: Number, bool: Flag, AnySchedule: Schedule}
+TYPES: dict[Any, Any] = {
+    int: Whole, float: Number, bool: Flag, AnySchedule: Schedule, Pair: tuple[Number, Number],
+}  # fmt: skip
 """Type of a setting -> as configs mean it."""
+
+
+def _known_activation(name: Any) -> Any:
+    """The activation function as it is written down, however it is spelt."""
+    if not isinstance(name, str):
+        return name
+    name = name.lower()
+    if name in NO_ACTIVATIONS:
+        raise refusal(f"{NO_ACTIVATIONS[name]}; give another one, such as relu, elu or silu")
+    return name
 
 
 class NetArch(Model):
@@ -46,8 +81,35 @@ class NetArch(Model):
     def _refuse_others(cls, data: Any) -> Any:
         if not isinstance(data, dict | cls):
             example = ", ".join(f"{key}: [64]" for key in cls.model_fields)
-            raise refusal(f"is not a mapping; write it in braces, such as {{{example}}}")
+            raise refusal(f"is neither a list nor a mapping; write it as [64], alike for all, or as {{{example}}}")
         return data
+
+
+class Arguments(Model):
+    """A setting that holds settings of its own."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Keys that do not stand here -> where they do."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_misplaced_keys(cls, data: Any) -> Any:
+        _refuse_misplaced(cls, data, cls.elsewhere)
+        return data
+
+    def plain(self) -> dict[str, Any]:
+        """As a learner takes it."""
+        return {key: _plain(getattr(self, key)) for key in type(self).model_fields}
+
+
+def _plain(value: Any) -> Any:
+    return value.plain() if isinstance(value, Arguments) else value
+
+
+def _refuse_misplaced(section: type[Model], data: Any, elsewhere: Mapping[str, str]) -> None:
+    for key in data if isinstance(data, dict) else ():
+        if key in elsewhere and key not in section.model_fields:
+            raise misplaced_key(key, elsewhere[key])
 
 
 class AgentConfig(Model):
@@ -70,12 +132,13 @@ class AgentConfig(Model):
     n_envs: Games = 1
     features: Features | None = None
     net_arch: Any = None
-    activation: Activation | None = None
+    activation: Annotated[Activation | None, BeforeValidator(_known_activation)] = None
     norm: Norm = "none"
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_settings_of_others(cls, data: Any) -> Any:
+        _refuse_misplaced(cls, data, NOT_IN_CONFIGS)
         for key in data if isinstance(data, dict) else ():
             owners = [name for name in known_specs() if key in agent_section(name).model_fields]
             if key not in cls.model_fields and owners:
@@ -95,7 +158,8 @@ class AgentConfig(Model):
 
     def _problem(self) -> str | None:
         """The sentence that refuses settings which do not go together."""
-        return self._replay_problem() if self.spec.data == "replay" else self._rollout_problem()
+        problem = self.spec.misfit(self.settings)
+        return problem or (self._replay_problem() if self.spec.data == "replay" else self._rollout_problem())
 
     def _replay_problem(self) -> str | None:
         size = self.settings["buffer_size"]
@@ -120,7 +184,7 @@ class AgentConfig(Model):
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments of the learner's constructor."""
-        return {key: getattr(self, key) for key in self.spec.settings}
+        return {key: _plain(getattr(self, key)) for key in self.spec.settings}
 
     @property
     def rollout(self) -> int:
@@ -141,14 +205,15 @@ class AgentConfig(Model):
     def networks(self) -> dict[str, str | None]:
         """The networks -> None, or the settings that leave a network without hidden units."""
         flat = "agent.features=flatten" if self.features == "flatten" else None
+        shares = self.spec.shares(self.settings)
         found: dict[str, str | None] = {}
         for name, key in self.spec.networks.items():
             widths = getattr(self.net_arch, key) if key and self.net_arch is not None else self.net_arch
             without = f"{_key_of(key)}=[]" if widths == () else None
-            if not self.spec.shares_features:
+            if not shares:
                 without = f"{flat} and {without}" if flat and without else None
             found[name] = without
-        return {**found, "features": flat} if self.spec.shares_features else found
+        return {**found, "features": flat} if shares else found
 
 
 class UnknownAgent(AgentConfig):
@@ -187,16 +252,43 @@ def _section(name: str, spec: AgentSpec) -> type[AgentConfig]:
     if taken:
         raise ValueError(f"its setting {taken[0]!r} has a name that something else has; give it another one")
     widths: dict[str, Any] = {key: (Layers, ...) for key in spec.networks.values() if key}
-    arch = create_model(f"{name.upper()}NetArch", __base__=NetArch, **widths) if widths else None
-    fields: dict[str, Any] = {
-        key: (_hint(setting), Field(setting.default, description=setting.meaning))
-        for key, setting in spec.settings.items()
-    }
-    fields |= {"name": (Literal[name], ...), "net_arch": ((arch or Layers) | None, None)}
-    title = f"{name.upper()}Config"
-    section: type[AgentConfig] = create_model(title, __base__=AgentConfig, __doc__=spec.summary, **fields)
+    owner = name.upper()
+    arch = create_model(f"{owner}NetArch", __base__=NetArch, **widths) if widths else None
+    fields = _fields(spec.settings, owner)
+    fields |= {"name": (Literal[name], ...), "net_arch": (_layers(arch) | None, None)}
+    section: type[AgentConfig] = create_model(f"{owner}Config", __base__=AgentConfig, __doc__=spec.summary, **fields)
     section.spec, section.arch = spec, arch
     return section
+
+
+def _layers(arch: type[NetArch] | None) -> Any:
+    """The type of `net_arch`: of several networks a list, too, which stands for each of them."""
+    if arch is None:
+        return Layers
+
+    def kind(value: Any) -> str:
+        return "~list" if isinstance(value, list | tuple) else "~mapping"
+
+    def spread(value: Any) -> Any:
+        return arch(**dict.fromkeys(arch.model_fields, value)) if isinstance(value, tuple) else value
+
+    either = Annotated[Layers, Tag("~list")] | Annotated[arch, Tag("~mapping")]  # type: ignore[valid-type]
+    return Annotated[either, Discriminator(kind), AfterValidator(spread)]
+
+
+def _fields(settings: Mapping[str, Setting], owner: str) -> dict[str, Any]:
+    """The fields of a section; `owner` begins the names of those inside it."""
+    found: dict[str, Any] = {}
+    for key, setting in settings.items():
+        if isinstance(setting.type, Mapping):
+            title = f"{owner}{key.title().replace('_', '')}"
+            inner: type[Arguments] = create_model(title, __base__=Arguments, **_fields(setting.type, owner))
+            inner.elsewhere = setting.elsewhere
+            hint, default = Annotated[inner, DEFAULTS_FOR_NULL], inner()
+        else:
+            hint, default = _hint(setting), setting.default
+        found[key] = (hint, Field(default, description=setting.meaning))
+    return found
 
 
 def _hint(setting: Setting) -> Any:

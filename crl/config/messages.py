@@ -58,7 +58,10 @@ MAPPINGS = {
     "criterion": "{name: gxd}",
     "interventions": "{name: gxd}",
     "normalize": "{obs: true}",
+    "optimizer_kwargs": "{eps: 1.0e-5}",
     "parts": "{name: my_part}",
+    "policy_kwargs": "{normalize_images: true}",
+    "replay_buffer_kwargs": "{handle_timeout_termination: true}",
     "selection": "{name: rate, rate: 0.0001}",
     "surgery": "{outgoing: zero}",
 }
@@ -91,7 +94,11 @@ def unknown_key(key: str, known: Iterable[str]) -> PydanticCustomError:
 
 def foreign_key(key: str, owners: str, section: str) -> PydanticCustomError:
     """The error by which a mapping refuses a key that only others of its kind have."""
-    problem = f"is a setting of {owners}, not of {section}; leave it out"
+    return misplaced_key(key, f"is a setting of {owners}, not of {section}; leave it out")
+
+
+def misplaced_key(key: str, problem: str) -> PydanticCustomError:
+    """The error by which a mapping refuses a key that stands elsewhere, or nowhere."""
     return PydanticCustomError("unknown_key", "{problem}", {"key": key, "problem": problem})
 
 

@@ -105,17 +105,25 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file cannot be read, or something in it, in an override or in an installed plugin is refused.
     """
-    register_plugins()
-    raw = read_yaml(path)
-    for override in overrides:
-        raw = _overridden(raw, override)
-    try:
-        config = RunConfig.model_validate(raw).resolved()
-    except ValidationError as error:
-        raise ConfigError(sentence(error)) from None
+    config = checked(read_yaml(path), overrides)
     if config.stream.label is not None or config.stream.name is not None:
         return config
     return config.model_copy(update={"stream": config.stream.model_copy(update={"label": path.stem})})
+
+
+def checked(raw: Any, overrides: Sequence[str] = ()) -> RunConfig:
+    """The config of data as YAML gives them, with overrides, checked as by `load`.
+
+    Raises:
+        ConfigError: something in it, in an override or in an installed plugin is refused.
+    """
+    register_plugins()
+    for override in overrides:
+        raw = _overridden(raw, override)
+    try:
+        return RunConfig.model_validate(raw).resolved()
+    except ValidationError as error:
+        raise ConfigError(sentence(error)) from None
 
 
 def read_yaml(path: Path) -> Any:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, create_model, model_validator
@@ -118,12 +118,30 @@ def _check_threads(value: Any) -> Any:
     return value
 
 
-class RunConfig(Model):
-    """One run.
+class _Learning(Model):
+    """What learns, and from what.
 
     Attributes:
         stream: which task comes when.
         agent: what learns.
+        from: a run, one of its checkpoints or an SB3 zip, with whose parameters the agent begins.
+    """
+
+    stream: StreamConfig
+    agent: AnyAgent
+
+
+if TYPE_CHECKING:
+    _Beginning = _Learning
+else:  # the key is a word of Python's, with which no class can write a field
+    _SOURCE = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)] | None
+    _Beginning = create_model("Beginning", __base__=_Learning, **{"from": (_SOURCE, None)})
+
+
+class RunConfig(_Beginning):
+    """One run.
+
+    Attributes:
         normalize: what of the games is normalised for the agent.
         at_switch: what the learner forgets at a revealed boundary.
         imports: modules of one's own, which register what they bring.
@@ -136,8 +154,6 @@ class RunConfig(Model):
         runs: folder in which the run makes one of its own.
     """
 
-    stream: StreamConfig
-    agent: AnyAgent
     normalize: Annotated[NormalizeConfig, DEFAULTS_FOR_NULL] = NormalizeConfig()
     at_switch: Annotated[AtSwitchConfig, DEFAULTS_FOR_NULL] = AtSwitchConfig()
     imports: tuple[Annotated[str, AfterValidator(_check_module)], ...] = ()
@@ -148,6 +164,12 @@ class RunConfig(Model):
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
     threads: Annotated[int | Literal["auto"], BeforeValidator(_check_threads)] = "auto"
     runs: Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)] = "runs"
+
+    @property
+    def source(self) -> str | None:
+        """The key `from`: a run, one of its checkpoints or an SB3 zip, with whose parameters the agent begins."""
+        found: str | None = getattr(self, "from")
+        return found
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -299,8 +321,8 @@ class RunConfig(Model):
 
 
 def to_yaml(config: RunConfig) -> str:
-    """The config as YAML that `crl.config.load` reads again; a task or a stream that is not given is left out."""
-    data = config.model_dump(mode="json")
+    """The config as YAML that `crl.config.load` reads again; a source, tasks or a stream not given are left out."""
+    data = config.model_dump(mode="json", exclude={"from"} if config.source is None else None)
     data["stream"] = {key: value for key, value in data["stream"].items() if value is not None}
     text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     return text

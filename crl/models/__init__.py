@@ -79,12 +79,11 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
     interventions = [INTERVENTIONS[i.name].resolve()(**i.arguments()) for i in config.interventions]
     learner: Any = _learner(agent)
     try:
-        policy, policy_kwargs = policy_of(network_of(agent))
+        policy, networks = policy_of(network_of(agent))
         model: LearnerMixin = learner(
             policy,
             played(config, env),
-            **settings,
-            policy_kwargs=policy_kwargs,
+            **{**settings, "policy_kwargs": {**settings.get("policy_kwargs", {}), **networks}},
             interventions=interventions,
             at_switch=config.at_switch.changes(),
             seed=config.seed,

@@ -85,6 +85,12 @@ def check_spaces(config: RunConfig, env: envs.StreamVectorEnv) -> None:
             f"agent.name={agent.name} cannot play {given(config.stream)}, whose actions are {actions}; "
             f"agents that can: {', '.join(able)}"
         )
+    for key in () if isinstance(actions, spaces.Box) else sorted(agent.spec.continuous):
+        if agent.settings[key]:
+            raise ConfigError(
+                f"agent.{key}=true is for continuous actions, and {given(config.stream)} has actions {actions}; give "
+                f"agent.{key}=false"
+            )
     try:
         check_playable(observations, actions)
     except ValueError as error:

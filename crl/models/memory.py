@@ -18,14 +18,19 @@ SCALARS = 3  # float32 of each transition: reward, done, truncated
 CGROUP = Path("/sys/fs/cgroup")  # what Linux says of the container that this runs in
 
 
-def transition_bytes(env: envs.StreamVectorEnv) -> int:
-    """Bytes that a transition takes in SB3's `ReplayBuffer`, with n-step returns or without."""
+def transition_bytes(env: envs.StreamVectorEnv, *, optimized: bool = False) -> int:
+    """Bytes that a transition takes in SB3's `ReplayBuffer`, with n-step returns or without.
+
+    Args:
+        env: whose transitions they are.
+        optimized: each has one observation, and the next one's is its next (``optimize_memory_usage``).
+    """
     observations, actions = env.single_observation_space, env.single_action_space
     shape = get_obs_shape(observations)
     assert isinstance(shape, tuple)
     observation = math.prod(shape) * np.dtype(observations.dtype).itemsize
     action = get_action_dim(actions) * np.dtype(ReplayBuffer._maybe_cast_dtype(actions.dtype)).itemsize
-    return 2 * observation + action + SCALARS * np.dtype(np.float32).itemsize
+    return (1 if optimized else 2) * observation + action + SCALARS * np.dtype(np.float32).itemsize
 
 
 def available_bytes() -> int:
@@ -58,7 +63,8 @@ def check_replay(agent: AgentConfig, env: envs.StreamVectorEnv, stream: str) -> 
     Raises:
         ConfigError: it is.
     """
-    each, there, size = transition_bytes(env), available_bytes(), agent.settings["buffer_size"]
+    settings, there = agent.settings, available_bytes()
+    size, each = settings["buffer_size"], transition_bytes(env, optimized=settings.get("optimize_memory_usage", False))
     held = max(size // agent.n_envs, 1) * agent.n_envs  # SB3 rounds down to whole steps of all games
     if held * each <= there:
         return

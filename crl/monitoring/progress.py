@@ -20,6 +20,7 @@ from envs import Segment
 
 LINES = 100
 SPEED_OVER = 120.0  # seconds that the bar's speed is a mean of: several rollouts and updates
+BAR_EVERY = 0.2  # seconds, of which rich keeps 1,000 times: at each step a speed would be that of a rollout's end
 
 
 class ProgressCallback(Part):
@@ -38,6 +39,7 @@ class ProgressCallback(Part):
         self._began_at = 0  # the step at which this process goes on
         self._line = Every(math.ceil(tasks.stream.n_segments / LINES), multiples=True)  # counts segments
         self._bar = _bar() if is_terminal() else None
+        self._shown = -math.inf  # when the bar was last moved
 
     def _on_training_start(self) -> None:
         self._started = time.perf_counter()
@@ -52,6 +54,10 @@ class ProgressCallback(Part):
         result = self._tasks.mean_return()
         text = "-" if result is None else f"{result:.2f}"
         if self._bar is not None:
+            now = self._bar.get_time()
+            if now - self._shown < BAR_EVERY and steps < self._tasks.total_steps:
+                return True
+            self._shown = now
             description = f"visit {segment.index + 1:,} of {self._tasks.stream.n_segments:,}: {segment.task.name}"
             self._bar.update(self._bar.task_ids[0], completed=steps, description=description, result=text)
         elif steps - segment.start >= (segment.steps or 0):
@@ -87,8 +93,6 @@ class ProgressCallback(Part):
 
 class _Pace(ProgressColumn):
     """Speed and time left."""
-
-    max_refresh = 0.5
 
     def render(self, task: Task) -> Text:
         left = task.time_remaining

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+from agents.off_policy import OffPolicyMixin
 from crl.every import Every
 from crl.parts import Part
 from crl.storage import State
@@ -16,8 +17,8 @@ class RowCallback(Part):
     """Has the parts of a run speak before every row, and writes the rows of learners with a replay buffer.
 
     PPO writes a row after each rollout. The rollouts of DQN and SAC are a few steps long: they get a row at the end of
-    the first rollout that is at least `every` steps after the last row, and one at the end of training; `learn` must be
-    told ``log_interval=None``, so that they write none of their own.
+    the first rollout that is at least `every` steps after the last row, and one at the end of training, and write none
+    of their own.
 
     Args:
         parts: asked in this order.
@@ -34,6 +35,10 @@ class RowCallback(Part):
     @property
     def _replays(self) -> bool:
         return self.learner.spec.data == "replay"
+
+    def _on_training_start(self) -> None:
+        if self._replays:
+            cast(OffPolicyMixin, self.learner).writes_rows = False
 
     def _on_rollout_end(self) -> None:
         if not self._replays:

@@ -58,9 +58,10 @@ class TaskCallback(Part):
 
     def _on_step(self) -> bool:
         infos: list[dict[str, Any]] = self.locals["infos"]
-        if infos[0]["segment"] != self.segment.index:
+        index = self.segment_index()
+        if index != self.segment.index:
             self._end_visit()
-            left, self.segment = self.segment, self.stream.segment(infos[0]["segment"])
+            left, self.segment = self.segment, self.stream.segment(index)
             family = self.segment.task.family
             if family != left.task.family and self._visits[family]:
                 self._draw({RETURN: math.nan, LENGTH: math.nan}, self.segment.start)
@@ -72,6 +73,11 @@ class TaskCallback(Part):
                 if "episode" in infos[game]:
                     self._count(infos[game]["episode"])
         return True
+
+    def segment_index(self) -> int:
+        """Which segment the step that was just made was in."""
+        index: int = self.locals["infos"][0]["segment"]
+        return index
 
     def _count(self, episode: dict[str, Any]) -> None:
         self.returns.append(float(episode["r"]))

@@ -46,9 +46,8 @@ def plot(runs: Sequence[Path], out: Path | None = None) -> Path:
     from crl.storage.files import replace_file
 
     content = BytesIO()
-    draw(curves).savefig(
-        content, format=path.suffix.lower()[1:], metadata={"Date": None} if path.suffix == ".svg" else {}
-    )
+    kind = path.suffix.lower()
+    draw(curves).savefig(content, format=kind[1:], metadata={"Date": None} if kind == ".svg" else {})
     try:
         replace_file(path, content.getvalue())
     except OSError as error:

@@ -39,15 +39,16 @@ class _Group:
 def draw(runs: Sequence[Curves]) -> Figure:
     """Returns over steps, in a panel for each task whose visits are shaded; below, units reset from the beginning.
 
-    Runs that differ in nothing but their seeds have one color, and their mean is drawn where all of them have a row. Of
-    a single run the units of each network are drawn, of several those of all networks together.
+    Runs that differ in nothing but their seeds have one color beside others, and their mean is drawn where all of them
+    have a row. Where units were reset, those of each network are drawn of a single run, of several those of all
+    networks together.
     """
     groups = _groups(runs)
     longest = max(runs, key=lambda run: float(run.steps.max()))
     spans = longest.spans()
     tasks = list(dict.fromkeys(task for run in runs for task in run.played().values()))
     panels: list[str | None] = [*tasks] if 0 < len(tasks) <= MOST_PANELS else [None]
-    resets = any(run.resets for run in runs)
+    resets = any(counts[-1] for run in runs for counts in run.resets.values())
     figure = Figure(figsize=(9, 1.5 * (len(panels) + resets) + 1.2), dpi=110, layout="constrained")
     axes = figure.subplots(len(panels) + resets, 1, sharex=True, squeeze=False)[:, 0]
     for axis, task in zip(axes, panels, strict=False):
@@ -101,20 +102,20 @@ def _draw_resets(axis: Axes, groups: Sequence[_Group]) -> None:
     else:
         for group in groups:
             lines = [(run.steps, np.sum([*run.resets.values()], axis=0)) for run in group.runs if run.resets]
-            _draw_group(axis, group, lines)
+            _draw_group(axis, group, lines, drawstyle="steps-post")
     axis.set_ylabel("units reset\nso far", fontsize="small")
     _finish(axis)
 
 
-def _draw_group(axis: Axes, group: _Group, lines: Sequence[Line]) -> None:
+def _draw_group(axis: Axes, group: _Group, lines: Sequence[Line], drawstyle: str = "default") -> None:
     """Each run, and where there are several their mean in its place in the legend."""
     if len(lines) == 1:
-        axis.plot(*lines[0], color=group.color, linewidth=1.4, label=group.label)
+        axis.plot(*lines[0], color=group.color, linewidth=1.4, label=group.label, drawstyle=drawstyle)
         return
     for line in lines:
-        axis.plot(*line, color=group.color, **THIN)
+        axis.plot(*line, color=group.color, drawstyle=drawstyle, **THIN)
     if lines:
-        axis.plot(*_mean(lines), color=group.color, linewidth=1.6, label=group.label)
+        axis.plot(*_mean(lines), color=group.color, linewidth=1.6, label=group.label, drawstyle=drawstyle)
 
 
 def _returns(run: Curves, task: str | None) -> Line:

@@ -256,7 +256,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("ppo", {"optimizer": "clear"}, "at_switch.optimizer is 'clear'; give keep or reset"),
     ("ppo", {"replay": "clear"}, "at_switch.replay is 'clear', but PPO has nothing of the kind; leave it out"),
     ("ppo", {"exploration": "restart"}, "at_switch.exploration is 'restart', but PPO has nothing of the kind"),
-    ("td3", {"exploration": "restart"}, "at_switch.exploration is 'restart', but TD3 has nothing of the kind; leave"),
+    ("td3", {"exploration": "restart"}, "at_switch.exploration is 'restart', but no action noise has a memory; give"),
     ("ppo", {"random_steps": 3}, "at_switch.random_steps is 3, but PPO has nothing of the kind"),
     *(
         (agent, {"normalizer": "reset"}, "at_switch.normalizer is 'reset', but the environment has no normalizer; wrap")
@@ -272,11 +272,13 @@ def test_the_impossible_is_refused(agent: str, at_switch: dict[str, Any], messag
 
 
 def test_an_exploration_that_never_changes_cannot_begin_again() -> None:
-    message = r"^at_switch.exploration is 'restart', but ent_coef is fixed at 0.3 and there is no action noise; give"
-    with pytest.raises(ValueError, match=message):
-        learner("sac", at_switch={"exploration": "restart"}, ent_coef=0.3)
+    message = r"^at_switch.exploration is 'restart', but ent_coef is fixed at 0.3 and no action noise has a memory"
+    for noise in (None, 0.1):
+        with pytest.raises(ValueError, match=message):
+            learner("sac", at_switch={"exploration": "restart"}, ent_coef=0.3, action_noise=noise)
     noise = OrnsteinUhlenbeckActionNoise(np.zeros(1), np.ones(1))
     learner("sac", at_switch={"exploration": "restart"}, ent_coef=0.3, action_noise=noise)
+    learner("td3", at_switch={"exploration": "restart"}, action_noise={"name": "ornstein_uhlenbeck", "sigma": 0.1})
 
 
 @pytest.mark.parametrize("agent", AGENTS)

@@ -20,6 +20,7 @@ from agents.networks import ImpalaCNN, NetworkSpec
 from agents.networks.builder import ACTIVATIONS, EXTRACTORS, fitted, policy_of
 from agents.networks.policies import PlasticActorCriticPolicy, PlasticTD3Policy
 from agents.networks.spec import Activation, Features
+from agents.plasticity import GXD, ReDo
 from agents.plasticity.layers import CReLU
 from agents.specs import agent_spec
 
@@ -27,6 +28,21 @@ from agents.specs import agent_spec
 def test_every_name_has_a_class() -> None:
     assert set(EXTRACTORS) == set(get_args(Features))
     assert set(ACTIVATIONS) == set(get_args(Activation))
+    for name, kind in ACTIVATIONS.items():
+        if name not in ("leaky_relu", "crelu", "fourier"):
+            assert kind is {each.lower(): getattr(nn, each) for each in nn.modules.activation.__all__}[name]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_units_are_reset_behind_every_activation(name: Activation) -> None:
+    policy, arguments = policy_of(NetworkSpec("flatten", [6], name))
+    interventions = [GXD(rate=0.5, period=2, maturity=0, score_every=1), ReDo(tau=0.9, period=3, samples=16)]
+    model = PPO(
+        policy, "CartPole-v1", n_steps=32, batch_size=16, n_epochs=2, policy_kwargs=arguments, device="cpu", seed=0,
+        interventions=interventions,
+    ).learn(64)  # fmt: skip
+    assert all(count > 0 for count in model.units_reset().values())
+    assert all(parameter.isfinite().all() for parameter in model.policy.parameters())
 
 
 def test_without_a_norm_the_arguments_are_sb3s() -> None:

@@ -90,7 +90,7 @@ def test_interventions_that_never_fire_change_nothing(kind: str, option: dict[st
     never = [
         ReDo(tau=0.0, period=1, samples=32),
         GXD(rate=0.0, period=2, score_every=1),
-        GXD(rate=0.0, signal="outputs", period=2, score_every=1),
+        GXD(rate=0.0, signal="outputs", period=3, score_every=1),
         CPR(period=10**9, score_every=1),
     ]
     callback = Measure()

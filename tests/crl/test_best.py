@@ -30,7 +30,7 @@ def test_tasks_without_a_checkpoint(every: int, cycles: int, lacking: str | None
         them = "them" if " and " in lacking else "it"
         assert sentence == (
             f"no checkpoint falls due in a visit of {lacking}, so that best/ will have no parameters for {them}; "
-            "give checkpoint.every=100, the steps of a visit, or less"
+            "give checkpoint.every=100 or less"
         )
 
 
@@ -42,3 +42,22 @@ def test_variants_are_one_task_and_many_are_counted() -> None:
     sentence = unkept(stream, 1000)
     assert sentence is not None
     assert "and 26 more, so that best/ will have no parameters for them" in sentence
+
+
+@pytest.mark.parametrize(
+    ("every", "rollout", "lacking", "remedy"),
+    [
+        (100, 64, "breakout", "checkpoint.every=64 or less"),  # at steps 128 and 256, and the end
+        (64, 64, None, None),
+        (64, 150, "breakout", "stream.align=rollout: no rollout ends in a visit"),  # at step 150, and the end
+    ],
+)
+def test_checkpoints_are_written_at_the_ends_of_rollouts(
+    every: int, rollout: int, lacking: str | None, remedy: str | None
+) -> None:
+    tasks = [task for name in ("breakout", "asterix", "freeway") for task in tasks_from(name)[0]]
+    sentence = unkept(TaskStream.build(tasks, steps_per_task=100), every, rollout)
+    assert (sentence is None) == (lacking is None)
+    if sentence is not None:
+        assert f"in a visit of {lacking}, so" in sentence
+        assert sentence.endswith(f"; give {remedy}")

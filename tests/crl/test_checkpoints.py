@@ -133,7 +133,8 @@ def test_what_is_not_finite_writes_no_checkpoint(
     assert not (found / "results.json").exists()
     report = (found / f"crash-{step}.txt").read_text()
     assert report.startswith(f"at step {step}: {sentence}\n\nTraceback")
-    (line,) = capsys.readouterr().err.splitlines()
+    warning, line = capsys.readouterr().err.splitlines()
+    assert "so that best/ will have no parameters" in warning
     assert line == (
         f"crl: the run failed at step {step} with LossError: {sentence}; lower agent.learning_rate, or look at the "
         f"rewards and observations of the task (the report is in {found / f'crash-{step}.txt'})"

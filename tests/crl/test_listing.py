@@ -65,7 +65,7 @@ def test_what_needs_revealed_switches_says_so() -> None:
 
 def test_schedules_are_listed_with_the_settings_that_take_them(crl: Command, tmp_path: Path) -> None:
     line = crl("list", "schedules", cwd=tmp_path).stdout.splitlines()[1]
-    assert line.endswith("; {linear: [1e-3, 0]} of agent.learning_rate and agent.clip_range")
+    assert line.endswith("; {linear: [1e-3, 0]} of agent.learning_rate, agent.clip_range and agent.clip_range_vf")
 
 
 WORLD = '''
@@ -94,5 +94,12 @@ def test_worlds_that_a_module_registers_are_shown(crl: Command, tmp_path: Path) 
 
 
 def test_nobody_is_called_so() -> None:
-    with pytest.raises(ConfigError, match=r'^"Nobody-v7" is neither a list nor a name in one; choose from streams, '):
+    with pytest.raises(
+        ConfigError, match=r'^"Nobody-v7" is neither a list nor a name in one; give the module .* --imports$'
+    ):
         pages("Nobody-v7")
+
+
+def test_a_description_in_markdown_begins_behind_its_heading() -> None:
+    (page,) = pages("CartPole-v1")
+    assert page.text.startswith("This environment ")

@@ -11,7 +11,7 @@ import torch
 from compared import assert_equal
 from small_checkpoints import rewritten
 
-from crl import run, run_folder, storage
+from crl import run, storage, versions
 from crl.machine import machine
 
 
@@ -71,7 +71,7 @@ def test_versions_of_each_start_are_kept(checkpointed: Path, tmp_path: Path, mon
     found = Path(shutil.copytree(checkpointed, tmp_path / "run"))
     (found / "results.json").unlink()
     before = (found / "versions.txt").read_text()
-    monkeypatch.setattr(run_folder.platform, "python_version", lambda: "3.99")
+    monkeypatch.setattr(versions.platform, "python_version", lambda: "3.99")
     assert run.resume(found, ["crl"]) == 0
     first, second = (found / "versions.txt").read_text().split("\n\n")
     assert f"{first}\n" == before

@@ -63,7 +63,8 @@ checkpoint: {every: 60, keep: 3}
     "sac": """
 stream: {name: pendulum5, steps_per_task: 70}
 agent: {name: sac, buffer_size: 100, learning_starts: 40, train_freq: 10, gradient_steps: 3, batch_size: 8,
-  net_arch: {pi: [8], qf: [8]}, norm: layer, activation: fourier}
+  net_arch: {pi: [8, 8], qf: [8]}, norm: layer, activation: fourier, use_sde: true, sde_sample_freq: 2,
+  action_noise: {name: ornstein_uhlenbeck, sigma: 0.1}}
 normalize: {obs: true, reward: true}
 interventions:
   - {name: regrama, networks: [actor, critic], period: 20, maturity: 20, tau: 0.5, score_every: 2}
@@ -72,9 +73,9 @@ checkpoint: {every: 40, keep: 3}
     "td3": """
 stream: {name: pendulum5, steps_per_task: 80, boundary: revealed}
 agent: {name: td3, n_envs: 2, buffer_size: 50, learning_starts: 20, train_freq: 4, gradient_steps: 3, batch_size: 8,
-  action_noise: 0.2, net_arch: {pi: [8], qf: [8]}}
+  action_noise: {name: ornstein_uhlenbeck, sigma: 0.2}, net_arch: [8]}
 normalize: {obs: true}
-at_switch: {replay: clear, random_steps: 20, optimizer: reset}
+at_switch: {replay: clear, exploration: restart, random_steps: 20, optimizer: reset}
 interventions:
   - {name: redo, networks: [actor, critic], period: 20, tau: 0.5, samples: 32}
   - {name: gxd, networks: [actor, critic], rate: 1e-2, period: 10, maturity: 5, score_every: 2}
@@ -90,7 +91,8 @@ checkpoint: {every: 60, keep: 3}
     "rebuilt dqn": """
 imports: [walk_world]
 stream: {tasks: [Walk-v0, {id: Walk-v0, noise: 0.6}], steps_per_task: 240}
-agent: {name: dqn, n_envs: 2, buffer_size: 300, learning_starts: 60, train_freq: 2, batch_size: 8, net_arch: [8]}
+agent: {name: dqn, n_envs: 2, buffer_size: 300, learning_starts: 60, train_freq: 2, batch_size: 8, net_arch: [8],
+  optimize_memory_usage: true, replay_buffer_kwargs: {handle_timeout_termination: false}}
 checkpoint: {every: 60, keep: 3}
 """,
 }

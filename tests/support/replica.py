@@ -28,10 +28,10 @@ def main(rank: int, folder: Path) -> None:
     model = nn.parallel.DistributedDataParallel(net)
     resets = [
         GXD(rate=0.01, period=5, maturity=5, score_every=1),
-        CBP(rate=0.02, compensate=True, period=5, maturity=5, score_every=1),
+        CBP(rate=0.02, compensate=True, period=6, maturity=5, score_every=1),
         UnitReset(
             criterion="gxd", selection={"name": "budget", "share": 0.1}, surgery={"outgoing": "small_random"},
-            period=5, maturity=0, score_every=1,
+            period=7, maturity=0, score_every=1,
         ),
     ]  # fmt: skip
     optimizer = PlasticOptimizer(

@@ -25,7 +25,9 @@ FEW = 128  # observations for what costs a pass of its own
 SAMPLE = 512
 SLOW_EVERY = 10
 THRESHOLDS = {"dormant_ratio_0": 0.0, "dormant_ratio": units.DORMANT, "dormant_ratio_0.1": 0.1}
-LOWEST: dict[type[object], float] = {nn.Tanh: -1.0, nn.Softsign: -1.0, nn.Sigmoid: 0.0}  # of bounded activations
+LOWEST: dict[type[object], float] = {  # of activations whose highest is 1
+    nn.Tanh: -1.0, nn.Softsign: -1.0, nn.Hardtanh: -1.0, nn.Sigmoid: 0.0, nn.Hardsigmoid: 0.0,
+}  # fmt: skip
 POLICY = "actor"
 PARAMETERS = {"Categorical": ("logits",), "Bernoulli": ("logits",), "Normal": ("loc", "scale")}
 """Kind of distribution that policies are made of -> its parameters."""

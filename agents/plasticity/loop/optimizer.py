@@ -147,7 +147,12 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
         scale = None if scaler is None else scaler.scale(torch.ones((), device=self.device))
         with verified(self.networks.values()), self._hooks.taps(self.optimizer_steps + 1) as taps:
             self._passes.begin(taps, scale)
-            yield
+            try:
+                yield
+            except BaseException:
+                self._passes.abandon(taps)
+                raise
+            taps.release()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """The optimizer's own; what was seen of these gradients is forgotten."""
@@ -170,7 +175,7 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
                 of several backwards through one forward the first shows what its units are worth. Or a function, as
                 torch knows it, that clears gradients, computes the loss inside `forward`, makes its backward and
                 returns it. Or a loss, a scalar, the mean over the minibatch, not scaled: old gradients are cleared and
-                its backward is made here.
+                its backward, through all forwards that it is made of, is made here.
             max_grad_norm: gradients are clipped to this norm. A clipping of your own comes before the penalties of
                 interventions, and before those that look at weights' gradients (ReGraMa); this one behind them.
             update_ends: resets may act now. False inside a sequence of steps that a reset must not disturb, such as
@@ -209,7 +214,7 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
         return result
 
     def _backward(self, loss: Tensor, scaler: torch.amp.GradScaler | None) -> Update:
-        taps = self._passes.take_last()
+        taps = self._passes.take()
         self.optimizers[0].zero_grad()
         return self._hooks.backward(self._update({"loss": loss}), taps, scaler)
 

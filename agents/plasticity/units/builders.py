@@ -12,7 +12,11 @@ from agents.plasticity.layers import FOLDING, fold_of
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
 from agents.plasticity.units.inits import Affine, Init, TorchDefault
 
-POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign)
+POINTWISE = (
+    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.CELU,
+    nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LogSigmoid, nn.ReLU6, nn.SELU, nn.Softshrink,
+    nn.Tanhshrink,
+)  # fmt: skip
 ACTIVATIONS = (*POINTWISE, *FOLDING)
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from graphs_left import left_by
 from own_loop import Spy, X, model_of
 from torch import Tensor, nn
 
 from agents.plasticity import CBP, GXD, Intervention, PlasticOptimizer, ReDo, ReGraMa, Update
+from agents.plasticity.taps import Taps
+from agents.plasticity.units import sequential
 
 FORMS = ("loss", "closure", "own")
 
@@ -41,7 +44,15 @@ def by_taps() -> list[Intervention]:
 
 
 def by_weights_too() -> list[Intervention]:
-    return [*by_taps(), ReGraMa(tau=0.9, period=2, maturity=2, score_every=1, cap=0.5), Decay(of_loss=False)]
+    return [*by_taps(), ReGraMa(tau=0.9, period=4, maturity=2, score_every=1, cap=0.5), Decay(of_loss=False)]
+
+
+def samples_of(model: nn.Module) -> dict[str, Any]:
+    return {
+        "sample": lambda n, generator: X[torch.randperm(len(X), generator=generator)[:n]],
+        "sample_losses": lambda x: model(x).square().sum(1),
+        "outputs": model,
+    }
 
 
 class Loop:
@@ -72,8 +83,7 @@ class Loop:
         self.own_clip = None if self.clip else clip
         self.optimizer = PlasticOptimizer(
             make(self.model.parameters(), lr=0.01), self.model, resets, seed=seed,
-            sample=lambda n, generator: X[torch.randperm(len(X), generator=generator)[:n]],
-            sample_losses=lambda x: self.model(x).square().sum(1), outputs=self.model,
+            **samples_of(self.model),
         )  # fmt: skip
         self.schedule = schedule(self.optimizer) if schedule else None
 
@@ -155,7 +165,7 @@ def one_cycle(optimizer: torch.optim.Optimizer) -> Any:
         {"schedule": one_cycle},
         {"schedule": one_cycle, "make": sgd, "clip": 0.05},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_three_forms_of_one_loop_train_alike(arguments: dict[str, Any]) -> None:
     resets = arguments.pop("resets", by_weights_too)
@@ -167,7 +177,7 @@ def test_three_forms_of_one_loop_train_alike(arguments: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"clip": 0.05}, {"clip": 0.05, "clips": "own", "resets": by_taps}, {"make": sgd}], ids=str
+    "arguments", [{}, {"clip": 0.05}, {"clip": 0.05, "clips": "own", "resets": by_taps}, {"make": sgd}], ids="-".join
 )
 def test_a_scaler_steps_alike_in_both_forms_that_take_it(arguments: dict[str, Any]) -> None:
     resets = arguments.pop("resets", by_weights_too)
@@ -246,6 +256,75 @@ def test_gradients_may_be_cleared_between_forward_and_backward() -> None:
     loss.backward()
     optimizer.step()
     assert spy.updates[0].taps.keys() == {"net.0", "net.1"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forwards_whose_losses_have_one_backward_are_parts_of_one_batch(form: str) -> None:
+    model, spy = model_of(), Spy()
+    optimizer = PlasticOptimizer(torch.optim.SGD(model.parameters(), lr=0.1), model, [spy])
+    for _ in range(2):
+        with optimizer.forward():
+            model(X[:3])  # is in no loss
+        losses = []
+        for rows in X.split([20, 12]):
+            with optimizer.forward():
+                losses.append(model(rows).square().sum() / len(X))
+        optimizer.zero_grad()  # between forwards and backward, as some write it
+        if form == "loss":
+            optimizer.step(sum(losses))
+        else:
+            sum(losses).backward()
+            optimizer.step()
+    again = model_of()
+    with Taps(sequential(again).layers) as taps:
+        loss = again(X).square().mean()
+    loss.backward()
+    for name, (a, g) in taps.read().items():
+        torch.testing.assert_close(spy.updates[0].taps[name], (a, g))
+        assert len(spy.updates[1].taps[name][0]) == len(X)
+
+
+def test_parts_of_other_sizes_are_refused_by_name() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 1, 3))
+    optimizer = PlasticOptimizer(torch.optim.SGD(model.parameters(), lr=0.1), model, [Spy()])
+    for size in (6, 8):
+        with optimizer.forward():
+            loss = model(torch.ones(1, 1, size, size)).mean()
+        loss.backward()
+    with pytest.raises(
+        ValueError, match=r"net\.0: forwards of one step have units of sizes \(2, 4, 4\) and \(2, 6, 6\)"
+    ):
+        optimizer.step()
+
+
+def test_no_forward_keeps_a_graph_that_the_loop_has_let_go() -> None:
+    model = model_of()
+    optimizer = PlasticOptimizer(torch.optim.SGD(model.parameters(), lr=0.1), model, by_taps(), **samples_of(model))
+
+    def skip() -> None:
+        with optimizer.forward():
+            model(X).mean()
+
+    count, alive = left_by(skip, graphs_alone=True)
+    assert count
+    assert alive == []
+
+
+def test_a_forward_that_raised_is_none() -> None:
+    loop = Loop("own", [spy := Spy()])
+
+    def fail() -> None:
+        with loop.optimizer.forward():
+            loop.model(X)
+            raise KeyError
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            fail()
+        with pytest.raises(RuntimeError, match="step was called without a forward pass"):
+            loop.optimizer.step()
+        loop.train(1)
+    assert [len(update.taps["net.0"][0]) for update in spy.updates] == [len(X)] * 2
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import stable_baselines3
+import torch
 from pydantic import TypeAdapter
+from torch import nn
 
 from agents import AGENTS
-from agents.specs import agent_spec
+from agents.networks.spec import NO_ACTIVATIONS, Activation
+from agents.specs import NOT_IN_CONFIGS, POLICY_NOT_IN_CONFIGS, agent_spec
 from crl.config import ConfigError, RunConfig, check_arguments, config_hash, load, to_yaml
 from crl.config.agents import AnyAgent, agent_section
 
@@ -48,11 +51,83 @@ def test_settings_are_those_of_the_learner_and_defaults_those_of_stable_baseline
     assert spec.settings.keys() <= inspect.signature(spec.resolve()).parameters.keys()
     stock = inspect.signature(getattr(stable_baselines3, name.upper())).parameters
     defaults = {key: setting.default for key, setting in spec.settings.items() if key not in OURS}
-    assert defaults == {key: stock[key].default for key in defaults}
+    assert defaults == {key: stock[key].default for key in defaults}  # None, of arguments that hold arguments
     fields = agent_section(name).model_fields
-    assert {key: fields[key].default for key in spec.settings} == {
-        key: setting.default for key, setting in spec.settings.items()
-    }
+    plain = {key for key, setting in spec.settings.items() if not isinstance(setting.type, Mapping)}
+    assert {key: fields[key].default for key in plain} == {key: spec.settings[key].default for key in plain}
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_every_argument_of_stable_baselines_can_be_given_or_is_refused_with_the_reason(name: str) -> None:
+    spec = agent_spec(name)
+    stock = getattr(stable_baselines3, name.upper())
+    policy = stock.policy_aliases["MlpPolicy"]
+    arguments = spec.settings["policy_kwargs"].type
+    for target, given, elsewhere in (
+        (stock, spec.settings, NOT_IN_CONFIGS), (policy, arguments, POLICY_NOT_IN_CONFIGS),
+    ):  # fmt: skip
+        known = set(inspect.signature(target).parameters)
+        assert known - set(given) <= set(elsewhere)
+        assert not set(given) & set(elsewhere)
+    defaults = {key: setting.default for key, setting in arguments.items() if key != "optimizer_kwargs"}
+    found = inspect.signature(policy).parameters
+    assert defaults == {key: found[key].default for key in defaults}
+
+
+def test_the_optimizer_is_that_of_stable_baselines() -> None:
+    eps = {name: agent_spec(name).settings["policy_kwargs"].type["optimizer_kwargs"].type["eps"] for name in AGENTS}
+    adam = inspect.signature(torch.optim.Adam).parameters
+    assert {name: setting.default for name, setting in eps.items()} == {
+        "dqn": 1e-8, "ppo": 1e-5, "sac": 1e-8, "td3": 1e-8,
+    }  # fmt: skip
+    for key in ("betas", "weight_decay"):
+        setting = agent_spec("ppo").settings["policy_kwargs"].type["optimizer_kwargs"].type[key]
+        assert setting.default == adam[key].default
+
+
+def test_one_list_of_layers_is_for_all_networks(load_agent: Load) -> None:
+    for name, keys in (("ppo", ("pi", "vf")), ("sac", ("pi", "qf")), ("td3", ("pi", "qf"))):
+        arch = load_agent(name, "agent.net_arch=[8, 4]").agent.net_arch
+        assert arch.model_dump() == dict.fromkeys(keys, (8, 4))
+    assert load_agent("dqn", "agent.net_arch=[8, 4]").agent.net_arch == (8, 4)
+    assert config_hash(load_agent("ppo", "agent.net_arch=[8]")) == config_hash(
+        load_agent("ppo", "agent.net_arch={pi: [8], vf: [8]}")
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("ELU", "elu"), ("silu", "silu"), ("LeakyReLU", "leakyrelu"), ("ReLU", "relu")]
+)
+def test_activations_of_torch_by_name(load_agent: Load, given: str, expected: str) -> None:
+    assert load_agent("dqn", f"agent.activation={given}").agent.activation == expected
+
+
+def test_every_activation_of_torch_is_known_or_refused_with_the_reason() -> None:
+    theirs = {name.lower() for name in nn.modules.activation.__all__}
+    assert theirs <= {*get_args(Activation), *NO_ACTIVATIONS}
+    assert not set(get_args(Activation)) & set(NO_ACTIVATIONS)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("0.2", 0.2),
+        ("{name: normal, sigma: 1e-1}", {"name": "normal", "sigma": 0.1}),
+        (
+            "{name: ornstein_uhlenbeck, sigma: 0.1, theta: 0.3}",
+            {"name": "ornstein_uhlenbeck", "sigma": 0.1, "theta": 0.3, "dt": 0.01},
+        ),
+    ],
+)
+def test_noise_on_actions(load_agent: Load, given: str, expected: Any) -> None:
+    for agent in ("sac", "td3"):
+        assert load_agent(agent, f"agent.action_noise={given}").agent.settings["action_noise"] == expected
+
+
+def test_actor_and_critic_share_features_where_that_is_asked_for(load_agent: Load) -> None:
+    share = "agent.policy_kwargs.share_features_extractor"
+    assert list(load_agent("sac", f"{share}=true").agent.networks()) == ["actor", "critic", "features"]
+    assert list(load_agent("ppo", f"{share}=false").agent.networks()) == ["actor", "critic"]
 
 
 def test_dqn(load_agent: Load, tmp_path: Path) -> None:
@@ -66,6 +141,10 @@ def test_dqn(load_agent: Load, tmp_path: Path) -> None:
         "train_freq": 2, "gradient_steps": 1, "n_steps": 1, "target_update_interval": 10_000,
         "exploration_fraction": 0.1, "exploration_initial_eps": 1.0, "exploration_final_eps": 0.05,
         "max_grad_norm": 10.0, "double_q": True, "epsilon_per_env": False, "norm": "none",
+        "optimize_memory_usage": False, "replay_buffer_kwargs": {"handle_timeout_termination": True},
+        "policy_kwargs": {
+            "normalize_images": True, "optimizer_kwargs": {"eps": 1e-8, "betas": (0.9, 0.999), "weight_decay": 0.0},
+        },
     }  # fmt: skip
     assert agent.rollout == 32
     path = tmp_path / "again.yaml"
@@ -105,7 +184,8 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
         ("dqn", "agent.bufer_size=5", "agent.bufer_size=5 is not a known key; did you mean 'buffer_size'?"),
         ("dqn", "agent.net_arch={pi: [8]}", 'agent.net_arch={"pi": [8]} is not a list; write it in square brackets,'),
         ("dqn", "agent.net_arch=[8, 0]", "agent.net_arch.1=0 is too small; give a number of at least 1"),
-        ("sac", "agent.net_arch=[8]", "agent.net_arch=[8] is not a mapping; write it in braces, such as {pi: [64], "),
+        ("sac", "agent.net_arch=8", "agent.net_arch=8 is neither a list nor a mapping; write it as [64], alike for al"),
+        ("sac", "agent.net_arch=[8, 0]", "agent.net_arch.1=0 is too small; give a number of at least 1"),
         ("sac", "agent.net_arch={pi: [8]}", "agent.net_arch.qf is missing; add it to the config or give agent.net_a"),
         ("sac", "agent.net_arch={pi: 8, qf: [8]}", "agent.net_arch.pi=8 is not a list; write it in square brackets,"),
         ("sac", "agent.net_arch.vf=[8]", "agent.net_arch.vf=[8] is not a known key; choose from pi, qf"),
@@ -115,7 +195,9 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
         ("dqn", "agent.tau=0", "agent.tau=0 is too small; give a number above 0"),
         ("dqn", "agent.exploration_fraction=0", "agent.exploration_fraction=0 is too small; give a number above 0"),
         ("dqn", "agent.double_q=1", "agent.double_q=1 is neither true nor false; give one of the two"),
-        ("dqn", "agent.activation=elu", "agent.activation=\"elu\" is not known; give 'relu', 'tanh', 'leaky_relu', "),
+        ("dqn", "agent.activation=el", "agent.activation=\"el\" is not known; give 'relu', 'tanh', 'leaky_relu', "),
+        ("dqn", "agent.activation=GLU", 'agent.activation="GLU" multiplies each unit with another one, so that none'),
+        ("ppo", "agent.activation=PReLU", 'agent.activation="PReLU" learns a slope that its units share, which no res'),
         ("dqn", "agent.buffer_size=31", "agent.buffer_size=31 is below agent.batch_size=32; give at least 32, or lo"),
         (
             "dqn",
@@ -138,7 +220,47 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
         ("sac", "agent.ent_coef=[1]", f"agent.ent_coef=[1] {ENTROPY}"),
         ("sac", "agent.target_entropy=low", 'agent.target_entropy="low" is neither auto nor a number; give auto, or'),
         ("td3", "agent.action_noise=0", "agent.action_noise=0 is too small; give a number above 0"),
-        ("td3", "agent.action_noise=high", 'agent.action_noise="high" is not a number; give one such as 0.001'),
+        ("td3", "agent.action_noise=high", 'agent.action_noise="high" is no noise; give a standard deviation such as '),
+        ("sac", "agent.action_noise={name: pink}", 'agent.action_noise={"name": "pink"} has no known name; give name:'),
+        ("sac", "agent.action_noise={name: normal}", 'agent.action_noise={"name": "normal"} has no sigma; give a numb'),
+        (
+            "sac",
+            "agent.action_noise={name: ornstein_uhlenbeck, sigma: 1, theta: 0}",
+            'agent.action_noise={"name": "ornstein_uhlenbeck", "sigma": 1, "theta": 0} has a theta that is too small; ',
+        ),
+        (
+            "sac",
+            "agent.action_noise={name: normal, sigma: 1, theta: 2}",
+            'agent.action_noise={"name": "normal", "sigma": 1, "theta": 2} has \'theta\', which normal does not know; ',
+        ),
+        ("ppo", "agent.action_noise=0.1", "agent.action_noise=0.1 is a setting of sac and td3, not of ppo; leave it o"),
+        ("ppo", "agent.batch_size=1", "agent.batch_size=1 has no spread that advantages could be divided by; give at "),
+        ("ppo", "agent.clip_range_vf=0", "agent.clip_range_vf=0 is too small; give a number above 0, or null for no c"),
+        ("ppo", "agent.seed=3", "agent.seed=3 is the run's; give seed"),
+        ("sac", "agent.replay_buffer_class=Mine", 'agent.replay_buffer_class="Mine" is a class, which Python alone ca'),
+        ("sac", "agent.policy_kwargs=3", "agent.policy_kwargs=3 is not a mapping; write it in braces, such as {normal"),
+        ("sac", "agent.policy_kwargs.n_critic=3", "agent.policy_kwargs.n_critic=3 is not a known key; did you mean 'n"),
+        ("sac", "agent.policy_kwargs.net_arch=[3]", "agent.policy_kwargs.net_arch=[3] has a key of its own; give agen"),
+        (
+            "dqn",
+            "agent.policy_kwargs.optimizer_kwargs.betas=[0.9, 1]",
+            "agent.policy_kwargs.optimizer_kwargs.betas=[0.9, 1] are no decay rates; give two numbers of at least 0 an",
+        ),
+        (
+            "ppo",
+            "agent.policy_kwargs.squash_output=true",
+            "agent.policy_kwargs.squash_output=true squashes the actions of gSDE alone; give agent.use_sde=true or ",
+        ),
+        (
+            "td3",
+            "agent.optimize_memory_usage=true",
+            "agent.optimize_memory_usage=true keeps no observation behind an episode that is cut off; give agent.repla",
+        ),
+        (
+            "dqn",
+            "agent={n_steps: 2, optimize_memory_usage: true, replay_buffer_kwargs: {handle_timeout_termination: off}}",
+            "agent.optimize_memory_usage=true keeps no observation behind an episode that is cut off, which agent.n_st",
+        ),
         ("sac", "agent.name=[sac]", 'agent.name=["sac"] is not a known agent; did you mean '),
         ("sac", "agent.name=sak", "agent.name=\"sak\" is not a known agent; did you mean 'sac'?"),
     ],

@@ -78,11 +78,12 @@ def test_what_an_agent_lacks_may_be_kept(path: Path) -> None:
         ),
         (
             ["agent.name=ppo", "at_switch.exploration=restart"],
-            "at_switch.exploration=restart is a setting of dqn and sac, not of ppo; give at_switch.exploration=keep",
+            "at_switch.exploration=restart is a setting of dqn, sac and td3, not of ppo; give at_switch.",
         ),
         (
             ["agent.name=td3", "at_switch.exploration=restart"],
-            "at_switch.exploration=restart is a setting of dqn and sac, not of td3; give at_switch.exploration=keep",
+            "at_switch.exploration=restart has nothing to restart: there is no noise on the actions that remembers "
+            "what it was; give agent.action_noise={name: ornstein_uhlenbeck, sigma: 0.1}, or give at_switch.",
         ),
         (
             ["agent.name=ppo", "at_switch.random_steps=5"],

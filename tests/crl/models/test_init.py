@@ -257,6 +257,8 @@ def test_what_a_model_refuses_by_itself_is_the_agents(config: Any, monkeypatch: 
         build(config("interventions=[{name: gxd}]"))
 
 
+TRIED_AGAINST_STOCK = {"optimize_memory_usage", "replay_buffer_kwargs", "policy_kwargs", "use_sde_at_warmup"}
+"""See ``test_stock.py``."""
 REPLAY = {  # agent -> settings in a config, each unlike its default
     "dqn": {
         "learning_rate": 3e-3, "batch_size": 8, "buffer_size": 80, "learning_starts": 4, "tau": 0.5, "gamma": 0.9,
@@ -267,7 +269,7 @@ REPLAY = {  # agent -> settings in a config, each unlike its default
     "sac": {
         "learning_rate": 3e-3, "batch_size": 8, "buffer_size": 80, "learning_starts": 4, "tau": 0.5, "gamma": 0.9,
         "train_freq": 2, "gradient_steps": -1, "n_steps": 2, "target_update_interval": 4, "ent_coef": "auto_0.5",
-        "target_entropy": -3.0, "use_sde": True, "sde_sample_freq": 3,
+        "target_entropy": -3.0, "use_sde": True, "sde_sample_freq": 3, "action_noise": 0.3,
     },
     "td3": {
         "learning_rate": 3e-3, "batch_size": 8, "buffer_size": 80, "learning_starts": 4, "tau": 0.5, "gamma": 0.9,
@@ -289,7 +291,7 @@ def test_settings_reach_the_model(config: Any, agent: str) -> None:
     found["train_freq"] = found["train_freq"].frequency
     if agent == "sac":
         found["target_entropy"] = float(found["target_entropy"])
-    if agent == "td3":
+    if agent != "dqn":
         found["action_noise"] = pytest.approx(model.action_noise._sigma.item())
     found["buffer_size"] = model.replay_buffer.buffer_size * 2  # of two games
     assert found == given
@@ -300,7 +302,7 @@ def test_settings_reach_the_model(config: Any, agent: str) -> None:
 
 def test_every_setting_is_tried() -> None:
     assert {name: set(given) for name, given in REPLAY.items()} == {
-        name: set(spec.settings) for name, spec in known_specs().items() if spec.data == "replay"
+        name: set(spec.settings) - TRIED_AGAINST_STOCK for name, spec in known_specs().items() if spec.data == "replay"
     }
 
 

@@ -80,3 +80,22 @@ def test_the_bar_says_where_the_run_is_how_fast_it_goes_and_how_long_it_takes(
     assert line.startswith("visit 1 of 2: breakout ")
     assert re.search(r" 17% return 5.00 \d steps/s, [\d:]+ left$", line.rstrip())
     assert len(line) <= int(columns)
+
+
+def test_the_bar_s_speed_is_of_rollouts_and_updates(playing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    played, now = playing(steps_per_task=60_000), [0.0]
+    progress = ProgressCallback(played.callback)
+    progress.model = played.model  # type: ignore[assignment]
+    assert progress._bar is not None
+    progress._bar.get_time = lambda: now[0]
+    progress.on_training_start({}, {})
+    for step in range(6000):
+        now[0] += 0.001 if step % 2000 else 4.0  # rollouts of 2 seconds, updates of 4
+        played.step()
+        progress.on_step()
+    progress.close()
+    bar = progress._bar.tasks[0]
+    assert bar.completed >= 11_600  # not more than 0.2 seconds behind
+    assert bar.speed is not None
+    assert 600 < bar.speed < 1100  # 12,000 steps in 18 seconds; 2,000 a second in a rollout alone

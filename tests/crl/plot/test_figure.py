@@ -58,10 +58,18 @@ def test_seeds_share_a_color_and_their_mean_is_drawn(tmp_path: Path) -> None:
     assert sorted(lines.values()) == [([10, 20], [5, 6]), ([10, 20, 20, 50, 60], [1, 2, None, 3, 4])]
     assert lines_of(b)["gxd (2 runs)"] == ([30, 40], [9, 10])
     assert lines_of(resets)["plain"] == ([10, 20, 30, 40, 50, 60], [1, 2, 2, 4, 4, 5])
+    assert {line.get_drawstyle() for line in resets.get_lines()[:4]} == {"steps-post"}
     colors = {str(line.get_label()): line.get_color() for line in a.get_lines()}
     assert colors["gxd (2 runs)"] != colors["plain"]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["gxd (2 runs)", "plain"]
+
+
+def test_runs_that_reset_nothing_have_no_panel_for_it(tmp_path: Path) -> None:
+    run = logged_run(tmp_path / "run", rows_per_visit=1)
+    lines = (run / "progress.csv").read_text().splitlines()
+    (run / "progress.csv").write_text("\n".join([lines[0], *(f"{line[:-3]}0,0" for line in lines[1:])]) + "\n")
+    assert [axis.get_ylabel() for axis in draw([read(run)]).axes] == ["a\nmean return", "b\nmean return"]
 
 
 def test_many_tasks_share_a_panel(tmp_path: Path) -> None:

@@ -89,3 +89,6 @@ def test_runs_of_different_tasks(tmp_path: Path) -> None:
     other = logged_run(tmp_path / "other", tasks=["a", "c", "a"])
     with pytest.raises(ConfigError, match=r"visit 2 is of b in .*one.* and of c in .*other.*draw .* apart"):
         check_same_tasks([read(one), read(other)])
+    short = logged_run(tmp_path / "short", tasks=["a"])
+    with pytest.raises(ConfigError, match="visit 2 is of b"):
+        check_same_tasks([read(one), read(short), read(other)])
