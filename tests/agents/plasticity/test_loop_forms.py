@@ -44,7 +44,7 @@ def by_taps() -> list[Intervention]:
 
 
 def by_weights_too() -> list[Intervention]:
-    return [*by_taps(), ReGraMa(tau=0.9, period=4, maturity=2, score_every=1, cap=0.5), Decay(of_loss=False)]
+    return [*by_taps(), ReGraMa(tau=0.9, period=5, maturity=2, score_every=1, cap=0.5), Decay(of_loss=False)]
 
 
 def samples_of(model: nn.Module) -> dict[str, Any]:
