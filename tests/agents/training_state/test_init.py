@@ -11,7 +11,7 @@ import pytest
 import saved_worlds  # noqa: F401  (registers them)
 import torch
 from saved import leaves
-from stable_baselines3.common.callbacks import BaseCallback
+from small_worlds import Begin
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
 from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage, is_vecenv_wrapped
@@ -88,20 +88,6 @@ def build(case: str, seed: int = 5) -> Any:
     model = cls(policy, env, device="cpu", seed=seed, **arguments)
     model.set_logger(Logger(None, []))
     return model
-
-
-class Begin(BaseCallback):
-    """Calls something where training begins."""
-
-    def __init__(self, act: Any) -> None:
-        super().__init__()
-        self._act = act
-
-    def _on_training_start(self) -> None:
-        self._act(self.model)
-
-    def _on_step(self) -> bool:
-        return True
 
 
 def everything(model: Any) -> dict[str, Any]:

@@ -91,7 +91,9 @@ def test_names_are_no_formulas(tmp_path: Path) -> None:
     run = logged_run(tmp_path / "run", "{agent: {name: '$x^{'}, seed: 1}")
     log = run / "progress.csv"
     log.write_text(log.read_text().replace("Return/a", "Return/$\\frac{"))
-    draw([read(run)]).savefig(tmp_path / "figure.svg")
+    alone = draw([read(run)])
+    alone.savefig(tmp_path / "figure.svg")  # which reads formulas
+    assert r"$\frac{" in alone.axes[0].get_ylabel().replace(r"\$", "$")
     two: list[Any] = [
         read(run),
         read(logged_run(tmp_path / "two", "{agent: {name: '$y^{'}, seed: 1}", tasks=["", "b"])),
