@@ -115,7 +115,7 @@ class CheckpointCallback(Part):
         self._interrupt.rollout.begin()
 
     def _on_rollout_end(self) -> None:
-        self.run.claim.check()  # before the other parts, some of which write now
+        self.run.claim.check_again()  # before the other parts, some of which write now
 
     def _on_training_end(self) -> None:
         self._interrupt.trained = True

@@ -32,6 +32,7 @@ BEAT = 5.0  # seconds between two signs of life
 LEASE = 120.0
 # Seconds for which it is watched before, so that a machine that slept, and every holder on it, has time to wake up.
 WATCH = 15.0
+MOMENT = 0.5  # seconds between two looks of a holder whether it still is that
 MAX_BYTES = 1 << 16  # of a claim
 LONGEST_NUMBER = 18  # digits
 ENDED = "ended"
@@ -66,6 +67,7 @@ class Claim:
         self.folder, self.number = folder, number
         self.report: Callable[[], dict[str, Any]] = dict
         self._place, self._lock = folder / FOLDER, lock
+        self._checked = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
         self._thread.start()
@@ -82,6 +84,13 @@ class Claim:
             raise ClaimLostError(f"the run in {str(self.folder)!r} has been taken over by another process")
         if newest < self.number:
             raise FileNotFoundError(errno.ENOENT, "the run's folder is gone", str(self._place))
+
+    def check_again(self) -> None:
+        """As `check`, unless that was done a moment ago: for places that are passed often."""
+        now = time.time()  # not the monotonic clock, which may stand still while a machine sleeps
+        if abs(now - self._checked) >= MOMENT:
+            self._checked = now
+            self.check()
 
     def release(self) -> None:
         """Let others have the run."""
@@ -135,7 +144,9 @@ def take(folder: Path) -> Claim | None:
     except FileExistsError:  # another one has it, or had it
         lock.release()
         return None
-    except BaseException:
+    except BaseException:  # such as a full disk
+        with contextlib.suppress(OSError):
+            (place / str(number)).unlink()
         lock.release()
         raise
     if _newest(place) != number:  # the list was old, and the others have gone on
@@ -176,7 +187,10 @@ def _has_ended(place: Path, number: int, told: dict[str, Any]) -> bool:
         return True
     if told.get("machine") != _machine():  # where locks of others may not be seen
         return False
-    lock = _locked(place, number)
+    try:
+        lock = _locked(place, number)
+    except OSError:  # of a folder that cannot be written
+        return False
     if lock is None:
         return False
     lock.release()

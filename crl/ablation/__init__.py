@@ -18,7 +18,7 @@ from crl.ablation.loop import Loop, Status
 from crl.ablation.plan import Planned, memory_needed, modules_of, planned, workers_that_fit
 from crl.exit_codes import DONE, INTERRUPTED
 from crl.run_folder import available_cores
-from crl.screen import GIGA, say
+from crl.screen import GIGA, say, warn
 from crl.shell import typed
 
 __all__ = ["ablate"]
@@ -58,7 +58,13 @@ def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int) -> int:
     def changed(name: str, status: Status) -> None:
         board.changed(name, status)
         if status.state == "done":
+            write_tables()
+
+    def write_tables() -> None:
+        try:
             tables.write(grid.folder, runs)
+        except OSError as error:
+            warn(f"the tables in {str(grid.folder)!r} cannot be written ({error.strerror}); the runs go on")
 
     def why(name: str) -> str:
         return launching.last_words(grid.folder, name).removeprefix("crl: ")
@@ -67,8 +73,8 @@ def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int) -> int:
     loop = Loop(runs, launcher, workers, changed, why)
     say(f"{len(runs)} runs in {grid.folder}, {workers} at once; Ctrl-C saves them and stops")
     with Board(loop.statuses) as board:
-        code = loop.run(board.show)
-    tables.write(grid.folder, runs)
+        code = loop.run(lambda: board.show(stopping=loop.wish.count > 0))
+    write_tables()
     if loop.wish.count:
         say(f"stopped; to go on: {typed(['crl', 'ablate', str(grid.file)])}")
     say(f"results: {grid.folder / tables.RUNS} and {tables.VISITS} beside it")

@@ -20,6 +20,7 @@ from crl.screen import GIGA, is_terminal, say
 
 SHOW_EVERY = 0.5  # seconds between two tables
 LINE_EVERY = 300.0  # seconds between two lines where the output is no terminal
+STOPPING = "stopping: every run finishes its rollout and update, then saves; Ctrl-C again ends them at once"
 COLUMNS = ("run", "task", "step", "", "steps/s", "memory", "time left")
 
 
@@ -34,7 +35,7 @@ class Board:
     def __init__(self, statuses: Mapping[str, Status], clock: Callable[[], float] = time.monotonic) -> None:
         self._statuses, self._clock = statuses, clock
         self._live = Live(auto_refresh=False, console=Console()) if is_terminal() else None
-        self._shown, self._line = -math.inf, clock()
+        self._shown, self._line, self._stopping = -math.inf, clock(), False
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -53,9 +54,17 @@ class Board:
             why = f": {status.why}" if status.why else ""
             say(f"{name}: {status.state}{at}{why}; {summary(self._statuses)}")
 
-    def show(self) -> None:
-        """Show how things are, if that is due."""
+    def show(self, stopping: bool = False) -> None:
+        """Show how things are, if that is due.
+
+        Args:
+            stopping: the runs have been asked to save and end.
+        """
         now = self._clock()
+        if stopping and not self._stopping:
+            self._stopping, self._shown = True, -math.inf
+            if self._live is None:
+                say(STOPPING)
         if self._live is None and now - self._line >= LINE_EVERY:
             self._line = now
             say(summary(self._statuses))
@@ -76,7 +85,8 @@ class Board:
             for name, status in self._statuses.items()
             if status.state == "failed"
         ]
-        return Group(table, *failed, Text(summary(self._statuses)))
+        stopping = [Text(STOPPING)] if self._stopping else []
+        return Group(table, *failed, Text(summary(self._statuses)), *stopping)
 
 
 def row(name: str, status: Status) -> list[str]:

@@ -124,21 +124,22 @@ def read(file: Path) -> Grid:
         raw["stream"] = {"label": base.stem, **stream}  # as that of a config that is trained by itself
     common = _changed(raw, config.overrides, "overrides")
     folder = Path(config.folder or Path("runs", "ablations", file.stem)).expanduser()
-    cells = [
-        Cell(f"{arm}__s{seed}", arm, seed, {**found, "seed": seed})
-        for seed in config.seeds
-        for arm, found in _arms(config, common)
-    ]
-    _check_names(file, config, cells)
+    arms = list(itertools.islice(_arms(config, common), MAX_RUNS + 1))
+    _check_number(file, len(arms), len(config.seeds))
+    cells = [Cell(f"{arm}__s{seed}", arm, seed, {**raw, "seed": seed}) for seed in config.seeds for arm, raw in arms]
+    _check_names(file, cells)
     return Grid(file, base, folder, common, cells)
 
 
-def _check_names(file: Path, config: GridConfig, cells: Sequence[Cell]) -> None:
-    if not cells:
-        what = "arms" if config.seeds else "seeds"
+def _check_number(file: Path, arms: int, seeds: int) -> None:
+    if not arms or not seeds:
+        what = "arms" if seeds else "seeds"
         raise ConfigError(f"the grid of {str(file)!r} is empty: it has no {what}; give at least one")
-    if len(cells) > MAX_RUNS:
-        raise ConfigError(f"the grid of {str(file)!r} has {len(cells):,} runs; give {MAX_RUNS:,} at most")
+    if arms * seeds > MAX_RUNS:
+        raise ConfigError(f"the grid of {str(file)!r} has more than {MAX_RUNS:,} runs; give fewer values or seeds")
+
+
+def _check_names(file: Path, cells: Sequence[Cell]) -> None:
     known: dict[str, Cell] = {}
     for cell in cells:
         other = known.setdefault(cell.name.casefold(), cell)  # folders of that name are one on some systems

@@ -19,7 +19,7 @@ from crl.exit_codes import DONE, FAILED, INTERRUPTED, REFUSED, TERMINATED
 TICK = 0.2  # seconds between two looks at the workers
 LOOK = 2.0  # seconds between two looks at the folders
 AGAIN = 10.0  # seconds after which a run is tried again that another process has, or whose worker has died
-DEATHS = 3  # that a run may have one after another without coming further
+DEATHS = 5  # that a run may have one after another without coming further
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
@@ -158,7 +158,13 @@ class Loop:
             if len(self.workers) >= self._most:
                 return
             if status.state == "waiting" and now >= status.not_before:
-                self.workers[name] = self._launcher.start(name)
+                status.saved = self._jobs[name].reached()
+                try:
+                    self.workers[name] = self._launcher.start(name)
+                except OSError as error:
+                    status.why = f"its worker could not be started ({error.strerror or error})"
+                    self._become(name, "failed")
+                    continue
                 status.here = True
                 self._become(name, "running")
 
