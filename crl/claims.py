@@ -97,23 +97,23 @@ class Claim:
         self._ended.set()
         self._thread.join()
         with contextlib.suppress(ClaimLostError, OSError):
-            self._tell({ENDED: True})
+            self._tell(_content({ENDED: True}))
         self._lock.release()
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
-            told = {}
+            content = _content({})
             with contextlib.suppress(Exception):  # the sign of life is what counts
-                told = self.report()
+                content = _content(self.report())
             with contextlib.suppress(ClaimLostError, OSError):  # which the next `check` raises
-                self._tell(told)
+                self._tell(content)
 
-    def _tell(self, what: dict[str, Any]) -> None:
+    def _tell(self, content: bytes) -> None:
         self.check()
         path = self._place / str(self.number)
         unfinished = path.with_name(f".{path.name}.tmp")
         try:
-            unfinished.write_bytes(_content(what))
+            unfinished.write_bytes(content)
             unfinished.replace(path)
         except OSError:  # such as a full disk
             with contextlib.suppress(OSError):
