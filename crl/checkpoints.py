@@ -114,8 +114,12 @@ class CheckpointCallback(Part):
             self._go_on(self._resumed)
         self._interrupt.rollout.begin()
 
-    def _on_rollout_end(self) -> None:
+    def _on_step(self) -> bool:
         self.run.claim.check_again()  # before the other parts, some of which write now
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.run.claim.check_again()
 
     def _on_training_end(self) -> None:
         self._interrupt.trained = True

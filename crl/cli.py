@@ -149,9 +149,12 @@ def ablate(
 ) -> None:
     """Train all runs of a grid that are not finished, several at once; type it again to go on with it."""
     with _refusing():
-        from crl.ablation import ablate as work_off
+        from crl.ablation.grid import read
 
-        code = work_off(file, workers, dry_run=dry_run)
+        grid = read(file)
+        from crl.ablation import running
+
+        code = running.ablate(grid, workers, dry_run=dry_run)
     raise typer.Exit(code)
 
 

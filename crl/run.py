@@ -287,7 +287,7 @@ def _train(run: Run, parts: _Parts, saver: CheckpointCallback) -> float:
     """Train to the end or to a wish to stop; the seconds that this took, in all processes of the run."""
     model = run.model
     model.set_logger(Logger(str(run.folder), []))
-    model.update_ended += [part.update_ended for part in (*parts.all, saver)]
+    model.update_ended += [run.claim.check_again, *(part.update_ended for part in (*parts.all, saver))]
     with ExitStack() as stack:
         for part in parts.all:
             stack.callback(part.close)
