@@ -112,6 +112,22 @@ def test_a_trial_measures_behind_the_first_update(place: Path, monkeypatch: pyte
     assert sorted(path.name for path in place.iterdir()) == ["grid.yaml", "tiny.yaml"]
 
 
+SHIPPED = sorted((Path(__file__).parents[3] / "configs" / "ablations").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_all_runs_of_the_ablations_that_come_with_crl_are_taken(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crl.ablation import grid
+    from crl.ablation.plan import planned
+
+    monkeypatch.chdir(tmp_path)
+    assert file.read_text(encoding="utf-8").startswith("# ")
+    found = grid.read(file)
+    assert {run.config.threads for run in planned(found).values()} == {1}
+
+
 REFUSALS = {
     "agent.n_env: 4": "run plain__s3: agent.n_env=4 is not a known key; did you mean 'n_envs'?",
     "agent.batch_size: 41": "run plain__s3: agent.batch_size=41 is larger than a rollout",
