@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import ttest_1samp
+from scipy.stats import t
 
 from crl.statistics.aggregates import CLAIMS_FROM, LEVEL, REPETITIONS, Estimate, batches, drawn, interval
 from crl.statistics.sample import Numbers, Sample
@@ -93,11 +93,10 @@ def paired_difference(ours: Sample, theirs: Sample) -> Difference | None:
     value = float(differences.mean())
     if len(seeds) < CLAIMS_FROM:
         return Difference(seeds, value)
-    if not np.ptp(differences):  # of which no spread can be estimated
-        return Difference(seeds, value, value, value, float(value == 0))
-    tested = ttest_1samp(differences, 0)
-    low, high = tested.confidence_interval(LEVEL)
-    return Difference(seeds, value, float(low), float(high), float(tested.pvalue))
+    error, freedom = float(differences.std(ddof=1)) / len(seeds) ** 0.5, len(seeds) - 1
+    away = error * float(t.ppf((1 + LEVEL) / 2, freedom))
+    p = 2 * float(t.sf(abs(value) / error, freedom)) if error else float(value == 0)
+    return Difference(seeds, value, value - away, value + away, p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

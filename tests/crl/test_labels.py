@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crl.plot.labels import labels
+from crl.labels import labels
 
 
 def config(*methods: dict[str, Any], seed: int = 1, agent: str = "ppo", **settings: Any) -> dict[str, Any]:

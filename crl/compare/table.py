@@ -1,0 +1,133 @@
+"""The rows on the screen, and in a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from crl.compare.groups import Group
+from crl.compare.rows import ALL, Row
+from crl.config import ConfigError
+from crl.config.messages import printable, shortened
+from crl.statistics import CLAIMS_FROM, Difference, Estimate
+from crl.storage.files import replace_file
+
+WIDTH = 100  # where the output is no terminal
+NAMES = {"iqm": "IQM", "mean": "mean", "median": "median", "optimality_gap": "gap"}  # in a heading
+
+
+def show(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> None:
+    """Print a table for each measure, and what its numbers are."""
+    out = Console()
+    out = out if out.is_terminal else Console(width=WIDTH)
+    for measure, of in groupby(rows, key=lambda row: row.measure):
+        out.print(measure, style="bold", highlight=False)
+        out.print(_table([*of], len(groups) > 1))
+    for line in _legend(groups, rows, reference):
+        out.print(printable(line), markup=False, highlight=False)
+
+
+def _table(rows: Sequence[Row], compares: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    tasks = len({row.task for row in rows}) > 1
+    aggregates = list(dict.fromkeys(name for row in rows for name in row.estimates))
+    for name in ["task"] * tasks + ["group"]:
+        table.add_column(name, overflow="fold")
+    headings = ["seeds", *(NAMES[name] for name in aggregates), *(["difference", "p", "better"] if compares else [])]
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
+    for row in rows:
+        names = [Text(printable(shortened(name))) for name in [row.task] * tasks + [row.group]]
+        estimates = [_cell(row.estimates.get(name)) for name in aggregates]
+        if len(row.points) < CLAIMS_FROM:
+            estimates[0] = " ".join(_number(point) for point in row.points.values())
+        compared = [_cell(row.difference), _probability(row.p), _cell(row.better)] if compares else []
+        table.add_row(*names, str(len(row.points)), *estimates, *compared)
+    return table
+
+
+def _cell(found: Estimate | Difference | None) -> str:
+    """A value, and below it its interval if it has one."""
+    if found is None:
+        return ""
+    ends = "" if found.low is None or found.high is None else f"\n[{_number(found.low)}, {_number(found.high)}]"
+    return f"{_number(found.value)}{ends}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _probability(p: float | None) -> str:
+    return "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _legend(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> list[str]:
+    lines = ["IQM: interquartile mean; in brackets: 95% bootstrap intervals over seeds"]
+    if any(row.task == ALL for row in rows):
+        lines.append(f"{ALL}: returns over the oracle's mean in each task; gap: how far they are below 1 on average")
+    if len(groups) > 1:
+        lines.append(
+            f"difference: from {reference.label}, over the seeds that both have, with the 95% interval and p of a "
+            "paired t-test, p corrected by Holm for all comparisons of a table; better: probability that a run is "
+            f"better than one of {reference.label}"
+        )
+    few = [group for group in groups if len(group.runs) < CLAIMS_FROM]
+    if few:
+        counts = sorted({len(group.runs) for group in few})
+        seeds = "one seed" if counts == [1] else f"fewer than {CLAIMS_FROM} seeds"
+        which = "" if len(few) == len(groups) else f" ({', '.join(group.label for group in few)})"
+        lines.append(
+            f"of {seeds}{which} all scores are shown in place of an IQM, and nothing is claimed; run {CLAIMS_FROM} or "
+            "more"
+        )
+    return lines
+
+
+def write_csv(path: Path, rows: Sequence[Row], reference: Group) -> None:
+    """Write a row for each measure, task and group; what is not claimed is empty.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    found = [_flat(row, reference) for row in rows]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    try:
+        replace_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise ConfigError(f"{str(path)!r} cannot be written ({error.strerror}); give another file by --csv") from None
+
+
+def _flat(row: Row, reference: Group) -> dict[str, Any]:
+    difference = row.difference
+    return {
+        "measure": row.measure,
+        "task": row.task,
+        "group": row.group,
+        "seeds": len(row.points),
+        "scores": " ".join(f"{seed}:{point!r}" for seed, point in row.points.items()),
+        **{key: value for name in NAMES for key, value in _ends(name, row.estimates.get(name)).items()},
+        "compared_with": "" if difference is None else reference.label,
+        "pairs": None if difference is None else len(difference.seeds),
+        **_ends("difference", difference),
+        "p": None if difference is None else difference.p,
+        "p_holm": row.p,
+        **_ends("better", row.better),
+    }
+
+
+def _ends(name: str, found: Estimate | Difference | None) -> dict[str, float | None]:
+    ends = (None, None, None) if found is None else (found.value, found.low, found.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
