@@ -137,7 +137,7 @@ MEASURES = (
     Measure("return at the ends of visits", _late_return, is_return=True),
     Measure("average performance over life", _average_performance, is_return=True),
     Measure("final performance", _of_tasks(lambda scores, _: metrics.final_performance(scores)), is_return=True),
-    Measure("forgetting", _of_tasks(metrics.forgetting), lower_is_better=True),
+    Measure("forgetting (lower is better)", _of_tasks(metrics.forgetting), lower_is_better=True),
     Measure("worst since trained (min-ACC)", _of_tasks(metrics.worst_since_trained)),
     Measure("plasticity (area over the oracle's)", _plasticity),
 )

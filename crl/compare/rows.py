@@ -42,7 +42,7 @@ class Row:
         estimates: name of the aggregate -> value and interval.
         difference: from the reference, over the seeds that both have; None of the reference itself, and where too few
             seeds are in both for a claim.
-        p: of the difference, corrected for all that the measure's table compares.
+        p: of the difference, corrected for all comparisons of the measure.
         better: probability that a run of the group is better than one of the reference, None as the difference is.
     """
 

@@ -26,33 +26,39 @@ NAMES = {"iqm": "IQM", "mean": "mean", "median": "median", "optimality_gap": "ga
 
 
 def show(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> None:
-    """Print a table for each measure, and what its numbers are."""
+    """Print a table for each measure and task, and what its numbers are."""
     out = Console()
     out = out if out.is_terminal else Console(width=WIDTH)
-    for measure, of in groupby(rows, key=lambda row: row.measure):
-        out.print(measure, style="bold", highlight=False)
-        out.print(_table([*of], len(groups) > 1))
+    tasks = {(row.measure, row.task) for row in rows}
+    for (measure, task), of in groupby(rows, key=lambda row: (row.measure, row.task)):
+        alone = sum(each == measure for each, _ in tasks) == 1
+        out.print(measure if alone else f"{measure}: {_name(task)}", style="bold", markup=False, highlight=False)
+        out.print(_table([*of]))
     for line in _legend(groups, rows, reference):
         out.print(printable(line), markup=False, highlight=False)
 
 
-def _table(rows: Sequence[Row], compares: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    tasks = len({row.task for row in rows}) > 1
-    aggregates = list(dict.fromkeys(name for row in rows for name in row.estimates))
-    for name in ["task"] * tasks + ["group"]:
-        table.add_column(name, overflow="fold")
-    headings = ["seeds", *(NAMES[name] for name in aggregates), *(["difference", "p", "better"] if compares else [])]
+def _table(rows: Sequence[Row]) -> Table:
+    compares = any(row.difference is not None for row in rows)
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
+    aggregates = [*rows[0].estimates]
+    table.add_column("group", overflow="fold")
+    claims = any(len(row.points) >= CLAIMS_FROM for row in rows)
+    headings = ["seeds", *(NAMES[name] if claims or name != aggregates[0] else "scores" for name in aggregates)]
+    headings += ["difference", "p", "better"] if compares else []
     for heading in headings:
         table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
-        names = [Text(printable(shortened(name))) for name in [row.task] * tasks + [row.group]]
         estimates = [_cell(row.estimates.get(name)) for name in aggregates]
         if len(row.points) < CLAIMS_FROM:
             estimates[0] = " ".join(_number(point) for point in row.points.values())
         compared = [_cell(row.difference), _probability(row.p), _cell(row.better)] if compares else []
-        table.add_row(*names, str(len(row.points)), *estimates, *compared)
+        table.add_row(Text(_name(row.group)), str(len(row.points)), *estimates, *compared)
     return table
+
+
+def _name(given: str) -> str:
+    return printable(shortened(given))
 
 
 def _cell(found: Estimate | Difference | None) -> str:
@@ -64,7 +70,7 @@ def _cell(found: Estimate | Difference | None) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"  # not as a power of ten
 
 
 def _probability(p: float | None) -> str:
@@ -72,16 +78,18 @@ def _probability(p: float | None) -> str:
 
 
 def _legend(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> list[str]:
-    lines = ["IQM: interquartile mean; in brackets: 95% bootstrap intervals over seeds"]
+    few = [group for group in groups if len(group.runs) < CLAIMS_FROM]
+    lines = []
+    if len(few) < len(groups):
+        lines.append("IQM: interquartile mean; in brackets: 95% bootstrap intervals over seeds")
     if any(row.task == ALL for row in rows):
-        lines.append(f"{ALL}: returns over the oracle's mean in each task; gap: how far they are below 1 on average")
-    if len(groups) > 1:
+        lines.append(f"{ALL}: values over the oracle's mean in each task; gap: how far they are below 1 on average")
+    if any(row.difference is not None for row in rows):
         lines.append(
             f"difference: from {reference.label}, over the seeds that both have, with the 95% interval and p of a "
-            "paired t-test, p corrected by Holm for all comparisons of a table; better: probability that a run is "
+            "paired t-test, p corrected by Holm for all comparisons of a measure; better: probability that a run is "
             f"better than one of {reference.label}"
         )
-    few = [group for group in groups if len(group.runs) < CLAIMS_FROM]
     if few:
         counts = sorted({len(group.runs) for group in few})
         seeds = "one seed" if counts == [1] else f"fewer than {CLAIMS_FROM} seeds"

@@ -8,25 +8,27 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from crl.metrics.performance import mean_of_last
-from crl.metrics.scores import Scores, Segment, visits_of
+from crl.metrics.scores import Scores, Segment, in_order, visits_of
 
 
 def forgetting(scores: Scores, segments: Sequence[Segment], last: int = 5) -> dict[str, float]:
     """Forgetting of Continual World (arXiv 2105.10919): score at the end of a task's own phase less its final score.
 
-    Both are means of the last evaluations, as in its code (``results_processing/tables.py``). A task that comes again
-    is measured from its last visit; the last task of the stream has 0 by definition, and counts.
+    Both are means of the last evaluations, as in its code (``results_processing/tables.py``): of the phase, and of the
+    last segment. Where either has fewer, of those. A task that comes again is measured from its last visit; the last
+    task of the stream has 0 by definition, and counts.
 
     Args:
         scores: of the run.
         segments: of its stream.
-        last: how many evaluations are averaged, of the phase and of the run; with 1 it is the paper's own formula.
+        last: how many evaluations are averaged; with 1 it is the paper's own formula.
 
     Returns:
-        Task -> forgetting, positive where something was lost; nan where the phase has no evaluation.
+        Task -> forgetting, positive where something was lost; nan where the phase or the last segment has none.
     """
+    *_, end = in_order(segments)
     return {
-        task: mean_of_last(scores.within(visits[-1])[1], last) - mean_of_last(scores.of(task)[1], last)
+        task: mean_of_last(scores.within(visits[-1])[1], last) - mean_of_last(scores.within(end, task)[1], last)
         for task, visits in visits_of(segments).items()
         if task in scores.tasks
     }
@@ -41,11 +43,11 @@ def backward_transfer(scores: Scores, segments: Sequence[Segment]) -> dict[str, 
     Returns:
         Task -> transfer, positive where training on other tasks has helped.
     """
-    visits, end = visits_of(segments), segments[-1].stop
+    *_, end = in_order(segments)
     return {
-        task: scores.until(task, end) - mean_of_last(scores.within(first)[1], 1)
-        for task, (first, *_) in visits.items()
-        if task in scores.tasks and first.stop < end
+        task: scores.until(task, end.stop) - mean_of_last(scores.within(first)[1], 1)
+        for task, (first, *_) in visits_of(segments).items()
+        if task in scores.tasks and first.stop < end.stop
     }
 
 
