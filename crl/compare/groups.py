@@ -30,8 +30,9 @@ class Group:
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of its interventions."""
-        given = next(iter(self.runs.values())).config.get("interventions") or ()
-        return tuple(str(each.get("name")) if isinstance(each, dict) else str(each) for each in given)
+        given = next(iter(self.runs.values())).config.get("interventions")
+        listed = given if isinstance(given, list) else []
+        return tuple(str(each.get("name")) if isinstance(each, dict) else str(each) for each in listed)
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:

@@ -22,6 +22,7 @@ from crl.statistics import CLAIMS_FROM, Difference, Estimate
 from crl.storage.files import replace_file
 
 WIDTH = 100  # where the output is no terminal
+TASKS_SHOWN = 20  # of each measure
 NAMES = {"iqm": "IQM", "mean": "mean", "median": "median", "optimality_gap": "gap"}  # in a heading
 
 
@@ -29,11 +30,17 @@ def show(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> None
     """Print a table for each measure and task, and what its numbers are."""
     out = Console()
     out = out if out.is_terminal else Console(width=WIDTH)
-    tasks = {(row.measure, row.task) for row in rows}
-    for (measure, task), of in groupby(rows, key=lambda row: (row.measure, row.task)):
-        alone = sum(each == measure for each, _ in tasks) == 1
-        out.print(measure if alone else f"{measure}: {_name(task)}", style="bold", markup=False, highlight=False)
-        out.print(_table([*of]))
+    for measure, of in groupby(rows, key=lambda row: row.measure):
+        tables = [(task, [*each]) for task, each in groupby(of, key=lambda row: row.task)]
+        for place, (task, found) in enumerate(tables):
+            if place < TASKS_SHOWN or task == ALL:
+                title = measure if len(tables) == 1 else f"{measure}: {_name(task)}"
+                out.print(title, style="bold", markup=False, highlight=False)
+                out.print(_table(found))
+        if len(tables) > TASKS_SHOWN:
+            out.print(
+                f"of {len(tables)} tables {TASKS_SHOWN} are shown; give --csv FILE for all numbers", highlight=False
+            )
     for line in _legend(groups, rows, reference):
         out.print(printable(line), markup=False, highlight=False)
 

@@ -117,6 +117,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
         compare([run], tmp_path / "table.csv")
 
 
+def test_of_many_tasks_some_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"t{number}\x1b" for number in range(23)]
+    compare([compared_run(tmp_path, 1, "plain", [1.0] * 23, names)], tmp_path / "table.csv")
+    shown = capsys.readouterr().out
+    assert shown.count("return at the ends of visits: t") == 20
+    assert "of 23 tables 20 are shown; give --csv FILE for all numbers" in shown
+    assert "\x1b" not in shown
+    assert len(written(tmp_path / "table.csv")) == 23
+
+
 def test_torch_is_not_needed(tmp_path: Path) -> None:
     run = compared_run(tmp_path, 1, evaluations={"a": [0, 1]})
     code = f"import sys; from pathlib import Path; from crl.compare import compare; compare([Path({str(run)!r})])\n"

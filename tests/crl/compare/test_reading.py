@@ -10,6 +10,7 @@ import pytest
 from compared_runs import compared_run
 
 from crl.compare import reading
+from crl.compare.groups import grouped
 from crl.compare.reading import read
 from crl.config import ConfigError
 
@@ -80,6 +81,15 @@ def test_results_that_are_refused(change: dict[str, Any], problem: str, tmp_path
     with pytest.raises(ConfigError, match=r"results.json' is no record of a run") as caught:
         read(path.parent)
     assert problem in str(caught.value)
+
+
+def test_interventions_that_are_no_list_are_none(tmp_path: Path) -> None:
+    path = compared_run(tmp_path, 1)
+    (path / "config.yaml").write_text("{seed: 1, stream: 5, interventions: 5}")
+    run = read(path)
+    assert run is not None
+    (group,) = grouped([run])
+    assert (group.methods, run.stream) == ((), {})
 
 
 def test_folders_that_are_refused(tmp_path: Path) -> None:
