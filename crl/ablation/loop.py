@@ -136,7 +136,7 @@ class Loop:
                 for name, code in ended:
                     del self.workers[name]
                     self._end(name, code)
-                if ended or time.monotonic() - looked >= LOOK:
+                if time.monotonic() - looked >= LOOK:
                     looked = time.monotonic()
                     self._look()
                 if not self.wish.count:

@@ -66,7 +66,8 @@ def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int) -> int:
 
     launcher = launching.Local(grid.folder, command, worker.environment())
     loop = Loop(runs, launcher, workers, changed, why)
-    say(f"{len(runs)} runs in {grid.folder}, {workers} at once; Ctrl-C saves them and stops")
+    count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+    say(f"{count} in {grid.folder}, {workers} at once; Ctrl-C saves them and stops")
     with Board(loop.statuses) as board:
         code = loop.run(lambda: board.show(stopping=loop.wish.count > 0))
     write_tables()

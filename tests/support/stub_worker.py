@@ -17,7 +17,7 @@ STEPS = 8
 STEP = 0.01  # seconds
 BUSY = 75
 NUMBERS = itertools.count()  # of workers
-HASTE = {"BEAT": 0.05, "LEASE": 0.6, "WATCH": 0.3}
+HASTE = {"BEAT": 0.05, "LEASE": 1.5, "WATCH": 0.5}
 """Of `crl.claims`, in which a test does not take minutes."""
 
 

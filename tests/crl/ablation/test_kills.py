@@ -16,14 +16,14 @@ from crl import claims
 from crl.ablation import loop
 from crl.ablation.loop import Loop
 
-RUNS, STOPPED, PATIENCE = 30, 4, 60.0
+RUNS, STOPPED, PATIENCE = 30, 4, 300.0
 
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in HASTE.items():
         monkeypatch.setattr(claims, name, seconds)
-    for name, seconds in {"TICK": 0.02, "LOOK": 0.1, "AGAIN": 0.2}.items():
+    for name, seconds in {"TICK": 0.02, "LOOK": 0.3, "AGAIN": 0.2}.items():
         monkeypatch.setattr(loop, name, seconds)
 
 

@@ -9,9 +9,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import forked_workers
 import psutil
 import pytest
 from compared import assert_equal
+from forked_workers import ABLATE
 from processes import Process
 from small_checkpoints import CHECKPOINTED
 
@@ -39,8 +41,27 @@ def results_of(run: Path) -> dict[str, object]:
     return found
 
 
-def test_stopped_and_started_again_every_run_ends_as_if_alone(place: Path, crl: Command, checkpointed: Path) -> None:
-    process = Process("ablate", "grid.yaml", "--workers", "1", cwd=place)
+def ablate(place: Path, *words: str) -> Process:
+    """A process of `crl ablate` whose workers are there at once."""
+    code = ABLATE.format(words=["grid.yaml", *words])
+    return Process(code=code, cwd=place, paths=(Path(forked_workers.__file__).parent,))
+
+
+def test_a_run_in_a_process_of_its_own(place: Path, crl: Command) -> None:
+    (place / "grid.yaml").write_text(GRID.replace("[3, 4]", "[3]").replace("80", "40"))
+    result = crl("ablate", "grid.yaml", "--workers", "1", cwd=place)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "1 run in all, 1 at once; Ctrl-C saves them and stops",
+        "plain__s3: running at step 0 of 200; 0 of 1 done, 1 running",
+        "plain__s3: done; 1 of 1 done",
+        "results: all/runs.csv and visits.csv beside it",
+    ]
+    assert "done: 200 steps" in (place / "all" / ".workers" / "plain__s3.txt").read_text()
+
+
+def test_stopped_and_started_again_every_run_ends_as_if_alone(place: Path, checkpointed: Path) -> None:
+    process = ablate(place, "--workers", "1")
     process.until(lambda: list(place.glob("all/plain__s3/checkpoints/*")))
     process.send(signal.SIGINT)
     assert process.wait() == 130, process.errors()
@@ -48,9 +69,8 @@ def test_stopped_and_started_again_every_run_ends_as_if_alone(place: Path, crl: 
     assert lines[0] == "2 runs in all, 1 at once; Ctrl-C saves them and stops"
     assert lines[1] == "plain__s3: running at step 0 of 400; 0 of 2 done, 1 running"
     assert "stopped; to go on: crl ablate grid.yaml" in lines
-    result = crl("ablate", "grid.yaml", cwd=place)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[-1] == "results: all/runs.csv and visits.csv beside it"
+    process = ablate(place)
+    assert process.wait() == 0, process.errors()
     assert_equal(place / "all" / "plain__s3", checkpointed)
     command = (place / "all" / "plain__s3" / "command.txt").read_text()
     assert set(command.splitlines()) == {"crl ablate grid.yaml"}
@@ -66,16 +86,15 @@ def test_stopped_and_started_again_every_run_ends_as_if_alone(place: Path, crl: 
     assert isinstance(found, list)
     assert [float(row["mean_return"]) for row in visits[5:]] == [visit["mean_return"] for visit in found]
     before = {path: path.stat().st_mtime_ns for path in place.glob("all/plain*/**/*")}
-    result = crl("ablate", "grid.yaml", cwd=place)  # nothing is run again
-    assert result.returncode == 0
+    assert ablate(place).wait() == 0  # nothing is run again
     assert {path: path.stat().st_mtime_ns for path in place.glob("all/plain*/**/*")} == before
 
 
-def test_a_run_that_fails_is_told(place: Path, crl: Command) -> None:
+def test_a_run_that_fails_is_told(place: Path) -> None:
     (place / "grid.yaml").write_text(GRID.replace("80", "80, agent.learning_rate: 1.0e+30").replace("[3, 4]", "[3]"))
-    result = crl("ablate", "grid.yaml", cwd=place)
-    assert result.returncode == 1
-    (line,) = [line for line in result.stdout.splitlines() if ": failed at" in line]
+    process = ablate(place)
+    assert process.wait() == 1, process.errors()
+    (line,) = [line for line in process.printed().splitlines() if ": failed at" in line]
     assert "lower agent.learning_rate" in line
     assert "0 of 1 done, 1 failed" in line
 
