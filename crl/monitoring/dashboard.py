@@ -11,7 +11,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout
 from tensorboard.util import tensor_util
 from torch.utils.tensorboard import SummaryWriter
 
-from crl.monitoring.tasks import RETURN, RETURN_BY_VISIT, tag_of
+from crl.monitoring.tasks import EVALUATED_RETURN, RETURN, RETURN_BY_VISIT, tag_of
 
 MOST_TASKS = 12  # that have a chart each, of as many as TensorBoard shows on a page; those of more share one
 
@@ -51,11 +51,13 @@ PLASTICITY: dict[str, dict[str, str]] = {  # category -> measure of `Diagnostics
     },
 }
 COSTS = {"predicted_cost": "predicted", "realised_cost": "realised", "unit_costs": "predicted for each unit, summed"}
-OPEN = ("return", "return by visit", "units reset so far", "plasticity: units")
+OPEN = ("return", "return by visit", "evaluation: return", "units reset so far", "plasticity: units")
 """Categories that are unfolded where the page is opened."""
 
 
-def layout(tasks: Sequence[str], networks: Sequence[str], measures: Sequence[str], *, costs: bool) -> dict[str, Charts]:
+def layout(
+    tasks: Sequence[str], networks: Sequence[str], measures: Sequence[str], *, costs: bool, evaluates: bool = False
+) -> dict[str, Charts]:
     """Category -> its charts; categories without charts are left out.
 
     Args:
@@ -63,10 +65,12 @@ def layout(tasks: Sequence[str], networks: Sequence[str], measures: Sequence[str
         networks: whose units are counted where they are reset.
         measures: tags of the measures of plasticity.
         costs: whether an intervention measures what its resets cost.
+        evaluates: whether the tasks are evaluated.
     """
     found = {
-        "return": _of_tasks(RETURN, tasks),
-        "return by visit": _of_tasks(RETURN_BY_VISIT, tasks),
+        "return": _of_tasks(f"{RETURN}/{{}}", tasks),
+        "return by visit": _of_tasks(f"{RETURN_BY_VISIT}/{{}}", tasks),
+        "evaluation: return": _of_tasks(EVALUATED_RETURN, tasks) if evaluates else {},
         "units reset so far": {network: [_exactly(f"reset/{network}/total")] for network in networks},
         **plasticity_charts(measures),
         # The first part is the intervention's name.
@@ -75,10 +79,12 @@ def layout(tasks: Sequence[str], networks: Sequence[str], measures: Sequence[str
     return {category: charts for category, charts in found.items() if charts}
 
 
-def _of_tasks(prefix: str, tasks: Sequence[str]) -> Charts:
+def _of_tasks(tag: str, tasks: Sequence[str]) -> Charts:
+    """A chart for each task, or one for all; the braces in the tag stand for the task."""
     if len(tasks) > MOST_TASKS:
-        return {f"all {len(tasks):,} tasks": [f"{re.escape(prefix)}/"]}
-    return {task: [_exactly(f"{prefix}/{tag_of(task)}")] for task in tasks}
+        before, after = map(re.escape, tag.split("{}"))
+        return {f"all {len(tasks):,} tasks": [f"{before}.*{after}$" if after else before]}
+    return {task: [_exactly(tag.format(tag_of(task)))] for task in tasks}
 
 
 def plasticity_charts(tags: Sequence[str]) -> dict[str, Charts]:
