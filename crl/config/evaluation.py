@@ -16,7 +16,7 @@ class EvaluationConfig(Model):
         episodes: that are played of each task.
         tasks: of the variants of one task as many are evaluated, drawn with stream.seed; of other tasks all.
         deterministic: the agent's best guess is played; else it acts as in training.
-        share: of the run's time that evaluations may take; 1 for any. Beyond it they are made less often, which is said.
+        share: of the run's time that evaluations may take, beyond which they are made less often; 1 for any.
         limit: steps after which an episode is cut.
     """
 

@@ -113,10 +113,9 @@ class EvaluationPart(Part):
         if self._is_widened:
             return self._spent + self._cost <= allowed * trained
         left = 1 - self._last / total
-        pace = (trained - self._idle) / (step - self._learning_since)
-        seconds = trained + pace * (total - step)
+        seconds = trained + (trained - self._idle) / (step - self._learning_since) * (total - step)
         most = (allowed * seconds - self._spent) / self._cost / left
-        if self._schedule.count > most:
+        if self._schedule.count > max(most, 1):
             wanted = self._spent + self._schedule.count * left * self._cost
             self._widen(most, wanted / (wanted + seconds), step)
         return step >= self._next
@@ -135,11 +134,11 @@ class EvaluationPart(Part):
         """
         before, self._schedule = self._schedule, self._schedule.widened(most)
         self._next = self._schedule.after(self._last)
-        ends = f" and at the end of one visit in {self._schedule.visits:,}" if self._schedule.visits > 1 else ""
+        ends = f", and one visit in {self._schedule.visits:,} at its end" if self._schedule.visits > 1 else ""
         warn(
-            f"evaluations would take {share:.0%} of the run's time: from step {step:,} on they are made every "
-            f"{self._schedule.every:,} steps of a visit, not every {before.every:,}{ends}, and one that would still "
-            f"take too long waits; evaluation.share={self._config.evaluation.share:g} is what they may take"
+            f"evaluations would take {share:.0%} of the run's time, and are to take {self._config.evaluation.share:.0%} "
+            f"at most (evaluation.share): from step {step:,} on there is one every {self._schedule.every:,} steps, not "
+            f"every {before.every:,}{ends}; a whole stream has {self._schedule.count:,} so, not {before.count:,}"
         )
 
     # ------------------------------------------------------------------ going on

@@ -18,7 +18,9 @@ from agents.training_state.generators import random_state, restore_random
 from crl.config import EvaluationConfig
 
 MOST_GAMES = 64  # side by side; more episodes are played one after the other in each
-GAMES, VARIANTS = 1, 2  # keys that keep the draws for these apart
+VARIANTS, GAMES = 4, 5  # keys that keep the draws for these apart, and from those of streams
+
+Watch = Callable[[envs.StreamVectorEnv], None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def tasks_of(stream: envs.TaskStream, most: int, seed: int) -> list[int]:
     chosen: list[int] = []
     for places in families.values():
         if len(places) > most:
-            generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(4, places[0])))
+            generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(VARIANTS, places[0])))
             places = generator.choice(places, most, replace=False).tolist()
         chosen += places
     return sorted(chosen)
@@ -63,7 +65,7 @@ def seed_of(seed: int, place: int) -> int:
         seed: of the run.
         place: of the task in the stream.
     """
-    return int(np.random.SeedSequence(seed, spawn_key=(5, place)).generate_state(1)[0] >> 1)
+    return int(np.random.SeedSequence(seed, spawn_key=(GAMES, place)).generate_state(1)[0] >> 1)
 
 
 def play(
@@ -72,7 +74,7 @@ def play(
     seed: int,
     settings: EvaluationConfig,
     *,
-    film: Callable[[Any], None] | None = None,
+    watch: Watch | None = None,
 ) -> Episodes:
     """Play episodes of a task side by side, in games of their own; training does not notice.
 
@@ -84,15 +86,15 @@ def play(
         task: that is played.
         seed: of games and actions.
         settings: how many episodes, how and how long.
-        film: is given a picture of the first game before each of its steps.
+        watch: is called before each step, when the games can be drawn.
     """
     count = min(settings.episodes, MOST_GAMES)
     stream = envs.TaskStream.build([task], steps_per_task=None)
     with _apart(learner, seed):
-        games = envs.StreamVectorEnv(stream, count, seed=seed, render_mode=None if film is None else "rgb_array")
+        games = envs.StreamVectorEnv(stream, count, seed=seed, render_mode=None if watch is None else "rgb_array")
         try:
             left = settings.episodes // count + (np.arange(count) < settings.episodes % count)
-            return _played(learner, games, left, settings, film)
+            return _played(learner, games, left, settings, watch)
         finally:
             games.close()
 
@@ -102,7 +104,7 @@ def _played(
     games: envs.StreamVectorEnv,
     left: np.ndarray,
     settings: EvaluationConfig,
-    film: Callable[[Any], None] | None,
+    watch: Watch | None,
 ) -> Episodes:
     """Play till no game has episodes left.
 
@@ -111,7 +113,7 @@ def _played(
         games: which have not begun.
         left: how many episodes each game is to play.
         settings: how and how long.
-        film: see `play`.
+        watch: see `play`.
     """
     monitor = StreamMonitor(VectorEnvAdapter(games))
     world = learner._wrap_env(monitor, monitor_wrapper=False)  # images are transposed as in training
@@ -121,8 +123,8 @@ def _played(
     cut = 0
     observations: Any = world.reset()
     while left.any():
-        if film is not None:
-            film((games.render() or (None,))[0])
+        if watch is not None:
+            watch(games)
         seen = observations if normalizer is None else normalizer.normalize_obs(observations)
         actions, _ = learner.predict(seen, deterministic=settings.deterministic)
         observations, _, dones, infos = world.step(actions)

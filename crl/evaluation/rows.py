@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ def places_of(config: RunConfig, stream: envs.TaskStream) -> list[int]:
 
 
 def rows(
-    learner: LearnerMixin, config: RunConfig, stream: envs.TaskStream, places: list[int], step: int
+    learner: LearnerMixin, config: RunConfig, stream: envs.TaskStream, places: Sequence[int], step: int
 ) -> Iterator[Row]:
     """Evaluate an agent: a row for each task.
 
@@ -33,19 +33,29 @@ def rows(
         config: of the run: how it plays, and its seed.
         stream: that it learns from, in the lengths in which it is played.
         places: of the tasks in the stream.
-        step: how much of it the learner has seen. What drifts is held where it stands then in the task that was played
-            last, and in all others where a visit begins.
+        step: how much of it the learner has seen.
     """
     step = min(step, stream.total_steps or step)
-    segment = stream.segment(stream.at(max(step - 1, 0)))
+    segment = _segment(stream, step)
     for place in places:
-        task = stream.tasks[place]
-        if place == segment.task_index:
-            world = held(task, step - segment.start, seed=config.seed, segment=segment.index)
-        else:
-            world = held(task)
-        episodes = play(learner, world, seed_of(config.seed, place), config.evaluation)
-        yield _row(step, segment, task, episodes)
+        world = world_at(config, stream, place, step)
+        yield _row(step, segment, world, play(learner, world, seed_of(config.seed, place), config.evaluation))
+
+
+def world_at(config: RunConfig, stream: envs.TaskStream, place: int, step: int) -> envs.Task:
+    """A task as it is played in evaluations: what drifts is held still.
+
+    In the task that was played last it is held where it stands after so many steps, in others where a visit begins.
+    """
+    task, segment = stream.tasks[place], _segment(stream, step)
+    if place != segment.task_index:
+        return held(task)
+    return held(task, step - segment.start, seed=config.seed, segment=segment.index)
+
+
+def _segment(stream: envs.TaskStream, step: int) -> envs.Segment:
+    """That the last of so many steps was in."""
+    return stream.segment(stream.at(max(step - 1, 0)))
 
 
 def _row(step: int, segment: envs.Segment, task: envs.Task, episodes: Episodes) -> Row:

@@ -2,13 +2,14 @@
 
 from crl.storage.decoding import State
 from crl.storage.files import DamagedError, parsed, replace_file
-from crl.storage.rotation import newest, prune, set_aside
+from crl.storage.rotation import checkpoints_in, newest, prune, set_aside
 from crl.storage.states import Manifest, read, recover, verify, write
 
 __all__ = [
     "DamagedError",
     "Manifest",
     "State",
+    "checkpoints_in",
     "newest",
     "parsed",
     "prune",
