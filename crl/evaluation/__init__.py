@@ -37,6 +37,7 @@ from crl.config.messages import shown
 from crl.opening import opened
 from crl.run_folder import check_home, check_trained, check_writable
 
+FILE = "evaluations.csv"
 FOLDER = "evaluation"  # in the run's, for what is evaluated afterwards
 BEST, ALL = "best", "all"
 

@@ -11,6 +11,7 @@ import envs
 from crl.config import RunConfig
 from crl.csv_log import CsvLog
 from crl.ending import check_finite
+from crl.evaluation import FILE
 from crl.evaluation.rows import Row, places_of, rows
 from crl.evaluation.schedule import Schedule
 from crl.monitoring.tasks import EVALUATED_LENGTH, EVALUATED_RETURN, draw, tag_of
@@ -19,7 +20,6 @@ from crl.parts import Part
 from crl.screen import warn
 from crl.storage import State
 
-FILE = "evaluations.csv"
 LEAST = {"last": 0, "learning_since": 0, "every": 1, "visits": 1}  # of its state: what counts, and from where on
 
 
@@ -132,13 +132,14 @@ class EvaluationPart(Part):
             share: of the run's time that they would take else.
             step: from which this is so.
         """
-        before, self._schedule = self._schedule, self._schedule.widened(most)
-        self._next = self._schedule.after(self._last)
-        ends = f", and one visit in {self._schedule.visits:,} at its end" if self._schedule.visits > 1 else ""
+        before, found = self._schedule, self._schedule.widened(most)
+        self._schedule, self._next = found, found.after(self._last)
+        changes = [f"every {found.every:,} steps of a visit, not every {before.every:,}"] * (found.every > before.every)
+        changes += [f"at the end of one visit in {found.visits:,}"] * (found.visits > 1)
         warn(
-            f"evaluations would take {share:.0%} of the run's time, and are to take {self._config.evaluation.share:.0%} "
-            f"at most (evaluation.share): from step {step:,} on there is one every {self._schedule.every:,} steps, not "
-            f"every {before.every:,}{ends}; a whole stream has {self._schedule.count:,} so, not {before.count:,}"
+            f"evaluations would take {share:.0%} of the run's time, beyond evaluation.share="
+            f"{self._config.evaluation.share:g}: from step {step:,} on they are made {' and '.join(changes)}; a whole "
+            f"stream has {found.count:,} so, not {before.count:,}"
         )
 
     # ------------------------------------------------------------------ going on
