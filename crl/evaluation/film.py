@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import envs
 from agents.learner import LearnerMixin
 from crl.config import EvaluationConfig
 from crl.config.messages import one_line
+from crl.ending import named
 from crl.evaluation.playing import play
 
 LONGEST = 10_000  # pictures
@@ -39,8 +41,10 @@ def film(learner: LearnerMixin, task: envs.Task, seed: int, settings: Evaluation
     unfinished = path.with_name(f".{path.name}")
     camera = _Camera(unfinished)
     try:
-        play(learner, task, seed, alone, watch=camera)
-    except (ImportError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of worlds that cannot be drawn; it is said below
+            play(learner, task, seed, alone, watch=camera)
+    except ValueError as error:  # it cannot be made so
         raise UnseenError(one_line(error)) from error
     finally:
         camera.close()
@@ -64,8 +68,10 @@ class _Camera:
         Raises:
             UnseenError: it gives none.
         """
-        frames = games.render() or (None,)
-        frame = frames[0]
+        try:
+            frame = (games.render() or (None,))[0]
+        except Exception as error:  # the world may be a user's, and what it draws with may be missing
+            raise UnseenError(f"its world cannot be drawn ({named(error)})") from error
         if not (isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3):
             raise UnseenError("its world draws no pictures")
         if self._writer is None:
