@@ -37,7 +37,7 @@ STEPS = {
     "ppo": list(range(0, 401, 40)),  # a rollout is a visit
     "sac": [0, *(start + due for start in range(0, 300, 60) for due in (10, 20, 40, 60))],
 }
-TASKS = {"ppo": [f"level_{number}" for number in range(10)], "sac": ["earth", "moon", "short", "mars", "saturn"]}
+TASKS = {"ppo": [f"level_{number}" for number in range(10)], "sac": ["earth", "moon", "short", "mars", "long"]}
 COLUMNS = [
     "step", "segment", "training", "task", "family", "episodes", "return_mean", "return_std", "return_min",
     "return_max", "length_mean", "cut",
