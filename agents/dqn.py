@@ -206,8 +206,19 @@ class DQN(OffPolicyMixin, StockDQN):
         super()._forget_everything()
         self._n_calls = 0  # a fresh agent's first copy to the target network is a whole interval away
 
+    def _target_interval(self) -> int:
+        """Steps of the games between copies of the target network: `target_update_interval`, of a replay ratio that
+        was set as many as make the same number of gradient steps.
+        """
+        given = self._given_replay_ratio
+        if not given or not self._replay_ratio:
+            return self.target_update_interval
+        return round(self.target_update_interval * given / self._replay_ratio)
+
     def _on_step(self) -> None:
+        given, self.target_update_interval = self.target_update_interval, self._target_interval()
         super()._on_step()
+        self.target_update_interval = given
         if self.exploration_began:
             since = (self.num_timesteps - self.exploration_began) / self._total_timesteps
             self.exploration_rate = self.exploration_schedule(1 - since)

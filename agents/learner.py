@@ -116,6 +116,11 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return getattr(self, f"{self.spec.data}_buffer")
 
     @property
+    def replays(self) -> bool:
+        """Whether later updates learn from the same data too."""
+        return self.spec.data == "replay"
+
+    @property
     @abstractmethod
     def replay_ratio(self) -> float: ...
 

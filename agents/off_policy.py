@@ -129,26 +129,32 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         """Gradient steps for each step of a game: ``gradient_steps / (train_freq x games)`` until another one is set.
 
         From then on every update makes as many as the steps since the last one call for, in place of `gradient_steps`;
-        what is left of a whole one is carried over. Target networks follow as ever: SAC's at gradient steps, DQN's at
-        steps of the games, so that more of the former lie between two copies.
+        what is left of a whole one is carried over. DQN's target network, which is copied at steps of the games, is
+        then copied after as many gradient steps as before.
 
         Raises:
             ValueError: it is not set and `train_freq` counts episodes, whose length is not known; or it is set to what
                 is no ratio.
         """
-        if self._replay_ratio is not None:
-            return self._replay_ratio
-        if self.gradient_steps < 0:
-            return 1.0
-        every = cast(TrainFreq, self.train_freq)
-        if every.unit is TrainFrequencyUnit.EPISODE:
+        found = self._given_replay_ratio if self._replay_ratio is None else self._replay_ratio
+        if found is None:
             raise ValueError("train_freq counts episodes, so that the replay ratio is not known before it is set")
-        return self.gradient_steps / (every.frequency * self.n_envs)
+        return found
 
     @replay_ratio.setter
     def replay_ratio(self, ratio: float) -> None:
         check("replay_ratio", ratio, 0 <= ratio < math.inf, "a number of gradient steps per step of a game")
         self._replay_ratio = float(ratio)
+
+    @property
+    def _given_replay_ratio(self) -> float | None:
+        """That of `gradient_steps` and `train_freq`; None where the latter counts episodes."""
+        every = cast(TrainFreq, self.train_freq)
+        if self.gradient_steps < 0:
+            return 1.0
+        if every.unit is TrainFrequencyUnit.EPISODE:
+            return None
+        return self.gradient_steps / (every.frequency * self.n_envs)
 
     def _keep_replay_ratio(self, steps: int) -> None:
         """Owe the gradient steps that `steps` new steps of the games call for, where a ratio was set."""

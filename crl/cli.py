@@ -170,6 +170,18 @@ def plot(
     print(f"figure: {path}")
 
 
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="File for all numbers.", show_default=False)] = None,
+) -> None:
+    """Compare runs of one stream, those that differ in their seeds alone together, with intervals and tests."""
+    from crl.compare import compare as compare_runs
+
+    with _refusing():
+        compare_runs(runs, csv)
+
+
 @app.command("list")
 def list_names(
     name: Annotated[

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agents.plasticity.network_intervention import NetworkIntervention
     from agents.plasticity.penalties import CChain, L2Init, Spectral
     from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
+    from agents.plasticity.replay_ratio import AdaptiveReplayRatio
     from agents.plasticity.resets import (
         CBP,
         CPR,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
 
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
+    "AdaptiveReplayRatio": "replay_ratio",
     "CChain": "penalties",
     "L2Init": "penalties",
     "NetworkIntervention": "network_intervention",
@@ -41,6 +43,7 @@ __all__ = [
     "CBP",
     "CPR",
     "GXD",
+    "AdaptiveReplayRatio",
     "CChain",
     "Edit",
     "FullReset",

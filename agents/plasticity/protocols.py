@@ -125,6 +125,11 @@ class Learner(Protocol):
         """Transitions of a minibatch, and so of reference batches; None where it is not known."""
 
     @property
+    def replays(self) -> bool:
+        """Whether later updates learn from the same data too; of PPO, which drops it after its epochs, they do not."""
+        ...
+
+    @property
     def replay_ratio(self) -> float:
         """Gradient steps for each step of a game (arXiv 2310.07418); may be set, and holds from the next rollout on.
 

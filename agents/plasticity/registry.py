@@ -125,6 +125,11 @@ INTERVENTIONS: dict[str, Entry] = {
         "agents.plasticity.penalties:Spectral", "hold the largest singular value of every layer",
         group="regularisers", paper="arXiv 2406.06811", cost="about 7%, DQN 6%",
     ),
+    "adaptive_replay_ratio": Entry(
+        "agents.plasticity.replay_ratio:AdaptiveReplayRatio",
+        "learn from data more often once the critic is plastic again (of PPO's epochs: experimental)",
+        of_units=True, group="replay", paper="arXiv 2310.07418", cost="the gradient steps that it adds",
+    ),
 }  # fmt: skip
 
 CRITERIA: dict[str, Entry] = {

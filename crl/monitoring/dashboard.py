@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import metadata
@@ -50,13 +50,36 @@ PLASTICITY: dict[str, dict[str, str]] = {  # category -> measure of `Diagnostics
         "dormant_ratio_0.1": "dormant ratio at 0.1",
     },
 }
-COSTS = {"predicted_cost": "predicted", "realised_cost": "realised", "unit_costs": "predicted for each unit, summed"}
+OF_INTERVENTIONS: dict[str, tuple[str, dict[str, str]]] = {  # what logs -> category, and title -> pattern
+    "resets": (  # the first part is the intervention's name
+        "cost of the resets",
+        {
+            "predicted": "[^/]+/predicted_cost$",
+            "realised": "[^/]+/realised_cost$",
+            "predicted for each unit, summed": "[^/]+/unit_costs$",
+        },
+    ),
+    "chain": (  # the second one is the network
+        "churn of a step",
+        {
+            "churn": r"chain(_\d+)?/[^/]+/churn$",
+            "penalty": r"chain(_\d+)?/[^/]+/penalty$",
+            "coefficient": r"chain(_\d+)?/[^/]+/coefficient$",
+        },
+    ),
+    "replay": ("replay ratio", {"replay ratio": "replay/ratio$", "its fraction of active units": "replay/fau$"}),
+}
 OPEN = ("return", "return by visit", "evaluation: return", "units reset so far", "plasticity: units")
 """Categories that are unfolded where the page is opened."""
 
 
 def layout(
-    tasks: Sequence[str], networks: Sequence[str], measures: Sequence[str], *, costs: bool, evaluates: bool = False
+    tasks: Sequence[str],
+    networks: Sequence[str],
+    measures: Sequence[str],
+    logging: Collection[str],
+    *,
+    evaluates: bool = False,
 ) -> dict[str, Charts]:
     """Category -> its charts; categories without charts are left out.
 
@@ -64,17 +87,17 @@ def layout(
         tasks: names of the stream's tasks.
         networks: whose units are counted where they are reset.
         measures: tags of the measures of plasticity.
-        costs: whether an intervention measures what its resets cost.
+        logging: which keys of `OF_INTERVENTIONS` there are.
         evaluates: whether the tasks are evaluated.
     """
+    logged = [charts for key, charts in OF_INTERVENTIONS.items() if key in logging]
     found = {
         "return": _of_tasks(f"{RETURN}/{{}}", tasks),
         "return by visit": _of_tasks(f"{RETURN_BY_VISIT}/{{}}", tasks),
         "evaluation: return": _of_tasks(EVALUATED_RETURN, tasks) if evaluates else {},
         "units reset so far": {network: [_exactly(f"reset/{network}/total")] for network in networks},
         **plasticity_charts(measures),
-        # The first part is the intervention's name.
-        "cost of the resets": {title: [f"[^/]+/{cost}$"] for cost, title in COSTS.items()} if costs else {},
+        **{category: {title: [pattern] for title, pattern in charts.items()} for category, charts in logged},
     }
     return {category: charts for category, charts in found.items() if charts}
 

@@ -141,8 +141,11 @@ class PlasticityRecorder(Part):
 
     def _write_layout(self) -> None:
         names = list(dict.fromkeys(task.family for task in self._tasks.stream.tasks))
-        costs = any(isinstance(intervention, UnitReset) for intervention in self._learner.interventions)
-        found = layout(names, list(self._learner.units_reset()), self.tags, costs=costs, evaluates=self._evaluates)
+        interventions = self._learner.interventions
+        logging = {
+            "resets" if isinstance(intervention, UnitReset) else intervention.tag for intervention in interventions
+        }
+        found = layout(names, list(self._learner.units_reset()), self.tags, logging, evaluates=self._evaluates)
         for output in self._learner.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 write_layout(output.writer, found)

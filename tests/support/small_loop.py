@@ -54,6 +54,8 @@ ACTING: dict[str, Callable[[], Intervention]] = {
     "l2_init": lambda: L2Init(coefficient=1.0),
     "spectral": lambda: Spectral(coefficient=0.1),
 }
+ELSEWHERE = {"oracle", "adaptive_replay_ratio"}
+"""Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides."""
 QUIET = ("shrink_and_perturb", "c_chain", "l2_init", "spectral")
 """Those that redraw nothing, and so announce nothing."""
 

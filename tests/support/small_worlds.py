@@ -38,8 +38,8 @@ def build(agent: str, interventions: Sequence[Intervention], seed: int = 5, **mo
     given = {**AGENTS[agent], **more}
     cls, game = getattr(agents, given.pop("cls")), given.pop("game")
     model = cls(
-        "MlpPolicy", envs.make(game, n_envs=2), device="cpu", seed=seed, policy_kwargs={"net_arch": [8]},
-        interventions=interventions, **given,
+        "MlpPolicy", envs.make(game, n_envs=2), device="cpu", seed=seed, interventions=interventions,
+        **{"policy_kwargs": {"net_arch": [8]}, **given},
     )  # fmt: skip
     model.set_logger(Logger(None, []))
     return model
@@ -59,7 +59,9 @@ class Begin(BaseCallback):
         return True
 
 
-def whole_and_resumed(agent: str, make: Callable[[], list[Intervention]], folder: Path, steps: int = 128) -> Any:
+def whole_and_resumed(
+    agent: str, make: Callable[[], list[Intervention]], folder: Path, steps: int = 128, **more: Any
+) -> Any:
     """What was saved half way, and all that two runs end with: one that nothing disturbed, one that went on there."""
     half = steps // 2
 
@@ -70,12 +72,12 @@ def whole_and_resumed(agent: str, make: Callable[[], list[Intervention]], folder
 
         model.update_ended.append(ended)
 
-    whole = build(agent, make()).learn(steps, callback=Begin(saves))
+    whole = build(agent, make(), **more).learn(steps, callback=Begin(saves))
     saved = storage.read(folder / "half")
     random.seed(1)  # other generators than those that the first began with
     np.random.seed(2)
     torch.manual_seed(3)
-    again = build(agent, make(), seed=11)
+    again = build(agent, make(), seed=11, **more)
     again.learn(steps, callback=Begin(lambda model: restore_training_state(model, saved)))
     assert again.num_timesteps == steps
     held = saved["learner"]["interventions"]["interventions"]

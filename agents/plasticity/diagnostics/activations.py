@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.plasticity.criteria import normalized, redo, regrama
 
@@ -19,6 +19,9 @@ DORMANT = 0.025  # threshold of ReDo (arXiv 2302.12902)
 LITTLE_GRADIENT = 0.01  # threshold of ReGraMa (arXiv 2505.24061)
 EDGE = 0.01  # distance from a bound of the activation within which a unit counts as saturated
 SHARE = 0.99  # of samples on which it must be there
+LOWEST: dict[type[object], float] = {  # of activations whose highest is 1
+    nn.Tanh: -1.0, nn.Softsign: -1.0, nn.Hardtanh: -1.0, nn.Sigmoid: 0.0, nn.Hardsigmoid: 0.0,
+}  # fmt: skip
 
 
 def dormant_ratio(activations: Sequence[Tensor], tau: float = DORMANT) -> Tensor:

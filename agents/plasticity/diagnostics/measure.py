@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from agents.plasticity.diagnostics import activations as units
@@ -25,9 +25,6 @@ FEW = 128  # observations for what costs a pass of its own
 SAMPLE = 512
 SLOW_EVERY = 10
 THRESHOLDS = {"dormant_ratio_0": 0.0, "dormant_ratio": units.DORMANT, "dormant_ratio_0.1": 0.1}
-LOWEST: dict[type[object], float] = {  # of activations whose highest is 1
-    nn.Tanh: -1.0, nn.Softsign: -1.0, nn.Hardtanh: -1.0, nn.Sigmoid: 0.0, nn.Hardsigmoid: 0.0,
-}  # fmt: skip
 POLICY = "actor"
 PARAMETERS = {"Categorical": ("logits",), "Bernoulli": ("logits",), "Normal": ("loc", "scale")}
 """Kind of distribution that policies are made of -> its parameters."""
@@ -281,6 +278,6 @@ def _defined(measure: Callable[..., Tensor], *arguments: Any) -> Tensor | None:
 
 def _lower_bounds(network: Network) -> list[float] | None:
     """Each layer's lowest possible activation, where all are bounded."""
-    found = [LOWEST.get(type(layer.tap)) for layer in network.layers]
+    found = [units.LOWEST.get(type(layer.tap)) for layer in network.layers]
     bounds = [low for low in found if low is not None]
     return bounds if len(bounds) == len(found) else None

@@ -48,6 +48,11 @@ class LoopLearner:
         return ()
 
     @property
+    def replays(self) -> bool:
+        """Not known, and so not taken for granted."""
+        return False
+
+    @property
     def replay_ratio(self) -> float:
         """Not known.
 

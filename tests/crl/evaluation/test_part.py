@@ -114,11 +114,11 @@ def half_done(run: Path, tasks: int, after: int) -> bool:
 def test_charts_of_evaluations(tmp_path: Path) -> None:
     from crl.monitoring.dashboard import MOST_TASKS, layout
 
-    few = layout(["a", "b"], [], [], costs=False, evaluates=True)
+    few = layout(["a", "b"], [], [], [], evaluates=True)
     assert few["evaluation: return"] == {"a": ["eval/a/mean_reward$"], "b": ["eval/b/mean_reward$"]}
-    many = layout([f"t{number}" for number in range(MOST_TASKS + 1)], [], [], costs=False, evaluates=True)
+    many = layout([f"t{number}" for number in range(MOST_TASKS + 1)], [], [], [], evaluates=True)
     assert many["evaluation: return"] == {"all 13 tasks": ["eval/.*/mean_reward$"]}
-    assert "evaluation: return" not in layout(["a"], [], [], costs=False)
+    assert "evaluation: return" not in layout(["a"], [], [], [])
 
 
 # ------------------------------------------------------------------ time

@@ -10,6 +10,7 @@ from small_ppo import build
 from stable_baselines3.common.logger import configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents.plasticity import CChain
 from agents.plasticity.diagnostics import Diagnostics
 from crl.monitoring.dashboard import MOST_TASKS, PLASTICITY, layout
 from crl.monitoring.tasks import tag_of
@@ -27,14 +28,14 @@ def test_the_dashboard_finds_tags_of_tasks_with_arguments(tmp_path: Path) -> Non
     logger.close()
     events = EventAccumulator(str(tmp_path))
     events.Reload()
-    ((pattern,),) = layout([task], [], [], costs=False)["return"].values()
+    ((pattern,),) = layout([task], [], [], [])["return"].values()
     # As TensorBoard does, from the beginning and not to the end.
     assert [name for name in events.Tags()["scalars"] if re.match(pattern, name)] == tags[:1]
 
 
 def test_a_chart_for_each_task_network_and_measure() -> None:
     tags = [f"plasticity/{name}/{measure}" for name in ("actor", "critic") for measure in ("dormant_ratio_0.1", "fau")]
-    assert layout(["a", "b"], ["actor", "critic"], [*tags, "plasticity/actor/entropy"], costs=True) == {
+    assert layout(["a", "b"], ["actor", "critic"], [*tags, "plasticity/actor/entropy"], ["resets", "replay"]) == {
         "return": {"a": ["Return/a$"], "b": ["Return/b$"]},
         "return by visit": {"a": ["Return_by_visit/a$"], "b": ["Return_by_visit/b$"]},
         "units reset so far": {"actor": ["reset/actor/total$"], "critic": ["reset/critic/total$"]},
@@ -51,13 +52,23 @@ def test_a_chart_for_each_task_network_and_measure() -> None:
             "predicted": ["[^/]+/predicted_cost$"], "realised": ["[^/]+/realised_cost$"],
             "predicted for each unit, summed": ["[^/]+/unit_costs$"],
         },
+        "replay ratio": {"replay ratio": ["replay/ratio$"], "its fraction of active units": ["replay/fau$"]},
     }  # fmt: skip
+
+
+def test_what_interventions_log_is_found() -> None:
+    interventions = [CChain(networks=["actor"]), CChain(networks=["critic"])]
+    model = build("mlp", interventions=interventions).learn(64)
+    found = layout([], [], [], ["chain", ""])["churn of a step"]
+    tags = list(model.hooks.metrics())
+    assert sorted(tag for (pattern,) in found.values() for tag in tags if re.match(pattern, tag)) == sorted(tags)
+    assert len(tags) == 6
 
 
 def test_many_tasks_share_a_chart() -> None:
     few, many = ([f"task{number}" for number in range(count)] for count in (MOST_TASKS, MOST_TASKS + 1))
-    assert list(layout(few, [], [], costs=False)["return"]) == few
-    assert layout(many, [], [], costs=False) == {
+    assert list(layout(few, [], [], [])["return"]) == few
+    assert layout(many, [], [], []) == {
         "return": {"all 13 tasks": ["Return/"]},
         "return by visit": {"all 13 tasks": ["Return_by_visit/"]},
     }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from percentages import percentage
-from small_loop import ACTING, Regression
+from small_loop import ACTING, ELSEWHERE, Regression
 from torch import Tensor, nn
 
 from agents.plasticity import CBP, CPR, GXD, PlasticOptimizer, ReDo, ReGraMa, UnitReset
@@ -26,7 +26,7 @@ def test_arguments_build_the_same_again() -> None:
         state, again = (vars(reset) for reset in (one, other))
         plain = {key: value for key, value in state.items() if key not in ("_criterion", "_selection")}
         assert plain == {key: value for key, value in again.items() if key in plain}
-    assert set(ACTING) == set(INTERVENTIONS) - {"oracle"}
+    assert set(ACTING) == set(INTERVENTIONS) - ELSEWHERE
 
 
 def test_arguments_are_plain_data_with_every_default() -> None:
