@@ -134,12 +134,10 @@ class EvaluationPart(Part):
         """
         before, found = self._schedule, self._schedule.widened(most)
         self._schedule, self._next = found, found.after(self._last)
-        changes = [f"every {found.every:,} steps of a visit, not every {before.every:,}"] * (found.every > before.every)
-        changes += [f"at the end of one visit in {found.visits:,}"] * (found.visits > 1)
         warn(
             f"evaluations would take {share:.0%} of the run's time, beyond evaluation.share="
-            f"{self._config.evaluation.share:g}: from step {step:,} on they are made {' and '.join(changes)}; a whole "
-            f"stream has {found.count:,} so, not {before.count:,}"
+            f"{self._config.evaluation.share:g}: from step {step:,} on they are made {found.rule}; a whole stream has "
+            f"{found.count:,} so, not {before.count:,}"
         )
 
     # ------------------------------------------------------------------ going on

@@ -77,6 +77,15 @@ class Schedule:
         """How many there are between beginning and end of a visit."""
         return sum(due < steps for due in self._halves) + (steps - 1) // self.every
 
+    @property
+    def rule(self) -> str:
+        """When evaluations are made, in words."""
+        if self._count_within(max(self.lengths)):
+            return f"every {self.every:,} steps of a visit and at its end"
+        if self.visits == 1:
+            return "at the ends of visits alone"
+        return "at the end alone" if self.count == 1 else f"at the end of one visit in {self.visits:,} alone"
+
     def widened(self, most: float) -> Schedule:
         """A schedule of at most so many evaluations: of twice the interval, or four times, ...
 

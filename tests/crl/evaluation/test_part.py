@@ -198,7 +198,7 @@ def test_what_costs_more_is_made_less_often_once_and_then_waits(
     run.train(400)
     assert capsys.readouterr().err == (
         "crl: warning: evaluations would take 20% of the run's time, beyond evaluation.share=0.1: from step 400 on "
-        "they are made at the end of one visit in 4; a whole stream has 3 so, not 10\n"
+        "they are made at the end of one visit in 4 alone; a whole stream has 3 so, not 10\n"
     )
     assert run.made[4:] == [400]  # 75 s
     state = run.part.state()

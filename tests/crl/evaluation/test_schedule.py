@@ -58,8 +58,12 @@ def test_intervals_are_widened_before_ends_are_left_out() -> None:
     assert schedule.widened(10) == schedule
     wider = schedule.widened(9)
     assert (wider.every, wider.visits, all_of(wider)) == (800, 1, [200, 400, 800, 1000, 1200, 1400, 1800, 2000])
-    assert all_of(schedule.widened(2)) == [1000, 2000]
-    assert all_of(schedule.widened(1.9)) == all_of(schedule.widened(-3)) == [2000]
+    assert wider.rule == "every 800 steps of a visit and at its end"
+    ends, end = schedule.widened(2), schedule.widened(1.9)
+    assert (ends.rule, all_of(ends)) == ("at the ends of visits alone", [1000, 2000])
+    assert (end.rule, all_of(end)) == ("at the end alone", [2000])
+    assert schedule.widened(-3) == end
+    assert Schedule(stream(20, 20, 20), 400, 0, 2).rule == "at the end of one visit in 2 alone"
 
 
 def test_many_visits_of_drawn_lengths() -> None:
