@@ -90,8 +90,10 @@ def run(arm: str, seed: int, steps: int, results: Path) -> dict[str, Any]:
     if not begun:
         crl("train", str(home / "config.yaml"), *({**ARMS, **MORE})[arm], f"runs={home / 'runs'}")
         begun = sorted(path.parent for path in home.glob("runs/*/config.yaml"))
-    elif not (begun[-1] / "results.json").exists():
+    elif not ended(begun[-1]):
         crl("resume", str(begun[-1]))
+    if not ended(begun[-1]):
+        raise SystemExit(f"{arm}, seed {seed} was stopped; start the script again to go on")
     come_to = json.loads((begun[-1] / "results.json").read_text(encoding="utf-8"))
     found = {
         "arm": arm,
@@ -106,6 +108,12 @@ def run(arm: str, seed: int, steps: int, results: Path) -> dict[str, Any]:
     draft.replace(written)
     print(f"{arm}, seed {seed}: {shown(found['returns'])} ({found['seconds']} s)", flush=True)
     return found
+
+
+def ended(folder: Path) -> bool:
+    """Whether a run has come to its end; one that was stopped has results, too."""
+    written = folder / "results.json"
+    return written.exists() and json.loads(written.read_text(encoding="utf-8"))["status"] == "done"
 
 
 def shown(returns: Sequence[float | None]) -> str:
