@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from crl.config.messages import printable, shortened
-from crl.plot.labels import labels
+from crl.labels import labels
 from crl.plot.reading import Curves, Numbers, Span
 
 MOST_PANELS = 8  # tasks that have a panel each; those of more share one

@@ -7,19 +7,26 @@ from typing import Any
 
 from crl.config.messages import printable, shortened
 
-PASSED_OVER = ("seed", "runs", "device", "threads", "checkpoint", "stream.seed")  # keys, with what is under them
+# Keys, with what is under them, that say where a run is, how it is saved and which of its kind it is.
+PASSED_OVER = ("seed", "runs", "device", "threads", "checkpoint", "stream.seed", "stream.label")
 SHOWN = 3  # differences in a label
 
 
 def labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """A label for each run; runs that differ in nothing but their seeds have one together, unless all are such."""
+    found = group_labels(configs)
+    if len({*found}) > 1:
+        return found
+    seeds = [f"seed {_text(config.get('seed'))}" for config in configs]
+    return seeds if len(configs) > 1 else [f"{found[0]}, {seeds[0]}"]
+
+
+def group_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A label for each run; runs that differ in nothing but their seeds have one together."""
     found = [_settings(config) for config in configs]
     differing = _differing(found)
-    if not differing and len(configs) > 1:
-        return [f"seed {_text(config.get('seed'))}" for config in configs]
     if not differing:
-        (settings,), (config,) = found, configs
-        return [f"{_label(settings, ['agent', 'method'])}, seed {_text(config.get('seed'))}"]
+        return [_label(settings, ["agent", "method"]) for settings in found]
     known: dict[str, list[Mapping[str, str]]] = {}  # label -> the settings that it stands for, where it is cut short
     return [_numbered(_label(each, differing), {key: each.get(key, "") for key in differing}, known) for each in found]
 

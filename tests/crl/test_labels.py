@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crl.plot.labels import labels
+from crl.labels import group_labels, labels
 
 
 def config(*methods: dict[str, Any], seed: int = 1, agent: str = "ppo", **settings: Any) -> dict[str, Any]:
@@ -43,6 +43,13 @@ GXD, REDO = {"name": "gxd", "rate": 1e-4, "period": 1000}, {"name": "redo", "tau
 )
 def test_labels(configs: list[dict[str, Any]], expected: list[str]) -> None:
     assert labels(configs) == expected
+
+
+def test_groups_are_known_by_no_seed_and_no_name() -> None:
+    named = [config(GXD, seed=seed) | {"stream": {"name": "x", "seed": seed, "label": f"l{seed}"}} for seed in (1, 2)]
+    assert group_labels(named) == ["ppo, gxd"] * 2
+    assert group_labels([*named, config()]) == ["gxd", "gxd", "plain"]
+    assert group_labels([config()]) == ["ppo, plain"]
 
 
 def test_a_label_is_short_and_printable() -> None:

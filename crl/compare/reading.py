@@ -1,0 +1,180 @@
+"""What the folders of runs say of their results: read as data, and with suspicion."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crl.config import ConfigError
+from crl.config.messages import one_line, shown
+from crl.config.reading import read_yaml
+from crl.metrics import Scores, Segment
+from crl.metrics.scores import in_order
+from crl.opening import check_entries
+from crl.results import FILE, RunResults
+from crl.screen import warn
+from crl.storage.files import DamagedError, read_whole
+
+EVALUATIONS = "evaluations.csv"
+MAX_LOG = 1 << 28  # bytes
+MAX_SCORES = 1 << 24  # evaluations times tasks; crl writes a row for each
+LONGEST = 2**62  # steps of a stream
+COLUMNS = ("step", "task", "return_mean")
+# What the agent sees of the stream, what it is called, and which of its kind it is.
+OF_THE_RUN = ("boundary", "frame_stack", "label", "seed")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run that has ended has come to.
+
+    Attributes:
+        folder: of the run.
+        config: as its file has it.
+        seed: of the run.
+        results: what it has brought.
+        scores: mean return of each task at each evaluation; None where the run had none.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    seed: int
+    results: RunResults
+    scores: Scores | None
+
+    @property
+    def stream(self) -> Mapping[str, Any]:
+        """Its section of the config, without what belongs to the run alone."""
+        found = self.config.get("stream")
+        return {key: value for key, value in found.items() if key not in OF_THE_RUN} if isinstance(found, dict) else {}
+
+    @property
+    def segments(self) -> list[Segment]:
+        """What was trained when."""
+        return [Segment(visit.task, visit.start, visit.start + visit.steps) for visit in self.results.visits]
+
+    @property
+    def families(self) -> dict[str, str]:
+        """Task -> the name that it shares with its variants."""
+        return {visit.task: visit.family for visit in self.results.visits}
+
+
+def read_all(folders: Sequence[Path]) -> list[Run]:
+    """The runs that have ended, of one stream.
+
+    Raises:
+        ConfigError: a folder is no run's, something in it is a link or damaged, no run has ended, or the runs are of
+            different streams.
+    """
+    found = [read(folder) for folder in folders]
+    runs = [run for run in found if run is not None]
+    unfinished = [str(folder) for folder, run in zip(folders, found, strict=True) if run is None]
+    if unfinished:
+        others = f" and {len(unfinished) - 1} more have" if len(unfinished) > 1 else " has"
+        said = f"{unfinished[0]!r}{others} not ended"
+        if not runs:
+            raise ConfigError(
+                f"{said}, and there is nothing to compare; end a run by crl resume, or wait until one has"
+            )
+        warn(f"{said}, and is left out" if len(unfinished) == 1 else f"{said}, and are left out")
+    check_same_stream(runs)
+    return runs
+
+
+def read(folder: Path) -> Run | None:
+    """A run; None of one that has not ended.
+
+    Raises:
+        ConfigError: it is none, something in it is a link, or a file is damaged.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"{str(folder)!r} is no run: it has no config.yaml; give a folder that crl train has made")
+    check_entries(folder)
+    config = read_yaml(folder / "config.yaml")
+    seed = config.get("seed") if isinstance(config, dict) else None
+    if not isinstance(seed, int):
+        raise ConfigError(f"the config of {str(folder)!r} has no seed; give a folder that crl train has made")
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        results = RunResults.read(folder)
+        if results.status != "done":
+            return None
+        scores = _scores(folder / EVALUATIONS) if (folder / EVALUATIONS).is_file() else None
+    except DamagedError as error:
+        raise ConfigError(f"{error}; put it back as it was, or leave the run out") from None
+    run = Run(folder, config, seed, results, scores)
+    try:
+        last = in_order(run.segments)[-1]
+    except ValueError as error:
+        raise ConfigError(f"{str(folder / FILE)!r} is no record of a run: {error}") from None
+    if last.stop >= LONGEST:
+        raise ConfigError(f"{str(folder / FILE)!r} is no record of a run: it has {last.stop:.3g} steps")
+    return run
+
+
+def _scores(path: Path) -> Scores | None:
+    """Mean returns in a run's evaluations; None where there is none yet.
+
+    Raises:
+        DamagedError: it cannot be read, or is no log of evaluations.
+    """
+    content = read_whole(path, MAX_LOG)
+    try:
+        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8", "replace"), newline="")))
+        if not rows:
+            return None
+        cells = {
+            (int(step), task): _finite(score) for step, task, score in (map(row.__getitem__, COLUMNS) for row in rows)
+        }
+        steps, tasks = sorted({step for step, _ in cells}), [*dict.fromkeys(task for _, task in cells)]
+        if len(steps) * len(tasks) > MAX_SCORES:
+            raise ValueError(f"{len(steps)} evaluations of {len(tasks)} tasks")
+        return Scores(steps, {task: [cells.get((step, task), math.nan) for step in steps] for task in tasks})
+    except KeyError as error:
+        problem = f"it has no column {error}"
+    except (TypeError, ValueError, OverflowError, csv.Error) as error:
+        problem = one_line(error)
+    raise DamagedError(f"{str(path)!r} is no log of evaluations ({problem})")
+
+
+def _finite(cell: str) -> float:
+    value = float(cell)
+    if not np.isfinite(value):
+        raise ValueError(f"a return of {cell}")
+    return value
+
+
+def check_same_stream(runs: Sequence[Run]) -> None:
+    """Refuse runs of different streams: of different configs or, with one seed, of different tasks.
+
+    Raises:
+        ConfigError: they are.
+    """
+    remedy = "compare runs of one stream"
+    for one, other in itertools.pairwise(runs):
+        for key in {**one.stream, **other.stream}:
+            mine, theirs = one.stream.get(key), other.stream.get(key)
+            if mine != theirs:
+                raise ConfigError(
+                    f"{str(one.folder)!r} and {str(other.folder)!r} are runs of different streams (stream.{key} is "
+                    f"{shown(mine)} and {shown(theirs)}); {remedy}"
+                )
+    first: dict[int, Run] = {}
+    for run in runs:
+        known = first.setdefault(run.seed, run)
+        for mine, theirs in itertools.zip_longest(known.results.visits, run.results.visits):
+            names = [None if visit is None else visit.task for visit in (mine, theirs)]
+            if names[0] != names[1]:
+                raise ConfigError(
+                    f"visit {(mine or theirs).segment + 1} is of {names[0]} in {str(known.folder)!r} and of {names[1]} "
+                    f"in {str(run.folder)!r}, which has the same seed; {remedy}"
+                )

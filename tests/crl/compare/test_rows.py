@@ -1,0 +1,98 @@
+"""What groups of runs are worth by each measure, worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from compared_runs import compared_run
+
+from crl.compare.groups import grouped, reference_of
+from crl.compare.reading import Run, read_all
+from crl.compare.rows import ALL, Row, rows_of
+
+TASKS = ("a", "b", "a")
+
+
+def rows(runs: list[Run]) -> dict[tuple[str, str, str], Row]:
+    groups = grouped(runs)
+    found = rows_of(groups, reference_of(groups))
+    return {(row.measure.partition(" ")[0], row.task, row.group): row for row in found}
+
+
+def two_tasks(parent: Path, seed: int, method: str, a: list[float], b: list[float]) -> Path:
+    """A run whose visits end with these evaluations; its returns there are the same."""
+    return compared_run(parent, seed, method, [a[1], b[2], a[3]], TASKS, {"a": a, "b": b})
+
+
+def test_measures_of_a_run(tmp_path: Path) -> None:
+    run = two_tasks(tmp_path, 1, "plain", [0, 8, 2, 10], [1, 2, 10, 4])
+    found = rows(read_all([run]))
+    assert {key[:2]: row.points for key, row in found.items()} == {
+        ("return", "a"): {1: (8 + 10) / 2}, ("return", "b"): {1: 10},
+        ("average", "a"): {1: (4 + 6) / 2}, ("average", "b"): {1: (2 + 10) / 2},
+        ("final", "a"): {1: 10}, ("final", "b"): {1: 4},
+        ("forgetting", "a"): {1: 10 - 10}, ("forgetting", "b"): {1: 10 - 4},
+        ("worst", "b"): {1: 4},
+    }  # fmt: skip
+
+
+def test_the_oracle_is_what_plasticity_is_relative_to(tmp_path: Path) -> None:
+    runs = [two_tasks(tmp_path, seed, "plain", [0, 8, 2, 10], [1, 2, 10, 4]) for seed in (1, 2)]
+    runs.append(two_tasks(tmp_path, 1, "oracle", [0, 8, 2, 2], [1, 2, 4, 4]))
+    found = rows(read_all(runs))
+    assert found["plasticity", "a", "plain"].points == {1: (4 / 4 + 6 / 2) / 2}  # seed 2 has no oracle
+    assert found["plasticity", "b", "plain"].points == {1: 6 / 3}
+    assert found["plasticity", "a", "oracle"].points == {1: 1}
+    everything = found["final", ALL, "plain"]
+    assert everything.points == {1: (10 / 2 + 4 / 4) / 2, 2: (10 / 2 + 4 / 4) / 2}
+    assert everything.estimates["optimality_gap"].value == 0
+    assert found["final", ALL, "oracle"].points == {1: 1}
+    assert ("forgetting", ALL, "plain") not in found
+    assert "optimality_gap" not in found["final", "a", "plain"].estimates
+
+
+def test_negative_returns_are_not_put_over_the_oracles(tmp_path: Path) -> None:
+    runs = [two_tasks(tmp_path, 1, method, [-9, -8, -8, -8], [1, 2, 2, 2]) for method in ("plain", "oracle")]
+    found = rows(read_all(runs))
+    assert ("final", "a", "plain") in found
+    assert ("plasticity", "a", "plain") not in found
+    assert found["plasticity", "b", "plain"].points == {1: 1}
+    assert not [key for key in found if key[1] == ALL]
+
+
+def test_variants_are_one_task_and_visits_without_episodes_none(tmp_path: Path) -> None:
+    tasks = ["a:1", "a:2", "a:3"]
+    run = compared_run(tmp_path, 1, "plain", [1, None, 4], tasks, {"a:1": [0, 2, 1, 1], "a:3": [0, 0, 0, 4]})
+    found = rows(read_all([run]))
+    assert found["return", "a", "ppo, plain"].points == {1: 2.5}
+    assert found["average", "a", "ppo, plain"].points == {1: (1 + 2) / 2}
+    assert found["final", "a", "ppo, plain"].points == {1: (1 + 4) / 2}
+
+
+def test_all_comparisons_of_a_measure_are_corrected_together(tmp_path: Path) -> None:
+    runs = []
+    for seed in range(5):
+        for method, more in (("plain", 0.0), ("gxd", 1 + 0.1 * seed), ("redo", 0.5 * (-1) ** seed)):
+            runs.append(compared_run(tmp_path, seed, method, [seed + more]))
+    found = rows(read_all(runs))
+    gxd, redo = (found["return", "a", method] for method in ("gxd", "redo"))
+    assert gxd.difference is not None
+    assert redo.difference is not None
+    assert (gxd.difference.value, redo.difference.value) == pytest.approx((1.2, 0.1))
+    assert gxd.p == pytest.approx(2 * gxd.difference.p)
+    assert redo.p == pytest.approx(redo.difference.p)
+    assert found["return", "a", "plain"].difference is None
+
+
+def test_less_forgetting_is_better(tmp_path: Path) -> None:
+    runs = [
+        two_tasks(tmp_path, seed, method, [0, 8, 8, 8], [0, 0, 8 + seed, kept])
+        for seed in range(5)
+        for method, kept in (("plain", 0), ("gxd", 2))
+    ]
+    found = rows(read_all(runs))["forgetting", "b", "gxd"]
+    assert found.difference is not None
+    assert found.difference.value == -2
+    assert found.better is not None
+    assert found.better.value == pytest.approx((5 + 5 + 4.5 + 3.5 + 2.5) / 25)  # 6 to 10 against 8 to 12
