@@ -2,7 +2,7 @@
 
 The first six levels of `cchain/cartpole`, 40,000 steps each, with the settings of `configs/cartpole_ppo.yaml`, after
 C-CHAIN (arXiv 2506.00592) and TRAC (2405.16642): plain PPO, what is added to it in each arm, and the oracle, a fresh
-agent for every level, which alone is told where one begins. Every run is one of `crl train`, on one thread, in a folder
+agent for every level, which alone is told where one begins, but for C-CHAIN as published, whose windows begin anew. Every run is one of `crl train`, on one thread, in a folder
 of its own below `runs/plasticity_check`; a run that was killed is resumed, one that is finished is never run again, and
 what it came to is a small file in `benchmarks/results/plasticity_check`. Start the script again to go on.
 
@@ -12,7 +12,7 @@ the last one. Intervals are Student's, of 95%, over the seeds' means (few and no
 What the published script has and Stable-Baselines3's arguments cannot express is not rebuilt: values learn from
 returns without bootstrapping inside a rollout (lambda 1), and advantages are normalised once for a whole rollout.
 
-    python benchmarks/plasticity_check.py --jobs 2             # about 85 minutes on two cores
+    python benchmarks/plasticity_check.py --jobs 2             # about four hours on two cores
     python benchmarks/plasticity_check.py --steps 400 --seeds 1 2    # a try
 """
 
@@ -39,6 +39,10 @@ ARMS: dict[str, list[str]] = {  # name -> overrides of the config
     "l2_init": ["interventions=[{name: l2_init, coefficient: 1.0e-3, decoupled: false}]"],
     "spectral": ["interventions=[{name: spectral}]"],
     "c_chain": ["interventions=[{name: c_chain}]"],
+    "c_chain_published": [
+        "interventions=[{name: c_chain, paper: true, reset_at_switch: true}]",
+        "stream.boundary=revealed",
+    ],
     "gxd_loss": ["interventions=[{name: gxd}]"],
     "gxd_outputs": ["interventions=[{name: gxd, signal: outputs}]"],
     "redo": ["interventions=[{name: redo}]"],
@@ -49,10 +53,6 @@ ARMS: dict[str, list[str]] = {  # name -> overrides of the config
 MORE: dict[str, list[str]] = {
     "l2_init_decoupled": ["interventions=[{name: l2_init}]"],
     "c_chain_paper": ["interventions=[{name: c_chain, paper: true}]"],
-    "c_chain_paper_told": [
-        "interventions=[{name: c_chain, paper: true, reset_at_switch: true}]",
-        "stream.boundary=revealed",
-    ],
 }
 """Arms that run where `--arms` names them."""
 
