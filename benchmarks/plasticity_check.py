@@ -2,9 +2,9 @@
 
 The first six levels of `cchain/cartpole`, 40,000 steps each, with the settings of `configs/cartpole_ppo.yaml`, after
 C-CHAIN (arXiv 2506.00592) and TRAC (2405.16642): plain PPO, what is added to it in each arm, and the oracle, a fresh
-agent for every level. It is told where one begins, and so is C-CHAIN as published, whose windows begin anew there. Every
-run is one of `crl train`, on one thread, in a folder of its own below `runs/plasticity_check`; a run that was stopped or
-killed is resumed, one that is finished is never run again, and what it came to is a small file in
+agent for every level. It is told where one begins, and so is C-CHAIN as published, whose windows begin anew there.
+Every run is one of `crl train`, on one thread, in a folder of its own below `runs/plasticity_check`; a run that was
+stopped or killed is resumed, one that is finished is never run again, and what it came to is a small file in
 `benchmarks/results/plasticity_check`. Start the script again to go on.
 
 The table has the mean return of the episodes in the last tenth of each level's steps: of levels 2 to 6 together, and of
