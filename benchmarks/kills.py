@@ -188,7 +188,7 @@ def full_replay(transitions: int) -> tuple[float, float]:
 
 
 SHARES = {
-    "configs/minatar3_ppo_gxd.yaml": ["stream.steps_per_task=100000", "stream.cycles=1"],
+    "configs/minatar3_ppo_gxd.yaml": ["stream.steps_per_task=100000", "stream.cycles=1", "evaluation.every=null"],
     "configs/minatar3_dqn_gxd.yaml": ["stream.steps_per_task=40000", "checkpoint.every=30000"],
 }
 

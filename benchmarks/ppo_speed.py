@@ -52,7 +52,14 @@ WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None; from crl.cli import ma
 
 def crl(config: str, steps: int, folder: Path, *, batched: bool = True) -> float:
     """Steps per second of `crl train`."""
-    words = [config, f"stream.steps_per_task={steps}", "stream.cycles=1", f"runs={folder}", "device=cpu"]
+    words = [
+        config,
+        f"stream.steps_per_task={steps}",
+        "stream.cycles=1",
+        f"runs={folder}",
+        "device=cpu",
+        "evaluation.every=null",
+    ]
     program = ["-m", "crl.cli"] if batched else ["-W", "ignore::UserWarning", "-c", WITHOUT_NUMBA]
     subprocess.run([sys.executable, *program, "train", *words], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     results = json.loads(next(folder.glob("*/results.json")).read_text(encoding="utf-8"))

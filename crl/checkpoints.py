@@ -17,13 +17,14 @@ from crl.best import FOLDER as BEST
 from crl.best import BestPart, folder_name
 from crl.config import ConfigError, RunConfig, config_hash, to_yaml
 from crl.config.messages import one_line
-from crl.ending import Interrupt, LossError, Stop, spoilt
+from crl.ending import Interrupt, LossError, Stop, check_finite
 from crl.every import Every
 from crl.machine import machine
 from crl.part_list import PartsError, log_files, restore_all, states_of
 from crl.parts import Part
 from crl.screen import warn
 from crl.storage import State
+from crl.visits import FOLDER as VISITS
 
 FOLDER = "checkpoints"
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
@@ -65,8 +66,8 @@ def check_places(folder: Path, tasks: Iterable[str]) -> None:
     Raises:
         ConfigError: there is one.
     """
-    parents = [folder / FOLDER, folder / BEST]
-    steps = [path for path in parents[0].glob("*") if path.name.isdecimal()]
+    parents = [folder / FOLDER, folder / BEST, folder / VISITS]
+    steps = [path for parent in (parents[0], parents[2]) for path in parent.glob("*") if path.name.isdecimal()]
     for path in [*parents, *steps, *(parents[1] / folder_name(task) for task in tasks)]:
         if os.path.lexists(path) and not path.is_dir():
             raise ConfigError(
@@ -162,8 +163,7 @@ class CheckpointCallback(Part):
         self.run.claim.check()
         if not (folder / "config.yaml").exists():  # writing would make a folder that is no run
             raise FileNotFoundError(errno.ENOENT, "the run's folder is gone", str(folder))
-        if (name := spoilt(learner.policy)) is not None:
-            raise LossError(f"the parameter {name} is not finite after {step:,} steps")
+        check_finite(learner.policy, step)
         if rebuild_games(learner, step) and not planned:
             warn(
                 "the games cannot be saved and begin anew where the run was stopped, so that it will not end as one "

@@ -117,6 +117,42 @@ def audit(
 
 
 @app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Task to play, or one with variants; left out, all that the run evaluates.", show_default=False
+        ),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(help="Episodes of each task; left out, as many as the run's.", show_default=False)
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEP|best|all",
+            help="What plays: a step that is kept, the best parameters for each task, or all steps; left out, the "
+            "newest.",
+            show_default=False,
+        ),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for films, one of each task; left out, none.", show_default=False),
+    ] = None,
+    modules: Modules = None,
+) -> None:
+    """Play every task of a run with what it has learnt, and write how well it does."""
+    from crl.config.imports import found_in
+    from crl.evaluation import evaluate as evaluate_run
+
+    with _refusing(), found_in(modules or []):
+        code = evaluate_run(run, task, episodes, checkpoint, video)
+    raise typer.Exit(code)
+
+
+@app.command()
 def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
     out: Annotated[

@@ -154,6 +154,16 @@ def spoilt(policy: nn.Module) -> str | None:
     return next(found, None)
 
 
+def check_finite(policy: nn.Module, step: int) -> None:
+    """Refuse parameters that nothing can be done with after so many steps.
+
+    Raises:
+        LossError: one is no longer finite.
+    """
+    if (name := spoilt(policy)) is not None:
+        raise LossError(f"the parameter {name} is not finite after {step:,} steps")
+
+
 def cause(error: BaseException, policy: nn.Module, observations: object, task: str) -> BaseException:
     """What is behind an error: of numbers that are not finite torch says that its distributions have no such logits.
 

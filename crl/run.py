@@ -25,6 +25,7 @@ from crl.config import ConfigError, RunConfig, check_arguments, config_hash
 from crl.config.imports import needed_folders
 from crl.config.messages import one_line
 from crl.ending import Interrupt, RunError, Stop, fail, named
+from crl.evaluation.part import EvaluationPart
 from crl.exit_codes import DONE, FAILED
 from crl.models import build, fixed_layers
 from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
@@ -34,6 +35,8 @@ from crl.parts import Part, Run
 from crl.results import RunResults
 from crl.screen import concise_warnings, is_quiet, say, tolerant, warn
 from crl.shell import typed
+from crl.visits import FOLDER as VISITS
+from crl.visits import VisitsPart
 
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
@@ -145,7 +148,7 @@ def go_on(
     run_folder.refuse_changed(folder, config)  # by another version of crl or of a module, that gives other arguments
     with run_folder.locked(folder) if claim is None else nullcontext(claim) as held:
         resuming.refuse_finished(folder)
-        for parent in (folder / checkpoints.FOLDER, folder / BEST):
+        for parent in (folder / checkpoints.FOLDER, folder / BEST, folder / VISITS):
             storage.recover(parent)
         found, passed_over = resuming.newest(folder, config)
         saved = resuming.saved_by(found, config)
@@ -192,9 +195,13 @@ class _Parts(NamedTuple):
 
 def _parts(config: RunConfig, model: LearnerMixin, stream: envs.TaskStream, others: Sequence[Part]) -> _Parts:
     usage, tasks = UsagePart(), TaskCallback(stream)
-    recorders = [tasks, recorder_of_run(model, tasks, config.seed), *configured(config), *others]
+    evaluates = config.evaluation.every is not None
+    evaluation = [EvaluationPart(config, stream, usage)] if evaluates else []
+    recorder = recorder_of_run(model, tasks, config.seed, evaluates=evaluates)
+    recorders = [tasks, recorder, *evaluation, *configured(config), *others]
     best, progress = BestPart(tasks), ProgressCallback(tasks)
-    parts = [usage, LoggerPart(), *recorders, RowCallback(recorders), progress, best]
+    kept = [best, VisitsPart(stream)] if config.checkpoint.visits else [best]
+    parts = [usage, LoggerPart(), *recorders, RowCallback(recorders), progress, *kept]
     check_parts([CheckpointCallback, *parts])
     return _Parts(usage, tasks, best, progress, parts)
 

@@ -23,17 +23,21 @@ class HeldError(ConfigError):
     """Another process trains in the run's folder."""
 
 
-def check_writable(runs: Path) -> None:
+def check_writable(runs: Path, key: str = "runs=") -> None:
     """Refuse a folder that cannot be made or written to, without making it.
+
+    Args:
+        runs: the folder.
+        key: what gives it, for messages.
 
     Raises:
         ConfigError: the nearest thing that exists on its path is no folder, or may not be written to.
     """
     nearest = next(path for path in (runs.absolute(), *runs.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
-        raise ConfigError(f"runs={str(runs)!r} cannot be a folder: {str(nearest)!r} is a file; give another folder")
+        raise ConfigError(f"{key}{str(runs)!r} cannot be a folder: {str(nearest)!r} is a file; give another folder")
     if (why := unwritable(nearest)) is not None:
-        raise ConfigError(f"runs={str(runs)!r} cannot be written: {why}; give another folder")
+        raise ConfigError(f"{key}{str(runs)!r} cannot be written: {why}; give another folder")
 
 
 def unwritable(folder: Path) -> str | None:
@@ -162,3 +166,36 @@ def describe(folder: Path, command: str, threads: int, device: str) -> None:
     found = versions(threads, device)
     with (folder / "versions.txt").open("a", encoding="utf-8") as file:
         file.write(f"\n{found}" if file.tell() else found)
+
+
+# ------------------------------------------------------------------ what is found out about a run
+
+
+def check_trained(folder: Path) -> None:
+    """Refuse a folder that is not there, is no run's, or has no checkpoint.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    given = repr(str(folder))
+    if not folder.is_dir():
+        problem = "is no folder" if folder.exists() else "does not exist"
+        raise ConfigError(f"the run folder {given} {problem}; give one that crl train has made")
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"{given} is no run folder: it has no config.yaml; give one that crl train has made")
+    # A checkpoint appears whole or not at all; one that is being written has another name.
+    if not any(path.name.isdecimal() and path.is_dir() for path in (folder / "checkpoints").glob("*")):
+        raise ConfigError(f"the run folder {given} has no checkpoint yet; give one that has come further")
+
+
+def check_home(home: Path) -> None:
+    """Refuse a folder, which need not be there, that results cannot be written to.
+
+    Raises:
+        ConfigError: it is a file, or nothing can be written there.
+    """
+    nearest = home if home.exists() else home.parent
+    if not nearest.is_dir():
+        raise ConfigError(f"{str(home)!r} is a file, where the results would go; move it away")
+    if (why := unwritable(nearest)) is not None:
+        raise ConfigError(f"{why}, where the results would go; copy the run to a place that can be written")

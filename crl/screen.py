@@ -8,11 +8,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crl.config.messages import one_line
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 GIGA = 1e9  # bytes, in which memory is shown
+WIDTH = 100  # of tables, where the output is no terminal
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
@@ -70,3 +74,11 @@ def _show(message: Warning | str, *_: Any, **__: Any) -> None:
 def is_terminal() -> bool:
     """Whether somebody watches: there is an output, and it is a terminal."""
     return not is_quiet() and sys.stdout is not None and sys.stdout.isatty()
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal."""
+    from rich.console import Console
+
+    out = Console()
+    return out if out.is_terminal else Console(width=WIDTH)

@@ -152,7 +152,7 @@ def located(source: str) -> Path:
 def _from_checkpoint(path: Path) -> Source:
     state = storage.read(path, NEEDED)
     learner = state["learner"]
-    held = learner["interventions"]
+    held = learner.get("interventions")  # which the end of a visit does not have
     # A checkpoint holds the run's config, and one of the best lies two folders below it.
     names = next((_names(each) for each in (path, path.parent.parent) if (each / "config.yaml").is_file()), [])
     states = held["interventions"] if held else []

@@ -14,6 +14,7 @@ from envs.arguments import require_reset
 from envs.checks import check_choice, check_int
 from envs.drift import Drift
 from envs.games import Games, Step, SyncGames
+from envs.holding import REBUILD, begun, seeds_of
 from envs.shifts import layers_of
 from envs.spaces import common_spaces
 from envs.standing import Standing
@@ -21,7 +22,6 @@ from envs.stream import Segment, TaskStream
 from envs.task import drifting, making
 
 BOUNDARIES = ("hidden", "revealed")
-DRIFT, REBUILD = 1, 2  # keys that keep the draws for these apart from those of the games
 
 ADAPTER = "agents.StreamMonitor(agents.VectorEnvAdapter(stream))"
 """What Stable-Baselines3's own helpers take for a stream."""
@@ -318,8 +318,9 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         """Set what drifts in this segment to where it stands now."""
         task, self._drifts = self._segment.task, []
         for place, (key, drift) in enumerate(task.drift.items()):
+            assert self._seed is not None  # nothing begins without
             layer, argument = drifting(self.games, task, key)
-            self._drifts.append((layer, argument, drift.begin(self._drawn(1, DRIFT, place)[0])))
+            self._drifts.append((layer, argument, begun(drift, place, self._seed, self._segment.index)))
         self._drift()
 
     def _drift(self) -> None:
@@ -371,9 +372,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
     def _drawn(self, count: int, *key: int) -> list[int]:
         """Seeds of this segment, drawn from the stream's; others for every ``key``."""
         assert self._seed is not None  # nothing begins without
-        sequence = np.random.SeedSequence((self._seed, self._segment.index), spawn_key=key)
-        drawn: list[int] = sequence.generate_state(count).tolist()
-        return drawn
+        return seeds_of(self._seed, self._segment.index, count, *key)
 
     def _checked_seed(self, seed: object) -> int:
         limit = 2**32 - self.num_envs  # RandomState takes 32 bits, and the games take seed, seed + 1, ...

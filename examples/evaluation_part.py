@@ -1,5 +1,7 @@
 """A part of a run: every so many steps the agent plays an episode of each task, and its return goes into a CSV file.
 
+It shows how a part is written; what crl itself has for this is the section `evaluation` of a config.
+
 Run it from this folder: ``crl train ../configs/minatar3.yaml imports=[evaluation_part] parts=[{name: evaluations}]``
 """
 
@@ -13,7 +15,7 @@ from crl.every import Every
 from crl.parts import Part, part
 
 
-@part("evaluations", summary="an episode of each task every so many steps, in evaluations.csv")
+@part("evaluations", summary="an episode of each task every so many steps, in played.csv")
 class Evaluations(Part):
     """Plays each task by the agent's best guess.
 
@@ -24,7 +26,7 @@ class Evaluations(Part):
         limit: steps after which an episode is cut.
     """
 
-    log_files = ("evaluations.csv",)
+    log_files = ("played.csv",)
 
     def __init__(self, *, every: int = 10_000, limit: int = 1000) -> None:
         super().__init__()

@@ -166,6 +166,15 @@ def test_what_is_forgotten_at_switches_can_be_used(tmp_path: Path) -> None:
     assert load(tmp_path / "config.yaml", []).at_switch.changes() == expected
 
 
+def test_the_shown_evaluations_can_be_used(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "configs/minatar3_ppo.yaml").read_text(encoding="utf-8"))
+    config |= yaml.safe_load(block("<!-- evaluation -->"))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    found = load(tmp_path / "config.yaml", [])
+    assert (found.evaluation.every, found.evaluation.dense, found.evaluation.share) == (100_000, 4, 0.1)
+    assert (found.evaluation.tasks, found.evaluation.limit, found.checkpoint.visits) == (10, 10_000, True)
+
+
 def test_the_shown_streams_can_be_played(tmp_path: Path) -> None:
     import envs
     from crl.models.environment import make_stream

@@ -25,10 +25,13 @@ from agents.training_state.world import (
     world_state,
 )
 
+EXPLORATION = "exploration_rate"  # of DQN
+
 __all__ = [
     "State",
     "begin_with",
     "check_saveable",
+    "learnt_state",
     "rebuild_games",
     "restore_learnt",
     "restore_training_state",
@@ -76,12 +79,29 @@ def restore_training_state(model: LearnerMixin, state: Mapping[str, State]) -> N
     restore_random(model, state["random"])
 
 
+def learnt_state(model: LearnerMixin) -> dict[str, State]:
+    """What a learner has learnt, as far as it needs that to play: what `restore_learnt` takes of `training_state`.
+
+    Arrays and tensors are the learner's own.
+    """
+    _, tensors = model._get_torch_save_params()
+    normalizer = model._vec_normalize_env
+    return {
+        "learner": {
+            "counters": {name: getattr(model, name) for name in model.counters()},
+            "modules": {"policy": model.policy.state_dict()},
+            "tensors": {name: recursive_getattr(model, name) for name in tensors},
+        },
+        "world": {"wrappers": [] if normalizer is None else [statistics_of(normalizer)]},
+    }
+
+
 def restore_learnt(model: LearnerMixin, state: Mapping[str, State]) -> None:
-    """Put back what a learner has learnt, to look at it: parameters and statistics, which no longer move.
+    """Put back what a learner has learnt, to look at it: parameters, statistics and how much it explores, all at rest.
 
     Args:
         model: built as the one was whose state it is, its environment with the same wrappers.
-        state: of `training_state`, of which ``learner`` and ``world`` are needed.
+        state: of `learnt_state`, or of `training_state`, of which ``learner`` and ``world`` are needed.
 
     Raises:
         KeyError: something is missing in it.
@@ -92,6 +112,9 @@ def restore_learnt(model: LearnerMixin, state: Mapping[str, State]) -> None:
     with torch.no_grad():
         for name, tensor in tensors.items():
             recursive_getattr(model, name).copy_(tensor)
+    explores = state["learner"]["counters"].get(EXPLORATION)
+    if isinstance(explores, float) and 0 <= explores <= 1:
+        setattr(model, EXPLORATION, explores)
     env = model._vec_normalize_env
     if env is not None:
         (saved,) = (layer for layer in state["world"]["wrappers"] if "ret_rms" in layer)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crl.config import AgentConfig, ConfigError, imported
 from crl.opening import opened
-from crl.run_folder import unwritable
+from crl.run_folder import check_home, check_trained
 
 SAMPLES = 1024
 FEWEST = 2  # PPO divides advantages by their standard deviation
@@ -33,30 +33,17 @@ def audit(folder: Path, task: str | None = None, samples: int | None = None, see
     Raises:
         ConfigError: something does not fit; nothing has been written.
     """
-    _check_run(folder)
+    check_trained(folder)
     with opened(folder) as config:
         config = imported(config)
         samples = _sample_size(config.agent, samples)
         seed = config.seed if seed is None else seed
         if not 0 <= seed <= MAX_SEED:
             raise ConfigError(f"--seed {seed} is out of range; give a whole number from 0 to {MAX_SEED}")
-        _check_writable(folder / "audit")
+        check_home(folder / "audit")
         from crl.audit.measuring import audit_checkpoint
 
         return audit_checkpoint(folder, config, task, samples, seed)
-
-
-def _check_run(folder: Path) -> None:
-    """Refuse a folder that is not there, is no run's, or has no checkpoint."""
-    given = repr(str(folder))
-    if not folder.is_dir():
-        problem = "is no folder" if folder.exists() else "does not exist"
-        raise ConfigError(f"the run folder {given} {problem}; give one that crl train has made")
-    if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"{given} is no run folder: it has no config.yaml; give one that crl train has made")
-    # A checkpoint appears whole or not at all; one that is being written has another name.
-    if not any(path.name.isdecimal() and path.is_dir() for path in (folder / "checkpoints").glob("*")):
-        raise ConfigError(f"the run folder {given} has no checkpoint yet; give one that has come further")
 
 
 def _sample_size(agent: AgentConfig, samples: int | None) -> int:
@@ -75,11 +62,3 @@ def _sample_size(agent: AgentConfig, samples: int | None) -> int:
     if not FEWEST <= samples <= most:
         raise ConfigError(f"--samples {samples} is not possible: {reason}; give {FEWEST} to {most}")
     return samples
-
-
-def _check_writable(home: Path) -> None:
-    nearest = home if home.exists() else home.parent
-    if not nearest.is_dir():
-        raise ConfigError(f"{str(home)!r} is a file, where the results would go; move it away")
-    if (why := unwritable(nearest)) is not None:
-        raise ConfigError(f"{why}, where the results would go; copy the run to a place that can be written")

@@ -14,12 +14,13 @@ from agents.plasticity.seeds import derive_seed
 from crl import run_folder
 from crl.audit.agreement import LayerAudit, audit_layers, summaries
 from crl.audit.figure import draw
-from crl.audit.loading import Played, newest_checkpoint, play
-from crl.audit.report import console, show_layer, show_summary, write_csv, write_json
+from crl.audit.loading import Played, play
+from crl.audit.report import show_layer, show_summary, write_csv, write_json
 from crl.config import ConfigError, RunConfig
 from crl.config.messages import one_line
 from crl.exit_codes import DONE
-from crl.screen import say, tolerant
+from crl.learnt import newest_checkpoint
+from crl.screen import console, say, tolerant
 
 
 def audit_checkpoint(folder: Path, config: RunConfig, task: str | None, samples: int, seed: int) -> int:

@@ -18,7 +18,6 @@ from agents.plasticity.audit import REFERENCES, AuditedCriterion
 from crl.audit.agreement import Agreement, LayerAudit, Lowest, Summary
 
 COLUMNS = ("\n cost", "mean\nloss", "lowest\n10%")  # of each replacement
-WIDTH = 100  # where the output is no terminal
 LEGEND = (
     "zero, mean: what each unit alone was replaced by; 'to mean': the criterion's reference is the mean",
     "cost: Spearman's correlation with the mean absolute change of a transition's loss",
@@ -26,12 +25,6 @@ LEGEND = (
     "lowest 10%: summed costs of the tenth of the units that rank lowest, each alone, over the least that they can be; "
     "1 is best",
 )
-
-
-def console() -> Console:
-    """Where tables go: as wide as the terminal."""
-    out = Console()
-    return out if out.is_terminal else Console(width=WIDTH)
 
 
 def show_layer(audit: LayerAudit, out: Console) -> None:

@@ -2,6 +2,7 @@
 
 from crl.config.agents import AgentConfig
 from crl.config.constructors import check_arguments, imported
+from crl.config.evaluation import EvaluationConfig
 from crl.config.fields import Linear
 from crl.config.messages import ConfigError
 from crl.config.reading import checked, load
@@ -22,6 +23,7 @@ __all__ = [
     "AtSwitchConfig",
     "CheckpointConfig",
     "ConfigError",
+    "EvaluationConfig",
     "InterventionConfig",
     "Linear",
     "NormalizeConfig",

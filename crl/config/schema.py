@@ -17,6 +17,7 @@ from agents.at_switch import AtSwitch
 from agents.plasticity.registry import INTERVENTIONS
 from agents.specs import AGENTS, known_specs
 from crl.config.agents import AnyAgent, UnknownAgent, unknown_agent
+from crl.config.evaluation import EvaluationConfig
 from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named, Range, whole
 from crl.config.imports import NO_MODULE_NAME, is_module_name
 from crl.config.messages import in_words, nearest, refusal, refused_sentence, shortened, shown
@@ -73,10 +74,12 @@ class CheckpointConfig(Model):
     Attributes:
         every: steps between two checkpoints, each at the end of an update.
         keep: how many of the newest stay.
+        visits: also the parameters at the end of every visit stay, in the folder visits.
     """
 
     every: Count = 100_000
     keep: Annotated[int, Range(1, 10_000)] = 3
+    visits: Flag = False
 
 
 def _of_at_switch() -> type[Model]:
@@ -146,7 +149,8 @@ class RunConfig(_Beginning):
         at_switch: what the learner forgets at a revealed boundary.
         imports: modules of one's own, which register what they bring.
         interventions: what keeps the networks plastic, in the order in which it acts.
-        parts: what the run has beside its own parts, such as an evaluation with a log.
+        parts: what the run has beside its own parts, such as a log of one's own.
+        evaluation: when the agent plays all tasks of the stream, and how.
         checkpoint: when the run saves all that it needs to go on.
         seed: decides all that is drawn.
         device: auto, cpu, cuda or cuda:0; auto takes a GPU where there is one.
@@ -159,6 +163,7 @@ class RunConfig(_Beginning):
     imports: tuple[Annotated[str, AfterValidator(_check_module)], ...] = ()
     interventions: tuple[SerializeAsAny[InterventionConfig], ...] = ()
     parts: tuple[SerializeAsAny[PartConfig], ...] = ()
+    evaluation: Annotated[EvaluationConfig, DEFAULTS_FOR_NULL] = EvaluationConfig()
     checkpoint: Annotated[CheckpointConfig, DEFAULTS_FOR_NULL] = CheckpointConfig()
     seed: CountOrZero = 0
     device: Annotated[str, AfterValidator(_check_device)] = "auto"

@@ -11,7 +11,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout
 from tensorboard.util import tensor_util
 from torch.utils.tensorboard import SummaryWriter
 
-from crl.monitoring.tasks import RETURN, RETURN_BY_VISIT, tag_of
+from crl.monitoring.tasks import EVALUATED_RETURN, RETURN, RETURN_BY_VISIT, tag_of
 
 MOST_TASKS = 12  # that have a chart each, of as many as TensorBoard shows on a page; those of more share one
 
@@ -69,12 +69,17 @@ OF_INTERVENTIONS: dict[str, tuple[str, dict[str, str]]] = {  # what logs -> cate
     ),
     "replay": ("replay ratio", {"replay ratio": "replay/ratio$", "its fraction of active units": "replay/fau$"}),
 }
-OPEN = ("return", "return by visit", "units reset so far", "plasticity: units")
+OPEN = ("return", "return by visit", "evaluation: return", "units reset so far", "plasticity: units")
 """Categories that are unfolded where the page is opened."""
 
 
 def layout(
-    tasks: Sequence[str], networks: Sequence[str], measures: Sequence[str], logging: Collection[str]
+    tasks: Sequence[str],
+    networks: Sequence[str],
+    measures: Sequence[str],
+    logging: Collection[str],
+    *,
+    evaluates: bool = False,
 ) -> dict[str, Charts]:
     """Category -> its charts; categories without charts are left out.
 
@@ -83,11 +88,13 @@ def layout(
         networks: whose units are counted where they are reset.
         measures: tags of the measures of plasticity.
         logging: which keys of `OF_INTERVENTIONS` there are.
+        evaluates: whether the tasks are evaluated.
     """
     logged = [charts for key, charts in OF_INTERVENTIONS.items() if key in logging]
     found = {
-        "return": _of_tasks(RETURN, tasks),
-        "return by visit": _of_tasks(RETURN_BY_VISIT, tasks),
+        "return": _of_tasks(f"{RETURN}/{{}}", tasks),
+        "return by visit": _of_tasks(f"{RETURN_BY_VISIT}/{{}}", tasks),
+        "evaluation: return": _of_tasks(EVALUATED_RETURN, tasks) if evaluates else {},
         "units reset so far": {network: [_exactly(f"reset/{network}/total")] for network in networks},
         **plasticity_charts(measures),
         **{category: {title: [pattern] for title, pattern in charts.items()} for category, charts in logged},
@@ -95,10 +102,12 @@ def layout(
     return {category: charts for category, charts in found.items() if charts}
 
 
-def _of_tasks(prefix: str, tasks: Sequence[str]) -> Charts:
+def _of_tasks(tag: str, tasks: Sequence[str]) -> Charts:
+    """A chart for each task, or one for all; the braces in the tag stand for the task."""
     if len(tasks) > MOST_TASKS:
-        return {f"all {len(tasks):,} tasks": [f"{re.escape(prefix)}/"]}
-    return {task: [_exactly(f"{prefix}/{tag_of(task)}")] for task in tasks}
+        before, after = map(re.escape, tag.split("{}"))
+        return {f"all {len(tasks):,} tasks": [f"{before}.*{after}$" if after else before]}
+    return {task: [_exactly(tag.format(tag_of(task)))] for task in tasks}
 
 
 def plasticity_charts(tags: Sequence[str]) -> dict[str, Charts]:

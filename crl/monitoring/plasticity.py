@@ -45,18 +45,27 @@ class PlasticityRecorder(Part):
         every: least number of steps between two measures. Measuring takes as long after short rollouts as after long
             ones.
         each_visit: whether the first row of a segment is due even so; where not, `every` is the mean.
+        evaluates: whether there are evaluations, to be grouped too.
     """
 
     name = "plasticity"
 
     def __init__(
-        self, learner: LearnerMixin, tasks: TaskCallback, seed: int, every: int = 1, *, each_visit: bool = True
+        self,
+        learner: LearnerMixin,
+        tasks: TaskCallback,
+        seed: int,
+        every: int = 1,
+        *,
+        each_visit: bool = True,
+        evaluates: bool = False,
     ) -> None:
         super().__init__()
         self._learner = learner
         self._tasks = tasks
         self._every = every
         self._each_visit = each_visit
+        self._evaluates = evaluates
         self._seed = seed
         generator = torch.Generator().manual_seed(seed)
         self._replays = learner.spec.data == "replay"
@@ -136,15 +145,17 @@ class PlasticityRecorder(Part):
         logging = {
             "resets" if isinstance(intervention, UnitReset) else intervention.tag for intervention in interventions
         }
-        found = layout(names, list(self._learner.units_reset()), self.tags, logging)
+        found = layout(names, list(self._learner.units_reset()), self.tags, logging, evaluates=self._evaluates)
         for output in self._learner.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 write_layout(output.writer, found)
 
 
-def recorder_of_run(learner: LearnerMixin, tasks: TaskCallback, seed: int) -> PlasticityRecorder:
-    """The recorder of a run, which measures as often as its stream asks for."""
+def recorder_of_run(
+    learner: LearnerMixin, tasks: TaskCallback, seed: int, *, evaluates: bool = False
+) -> PlasticityRecorder:
+    """The recorder of a run, with evaluations or without, which measures as often as its stream asks for."""
     visits, steps = tasks.stream.n_segments, tasks.total_steps
-    if visits > MANY_VISITS:
-        return PlasticityRecorder(learner, tasks, seed, max(MEASURE_EVERY, steps // MEASURES_OF_MANY), each_visit=False)
-    return PlasticityRecorder(learner, tasks, seed, min(MEASURE_EVERY, steps // visits // MEASURES))
+    many = visits > MANY_VISITS
+    every = max(MEASURE_EVERY, steps // MEASURES_OF_MANY) if many else min(MEASURE_EVERY, steps // visits // MEASURES)
+    return PlasticityRecorder(learner, tasks, seed, every, each_visit=not many, evaluates=evaluates)

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.logger import TensorBoardOutputFormat
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
 from crl.parts import Part
 from crl.results import NOTHING, Over, Result, Visit
@@ -21,6 +21,7 @@ from envs import TaskStream
 RETURN = "Return"
 RETURN_BY_VISIT = "Return_by_visit"
 LENGTH = "episode_length"
+EVALUATED_RETURN, EVALUATED_LENGTH = "eval/{}/mean_reward", "eval/{}/mean_ep_length"  # as of SB3's `EvalCallback`
 WINDOW = 100  # episodes that the running means are over
 LATE = 0.1  # share of a visit, at its end, whose episodes are its result
 
@@ -28,6 +29,13 @@ LATE = 0.1  # share of a visit, at its end, whose episodes are its result
 def tag_of(task: str) -> str:
     """A task's name as part of a tag: SB3's CSV writer does not quote its header."""
     return re.sub(r'[,"\s]+', ";", task)
+
+
+def draw(logger: Logger, tag: str, value: float, step: int) -> None:
+    """Give TensorBoard alone a value, at a step of its own."""
+    for output in logger.output_formats:
+        if isinstance(output, TensorBoardOutputFormat):
+            output.writer.add_scalar(tag, value, step)
 
 
 class TaskCallback(Part):
@@ -101,10 +109,8 @@ class TaskCallback(Part):
 
     def _draw(self, values: Mapping[str, float], step: int) -> None:
         """Give TensorBoard alone values of the current task: what they are of -> value."""
-        for output in self.logger.output_formats:
-            if isinstance(output, TensorBoardOutputFormat):
-                for kind, value in values.items():
-                    output.writer.add_scalar(self._tag(kind), value, step)
+        for kind, value in values.items():
+            draw(self.logger, self._tag(kind), value, step)
 
     def _tag(self, kind: str) -> str:
         return f"{kind}/{tag_of(self.segment.task.family)}"

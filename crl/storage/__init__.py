@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crl.storage.decoding import State
     from crl.storage.files import DamagedError, parsed, replace_file
-    from crl.storage.rotation import newest, prune, set_aside
+    from crl.storage.rotation import checkpoints_in, newest, prune, set_aside
     from crl.storage.states import Manifest, read, recover, verify, write
 
 __all__ = [
     "DamagedError",
     "Manifest",
     "State",
+    "checkpoints_in",
     "newest",
     "parsed",
     "prune",
@@ -26,7 +27,7 @@ __all__ = [
 _MODULES = {
     "State": "decoding",
     **dict.fromkeys(("DamagedError", "parsed", "replace_file"), "files"),
-    **dict.fromkeys(("newest", "prune", "set_aside"), "rotation"),
+    **dict.fromkeys(("checkpoints_in", "newest", "prune", "set_aside"), "rotation"),
     **dict.fromkeys(("Manifest", "read", "recover", "verify", "write"), "states"),
 }
 """Where each is, imported on first use: what reads no tensor does without torch."""

@@ -28,7 +28,7 @@ def newest(
         Its folder, None where there is none; and a sentence on each newer one that had to be passed over.
     """
     passed_over = []
-    for path in _checkpoints(folder):
+    for path in checkpoints_in(folder):
         try:
             manifest = verify(path)
             if manifest.step != int(path.name):
@@ -59,7 +59,7 @@ def prune(folder: Path, keep: int, heavy: str = "replay", keep_heavy: int = 2) -
         raise ValueError(f"keep={keep} would leave nothing to resume from; give 1 or more")
     _clear(folder)
     whole = 0
-    for path in _checkpoints(folder):
+    for path in checkpoints_in(folder):
         if whole == keep:
             path.rename(temporary(path))
         elif (manifest := _complete(path)) is not None:
@@ -78,7 +78,7 @@ def set_aside(folder: Path, newest: Path | None) -> None:
         folder: of the checkpoints.
         newest: that the run goes on from; None where it starts again.
     """
-    for path in _checkpoints(folder):
+    for path in checkpoints_in(folder):
         if newest is None or int(path.name) > int(newest.name):
             path.rename(path.with_name(f"unused-{path.name}-{time.time_ns()}"))
 
@@ -110,8 +110,8 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """Newest first."""
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The folders in one that are named as checkpoints are, the newest first."""
     found = [path for path in folder.glob("*") if path.name.isdecimal() and len(path.name) <= LONGEST_STEP]
     found = [path for path in found if path.name == str(int(path.name)) and path.is_dir()]
     return sorted(found, key=lambda path: -int(path.name))

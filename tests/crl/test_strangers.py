@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 from crl import logs, resuming, storage
 from crl import run as runs
 from crl.audit import measuring
-from crl.audit.loading import LEARNT, newest_checkpoint
 from crl.cli import app
 from crl.config import ConfigError, RunConfig, load
+from crl.learnt import LEARNT, newest_checkpoint
 from crl.opening import opened
 from crl.storage import DamagedError
 from crl.storage.decoding import SHARED, SPARE

@@ -50,7 +50,7 @@ def test_evaluations_are_not_noticed_and_survive_a_kill(kind: str, tmp_path: Pat
     alike = {place for place in one if not place.startswith(("/run/hash", "/run/parts/evaluations"))}
     assert len(alike) > 50
     assert {place: one[place] for place in alike} == {place: other[place] for place in alike}
-    with (whole / "evaluations.csv").open() as file:
+    with (whole / "played.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["task"] for row in rows] == [f"level_{number}" for number in range(10)] * 4
     assert [int(row["step"]) // 100 for row in rows] == [hundred for hundred in range(1, 5) for _ in range(10)]
@@ -64,5 +64,5 @@ def test_evaluations_are_not_noticed_and_survive_a_kill(kind: str, tmp_path: Pat
     assert not (run / "results.json").exists()
     again = crl("resume", str(run), cwd=folder, name="resume")
     assert again.wait() == 0, again.errors()
-    assert (run / "evaluations.csv").read_bytes() == (whole / "evaluations.csv").read_bytes()
+    assert (run / "played.csv").read_bytes() == (whole / "played.csv").read_bytes()
     assert_equal(run, whole)

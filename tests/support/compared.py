@@ -10,7 +10,7 @@ from typing import Any
 from saved import state_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-CLOCK = ("time/fps", "time/time_elapsed")  # of what a run logs
+CLOCK = ("time/fps", "time/time_elapsed", "time/evaluation")  # of what a run logs
 RESULTS = ("status", "steps", "gradient_steps", "visits", "resets", "config_hash")
 
 

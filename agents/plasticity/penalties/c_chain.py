@@ -29,7 +29,12 @@ class Defaults(NamedTuple):
     least: float = 0.0
 
 
-OURS = {"policy": Defaults(0.05, 5_000, 1_000), "values": Defaults(0.01, 50_000, 10_000)}
+OURS = {
+    "logits": Defaults(3.0, 5_000, 1_000),
+    "bits": Defaults(3.0, 5_000, 1_000),
+    "means": Defaults(0.05, 5_000, 1_000),
+    "values": Defaults(0.01, 50_000, 10_000),
+}
 PUBLISHED = {
     "logits": Defaults(10_000, 50, 10, first=1, least=1),
     "bits": Defaults(10_000, 50, 10, first=1, least=1),
@@ -62,7 +67,8 @@ class CChain(Intervention):
     more the penalty reduces churn, the higher it gets. What holds it is ours: the churn of the `warmup`, in which there
     is no penalty, is remembered, and mean D counts as at least 1 / `cap` of it; and what falling churn adds to c at
     most doubles in a window. Ours, too, are the KL divergence in place of the cross-entropy, whose gradient is the
-    same, but which is no measure of churn, so that its published scale is 10,000; reference batches of half a
+    same, but which is no measure of churn, so that its published scale is 10,000: at 3 the coefficient is as large
+    as that gives on the paper's CartPole while it learns the first level (about 230); reference batches of half a
     minibatch and at most 128 transitions, where the papers have a minibatch (with PPO 32 to 125); windows of gradient
     steps, in a hundred slots.
 
@@ -77,7 +83,8 @@ class CChain(Intervention):
         networks: whose outputs are held; None for those of the papers, PPO's actor and the critic of DQN, SAC and TD3.
         coefficient: a number; ``auto`` to adapt it; None for ``auto`` with PPO and DQN and CHAIN's with SAC and TD3.
             0 costs nothing.
-        scale: of an adapted coefficient; None for 0.05 with policies, 0.01 with values. More holds outputs more firmly.
+        scale: of an adapted coefficient; None for 3 with discrete policies, 0.05 with means, 0.01 with values.
+            More holds outputs more firmly.
         window: gradient steps of its means; None for 5,000 with policies, 50,000 with values.
         warmup: gradient steps without a penalty, whose churn is logged; None for 1,000 with policies and 10,000 with
             values where it is adapted, and 0 with a number.
@@ -138,10 +145,16 @@ class CChain(Intervention):
                     f"{self.name}: networks names {name!r}, which has no outputs of its own; choose from "
                     f"{', '.join(forms)}"
                 )
+        self._beside_actor = any(form.kind in SQUASHED for form in forms.values())
+        for key, value in {"scale": self.scale, "window": self.window}.items():
+            if self._beside_actor and self.coefficient is None and value is not None:
+                raise ValueError(
+                    f"{self.name}: {key} is {value}, but CHAIN's coefficients, which this agent has by default, are "
+                    f"not adapted; give coefficient auto, or leave {key} out"
+                )
         policies = [name for name, form in forms.items() if form.kind in POLICIES]
         values = [name for name, form in forms.items() if form.kind == "values"]
         self._forms = {name: forms[name] for name in self.networks or policies or values}
-        self._beside_actor = any(form.kind in SQUASHED for form in forms.values())
         self._learner = learner
         device = learner.device
         self._coefficients = {name: Coefficient(self._rule(form), device) for name, form in self._forms.items()}
@@ -160,7 +173,7 @@ class CChain(Intervention):
                 return Rule(fixed=CHAIN_CRITIC * form.weight, warmup=self.warmup or 0)
             return Rule(relative=CHAIN_ACTOR, warmup=self.warmup or 0)
         published = self.paper and form.kind in PUBLISHED
-        defaults = PUBLISHED[form.kind] if published else OURS["values" if form.kind == "values" else "policy"]
+        defaults = PUBLISHED[form.kind] if published else OURS.get(form.kind, OURS["means"])
         return Rule(
             scale=defaults.scale if self.scale is None else self.scale,
             window=defaults.window if self.window is None else self.window,
@@ -197,7 +210,9 @@ class CChain(Intervention):
 
     def _terms(self, update: Update, kept: Kept) -> list[Tensor]:
         """The penalty of each output; none where its coefficient is not known yet, or nothing in it takes gradients."""
-        losses = {name: _loss(update, name).detach() for name in kept.outputs}
+        # Where coefficients are numbers the loss may not be known: a loop of one's own may keep it to itself.
+        numbers = {name: self._coefficients[name].rule.fixed is not None for name in kept.outputs}
+        losses = {name: self._none if number else _loss(update, name).detach() for name, number in numbers.items()}
         factors = {name: self._coefficients[name].now(loss) for name, loss in losses.items()}
         with torch.set_grad_enabled(any(factor is not None for factor in factors.values())):
             outputs = self._learner.outputs(kept.batch, names=list(kept.outputs))

@@ -18,8 +18,8 @@ from agents.plasticity.registry import CRITERIA
 from agents.training_state import training_state
 from crl import storage
 from crl.audit import audit, measuring
-from crl.audit.loading import newest_checkpoint
 from crl.config import ConfigError, RunConfig
+from crl.learnt import newest_checkpoint
 from crl.models import build
 from crl.run_folder import write_config
 
@@ -261,7 +261,7 @@ def test_the_newest_checkpoint_that_is_whole(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().err.startswith("crl: warning: checkpoint 1088 is passed over: ")
     for name in ("960", "1024"):
         (tmp_path / "checkpoints" / name / "manifest.json").unlink()
-    with pytest.raises(ConfigError, match=r"has no checkpoint that is whole; audit another run"):
+    with pytest.raises(ConfigError, match=r"has no checkpoint that is whole; give another run"):
         newest_checkpoint(tmp_path)
 
 

@@ -12,8 +12,9 @@ import torch
 from saved import learner_of, normalizer_of, policy_of
 
 from crl import storage
-from crl.audit.loading import Played, newest_checkpoint, play
+from crl.audit.loading import Played, play
 from crl.config import ConfigError, load
+from crl.learnt import newest_checkpoint
 
 Trained = tuple[Path, object]
 Replaying = tuple[str, Path, object]
@@ -87,7 +88,7 @@ def test_a_checkpoint_that_is_broken(run: Path) -> None:
     tensors.write_bytes(tensors.read_bytes()[:100])
     with pytest.raises(ConfigError, match="has no checkpoint that is whole"):
         played_of(run)
-    with pytest.raises(ConfigError, match=r"cannot be read .* it is damaged, audit another run"):
+    with pytest.raises(ConfigError, match=r"cannot be read .* it is damaged, give another run"):
         play(checkpoint, load(run / "config.yaml"), None, 64, 3)
 
 
@@ -184,5 +185,5 @@ def test_a_checkpoint_without_what_was_learnt_beside_the_policy(replaying: Repla
     state = storage.read(checkpoint)
     del state["learner"]["tensors"]
     storage.write(checkpoint, state)
-    with pytest.raises(ConfigError, match=r"cannot be read \('tensors'\); it is damaged, audit another run"):
+    with pytest.raises(ConfigError, match=r"cannot be read \('tensors'\); it is damaged, give another run"):
         replayed_of(copied, 30)

@@ -33,7 +33,7 @@ def test_the_keys_of_all_agents_and_sections_are_there(keys: dict[Any, Key]) -> 
         fields = agent_section(agent).model_fields
         # What holds arguments is shown by these.
         assert {f"agent.{field}" for field in fields.keys() - {"policy_kwargs"}} <= names
-    for section in ("stream", "normalize", "at_switch", "checkpoint"):
+    for section in ("stream", "normalize", "at_switch", "evaluation", "checkpoint"):
         fields = RunConfig.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
         assert {f"{section}.{field}" for field in fields} <= names
 

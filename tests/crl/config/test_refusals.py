@@ -104,7 +104,7 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
         ("device=gpu", 'device="gpu" is not a device; give auto, cpu, cuda or cuda:0'),
         ("threads=0", "threads=0 is not a number of threads; give auto or a whole number from 1 to 1024"),
         ("runs=''", 'runs="" is empty; give a name'),
-        ("evaluation.every=10", 'evaluation={"every": 10} is not a known key; choose from stream, agent'),
+        ("reporting.every=10", 'reporting={"every": 10} is not a known key; choose from stream, agent'),
         ("checkpoint.evry=5", "checkpoint.evry=5 is not a known key; did you mean 'every'?"),
         ("checkpoint.every=0", "checkpoint.every=0 is too small; give a number of at least 1"),
         ("checkpoint.keep=0", "checkpoint.keep=0 is too small; give a number of at least 1"),

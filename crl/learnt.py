@@ -1,0 +1,82 @@
+"""What a run has learnt, to look at it: a checkpoint -> its agent."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import envs
+from agents.learner import LearnerMixin
+from agents.training_state import restore_learnt
+from crl import checkpoints, storage
+from crl.config import AgentConfig, AtSwitchConfig, ConfigError, RunConfig
+from crl.config.messages import one_line
+from crl.models import build
+
+LEARNT = ("learner", "world")
+"""What of a checkpoint is needed."""
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of a run that is whole.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found, passed_over = storage.newest(folder / checkpoints.FOLDER, LEARNT)
+    for sentence in passed_over:
+        print(f"crl: warning: {sentence}", file=sys.stderr)
+    if found is None:
+        raise ConfigError(f"the run folder {str(folder)!r} has no checkpoint that is whole; give another run")
+    return found
+
+
+def agent_of(config: RunConfig, transitions: int = 0) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
+    """The agent of a run without its interventions, which act in training alone, with the run's stream.
+
+    Args:
+        config: of the run.
+        transitions: for which a replay buffer is to have room.
+
+    Raises:
+        ConfigError: the agent cannot be built.
+    """
+    # A run of a GPU machine can be looked at without one.
+    device = "auto" if config.device.startswith("cuda") else config.device
+    agent = _with_room(config.agent, transitions)
+    update = {"agent": agent, "interventions": (), "at_switch": AtSwitchConfig(), "device": device}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the run has said them
+        return build(config.model_copy(update=update))
+
+
+def _with_room(agent: AgentConfig, transitions: int) -> AgentConfig:
+    """The agent with a replay buffer for so many transitions, and for a rollout, where it has one."""
+    if agent.spec.data != "replay":
+        return agent
+    size = max(-(-transitions // agent.n_envs) * agent.n_envs, agent.rollout)
+    return agent.model_copy(update={"buffer_size": size})
+
+
+def load(model: LearnerMixin, checkpoint: Path) -> None:
+    """Put back what was learnt.
+
+    Args:
+        model: of `agent_of`.
+        checkpoint: its folder.
+
+    Raises:
+        ConfigError: it is damaged, or does not fit.
+    """
+    try:
+        restore_learnt(model, storage.read(checkpoint, LEARNT))
+    except RuntimeError as error:  # torch's, on other names or shapes
+        raise ConfigError(
+            f"the checkpoint {str(checkpoint)!r} does not fit the run's config.yaml ({one_line(error)}); "
+            "put the config back with which it was trained"
+        ) from error
+    except (storage.DamagedError, *checkpoints.UNFIT) as error:
+        raise ConfigError(
+            f"the checkpoint {str(checkpoint)!r} cannot be read ({one_line(error)}); it is damaged, give another run"
+        ) from error
