@@ -228,6 +228,7 @@ class CheckpointCallback(Part):
             ConfigError: they do not fit. Nothing has been changed.
         """
         folder = self.run.folder
+        self.run.claim.check()
         try:
             gone = logs.missing(folder, seen)
             logs.truncate(folder, seen, log_files(self._parts))

@@ -150,7 +150,7 @@ def take(folder: Path) -> Claim | None:
         lock.release()
         raise
     if _newest(place) != number:  # the list was old, and the others have gone on
-        (place / str(number)).unlink()
+        (place / str(number)).unlink(missing_ok=True)  # who has the newest removes it, too
         lock.release()
         return None
     _remove_below(place, number)
@@ -225,7 +225,8 @@ def _newest(place: Path) -> int:
         names = [path.name for path in place.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return 0
-    return max((int(name) for name in names if name.isdecimal() and len(name) <= LONGEST_NUMBER), default=0)
+    numbers = (int(name) for name in names if name.isdecimal() and len(name) <= LONGEST_NUMBER)
+    return max((number for number in numbers if str(number) in names), default=0)  # 007 is nobody's
 
 
 def _remove_below(place: Path, number: int) -> None:

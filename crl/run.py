@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -229,6 +229,7 @@ def _go(
         run_folder.describe(run.folder, typed(command), torch.get_num_threads(), str(run.model.device))
 
     try:
+        run.claim.check()  # building it may have taken long
         checkpoints.check_places(run.folder, {task.family for task in run.env.stream.tasks})
         if learnt is not None:  # before the config, with which this is a run: that never needs its source again
             sources.keep(run.folder, learnt)
@@ -240,11 +241,12 @@ def _go(
     except ConfigError:
         raise
     except ClaimLostError as error:  # nothing is written beside the successor, no report either
-        raise RunError(f"{one_line(error)}, to which this one was dead; it goes on there") from error
+        raise _lost(error) from error
     # An environment may call sys.exit, or interrupt itself; Ctrl-C comes as an exception the second time at most.
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, KeyboardInterrupt) and interrupt.code:
             raise
+        _refuse_lost(run)  # what the successor does to the files may be all that went wrong
         fail(run, error)
     finally:
         _close(run.env)
@@ -252,6 +254,23 @@ def _go(
         with tolerant():
             summary.show(results, needed_folders(run.config.modules()))
     return Ended(results, interrupt.code if results.status == "interrupted" else DONE)
+
+
+def _lost(error: ClaimLostError) -> RunError:
+    return RunError(f"{one_line(error)}, to which this one was dead; it goes on there")
+
+
+def _refuse_lost(run: Run) -> None:
+    """After a failure, which is not to be reported beside the successor of a run that was taken over.
+
+    Raises:
+        RunError: it was.
+    """
+    with suppress(OSError):
+        try:
+            run.claim.check()
+        except ClaimLostError as error:
+            raise _lost(error) from error
 
 
 def _close(env: envs.StreamVectorEnv) -> None:

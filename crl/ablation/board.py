@@ -21,6 +21,7 @@ from crl.screen import GIGA, is_terminal, say
 SHOW_EVERY = 0.5  # seconds between two tables
 LINE_EVERY = 300.0  # seconds between two lines where the output is no terminal
 STOPPING = "stopping: every run finishes its rollout and update, then saves; Ctrl-C again ends them at once"
+MOST = 1e18  # of what a run tells
 COLUMNS = ("run", "task", "step", "", "steps/s", "memory", "time left")
 
 
@@ -127,7 +128,7 @@ def speed(status: Status) -> float:
 def _number(told: Mapping[str, Any], key: str) -> float:
     """A number that anybody may have written; 0 where it is none."""
     value = told.get(key)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < MOST
     return float(value) if good and value is not None else 0.0
 
 

@@ -34,15 +34,19 @@ class LocalWorker:
     """A process of this machine."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
+        self.process, self._asked = process, False
 
     def poll(self) -> int | None:
         """See `Worker`."""
         return self.process.poll()
 
     def stop(self) -> None:
-        """See `Worker`; where Windows ends it at once, it goes on from its newest checkpoint."""
-        self.process.terminate()
+        """See `Worker`; one that is ended at once, on Windows always, goes on from its newest checkpoint."""
+        if self._asked:
+            self.process.kill()  # it may be in code that no signal reaches
+        else:
+            self.process.terminate()
+        self._asked = True
 
 
 class Local:

@@ -18,9 +18,10 @@ from crl.exit_codes import DONE, FAILED, INTERRUPTED, REFUSED, TERMINATED
 
 TICK = 0.2  # seconds between two looks at the workers
 LOOK = 2.0  # seconds between two looks at the folders
-AGAIN = 10.0  # seconds after which a run is tried again that another process has, or whose worker has died
+AGAIN = 10.0  # seconds after which a run is tried again that another process has, or whose worker was asked to end
 DEATHS = 5  # that a run may have one after another without coming further
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
 
 
 class Job(Protocol):
@@ -68,7 +69,7 @@ class Status:
 
 
 class Wish:
-    """Ctrl-C and SIGTERM as a wish that the loop grants.
+    """Ctrl-C, SIGTERM and the end of the terminal (but under nohup) as a wish that the loop grants.
 
     Attributes:
         count: how often it was expressed.
@@ -81,7 +82,9 @@ class Wish:
     @contextmanager
     def heard(self) -> Iterator[None]:
         """While this lasts signals express it, where Python gives them to this thread."""
-        handled = CODES if threading.current_thread() is threading.main_thread() else ()
+        handled = [*CODES] if threading.current_thread() is threading.main_thread() else []
+        if handled and HANG_UP is not None and signal.getsignal(HANG_UP) is signal.SIG_DFL:
+            handled.append(HANG_UP)
         previous = {number: signal.signal(number, self._handle) for number in handled}
         try:
             yield
@@ -91,7 +94,7 @@ class Wish:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.count += 1
-        self.code = self.code or CODES[signal.Signals(number)]
+        self.code = self.code or CODES.get(signal.Signals(number), TERMINATED)
 
 
 class Loop:
@@ -125,29 +128,39 @@ class Loop:
         Args:
             show: called several times a second.
         """
-        looked, stopped = -LOOK, 0
         with self.wish.heard():
-            while True:
-                while stopped < self.wish.count:
-                    stopped += 1
-                    for worker in self.workers.values():
-                        worker.stop()
-                ended = [(name, code) for name, w in self.workers.items() if (code := w.poll()) is not None]
-                for name, code in ended:
-                    del self.workers[name]
-                    self._end(name, code)
-                if time.monotonic() - looked >= LOOK:
-                    looked = time.monotonic()
-                    self._look()
-                if not self.wish.count:
-                    self._start()
-                show()
-                if not self.workers and (self.wish.count or not self._left()):
-                    break
-                time.sleep(TICK)
+            try:
+                self._work_off(show)
+            except BaseException:  # such as a folder that is gone: nobody would look after them
+                self._stop()
+                raise
         if self.wish.count:
             return self.wish.code
         return FAILED if any(status.state == "failed" for status in self.statuses.values()) else DONE
+
+    def _work_off(self, show: Callable[[], None]) -> None:
+        looked, stopped = -LOOK, 0
+        while True:
+            while stopped < self.wish.count:
+                stopped += 1
+                self._stop()
+            ended = [(name, code) for name, w in self.workers.items() if (code := w.poll()) is not None]
+            for name, code in ended:
+                del self.workers[name]
+                self._end(name, code)
+            if time.monotonic() - looked >= LOOK:
+                looked = time.monotonic()
+                self._look()
+            if not self.wish.count:
+                self._start()
+            show()
+            if not self.workers and (self.wish.count or not self._left()):
+                return
+            time.sleep(TICK)
+
+    def _stop(self) -> None:
+        for worker in self.workers.values():
+            worker.stop()
 
     def _left(self) -> bool:
         return any(status.state in ("waiting", "running") for status in self.statuses.values())
@@ -180,7 +193,7 @@ class Loop:
             sight = job.look()
             status.told = sight.told
             reached = sight.told.get("step")
-            status.step = reached if type(reached) is int else max(job.reached(), 0)
+            status.step = reached if type(reached) is int and 0 <= reached <= job.steps else job.reached()
             if name not in self.workers:
                 status.here = False
                 self._become(name, "running" if sight.held else "waiting")

@@ -17,7 +17,6 @@ from crl.ablation.grid import Cell, Grid
 from crl.config import ConfigError, RunConfig
 from crl.config.imports import beside
 from crl.models.memory import available_bytes, replay_bytes
-from crl.opening import check_entries
 from crl.results import RunResults
 from crl.screen import GIGA
 from crl.storage.files import DamagedError
@@ -88,10 +87,8 @@ def planned(grid: Grid) -> dict[str, Planned]:
     """Name -> run, for all runs of a grid.
 
     Raises:
-        ConfigError: the config of one is refused; or in the grid's folder is something that leads out of it.
+        ConfigError: the config of one is refused.
     """
-    if grid.folder.is_dir():
-        check_entries(grid.folder)
     found = {}
     for cell in grid.cells:
         try:
@@ -111,10 +108,11 @@ def memory_needed(runs: Iterable[Planned]) -> dict[str, int]:
     for run in runs:
         if run.cell.arm not in needed:
             needed[run.cell.arm] = _built(run)
+    taken: dict[str, int] = {}
     for run in runs:
         if (results := run.results()) is not None and results.status == "done":
-            needed[run.cell.arm] = results.peak_memory.process
-    return needed
+            taken[run.cell.arm] = max(taken.get(run.cell.arm, 0), results.peak_memory.process)
+    return needed | taken
 
 
 def _built(run: Planned) -> int:

@@ -11,7 +11,7 @@ from crl.ablation.grid import Grid
 from crl.config import ConfigError
 from crl.config.messages import shown
 from crl.run_folder import unwritable
-from crl.storage.files import DamagedError, parsed, read_whole, replace_file
+from crl.storage.files import DamagedError, parsed, read_whole, replace_file, temporary
 
 FILE = "ablation.json"
 LOCK = ".lock"
@@ -51,7 +51,8 @@ def check(grid: Grid) -> dict[str, Any] | None:
     """
     folder = grid.folder
     if not (folder / FILE).exists():
-        if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
+        left = {LOCK, temporary(folder / FILE).name}  # by a start that was killed, or found the disk full
+        if folder.is_dir() and any(path.name not in left for path in folder.iterdir()):
             raise ConfigError(
                 f"{str(folder)!r} holds something else than an ablation; give another folder in {str(grid.file)!r}"
             )

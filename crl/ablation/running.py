@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +14,9 @@ from crl.ablation.board import Board, clock
 from crl.ablation.grid import Grid
 from crl.ablation.loop import Loop, Status
 from crl.ablation.plan import Planned, memory_needed, modules_of, planned, workers_that_fit
+from crl.config.messages import printable
 from crl.exit_codes import DONE, INTERRUPTED
+from crl.opening import check_entries
 from crl.run_folder import available_cores
 from crl.screen import GIGA, say, warn
 from crl.shell import typed
@@ -34,6 +36,8 @@ def ablate(grid: Grid, workers: int | None = None, *, dry_run: bool = False) -> 
     Raises:
         ConfigError: something is refused, in one sentence; no run has been begun.
     """
+    if grid.folder.is_dir():
+        check_entries(grid.folder)
     with modules_of(grid):
         record.check(grid)
         runs = planned(grid)
@@ -43,10 +47,11 @@ def ablate(grid: Grid, workers: int | None = None, *, dry_run: bool = False) -> 
         if dry_run:
             return _show_plan(grid, runs, needed, fitting)
     record.keep(grid)
-    return _work_off(grid, runs, fitting)
+    again = ["crl", "ablate", str(grid.file), *([] if workers is None else ["--workers", str(workers)])]
+    return _work_off(grid, runs, fitting, again)
 
 
-def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int) -> int:
+def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int, again: Sequence[str]) -> int:
     def command(name: str) -> list[str]:
         return worker.command(grid.folder, name, grid.file, grid.base)
 
@@ -62,7 +67,7 @@ def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int) -> int:
             warn(f"the tables in {str(grid.folder)!r} cannot be written ({error.strerror}); the runs go on")
 
     def why(name: str) -> str:
-        return launching.last_words(grid.folder, name).removeprefix("crl: ")
+        return printable(launching.last_words(grid.folder, name).removeprefix("crl: "))
 
     launcher = launching.Local(grid.folder, command, worker.environment())
     loop = Loop(runs, launcher, workers, changed, why)
@@ -72,7 +77,7 @@ def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int) -> int:
         code = loop.run(lambda: board.show(stopping=loop.wish.count > 0))
     write_tables()
     if loop.wish.count:
-        say(f"stopped; to go on: {typed(['crl', 'ablate', str(grid.file)])}")
+        say(f"stopped; to go on: {typed(again)}")
     say(f"results: {grid.folder / tables.RUNS} and {tables.VISITS} beside it")
     return code
 

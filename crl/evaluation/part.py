@@ -79,6 +79,7 @@ class EvaluationPart(Part):
         assert self._log is not None
         before, found = self._usage.seconds(), []
         for row in rows(self.learner, self._config, self._stream, self._places, step):
+            self.run.claim.check_again()
             self._log.append(row)
             found.append(row)
         self._draw(found)

@@ -206,3 +206,26 @@ def test_what_fails_while_a_claim_is_made_leaves_none(run: Path, monkeypatch: py
     claim = taken(run)
     assert claim.number == 1
     claim.release()
+
+
+def test_who_goes_by_an_old_list_and_is_cleared_away_gives_way(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        taken(run).release()
+    holder, real, lists = taken(run), claims._newest, iter([0])
+
+    def listed(place: Path) -> int:
+        claims._remove_below(place, 3)
+        return next(lists, None) or real(place)
+
+    monkeypatch.setattr(claims, "_newest", listed)
+    assert claims.take(run) is None
+    holder.release()
+
+
+def test_what_is_called_as_no_claim_is_none(run: Path) -> None:
+    (run / claims.FOLDER).mkdir()
+    (run / claims.FOLDER / "007").touch()
+    assert not claims.look(run).held
+    claim = taken(run)
+    assert claim.number == 1
+    claim.release()

@@ -21,11 +21,16 @@ cli.main()
 """
 
 
-@pytest.mark.parametrize("step", [80, 200, 400])
+@pytest.mark.parametrize(("step", "fails"), [(80, False), (200, False), (400, False), (200, True)])
 def test_a_run_that_was_taken_over(
-    step: int, checkpointed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    step: int,
+    fails: bool,
+    checkpointed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Step 200 ends in a checkpoint, step 400 is the last."""
+    """Step 200 ends in a checkpoint, step 400 is the last; a failure may be the successor's doing, and is not told."""
     real, seen = PPO.train, dict[str, bytes]()
 
     def update(model: Any) -> None:
@@ -34,6 +39,8 @@ def test_a_run_that_was_taken_over(
             process = Process(code=TAKE_OVER.format(str(found)), cwd=tmp_path)
             assert process.wait() == 0, process.errors()
             seen.update(contents(found))
+            if fails:
+                raise FileNotFoundError(2, "No such file or directory")
         real(model)
 
     monkeypatch.setattr(PPO, "train", update)

@@ -150,3 +150,31 @@ def test_a_wish_to_stop_is_passed_on_each_time(number: signal.Signals, expected:
     assert all(worker.stops >= 1 for worker in launcher.workers)
     assert [status.state for status in found.statuses.values()] == ["waiting"] * 3
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(("ignored", "expected"), [(False, 143), (True, 0)])
+def test_the_end_of_the_terminal_is_a_wish_to_stop_but_under_nohup(ignored: bool, expected: int) -> None:
+    def show(found: Loop) -> None:
+        if found.workers:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        code, launcher, *_ = worked_off(1, show, a=Job([0 if ignored else 143]))
+        assert (code, launcher.started) == (expected, ["a"])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_error_leaves_no_worker_that_nobody_looks_after() -> None:
+    jobs = {"a": Job([143])}
+    launcher = Launcher(jobs)
+
+    def show() -> None:
+        if launcher.workers:
+            raise OSError(5, "Input/output error")
+
+    found = Loop(jobs, launcher, 1, lambda *_: None, lambda _: "")
+    with pytest.raises(OSError, match="Input/output error"):
+        found.run(show)
+    assert launcher.workers[0].stops == 1

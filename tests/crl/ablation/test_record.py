@@ -75,3 +75,12 @@ def test_the_record_is_json(tmp_path: Path) -> None:
     found = grid(tmp_path, {"a": {"x": 1}})
     record.keep(found)
     assert json.loads((found.folder / "ablation.json").read_text()) == {"common": {}, "runs": {"a": {"x": 1}}}
+
+
+def test_a_start_that_was_killed_while_it_wrote_keeps_nobody_from_the_folder(tmp_path: Path) -> None:
+    found = grid(tmp_path, {"a": {}})
+    found.folder.mkdir()
+    (found.folder / record.LOCK).touch()
+    (found.folder / ".ablation.json.tmp").write_text('{"comm')
+    record.keep(found)
+    assert record.read(found.folder)["runs"] == {"a": {}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -68,7 +69,7 @@ def test_stopped_and_started_again_every_run_ends_as_if_alone(place: Path, check
     lines = process.printed().splitlines()
     assert lines[0] == "2 runs in all, 1 at once; Ctrl-C saves them and stops"
     assert lines[1] == "plain__s3: running at step 0 of 400; 0 of 2 done, 1 running"
-    assert "stopped; to go on: crl ablate grid.yaml" in lines
+    assert "stopped; to go on: crl ablate grid.yaml --workers 1" in lines
     process = ablate(place)
     assert process.wait() == 0, process.errors()
     assert_equal(place / "all" / "plain__s3", checkpointed)
@@ -167,6 +168,12 @@ def test_two_ablations_in_one_folder_are_refused(place: Path, crl: Command) -> N
     (place / "all").mkdir()
     (place / "all" / "ablation.json").write_text('{"common": {"seed": 1}, "runs": {}}')
     assert refused(crl, place).startswith("'all' holds another ablation: ")
+
+
+def test_a_folder_that_cannot_be_read_to_an_end_is_refused(place: Path, crl: Command) -> None:
+    (place / "all").mkdir()
+    os.mkfifo(place / "all" / "ablation.json")
+    assert refused(crl, place) == "'all/ablation.json' is neither a file nor a folder; remove it"
 
 
 def test_more_workers_than_memory_are_refused(

@@ -14,6 +14,7 @@ from processes import Process, crl
 from saved import policy_of, state_of
 from stable_baselines3.common.logger import Logger
 
+from crl.claims import ClaimLostError
 from crl.config import RunConfig, checked
 from crl.evaluation import part as parts
 from crl.evaluation.part import EvaluationPart
@@ -133,6 +134,7 @@ class Played:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **evaluation: Any) -> None:
         self.made: list[int] = []
         self.cost = 5.0
+        self.lost = False
         self._clock = 0.0
         self._folder = tmp_path
         monkeypatch.setattr(parts, "rows", self._rows)
@@ -146,8 +148,12 @@ class Played:
         logger = Logger(None, [])
         policy = torch.nn.Linear(1, 1)
         part.model = SimpleNamespace(num_timesteps=0, optimizer_steps=1, policy=policy, logger=logger)  # type: ignore[assignment]
-        part.run = SimpleNamespace(folder=self._folder)  # type: ignore[assignment]
+        part.run = SimpleNamespace(folder=self._folder, claim=SimpleNamespace(check_again=self._check))  # type: ignore[assignment]
         return part
+
+    def _check(self) -> None:
+        if self.lost:
+            raise ClaimLostError
 
     def _rows(self, _learner: Any, _config: Any, _stream: Any, _places: Any, step: int) -> Any:
         self._clock += self.cost
@@ -167,6 +173,19 @@ def config(**evaluation: Any) -> RunConfig:
         "stream": {"name": "cartpole", "steps_per_task": 1000}, "agent": {"name": "ppo"},
         "evaluation": {"every": 100, "dense": 0, **evaluation},
     })  # fmt: skip
+
+
+def test_a_run_that_is_lost_while_it_is_evaluated_writes_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Played(tmp_path, monkeypatch)
+    run.part._on_training_start()
+    before = (tmp_path / "evaluations.csv").read_text()
+    run.lost = True
+    with pytest.raises(ClaimLostError):
+        run.train(100)
+    assert (tmp_path / "evaluations.csv").read_text() == before != ""
+    run.part.close()
 
 
 def test_what_is_cheap_is_made_as_it_was_wished(
