@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -25,6 +26,8 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import yaml
+
+from crl.exit_codes import INTERRUPTED, TERMINATED
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "runs" / "pilot"
@@ -110,7 +113,16 @@ def train(name: str, workers: int) -> None:
     }
     file = HOME / f"{folder(name).name}.yaml"
     file.write_text(yaml.safe_dump(grid, sort_keys=False), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "crl.cli", "ablate", str(file), "--workers", str(workers)], check=True)
+    words = [sys.executable, "-m", "crl.cli", "ablate", str(file), "--workers", str(workers)]
+    # Ctrl-C is for crl ablate, which saves its runs; subprocess.run would kill it after a moment.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    with subprocess.Popen(words) as process:
+        code = process.wait()
+    signal.signal(signal.SIGINT, before)
+    if code in (INTERRUPTED, TERMINATED):
+        sys.exit(code)
+    if code:
+        print(f"{name}: crl ablate ended with exit code {code}", file=sys.stderr)  # the others go on
 
 
 def folder(name: str) -> Path:
@@ -134,7 +146,9 @@ def shown(name: str) -> dict[str, Any] | None:
     visits = 1 + max(segment for segment, _ in returns)
     late = [n for n in range(visits // 2, visits) if returns[n, "plain"] and returns[n, "oracle"]]
     pairs = [(fmean(returns[n, "plain"]), fmean(returns[n, "oracle"])) for n in late]
-    shares = [plain / oracle if oracle > 0 else oracle / plain for plain, oracle in pairs if oracle and plain]
+    shares = [share for pair in pairs if (share := _share(*pair)) is not None]
+    if not shares:
+        return None
     return {
         "candidate": name,
         "visits": visits,
@@ -143,6 +157,15 @@ def shown(name: str) -> dict[str, Any] | None:
         "oracle": round(fmean(oracle for _, oracle in pairs), 2),
         "share": round(fmean(shares), 3),
     }
+
+
+def _share(plain: float, oracle: float) -> float | None:
+    """None where both are 0; 1, no loss, where the plain agents have a return and the oracle has costs."""
+    if oracle > 0:
+        return plain / oracle
+    if plain < 0:
+        return oracle / plain
+    return None if plain == oracle else 1.0
 
 
 def rows(found: list[dict[str, Any]]) -> Iterator[str]:
