@@ -208,12 +208,13 @@ class DQN(OffPolicyMixin, StockDQN):
 
     def _target_interval(self) -> int:
         """Steps of the games between copies of the target network: `target_update_interval`, of a replay ratio that
-        was set as many as make the same number of gradient steps.
+        was set as many as make the same number of gradient steps, as nearly as steps of all games at once allow.
         """
         given = self._given_replay_ratio
         if not given or not self._replay_ratio:
             return self.target_update_interval
-        return round(self.target_update_interval * given / self._replay_ratio)
+        calls = max(self.target_update_interval // self.n_envs, 1)  # SB3 counts these
+        return max(round(calls * given / self._replay_ratio), 1) * self.n_envs
 
     def _on_step(self) -> None:
         given, self.target_update_interval = self.target_update_interval, self._target_interval()

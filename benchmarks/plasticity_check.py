@@ -2,9 +2,10 @@
 
 The first six levels of `cchain/cartpole`, 40,000 steps each, with the settings of `configs/cartpole_ppo.yaml`, after
 C-CHAIN (arXiv 2506.00592) and TRAC (2405.16642): plain PPO, what is added to it in each arm, and the oracle, a fresh
-agent for every level, which alone is told where one begins. Every run is one of `crl train`, on one thread, in a folder
-of its own below `runs/plasticity_check`; a run that was killed is resumed, one that is finished is never run again, and
-what it came to is a small file in `benchmarks/results/plasticity_check`. Start the script again to go on.
+agent for every level. It is told where one begins, and so is C-CHAIN as published, whose windows begin anew there.
+Every run is one of `crl train`, on one thread, in a folder of its own below `runs/plasticity_check`; a run that was
+stopped or killed is resumed, one that is finished is never run again, and what it came to is a small file in
+`benchmarks/results/plasticity_check`. Start the script again to go on.
 
 The table has the mean return of the episodes in the last tenth of each level's steps: of levels 2 to 6 together, and of
 the last one. Intervals are Student's, of 95%, over the seeds' means (few and not normal: take them for a scale).
@@ -12,7 +13,7 @@ the last one. Intervals are Student's, of 95%, over the seeds' means (few and no
 What the published script has and Stable-Baselines3's arguments cannot express is not rebuilt: values learn from
 returns without bootstrapping inside a rollout (lambda 1), and advantages are normalised once for a whole rollout.
 
-    python benchmarks/plasticity_check.py --jobs 2             # about 85 minutes on two cores
+    python benchmarks/plasticity_check.py --jobs 2             # about four hours on two cores
     python benchmarks/plasticity_check.py --steps 400 --seeds 1 2    # a try
 """
 
@@ -39,6 +40,10 @@ ARMS: dict[str, list[str]] = {  # name -> overrides of the config
     "l2_init": ["interventions=[{name: l2_init, coefficient: 1.0e-3, decoupled: false}]"],
     "spectral": ["interventions=[{name: spectral}]"],
     "c_chain": ["interventions=[{name: c_chain}]"],
+    "c_chain_published": [
+        "interventions=[{name: c_chain, paper: true, reset_at_switch: true}]",
+        "stream.boundary=revealed",
+    ],
     "gxd_loss": ["interventions=[{name: gxd}]"],
     "gxd_outputs": ["interventions=[{name: gxd, signal: outputs}]"],
     "redo": ["interventions=[{name: redo}]"],
@@ -49,10 +54,6 @@ ARMS: dict[str, list[str]] = {  # name -> overrides of the config
 MORE: dict[str, list[str]] = {
     "l2_init_decoupled": ["interventions=[{name: l2_init}]"],
     "c_chain_paper": ["interventions=[{name: c_chain, paper: true}]"],
-    "c_chain_paper_told": [
-        "interventions=[{name: c_chain, paper: true, reset_at_switch: true}]",
-        "stream.boundary=revealed",
-    ],
 }
 """Arms that run where `--arms` names them."""
 
@@ -90,8 +91,10 @@ def run(arm: str, seed: int, steps: int, results: Path) -> dict[str, Any]:
     if not begun:
         crl("train", str(home / "config.yaml"), *({**ARMS, **MORE})[arm], f"runs={home / 'runs'}")
         begun = sorted(path.parent for path in home.glob("runs/*/config.yaml"))
-    elif not (begun[-1] / "results.json").exists():
+    elif not ended(begun[-1]):
         crl("resume", str(begun[-1]))
+    if not ended(begun[-1]):
+        raise SystemExit(f"{arm}, seed {seed} was stopped; start the script again to go on")
     come_to = json.loads((begun[-1] / "results.json").read_text(encoding="utf-8"))
     found = {
         "arm": arm,
@@ -106,6 +109,12 @@ def run(arm: str, seed: int, steps: int, results: Path) -> dict[str, Any]:
     draft.replace(written)
     print(f"{arm}, seed {seed}: {shown(found['returns'])} ({found['seconds']} s)", flush=True)
     return found
+
+
+def ended(folder: Path) -> bool:
+    """Whether a run has come to its end; one that was stopped has results, too."""
+    written = folder / "results.json"
+    return written.exists() and json.loads(written.read_text(encoding="utf-8"))["status"] == "done"
 
 
 def shown(returns: Sequence[float | None]) -> str:

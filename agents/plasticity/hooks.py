@@ -179,7 +179,7 @@ class Hooks:
             update = replace(update, reference_batch=drawn)
         penalties = [p for i in self._interventions if (p := i.penalty(update)) is not None]
         if len(penalties) > 1:
-            return update, torch.stack(penalties).sum()
+            return update, torch.stack([penalty.reshape(()) for penalty in penalties]).sum()
         return update, penalties[0] if penalties else None
 
     def _after_backward(self, update: Update, seen: Seen) -> Update:

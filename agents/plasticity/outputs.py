@@ -38,12 +38,15 @@ def distance(form: Form, old: Tensor, new: Tensor) -> Tensor:
     Of ``logits`` and ``bits`` KL(old || new), summed over parts, in double precision: in single precision it drowns in
     rounding where one gradient step is all that lies between them. Of a ``gaussian`` KL(new || old) before squashing,
     of each transition at most 100, as CHAIN has it (arXiv 2409.04792). Of all others the mean square over each part's
-    columns, summed over parts.
+    columns, summed over parts. Outputs in half precision are compared in single precision, in which the squares of
+    small differences are no zeros.
 
     Args:
         form: what they are.
         old, new: (batch, columns), of any shape where the form has no sizes.
     """
+    if new.dtype in (torch.float16, torch.bfloat16):
+        old, new = old.float(), new.float()
     if form.kind in ("logits", "bits"):
         pairs = _log_probabilities(form, old, new)
         parts = [F.kl_div(now, then, reduction="batchmean", log_target=True) for then, now in pairs]

@@ -173,6 +173,7 @@ class Learner(Protocol):
                 gradients reach where they take any (a snapshot's take none), and no taps record them. None for the
                 parameters at hand: gradients reach them, so that a penalty can be taken of the outputs; what keeps
                 outputs for later must `detach` them or take them in ``torch.no_grad()``, or it keeps their graph.
+            names: of the output networks that are wanted, see `output_forms`; None for all.
 
         Raises:
             ValueError: the parameters are those of other networks; modules were replaced in between.

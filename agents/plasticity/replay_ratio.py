@@ -11,7 +11,7 @@ import torch
 from agents.plasticity.arrival import Arrival
 from agents.plasticity.diagnostics.activations import LOWEST
 from agents.plasticity.network_intervention import check_steps
-from agents.plasticity.protocols import Intervention, Learner, Switch, Update
+from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
 from agents.plasticity.units import UnitLayer
 from agents.plasticity.validation import check
 
@@ -79,10 +79,13 @@ class AdaptiveReplayRatio(Intervention):
     revealed since the comparison before, a fall of more than `threshold` does. Both begin anew, with two intervals to
     pass before it is raised again; fractions from before and after a revealed switch are not compared to raise it.
 
+    Where a reset draws all these hidden layers anew as a whole (``oracle``, ``full_reset``), everything begins anew,
+    with `low`; this is ours, too.
+
     With PPO the replay ratio is the number of epochs over each rollout. This is experimental: no paper has it.
 
     DQN copies its target network every so many steps of the games; while a replay ratio is set these are scaled so
-    that there are as many gradient steps between copies as before.
+    that there are as many gradient steps between copies as before, unless its `train_freq` counts episodes.
 
     Args:
         network: whose hidden units tell; None for ``critic``, or for ``features`` where that has no hidden layer.
@@ -138,7 +141,9 @@ class AdaptiveReplayRatio(Intervention):
 
     def attach(self, learner: Learner) -> None:
         self._learner = learner
-        self._layers = frozenset(layer.name for layer in self._layers_of(learner))
+        layers = self._layers_of(learner)
+        self._layers = frozenset(layer.name for layer in layers)
+        self._weights = {layer.producer.weight for layer in layers}
         self._every = self._interval_of(learner)
         self._low = self._ratio(learner)
         self._high = self._raised(learner)
@@ -147,12 +152,17 @@ class AdaptiveReplayRatio(Intervention):
             raise ValueError(f"{self.name}: high is {self._high:g}, but low is {self._low:g}; give a higher one")
         if self.low is not None:
             learner.replay_ratio = self._low
+        self._active = torch.zeros((), dtype=torch.int64, device=learner.device)
+        self._fraction: float | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing has been seen, and the ratio is not raised."""
         drop = DROPS * self.threshold if self.drop is None else self.drop
         self._mode = Mode(self.threshold, drop if self.rule == "two_way" else None)
         self._switched = False
-        self._active = torch.zeros((), dtype=torch.int64, device=learner.device)
+        self._active.zero_()
         self._seen = 0  # activations
-        self._fraction: float | None = None
         self._sent: list[tuple[Arrival, int, bool]] = []  # in this update: active ones of so many, and after a switch
         self._arriving: list[tuple[Arrival, int, bool]] = []  # in the one before
 
@@ -252,6 +262,13 @@ class AdaptiveReplayRatio(Intervention):
     def on_task_switch(self, switch: Switch) -> None:
         self._switched = True
 
+    def on_surgery(self, edit: Edit) -> None:
+        """Hidden layers that are all new are learnt from as the first ones were."""
+        if self._weights <= set(edit.tensors):
+            if self._mode.raised:
+                self._learner.replay_ratio = self._low
+            self._begin()
+
     # ------------------------------------------------------------------ state and log
 
     def state_dict(self) -> dict[str, Any]:
@@ -269,7 +286,8 @@ class AdaptiveReplayRatio(Intervention):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._low = state["low"]
+        if self._learner.num_timesteps:  # else it begins with what another one has learnt, whose settings do not count
+            self._low = state["low"]
         self._high = self._raised(self._learner)
         self._mode.raised, self._mode.last, self._mode.highest = state["raised"], state["last"], state["highest"]
         if self._mode.raised or self.low is not None:
@@ -282,7 +300,7 @@ class AdaptiveReplayRatio(Intervention):
         ]
 
     def idle(self) -> str | None:
-        if self._learner.replay_ratio != self._low:
+        if self._mode.raised or self._mode.highest:  # or was raised, and lowered again
             return None
         if self._learner.optimizer_steps // self._every < 2:
             return f"no two intervals of {self._every:,} gradient steps ended"

@@ -145,10 +145,16 @@ class CChain(Intervention):
                     f"{self.name}: networks names {name!r}, which has no outputs of its own; choose from "
                     f"{', '.join(forms)}"
                 )
+        self._beside_actor = any(form.kind in SQUASHED for form in forms.values())
+        for key, value in {"scale": self.scale, "window": self.window}.items():
+            if self._beside_actor and self.coefficient is None and value is not None:
+                raise ValueError(
+                    f"{self.name}: {key} is {value}, but CHAIN's coefficients, which this agent has by default, are "
+                    f"not adapted; give coefficient auto, or leave {key} out"
+                )
         policies = [name for name, form in forms.items() if form.kind in POLICIES]
         values = [name for name, form in forms.items() if form.kind == "values"]
         self._forms = {name: forms[name] for name in self.networks or policies or values}
-        self._beside_actor = any(form.kind in SQUASHED for form in forms.values())
         self._learner = learner
         device = learner.device
         self._coefficients = {name: Coefficient(self._rule(form), device) for name, form in self._forms.items()}
@@ -204,7 +210,9 @@ class CChain(Intervention):
 
     def _terms(self, update: Update, kept: Kept) -> list[Tensor]:
         """The penalty of each output; none where its coefficient is not known yet, or nothing in it takes gradients."""
-        losses = {name: _loss(update, name).detach() for name in kept.outputs}
+        # Where coefficients are numbers the loss may not be known: a loop of one's own may keep it to itself.
+        numbers = {name: self._coefficients[name].rule.fixed is not None for name in kept.outputs}
+        losses = {name: self._none if number else _loss(update, name).detach() for name, number in numbers.items()}
         factors = {name: self._coefficients[name].now(loss) for name, loss in losses.items()}
         with torch.set_grad_enabled(any(factor is not None for factor in factors.values())):
             outputs = self._learner.outputs(kept.batch, names=list(kept.outputs))

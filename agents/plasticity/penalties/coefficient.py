@@ -27,7 +27,8 @@ class Rule:
         by_update: windows and warm-up count updates: one mean of each is what the window is of.
         first: the coefficient during the warm-up; 0 for no penalty.
         least: it is never lower.
-        cap: the mean churn counts as at least this part of what it was in the warm-up; None for no bound, neither on
+        cap: the mean churn counts as at least this part of what it was in the warm-up, or, where outputs stood still
+            all through that, when they first moved: before they do the coefficient is 0. None for no bound, neither on
             that nor on how fast falling churn may raise the coefficient.
     """
 
@@ -64,13 +65,14 @@ class Coefficient:
         self._slots = math.ceil(rule.window / self._length)
         self._sums = torch.zeros(3, self._slots if rule.adapts else 0, device=device)  # losses, churn, how many
         self._value = torch.full((), rule.first, device=device)
-        self._gain = torch.zeros((), device=device)  # 1 / mean churn
-        self._natural = torch.zeros((), device=device)  # mean churn in the warm-up
+        self._gain = torch.zeros((), device=device)  # 1 / mean churn; 0 before there is any
+        self._natural = torch.zeros((), device=device)  # mean churn in the warm-up; 0 before there is any
         self.restart()
 
     def restart(self) -> None:
         """Forget the window and begin the warm-up anew."""
-        self._sums.zero_()
+        for tensor in (self._sums, self._gain, self._natural):
+            tensor.zero_()
         self._value.fill_(self.rule.first)
         self._seen = 0  # gradient steps
         self._full = 0  # slots
@@ -123,15 +125,16 @@ class Coefficient:
         rule = self.rule
         sums = self._sums[:, : min(self._full, self._slots)]
         some = sums[2] > 0
-        means = torch.where(some, sums[:2] / sums[2], 0).abs().sum(1) / some.sum().clamp_min(1)
+        totals = torch.where(some, sums[:2] / sums[2], 0).abs().sum(1)
+        means = totals / some.sum().clamp_min(1)
         if rule.cap is None:
             gain = 1 / (means[1] + PUBLISHED_TINY)
-        elif not self._adapted:
-            self._natural.copy_(means[1])
-            gain = 1 / (means[1] + TINY)
         else:
+            first = totals[1] / (sums[1] != 0).sum().clamp_min(1)  # of frozen outputs there may be slots without churn
+            self._natural.copy_(torch.where(self._natural > 0, self._natural, first))
+            highest = torch.where(self._gain > 0, self._gain * 2 ** (1 / self._slots), torch.inf)
             gain = 1 / (torch.maximum(means[1], self._natural / rule.cap) + TINY)
-            gain = torch.minimum(gain, self._gain * 2 ** (1 / self._slots))
+            gain = torch.where(self._natural > 0, torch.minimum(gain, highest), 0)
         self._gain.copy_(gain)
         self._value.copy_((rule.scale * means[0] * gain).clamp_min(rule.least))
         self._adapted += 1

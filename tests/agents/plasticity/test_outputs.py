@@ -24,6 +24,14 @@ def test_of_values_it_is_the_mean_square() -> None:
     assert float(distance(Form(), torch.zeros(2, 3, 4), torch.ones(2, 3, 4))) == 1.0
 
 
+@pytest.mark.parametrize("kind", ["values", "means", "actions", "logits"])
+def test_in_half_precision_small_differences_are_not_lost(kind: str) -> None:
+    """The square of 2^-14 is below the smallest number of half precision."""
+    form, old = Form(kind, (2,)), torch.zeros(3, 2, dtype=torch.float16)  # type: ignore[arg-type]
+    new = torch.tensor([[2.0**-14, 0.0]] * 3, dtype=torch.float16)
+    assert distance(form, old, new) == distance(form, old.float(), new.float()) > 0
+
+
 def test_of_actions_it_is_taken_behind_the_tanh() -> None:
     old, new = torch.zeros(1, 1), torch.full((1, 1), math.atanh(0.5))
     assert float(distance(Form("actions", (1,)), old, new)) == pytest.approx(0.25)

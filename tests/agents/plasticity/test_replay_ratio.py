@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor, nn
 
 from agents import DQN
-from agents.plasticity import GXD, AdaptiveReplayRatio, Intervention, Switch, Update
+from agents.plasticity import GXD, AdaptiveReplayRatio, FullReset, Intervention, Switch, Update
 from agents.plasticity.replay_ratio import Mode
 
 
@@ -181,6 +181,21 @@ def test_dqn_makes_more_gradient_steps_and_as_many_between_copies_of_its_target(
     assert model.target_update_interval == 16
 
 
+@pytest.mark.parametrize(
+    ("target", "games", "low", "high"),
+    [(1000, 64, 15, 4), (4000, 16, 250, 62), (100, 7, 14, 4), (33, 2, 16, 4), (5, 2, 2, 1), (1, 2, 1, 1)],
+)
+def test_target_intervals_are_the_nearest_that_steps_of_all_games_allow(
+    target: int, games: int, low: int, high: int
+) -> None:
+    model = ours("dqn-mlp", target_update_interval=target)
+    model.n_envs = games
+    for times, expected in ((None, low), (1, low), (4, high)):
+        if times is not None:
+            model.replay_ratio = times * model._given_replay_ratio
+        assert max(model._target_interval() // games, 1) == expected
+
+
 def test_sac_goes_low_again_where_plasticity_drops() -> None:
     intervention = AdaptiveReplayRatio(interval=4, threshold=0.1, rule="two_way", drop=0.3, low=0.5, high=1.5)
     model = ours("sac-mlp", interventions=[intervention])
@@ -192,6 +207,7 @@ def test_sac_goes_low_again_where_plasticity_drops() -> None:
             shown(intervention, step, active, layer)
         intervention.after_update()
         found.append(model.replay_ratio)
+        assert (intervention.idle() is None) is (interval > 0)  # also where it is low again
     assert found == [0.5, 1.5, 1.5, 0.5, 0.5, 1.5, 1.5]
 
 
@@ -255,6 +271,36 @@ def test_a_replaced_layer_changes_no_mode() -> None:
     model.learn(16, reset_num_timesteps=False)
     assert model.replay_ratio == 1.0
     assert model.interventions[0].state_dict()["low"] == 0.25
+
+
+@pytest.mark.parametrize(("agent", "low"), [("ppo", 2.0), ("dqn", 0.25)])
+def test_layers_that_are_all_new_are_learnt_from_as_the_first_ones_were(agent: str, low: float) -> None:
+    """A fresh critic is early in its training again; a fraction on its way was the old one's."""
+    intervention, reset = AdaptiveReplayRatio(interval=8, threshold=0.9), FullReset(period=10**6)
+    model = build(agent, [intervention, reset], **relu()).learn(160)
+    assert model.replay_ratio > low
+    reset.act(1)
+    state = intervention.state_dict()
+    assert (model.replay_ratio, state["raised"], state["last"], state["arriving"]) == (low, False, None, [])
+    model.learn(160, reset_num_timesteps=False)
+    assert model.replay_ratio > low
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "low", "high"),
+    [({"low": 0.5}, {}, 0.5, 2.0), ({}, {"gradient_steps": 2}, 0.5, 2.0), ({"high": 3.0}, {}, 0.25, 3.0)],
+)
+def test_what_another_one_has_learnt_brings_none_of_its_settings(
+    arguments: dict[str, Any], given: dict[str, Any], low: float, high: float
+) -> None:
+    source = ours("dqn-mlp", interventions=[AdaptiveReplayRatio(interval=4, threshold=0.9)]).learn(64)
+    (state,) = source.intervention_state()["interventions"]
+    assert (state["low"], state["raised"]) == (0.25, True)
+    for raised in (False, True):
+        one = AdaptiveReplayRatio(interval=4, threshold=0.9, **arguments)
+        model = ours("dqn-mlp", interventions=[one], **given)
+        one.load_state_dict({**state, "raised": raised})
+        assert (model.replay_ratio, one.state_dict()["low"]) == (high if raised else low, low)
 
 
 # ---------------------------------------------------------------------------------------------------- what is refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -76,7 +76,8 @@ def test_what_is_compared_is_of_the_parameters_before_the_last_step(agent: str) 
 @pytest.mark.parametrize("agent", AGENTS)
 def test_without_a_step_there_is_no_churn(agent: str) -> None:
     """METHODS 15.20: with a learning rate of 0 it is exactly 0."""
-    model = build(agent, [chain(agent)], learning_rate=0.0).learn(64)
+    intervention = CChain(networks=BOTH[agent], coefficient=1.0, samples=8)
+    model = build(agent, [intervention], learning_rate=0.0).learn(64)
     found = {tag: value for tag, value in model.hooks.metrics().items() if tag.startswith("chain/")}
     assert {value for tag, value in found.items() if not tag.endswith("coefficient")} == {0.0}
     assert all(value > 0 for tag, value in found.items() if tag.endswith("coefficient"))
@@ -261,6 +262,16 @@ def test_a_network_without_outputs_is_refused() -> None:
         build("ppo", [CChain(networks=["features"])])
 
 
+@pytest.mark.parametrize("arguments", [{"scale": 0.1}, {"window": 100}])
+def test_what_adapts_a_coefficient_is_refused_where_none_is_adapted(arguments: dict[str, Any]) -> None:
+    ((key, value),) = arguments.items()
+    message = f"c_chain: {key} is {value}, but CHAIN's coefficients, which this agent has by default, are not adapted; "
+    for agent in ("sac", "td3"):
+        with pytest.raises(ValueError, match=f"^{message}give coefficient auto, or leave {key} out"):
+            build(agent, [CChain(**arguments)])
+        build(agent, [CChain(coefficient="auto", **arguments)])
+
+
 def test_a_learner_without_data_is_refused() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
     optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [CChain()])
@@ -313,6 +324,24 @@ def test_what_a_surgery_has_changed_is_no_churn(other: Intervention) -> None:
     assert float(intervention._sums["net"][3]) == steps
     learner.train(1)
     assert float(intervention._sums["net"][3]) == steps + 1
+
+
+def test_a_number_needs_no_loss() -> None:
+    """A loop that makes its own backward keeps the loss to itself; what is adapted to it cannot do without."""
+
+    def after(coefficient: float | Literal["auto"]) -> Tensor:
+        learner = Regression([CChain(coefficient=coefficient, samples=8)])
+        for _ in range(3):
+            learner.zero_grad()
+            with learner.forward():
+                loss = (learner.module(learner.x) - learner.y).square().mean()
+            loss.backward()
+            learner.step()
+        return next(learner.module.parameters()).detach()
+
+    assert not torch.equal(after(0.0), after(50.0))
+    with pytest.raises(LookupError, match=r"looks at the 'loss' of the update, but step\(\) was not given it"):
+        after("auto")
 
 
 def test_frozen_outputs_are_held_by_nobody() -> None:

@@ -59,6 +59,16 @@ def test_falling_churn_raises_it_at_most_to_twice_in_a_window_and_to_the_cap_in_
     assert shown(coefficient, 1.0, 5.0, 4) == pytest.approx(0.2)  # nor does it stay where a loss has vanished
 
 
+def test_outputs_that_stand_still_say_nothing_of_what_is_natural() -> None:
+    """Frozen all through the warm-up, they are held as firmly as others once they move, but for the `cap` at first."""
+    coefficient = Coefficient(Rule(scale=1.0, window=4, warmup=3, cap=2.0), DEVICE)
+    assert shown(coefficient, 1.0, 0.0, 5) == 0.0
+    assert shown(coefficient, 1.0, 0.5) == pytest.approx(2 * 2)
+    assert shown(coefficient, 1.0, 0.5, 3) == pytest.approx(2)
+    coefficient.restart()
+    assert shown(coefficient, 1.0, 0.1, 4) == pytest.approx(10)
+
+
 def test_published_it_has_no_bounds_but_the_lowest() -> None:
     coefficient = Coefficient(Rule(scale=1.0, window=2, first=7.0, least=0.5), DEVICE)
     assert float(coefficient.now(torch.tensor(1.0))) == 7.0
