@@ -47,7 +47,8 @@ class BestPart(Part):
         self._best[task] = found
         parts = {part: state[part] for part in ("learner", "world")}
         texts = {"return.txt": f"{found}\n"}
-        storage.write(self.run.folder / FOLDER / folder_name(task), parts, texts, step=self.learner.num_timesteps)
+        step, check = self.learner.num_timesteps, self.run.claim.check
+        storage.write(self.run.folder / FOLDER / folder_name(task), parts, texts, step, check)
 
     def state(self) -> State:
         """Task -> its highest mean return."""

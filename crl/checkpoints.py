@@ -115,6 +115,13 @@ class CheckpointCallback(Part):
             self._go_on(self._resumed)
         self._interrupt.rollout.begin()
 
+    def _on_step(self) -> bool:
+        self.run.claim.check_again()  # before the other parts, some of which write now
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.run.claim.check_again()
+
     def _on_training_end(self) -> None:
         self._interrupt.trained = True
 
@@ -147,9 +154,13 @@ class CheckpointCallback(Part):
         Args:
             planned: a run that nobody stops writes it too. Others leave no trace in how the run ends, as far as its
                 games can be saved.
+
+        Raises:
+            ClaimLostError: the run is another process's by now.
         """
         learner, folder = self.learner, self.run.folder
         step = learner.num_timesteps
+        self.run.claim.check()
         if not (folder / "config.yaml").exists():  # writing would make a folder that is no run
             raise FileNotFoundError(errno.ENOENT, "the run's folder is gone", str(folder))
         check_finite(learner.policy, step)
@@ -167,7 +178,7 @@ class CheckpointCallback(Part):
         storage.prune(folder / FOLDER, self.run.config.checkpoint.keep)
 
     def _write(self, path: Path, state: Mapping[str, State]) -> None:
-        storage.write(path, state, {"config.yaml": to_yaml(self.run.config)})
+        storage.write(path, state, {"config.yaml": to_yaml(self.run.config)}, check=self.run.claim.check)
 
     def _state(self) -> State:
         return {

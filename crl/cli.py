@@ -171,6 +171,30 @@ def plot(
 
 
 @app.command()
+def ablate(
+    file: Annotated[Path, typer.Argument(help="YAML file that describes the ablation.", show_default=False)],
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Runs at once; left out, one on each core, as far as memory allows.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs and about how long they will take, and begin none.")
+    ] = False,
+) -> None:
+    """Train all runs of a grid that are not finished, several at once; type it again to go on with it."""
+    with _refusing():
+        from crl.ablation.grid import read
+
+        grid = read(file)
+        from crl.ablation import running
+
+        code = running.ablate(grid, workers, dry_run=dry_run)
+    raise typer.Exit(code)
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="File for all numbers.", show_default=False)] = None,

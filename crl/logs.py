@@ -23,9 +23,10 @@ from stable_baselines3.common.logger import (
 )
 
 from crl.csv_log import CsvLog, count_columns, cut
-from crl.storage.files import DamagedError, replace_file
+from crl.storage.files import DamagedError, put, replace_file, temporary
 
 CSV = "progress.csv"
+CHUNK = 1 << 20  # bytes
 EVENTS = "events.out.tfevents."  # TensorBoard's files, which are new ones at each start
 UNSUPPORTED = {Video: "video", Figure: "figure", Image: "image", HParam: "hparam"}
 
@@ -160,9 +161,16 @@ def truncate(folder: Path, seen: Mapping[str, Extent], names: Collection[str]) -
         if path.name not in seen:
             path.unlink()
         elif path.name not in contents:
-            os.truncate(path, seen[path.name].size)
+            _shorten(path, seen[path.name].size)
     for name, content in contents.items():
         replace_file(folder / name, content)
+
+
+def _shorten(path: Path, size: int) -> None:
+    """Put the beginning of a file in its place: a process that was given up for dead may have the old one open."""
+    with path.open("rb") as file:
+        put(temporary(path), (file.read(min(CHUNK, size - start)) for start in range(0, size, CHUNK)))
+    temporary(path).replace(path)
 
 
 def _looked_at(folder: Path, seen: Mapping[str, Extent]) -> tuple[list[Path], dict[str, bytes]]:

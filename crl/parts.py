@@ -13,6 +13,7 @@ from crl.config.parts import part
 if TYPE_CHECKING:
     import envs
     from agents.learner import LearnerMixin
+    from crl.claims import Claim
     from crl.config import RunConfig
     from crl.storage import State
 
@@ -21,14 +22,20 @@ __all__ = ["Part", "Run", "part"]
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained, and where it is written."""
+    """What is trained, and where."""
 
     config: RunConfig
     model: LearnerMixin
     env: envs.StreamVectorEnv
-    folder: Path
+    claim: Claim
+    """The right to write into the folder; look whether it is still this process's before writing a file anew."""
     started: float
     """When this process began with it, by ``time.perf_counter``."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is written."""
+        return self.claim.folder
 
 
 class Part(BaseCallback):

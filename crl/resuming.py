@@ -25,12 +25,16 @@ def refuse_finished(folder: Path) -> None:
     Raises:
         ConfigError: it is one.
     """
-    try:
-        finished = storage.parsed(read_whole(folder / FILE, MAX_RESULTS))["status"] == "done"  # whatever else it says
-    except (storage.DamagedError, *UNFIT):  # it has none yet, or not all of it
-        return
-    if finished:
+    if is_finished(folder):
         raise ConfigError(f"the run in {str(folder)!r} is finished; train a new one with another seed or config")
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has nothing left to train."""
+    try:
+        return bool(storage.parsed(read_whole(folder / FILE, MAX_RESULTS))["status"] == "done")  # whatever else it says
+    except (storage.DamagedError, *UNFIT):  # it has none yet, or not all of it
+        return False
 
 
 def newest(folder: Path, config: RunConfig) -> tuple[Path | None, list[str]]:

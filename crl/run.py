@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from crl import checkpoints, resuming, run_folder, sources, storage, summary
 from crl.best import FOLDER as BEST
 from crl.best import BestPart, unkept
 from crl.checkpoints import CheckpointCallback
+from crl.claims import Claim, ClaimLostError
 from crl.config import ConfigError, RunConfig, check_arguments, config_hash
 from crl.config.imports import needed_folders
 from crl.config.messages import one_line
@@ -77,7 +78,11 @@ def _code(run: Callable[[], Ended]) -> int:
 
 
 def begin(
-    config: RunConfig, command: Sequence[str], parts: Sequence[Part] = (), interrupt: Interrupt | None = None
+    config: RunConfig,
+    command: Sequence[str],
+    parts: Sequence[Part] = (),
+    interrupt: Interrupt | None = None,
+    claim: Claim | None = None,
 ) -> Ended:
     """Train what `config` describes, into a folder of its own.
 
@@ -86,6 +91,7 @@ def begin(
         command: the words of the command line, for ``command.txt``.
         parts: that the run has beside its own, see `crl.parts`.
         interrupt: how signals interrupt it; left out, as on the command line.
+        claim: of the folder, which holds no run yet; left out, one is made below ``runs``.
 
     Raises:
         ConfigError: something does not fit; nothing has been written.
@@ -107,10 +113,11 @@ def begin(
         for sentence in lost:
             warn(sentence)
         news.append(kept)
-    with interrupt or Interrupt() as interrupt:
-        run = Run(config, model, env, run_folder.create(config), started)
-        with run_folder.locked(run.folder):
-            return _go(run, all_parts, command, interrupt, news, learnt=learnt)
+    with (
+        interrupt or Interrupt() as interrupt,
+        run_folder.locked(run_folder.create(config)) if claim is None else nullcontext(claim) as held,
+    ):
+        return _go(Run(config, model, env, held, started), all_parts, command, interrupt, news, learnt=learnt)
 
 
 def go_on(
@@ -119,6 +126,7 @@ def go_on(
     command: Sequence[str],
     parts: Sequence[Part] = (),
     interrupt: Interrupt | None = None,
+    claim: Claim | None = None,
 ) -> Ended:
     """Go on with a run from its newest checkpoint that is whole and fits the logs; from the start, if there is none.
 
@@ -128,6 +136,7 @@ def go_on(
         command: the words of the command line.
         parts: as it was begun with.
         interrupt: as for `begin`.
+        claim: of the folder; left out, it is claimed.
 
     Raises:
         ConfigError: the run is finished or being trained; or its config was changed; or its newest checkpoint or its
@@ -137,7 +146,7 @@ def go_on(
     started = time.perf_counter()
     config = check_arguments(config)
     run_folder.refuse_changed(folder, config)  # by another version of crl or of a module, that gives other arguments
-    with run_folder.locked(folder):
+    with run_folder.locked(folder) if claim is None else nullcontext(claim) as held:
         resuming.refuse_finished(folder)
         for parent in (folder / checkpoints.FOLDER, folder / BEST, folder / VISITS):
             storage.recover(parent)
@@ -156,7 +165,7 @@ def go_on(
             interrupt.saved = found
             nothing = "no checkpoint can be gone on from" if passed_over else "there is no checkpoint yet"
             how = f"starting again: {nothing}" if found is None else f"going on from {found}"
-            return _go(Run(config, model, env, folder, started), all_parts, command, interrupt, [how], found)
+            return _go(Run(config, model, env, held, started), all_parts, command, interrupt, [how], found)
 
 
 def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
@@ -180,6 +189,7 @@ class _Parts(NamedTuple):
     usage: UsagePart
     tasks: TaskCallback
     best: BestPart
+    progress: ProgressCallback
     all: list[Part]
 
 
@@ -189,11 +199,11 @@ def _parts(config: RunConfig, model: LearnerMixin, stream: envs.TaskStream, othe
     evaluation = [EvaluationPart(config, stream, usage)] if evaluates else []
     recorder = recorder_of_run(model, tasks, config.seed, evaluates=evaluates)
     recorders = [tasks, recorder, *evaluation, *configured(config), *others]
-    best = BestPart(tasks)
+    best, progress = BestPart(tasks), ProgressCallback(tasks)
     kept = [best, VisitsPart(stream)] if config.checkpoint.visits else [best]
-    parts = [usage, LoggerPart(), *recorders, RowCallback(recorders), ProgressCallback(tasks), *kept]
+    parts = [usage, LoggerPart(), *recorders, RowCallback(recorders), progress, *kept]
     check_parts([CheckpointCallback, *parts])
-    return _Parts(usage, tasks, best, parts)
+    return _Parts(usage, tasks, best, progress, parts)
 
 
 # ------------------------------------------------------------------ training
@@ -225,9 +235,12 @@ def _go(
         if resumed is None:  # its config must not be lost, whenever this process is killed
             run_folder.write_config(run.folder, run.config)
         results = _learn(run, parts, interrupt, begin, resumed)
+        run.claim.check()
         results.write(run.folder)
     except ConfigError:
         raise
+    except ClaimLostError as error:  # nothing is written beside the successor, no report either
+        raise RunError(f"{one_line(error)}, to which this one was dead; it goes on there") from error
     # An environment may call sys.exit, or interrupt itself; Ctrl-C comes as an exception the second time at most.
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, KeyboardInterrupt) and interrupt.code:
@@ -257,6 +270,7 @@ def _learn(
     saver = CheckpointCallback(parts.all, parts.best, interrupt, begin, config.checkpoint.every, resumed)
     for part in (saver, *parts.all):
         part.run = run
+    run.claim.report = parts.progress.report
     train_seconds = _train(run, parts, saver)
     _save(run)
     return RunResults(
@@ -280,7 +294,7 @@ def _train(run: Run, parts: _Parts, saver: CheckpointCallback) -> float:
     """Train to the end or to a wish to stop; the seconds that this took, in all processes of the run."""
     model = run.model
     model.set_logger(Logger(str(run.folder), []))
-    model.update_ended += [part.update_ended for part in (*parts.all, saver)]
+    model.update_ended += [run.claim.check_again, *(part.update_ended for part in (*parts.all, saver))]
     with ExitStack() as stack:
         for part in parts.all:
             stack.callback(part.close)
@@ -300,6 +314,7 @@ def _train(run: Run, parts: _Parts, saver: CheckpointCallback) -> float:
 
 def _save(run: Run) -> None:
     """The agent in SB3's own format, for deployment."""
+    run.claim.check()
     if run.model._vec_normalize_env is not None:
         run.model._vec_normalize_env.save(str(run.folder / NORMALIZER))  # without it model.zip cannot tell what it sees
     unfinished = run.folder / ".model.zip"

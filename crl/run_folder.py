@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crl import claims
 from crl.config import ConfigError, RunConfig, config_hash, load, to_yaml
 from crl.config.origin import HASH
 from crl.versions import versions
 
 CONFIG = "config.yaml"
-LOCK = ".lock"
 LONGEST_NAME = 100  # characters; Windows gives a whole path no more than 260
+
+
+class HeldError(ConfigError):
+    """Another process trains in the run's folder."""
 
 
 def check_writable(runs: Path, key: str = "runs=") -> None:
@@ -121,35 +125,35 @@ def refuse_changed(folder: Path, config: RunConfig) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[claims.Claim]:
     """Keep other processes from training in a run's folder; the end of this process frees it, whatever ends it.
 
     Raises:
-        ConfigError: another process trains there, or the folder cannot be written.
+        HeldError: another process trains there.
+        ConfigError: the folder cannot be written.
     """
-    from filelock import FileLock, Timeout  # which takes a while, and refusals do without
-
-    lock = FileLock(folder / LOCK)
     try:
-        folder.stat()  # else it would be made
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise ConfigError(f"the run in {str(folder)!r} is being trained; wait until that ends, or stop it") from None
+        claim = claims.take(folder)
     except OSError as error:
         there = unwritable(folder) if folder.is_dir() else None
         why = there or f"{str(folder)!r} cannot be written ({error.strerror})"
         raise ConfigError(f"{why}, and a run goes on in its folder; copy it to a place that can be written") from None
+    if claim is None:
+        raise HeldError(f"the run in {str(folder)!r} is being trained; wait until that ends, or stop it")
     try:
-        yield
+        yield claim
     finally:
-        lock.release()
+        claim.release()
 
 
 def available_threads() -> int:
     """OMP_NUM_THREADS where it is set, else the cores that this process may use."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdecimal() and int(given) > 0:
-        return int(given)
+    return int(given) if given.isdecimal() and int(given) > 0 else available_cores()
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
     # Outside Linux a process cannot be kept to some of the cores.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -42,7 +42,7 @@ class VisitsPart(Part):
         if step < self._end:
             return
         check_finite(self.learner.policy, step)
-        storage.write(self.run.folder / FOLDER / str(step), learnt_state(self.learner))
+        storage.write(self.run.folder / FOLDER / str(step), learnt_state(self.learner), check=self.run.claim.check)
         self._go_to(step)
 
     def _go_to(self, step: int) -> None:

@@ -274,6 +274,10 @@ SMALL = {
 }
 
 
+def test_the_ablation_that_is_shown_is_the_one_that_comes_with_crl() -> None:
+    assert block("<!-- ablation -->") == (ROOT / "configs/ablations/cartpole_small.yaml").read_text(encoding="utf-8")
+
+
 def test_configs_are_named() -> None:
     assert {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} - set(NAMED) <= {
         "configs/minatar3_ppo_redo.yaml", "configs/minatar3_ppo_regrama.yaml"

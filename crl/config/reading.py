@@ -170,9 +170,30 @@ def _overridden(raw: Any, override: str) -> Any:
     parts = key.encode("utf-8", "backslashreplace").decode().split(".")
     if not equals or not all(parts):
         raise ConfigError(f"{source} is not of the form key.sub=value; write for example seed=3")
+    return _put(raw, parts, _parse(text, source) if len(parts) <= MAX_DEPTH else None, appends, source)
+
+
+def overridden(raw: Any, key: str, value: Any, source: str) -> Any:
+    """`raw`, data as YAML gives them, with an override whose value is such data, too.
+
+    Args:
+        raw: stays as it is.
+        key: as ``interventions.0.rate``; ``interventions+`` appends.
+        value: what is put there; a mapping is merged into one that is there.
+        source: what gives the override, for messages.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
+    parts = key.removesuffix("+").split(".")
+    if not all(parts):
+        raise ConfigError(f"{source} is no key; write one such as agent.learning_rate")
+    return _put(raw, parts, value, key.endswith("+"), source)
+
+
+def _put(raw: Any, parts: Sequence[str], value: Any, appends: bool, source: str) -> Any:
     if len(parts) > MAX_DEPTH:
         raise ConfigError(f"{source} is refused: it is nested more than {MAX_DEPTH} levels deep; give a shorter key")
-    value = _parse(text, source)
     return _changed(raw, parts, lambda old: _appended(old, value, source) if appends else _merged(old, value), source)
 
 

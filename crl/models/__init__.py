@@ -29,7 +29,7 @@ def build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVector
         ConfigError: the device is not there, the stream cannot be played, or the agent or an intervention does not
             fit it.
     """
-    _check_device(config.device)
+    check_device(config.device)
     try:
         return _build(config)
     except MemoryError as error:
@@ -64,7 +64,12 @@ def _too_large(agent: AgentConfig) -> str:
     return f"agent.n_envs={agent.n_envs} games and {held} do not fit in memory; lower one of them"
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises:
+        ConfigError: it does not.
+    """
     if not device.startswith("cuda"):
         return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

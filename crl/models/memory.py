@@ -52,6 +52,19 @@ def _cgroup(name: str) -> str:
         return ""
 
 
+def replay_bytes(agent: AgentConfig, env: envs.StreamVectorEnv) -> int:
+    """Bytes that the agent's replay buffer takes once it is full; none where it has none."""
+    held, each = _held(agent, env) if agent.spec.data == "replay" else (0, 0)
+    return held * each
+
+
+def _held(agent: AgentConfig, env: envs.StreamVectorEnv) -> tuple[int, int]:
+    """How many transitions a full buffer has, and the bytes of each."""
+    settings = agent.settings
+    held = max(settings["buffer_size"] // agent.n_envs, 1) * agent.n_envs  # SB3 rounds down to whole steps of all games
+    return held, transition_bytes(env, optimized=settings.get("optimize_memory_usage", False))
+
+
 def check_replay(agent: AgentConfig, env: envs.StreamVectorEnv, stream: str) -> None:
     """Refuse a replay buffer that is larger than the memory that is there.
 
@@ -63,9 +76,8 @@ def check_replay(agent: AgentConfig, env: envs.StreamVectorEnv, stream: str) -> 
     Raises:
         ConfigError: it is.
     """
-    settings, there = agent.settings, available_bytes()
-    size, each = settings["buffer_size"], transition_bytes(env, optimized=settings.get("optimize_memory_usage", False))
-    held = max(size // agent.n_envs, 1) * agent.n_envs  # SB3 rounds down to whole steps of all games
+    size, there = agent.settings["buffer_size"], available_bytes()
+    held, each = _held(agent, env)
     if held * each <= there:
         return
     largest = there // each // agent.n_envs * agent.n_envs

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import psutil
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
@@ -84,6 +85,18 @@ class ProgressCallback(Part):
     def restore(self, state: Any) -> None:
         """Go on from what `state` gave."""
         self._line.restore(state)
+
+    def report(self) -> dict[str, Any]:
+        """What is told of the run to those who look at its folder; empty before training has begun."""
+        if not self._started:
+            return {}
+        step = min(self.learner.num_timesteps, self._tasks.total_steps)
+        return {
+            "step": step,
+            "task": self._tasks.segment.task.name,
+            "speed": (step - self._began_at) / max(time.perf_counter() - self._started, 1e-3),
+            "memory": psutil.Process().memory_info().rss,
+        }
 
     def close(self) -> None:
         """Give the terminal back."""

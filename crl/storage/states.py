@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,7 +83,11 @@ class Manifest:
 
 
 def write(
-    folder: Path, parts: Mapping[str, State], texts: Mapping[str, str] | None = None, step: int | None = None
+    folder: Path,
+    parts: Mapping[str, State],
+    texts: Mapping[str, str] | None = None,
+    step: int | None = None,
+    check: Callable[[], None] | None = None,
 ) -> None:
     """Write a new folder, which appears whole or not at all, and is on the disk when this returns.
 
@@ -94,6 +98,7 @@ def write(
         parts: name -> what `crl.storage.blocks.encode` takes.
         texts: other files, name -> content.
         step: of the learner; left out, the folder's name where that is a number.
+        check: raises what keeps the folder from appearing; asked when all else is done.
 
     Raises:
         TypeError: a part holds what cannot be stored. Nothing is left of the folder.
@@ -113,6 +118,8 @@ def write(
             files |= _write_part(unfinished, part, state)
         put(unfinished / MANIFEST, [Manifest(step, list(parts), [], files).content()])
         sync(unfinished)
+        if check is not None:
+            check()
         shutil.rmtree(replaced, ignore_errors=True)
         if os.path.lexists(folder):
             folder.rename(replaced)

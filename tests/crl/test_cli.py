@@ -80,6 +80,10 @@ LIGHT_REFUSALS = {
     "resume a b": "Got unexpected extra argument(s) (b); see crl resume --help",
     "list gdx": "\"gdx\" is neither a list nor a name in one; did you mean 'gxd'?",
     "list stream": "\"stream\" is neither a list nor a name in one; did you mean 'streams'?",
+    "ablate missing.yaml": "the config file 'missing.yaml' does not exist; give the path of a YAML file",
+    "ablate tiny.yaml": '\'tiny.yaml\': stream={"tasks": ["breakout", "asterix"], "steps_per_task": 250, ',
+    "ablate tiny.yaml --workers 0": "Invalid value for '--workers': ",
+    "ablate tiny.yaml --wokers 2": "crl ablate has no option --wokers; did you mean '--workers'?",
     "config": "crl config shows one thing; give a config, or --schema, or --all-keys",
     "train tiny.yaml runs=tiny.yaml/below": (
         "runs='tiny.yaml/below' cannot be a folder: '{folder}/tiny.yaml' is a file; give another folder"

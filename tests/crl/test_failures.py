@@ -244,7 +244,7 @@ def test_a_disk_that_is_full_at_the_beginning(tmp_path: Path, capsys: pytest.Cap
     found, sentence = failed(tmp_path, "ppo", lambda patch: patch.setattr(storage, "replace_file", no_space), capsys)
     report = found / "crash-0.txt"
     assert sentence == f"crl: the run failed at step 0 with {FULL} (the report is in {report})"
-    assert {path.name for path in found.iterdir()} == {".lock", report.name}
+    assert {path.name for path in found.iterdir()} == {".claims", report.name}
 
 
 # ---------------------------------------------------------------------- other failures

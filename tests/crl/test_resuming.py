@@ -50,7 +50,9 @@ def events_of(found: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {
+        str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".claims" not in path.parts
+    }
 
 
 def refused(found: Path) -> str:

@@ -60,7 +60,7 @@ def test_folder(trained: Trained) -> None:
     events = [path.name for path in run.glob("events.out.tfevents.*")]
     assert len(events) == 1
     assert {path.name for path in run.iterdir()} - set(events) == {
-        ".lock", ".config_hash", "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "best",
+        ".claims", ".config_hash", "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "best",
         "model.zip", "results.json",
     }  # fmt: skip
     assert (run / "command.txt").read_text() == "crl train tiny.yaml 'runs=my runs'\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crl import run_folder
+from crl import claims, run_folder
 from crl.config import ConfigError, RunConfig, load
 from crl.versions import versions
 
@@ -85,7 +85,7 @@ def test_a_read_only_place_is_said_to_be_read_only(
     with pytest.raises(ConfigError) as refusal:
         run_folder.check_writable(tmp_path / "x")
     assert str(refusal.value) == f"runs={str(tmp_path / 'x')!r} cannot be written: {expected}; give another folder"
-    (tmp_path / run_folder.LOCK).mkdir()  # so that nobody, not even root, can lock it
+    (tmp_path / claims.FOLDER).touch()  # so that nobody, not even root, can claim it
     with pytest.raises(ConfigError) as refusal, run_folder.locked(tmp_path):
         pass
     assert str(refusal.value) == f"{expected}, and a run goes on in its folder; copy it to a place that can be written"

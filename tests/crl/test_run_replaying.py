@@ -62,7 +62,7 @@ def test_folder(replaying: Replaying) -> None:
     assert re.fullmatch(method + r"__\d{8}T\d{6}Z", run.name)
     names = {path.name for path in run.iterdir() if not path.name.startswith("events.out.tfevents.")}
     assert names - {"vecnormalize.pkl"} == {
-        ".lock", ".config_hash", "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "best",
+        ".claims", ".config_hash", "config.yaml", "command.txt", "versions.txt", "progress.csv", "checkpoints", "best",
         "model.zip", "results.json",
     }  # fmt: skip
     assert ("vecnormalize.pkl" in names) == (agent == "sac")

@@ -17,6 +17,7 @@ ROOT = SUPPORT.parents[1]
 PRELOAD = ["crl.cli", "crl.run", "agents.ppo", "agents.dqn", "agents.sac", "agents.td3"]
 PRELOAD += ["envs.making", "envs.worlds", "envs.minatar.worlds", "envs.minatar.batch", "envs.control.cartpole"]
 PRELOAD += ["torch._dynamo"]  # by Adam
+PRELOAD += ["filelock"]  # by claims
 PATIENCE = 60.0  # seconds that something may take on a busy machine
 
 _context = multiprocessing.get_context("forkserver")

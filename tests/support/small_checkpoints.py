@@ -46,7 +46,9 @@ def rewritten(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> N
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Everything in a folder but the lock, which is free."""
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {
+        str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".claims" not in path.parts
+    }
 
 
 def steps_of(found: Path) -> list[int]:

@@ -1,0 +1,159 @@
+"""The runs of a grid, all of their configs checked before one starts, and what is known of each."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from crl import checkpoints, claims, models, resuming, sources
+from crl.ablation.grid import Cell, Grid
+from crl.config import ConfigError, RunConfig
+from crl.config.imports import beside
+from crl.models.memory import available_bytes, replay_bytes
+from crl.opening import check_entries
+from crl.results import RunResults
+from crl.screen import GIGA
+from crl.storage.files import DamagedError
+from crl.training import checked_config
+
+GROWTH = 1.25  # of a process from where it is built to its most
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of an ablation.
+
+    Attributes:
+        cell: its place in the grid.
+        config: checked.
+        folder: of the run.
+    """
+
+    cell: Cell
+    config: RunConfig
+    folder: Path
+
+    @property
+    def steps(self) -> int:
+        """Steps from its beginning to its end."""
+        return self.config.stream.total_steps
+
+    def is_finished(self) -> bool:
+        """Whether it has nothing left to train."""
+        return resuming.is_finished(self.folder)
+
+    def reached(self) -> int:
+        """The step of its newest checkpoint, 0 where there is none."""
+        names = (path.name for path in (self.folder / checkpoints.FOLDER).glob("*"))
+        return max((int(name) for name in names if name.isdecimal() and len(name) < 19), default=0)
+
+    def look(self) -> claims.Sight:
+        """Whether a process trains it, and what that tells."""
+        return claims.look(self.folder)
+
+    def results(self) -> RunResults | None:
+        """What it has brought, None where it has not or that cannot be read."""
+        try:
+            return RunResults.read(self.folder)
+        except DamagedError:
+            return None
+
+
+@contextmanager
+def modules_of(grid: Grid) -> Iterator[None]:
+    """While this lasts the modules are found that lie beside the ablation's file or beside its base config."""
+    with ExitStack() as stack:
+        for path in dict.fromkeys((grid.file, grid.base)):
+            stack.enter_context(beside(path))
+        yield
+
+
+def config_of(raw: Mapping[str, Any], folder: Path) -> RunConfig:
+    """The config of a run of the ablation in a folder, checked.
+
+    Raises:
+        ConfigError: something is refused.
+    """
+    return checked_config({**raw, "runs": str(folder), "threads": 1})
+
+
+def planned(grid: Grid) -> dict[str, Planned]:
+    """Name -> run, for all runs of a grid.
+
+    Raises:
+        ConfigError: the config of one is refused; or in the grid's folder is something that leads out of it.
+    """
+    if grid.folder.is_dir():
+        check_entries(grid.folder)
+    found = {}
+    for cell in grid.cells:
+        try:
+            found[cell.name] = Planned(cell, config_of(cell.raw, grid.folder), grid.folder / cell.name)
+        except ConfigError as error:
+            raise ConfigError(f"run {cell.name}: {error}") from None
+    return found
+
+
+def memory_needed(runs: Iterable[Planned]) -> dict[str, int]:
+    """Arm -> bytes that a run of it takes at most, about: built once, or as others of the arm have taken.
+
+    Raises:
+        ConfigError: one cannot be built here.
+    """
+    needed: dict[str, int] = {}
+    for run in runs:
+        if run.cell.arm not in needed:
+            needed[run.cell.arm] = _built(run)
+    for run in runs:
+        if (results := run.results()) is not None and results.status == "done":
+            needed[run.cell.arm] = results.peak_memory.process
+    return needed
+
+
+def _built(run: Planned) -> int:
+    """Bytes of a process that has built a run and filled its replay; what it grows by is estimated."""
+    try:
+        models.check_device(run.config.device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run itself gives them
+            config, model, env = models.build(run.config.model_copy(update={"device": "cpu"}))
+        try:
+            if config.source is not None:
+                sources.beginning(config, model)
+            return int(psutil.Process().memory_info().rss * GROWTH) + replay_bytes(config.agent, env)
+        finally:
+            env.close()
+            del model
+            gc.collect()
+    except ConfigError as error:
+        raise ConfigError(f"run {run.cell.name}: {error}") from None
+
+
+def workers_that_fit(wanted: int | None, cores: int, needed: int) -> int:
+    """How many runs at once.
+
+    Args:
+        wanted: as many, if that is possible; None for one on each core, or as many as fit.
+        cores: that this process may use.
+        needed: bytes that a run takes.
+
+    Raises:
+        ConfigError: `wanted` runs take more memory than there is, or one does.
+    """
+    there = available_bytes()
+    fitting = there // max(needed, 1)
+    if fitting < (wanted or 1):
+        count = f"workers={wanted} runs at once take" if wanted else "a run takes"
+        remedy = f"give --workers {fitting}" if fitting else "lower agent.n_envs or agent.buffer_size"
+        raise ConfigError(
+            f"{count} about {needed * (wanted or 1) / GIGA:.1f} GB, but only {there / GIGA:.1f} GB of memory are "
+            f"there; {remedy}"
+        )
+    return wanted or min(cores, fitting)

@@ -1,0 +1,105 @@
+"""Working off an ablation on this machine, from the check of all its runs to the tables of their results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from crl.ablation import launching, record, tables, trial, worker
+from crl.ablation.board import Board, clock
+from crl.ablation.grid import Grid
+from crl.ablation.loop import Loop, Status
+from crl.ablation.plan import Planned, memory_needed, modules_of, planned, workers_that_fit
+from crl.exit_codes import DONE, INTERRUPTED
+from crl.run_folder import available_cores
+from crl.screen import GIGA, say, warn
+from crl.shell import typed
+
+
+def ablate(grid: Grid, workers: int | None = None, *, dry_run: bool = False) -> int:
+    """Work off an ablation; several processes may do so at once.
+
+    Args:
+        grid: its runs.
+        workers: runs at once; left out, one on each core, as far as memory allows.
+        dry_run: show the runs and an estimate of their time, and begin none.
+
+    Returns:
+        The exit code: 0 where all runs are finished.
+
+    Raises:
+        ConfigError: something is refused, in one sentence; no run has been begun.
+    """
+    with modules_of(grid):
+        record.check(grid)
+        runs = planned(grid)
+        left = [run for run in runs.values() if not run.is_finished()]
+        needed = memory_needed([*runs.values()]) if left else {}
+        fitting = workers_that_fit(workers, available_cores(), max((needed[r.cell.arm] for r in left), default=0))
+        if dry_run:
+            return _show_plan(grid, runs, needed, fitting)
+    record.keep(grid)
+    return _work_off(grid, runs, fitting)
+
+
+def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int) -> int:
+    def command(name: str) -> list[str]:
+        return worker.command(grid.folder, name, grid.file, grid.base)
+
+    def changed(name: str, status: Status) -> None:
+        board.changed(name, status)
+        if status.state == "done":
+            write_tables()
+
+    def write_tables() -> None:
+        try:
+            tables.write(grid.folder, runs)
+        except OSError as error:
+            warn(f"the tables in {str(grid.folder)!r} cannot be written ({error.strerror}); the runs go on")
+
+    def why(name: str) -> str:
+        return launching.last_words(grid.folder, name).removeprefix("crl: ")
+
+    launcher = launching.Local(grid.folder, command, worker.environment())
+    loop = Loop(runs, launcher, workers, changed, why)
+    count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+    say(f"{count} in {grid.folder}, {workers} at once; Ctrl-C saves them and stops")
+    with Board(loop.statuses) as board:
+        code = loop.run(lambda: board.show(stopping=loop.wish.count > 0))
+    write_tables()
+    if loop.wish.count:
+        say(f"stopped; to go on: {typed(['crl', 'ablate', str(grid.file)])}")
+    say(f"results: {grid.folder / tables.RUNS} and {tables.VISITS} beside it")
+    return code
+
+
+def _show_plan(grid: Grid, runs: Mapping[str, Planned], needed: Mapping[str, int], workers: int) -> int:
+    """Print a row for each arm, and how long all will take."""
+    left = [run for run in runs.values() if not run.is_finished()]
+    try:
+        speeds = trial.speeds(left)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    table = Table("arm", "seeds", "finished", "steps", "steps/s", "memory", "time")
+    seconds = 0.0
+    for arm in dict.fromkeys(run.cell.arm for run in runs.values()):
+        mine = [run for run in runs.values() if run.cell.arm == arm]
+        todo = [run for run in mine if run in left]
+        rate = speeds.get(arm, math.inf)
+        spent = sum((run.steps - min(run.reached(), run.steps)) / rate for run in todo)
+        seconds += spent
+        cells = [
+            arm, ", ".join(str(run.cell.seed) for run in mine), f"{len(mine) - len(todo)}", f"{mine[0].steps:,}",
+            f"{rate:,.0f}" if todo else "-", f"{needed[arm] / GIGA:.2f} GB" if arm in needed else "-", clock(spent),
+        ]  # fmt: skip
+        table.add_row(*map(Text, cells))
+    Console().print(table)
+    say(
+        f"{len(left)} of {len(runs)} runs to do in {grid.folder}, {workers} at once: about {clock(seconds / workers)}, "
+        "if each is as fast then as alone"
+    )
+    return DONE

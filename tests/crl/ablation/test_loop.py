@@ -1,0 +1,152 @@
+"""Working off runs: what is started when, and what becomes of those that fail, die or are another process's."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from crl.ablation import loop
+from crl.ablation.loop import Loop, Status
+from crl.claims import Sight
+
+
+@dataclass
+class Job:
+    """A run whose workers end with these codes, one after another."""
+
+    codes: list[int] = field(default_factory=lambda: [0])
+    steps: int = 10
+    step: int = 0
+    held: int = 0
+    """How many more looks find another process there, which finishes it."""
+    finished: bool = False
+
+    def is_finished(self) -> bool:
+        return self.finished
+
+    def reached(self) -> int:
+        return self.step
+
+    def look(self) -> Sight:
+        if not self.held:
+            return Sight(False, {})
+        self.held -= 1
+        self.finished = not self.held
+        return Sight(True, {"step": 4, "speed": 2.0})
+
+
+class Worker:
+    def __init__(self, job: Job) -> None:
+        self._job, self.stops = job, 0
+
+    def poll(self) -> int | None:
+        code = self._job.codes[0]
+        if code == 143 and not self.stops:
+            return None
+        self._job.codes.pop(0)
+        self._job.finished = code == 0
+        return code
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+class Launcher:
+    def __init__(self, jobs: dict[str, Job]) -> None:
+        self._jobs, self.started, self.workers = jobs, list[str](), list[Worker]()
+
+    def start(self, name: str) -> Worker:
+        if not self._jobs[name].codes:
+            raise OSError(11, "Resource temporarily unavailable")
+        self.started.append(name)
+        self.workers.append(Worker(self._jobs[name]))
+        return self.workers[-1]
+
+
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TICK", "LOOK", "AGAIN"):
+        monkeypatch.setattr(loop, name, 0.0)
+
+
+def worked_off(workers: int = 1, show: Any = lambda _loop: None, **jobs: Job) -> tuple[int, Launcher, Loop, list[str]]:
+    """The exit code, what was started, the loop, and the changes that it told."""
+    told: list[str] = []
+
+    def changed(name: str, status: Status) -> None:
+        told.append(f"{name} {status.state}")
+
+    launcher = Launcher(jobs)
+    found = Loop(jobs, launcher, workers, changed, lambda name: f"why {name}")
+    return found.run(lambda: show(found)), launcher, found, told
+
+
+def test_runs_are_begun_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, launcher, found, told = worked_off(a=Job(), b=Job(), done=Job(finished=True))
+    assert (code, launcher.started) == (0, ["a", "b"])
+    assert told == ["done done", "a running", "a done", "b running", "b done"]
+    assert {status.step for status in found.statuses.values()} == {10}
+
+
+def test_no_more_workers_than_wanted() -> None:
+    most: list[int] = []
+    jobs = {f"run {number}": Job() for number in range(7)}
+    code, launcher, *_ = worked_off(3, lambda found: most.append(len(found.workers)), **jobs)
+    assert (code, len(launcher.started), max(most)) == (0, 7, 3)
+
+
+def test_a_failure_is_told_and_the_others_go_on() -> None:
+    code, launcher, found, _ = worked_off(a=Job([1]), b=Job([2]), c=Job())
+    assert (code, launcher.started) == (1, ["a", "b", "c"])
+    assert [status.why for status in found.statuses.values()] == ["why a", "why b", ""]
+
+
+def test_what_died_is_tried_again_but_not_for_ever() -> None:
+    code, launcher, found, _ = worked_off(a=Job([-9, -9, 0]), b=Job([-11] * 9))
+    assert code == 1
+    assert launcher.started == ["a"] * 3 + ["b"] * loop.DEATHS
+    assert found.statuses["b"].why == ("its worker died 5 times in a row without coming further, killed by SIGSEGV")
+
+
+def test_deaths_of_a_run_that_comes_further_do_not_add_up() -> None:
+    job = Job([-9] * 12 + [0])
+
+    def further(_found: Loop) -> None:
+        job.step += len(job.codes) % 3 == 0
+
+    code, launcher, *_ = worked_off(1, further, a=job)
+    assert (code, len(launcher.started)) == (0, 13)
+
+
+def test_another_process_that_was_faster_is_left_alone() -> None:
+    code, launcher, found, told = worked_off(a=Job(held=2), b=Job([75, 0]))
+    assert (code, launcher.started) == (0, ["b", "b"])
+    assert told[:1] == ["a running"]
+    assert "a done" in told
+    assert not found.statuses["a"].here
+
+
+def test_a_worker_that_cannot_be_started_fails_its_run_alone() -> None:
+    code, launcher, found, _ = worked_off(a=Job([]), b=Job())
+    assert (code, launcher.started) == (1, ["b"])
+    assert found.statuses["a"].why == "its worker could not be started (Resource temporarily unavailable)"
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_wish_to_stop_is_passed_on_each_time(number: signal.Signals, expected: int) -> None:
+    times = iter([1, 2])
+
+    def show(found: Loop) -> None:
+        if found.workers and next(times, None):
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    code, launcher, found, _ = worked_off(2, show, a=Job([143]), b=Job([143]), c=Job())
+    assert (code, launcher.started) == (expected, ["a", "b"])
+    assert all(worker.stops >= 1 for worker in launcher.workers)
+    assert [status.state for status in found.statuses.values()] == ["waiting"] * 3
+    assert signal.getsignal(number) is before

@@ -1,0 +1,200 @@
+"""`crl ablate` at the command line: stopped, started again, and refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import forked_workers
+import psutil
+import pytest
+from compared import assert_equal
+from forked_workers import ABLATE
+from processes import Process
+from small_checkpoints import CHECKPOINTED
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+GRID = "{base: tiny.yaml, overrides: {stream.steps_per_task: 80}, arms: {plain: {}}, seeds: [3, 4], folder: all}\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(CHECKPOINTED)
+    (tmp_path / "grid.yaml").write_text(GRID)
+    return tmp_path
+
+
+def refused(crl: Command, place: Path, *options: str) -> str:
+    result = crl("ablate", "grid.yaml", *options, cwd=place)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    return result.stderr.strip().removeprefix("crl: ")
+
+
+def results_of(run: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((run / "results.json").read_text())
+    return found
+
+
+def ablate(place: Path, *words: str) -> Process:
+    """A process of `crl ablate` whose workers are there at once."""
+    code = ABLATE.format(words=["grid.yaml", *words])
+    return Process(code=code, cwd=place, paths=(Path(forked_workers.__file__).parent,))
+
+
+def test_a_run_in_a_process_of_its_own(place: Path, crl: Command) -> None:
+    (place / "grid.yaml").write_text(GRID.replace("[3, 4]", "[3]").replace("80", "40"))
+    result = crl("ablate", "grid.yaml", "--workers", "1", cwd=place)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "1 run in all, 1 at once; Ctrl-C saves them and stops",
+        "plain__s3: running at step 0 of 200; 0 of 1 done, 1 running",
+        "plain__s3: done; 1 of 1 done",
+        "results: all/runs.csv and visits.csv beside it",
+    ]
+    assert "done: 200 steps" in (place / "all" / ".workers" / "plain__s3.txt").read_text()
+
+
+def test_stopped_and_started_again_every_run_ends_as_if_alone(place: Path, checkpointed: Path) -> None:
+    process = ablate(place, "--workers", "1")
+    process.until(lambda: list(place.glob("all/plain__s3/checkpoints/*")))
+    process.send(signal.SIGINT)
+    assert process.wait() == 130, process.errors()
+    lines = process.printed().splitlines()
+    assert lines[0] == "2 runs in all, 1 at once; Ctrl-C saves them and stops"
+    assert lines[1] == "plain__s3: running at step 0 of 400; 0 of 2 done, 1 running"
+    assert "stopped; to go on: crl ablate grid.yaml" in lines
+    process = ablate(place)
+    assert process.wait() == 0, process.errors()
+    assert_equal(place / "all" / "plain__s3", checkpointed)
+    command = (place / "all" / "plain__s3" / "command.txt").read_text()
+    assert set(command.splitlines()) == {"crl ablate grid.yaml"}
+    with (place / "all" / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["run"], row["arm"], row["seed"], row["steps"]) for row in rows] == [
+        ("plain__s3", "plain", "3", "400"), ("plain__s4", "plain", "4", "400"),
+    ]  # fmt: skip
+    with (place / "all" / "visits.csv").open(newline="") as file:
+        visits = list(csv.DictReader(file))
+    assert [row["task"] for row in visits] == [f"level_{level}" for level in range(5)] * 2
+    found = results_of(place / "all" / "plain__s4")["visits"]
+    assert isinstance(found, list)
+    assert [float(row["mean_return"]) for row in visits[5:]] == [visit["mean_return"] for visit in found]
+    before = {path: path.stat().st_mtime_ns for path in place.glob("all/plain*/**/*")}
+    assert ablate(place).wait() == 0  # nothing is run again
+    assert {path: path.stat().st_mtime_ns for path in place.glob("all/plain*/**/*")} == before
+
+
+def test_a_run_that_fails_is_told(place: Path) -> None:
+    (place / "grid.yaml").write_text(GRID.replace("80", "80, agent.learning_rate: 1.0e+30").replace("[3, 4]", "[3]"))
+    process = ablate(place)
+    assert process.wait() == 1, process.errors()
+    (line,) = [line for line in process.printed().splitlines() if ": failed at" in line]
+    assert "lower agent.learning_rate" in line
+    assert "0 of 1 done, 1 failed" in line
+
+
+def test_a_plan_is_shown_and_nothing_is_begun(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from crl.ablation import grid, running, trial
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(trial, "_speed", lambda *_: 4.0)
+    monkeypatch.setattr(running, "available_cores", lambda: 2)
+    assert running.ablate(grid.read(Path("grid.yaml")), dry_run=True) == 0
+    text = capsys.readouterr().out
+    (row,) = [line.split("│")[1:-1] for line in text.splitlines() if "plain" in line]
+    assert [cell.strip() for cell in row[:5]] == ["plain", "3, 4", "0", "400", "4"]
+    assert row[-1].strip() == "0:03:20"
+    assert text.splitlines()[-1] == (
+        "2 of 2 runs to do in all, 2 at once: about 0:01:40, if each is as fast then as alone"
+    )
+    assert sorted(path.name for path in place.iterdir()) == ["grid.yaml", "tiny.yaml"]
+
+
+def test_a_trial_measures_behind_the_first_update(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crl.ablation import grid
+    from crl.ablation.plan import planned
+    from crl.ablation.trial import speeds
+
+    monkeypatch.chdir(place)
+    runs = planned(grid.read(Path("grid.yaml")))
+    found = speeds(runs.values(), seconds=0.01)
+    assert [*found] == ["plain"]
+    assert 1 < found["plain"] < 1e6
+    assert sorted(path.name for path in place.iterdir()) == ["grid.yaml", "tiny.yaml"]
+
+
+SHIPPED = sorted((Path(__file__).parents[3] / "configs" / "ablations").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_all_runs_of_the_ablations_that_come_with_crl_are_taken(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crl.ablation import grid
+    from crl.ablation.plan import planned
+
+    monkeypatch.chdir(tmp_path)
+    assert file.read_text(encoding="utf-8").startswith("# ")
+    found = grid.read(file)
+    assert {run.config.threads for run in planned(found).values()} == {1}
+
+
+REFUSALS = {
+    "agent.n_env: 4": "run plain__s3: agent.n_env=4 is not a known key; did you mean 'n_envs'?",
+    "agent.batch_size: 41": "run plain__s3: agent.batch_size=41 is larger than a rollout",
+    "interventions: [{name: gxd, rat: 1}]": "run plain__s3: interventions.0.rat=1 is not a known key",
+    "agent.features: nature_cnn": "run plain__s3: agent.features=nature_cnn",
+    "from: nowhere": "run plain__s3: from='nowhere' does not exist",
+}
+
+
+@pytest.mark.parametrize("key", REFUSALS, ids=lambda key: key.partition(":")[0])
+def test_every_config_is_looked_at_before_any_run_begins(key: str, place: Path, crl: Command) -> None:
+    (place / "grid.yaml").write_text(GRID.replace("80", f"80, {key}"))
+    assert refused(crl, place).startswith(REFUSALS[key])
+    assert sorted(path.name for path in place.iterdir()) == ["grid.yaml", "tiny.yaml"]
+
+
+def test_two_ablations_in_one_folder_are_refused(place: Path, crl: Command) -> None:
+    (place / "all").mkdir()
+    (place / "all" / "ablation.json").write_text('{"common": {"seed": 1}, "runs": {}}')
+    assert refused(crl, place).startswith("'all' holds another ablation: ")
+
+
+def test_more_workers_than_memory_are_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from crl.ablation.plan import workers_that_fit
+    from crl.config import ConfigError
+    from crl.models import memory
+
+    monkeypatch.setattr("crl.ablation.plan.available_bytes", lambda: 1_900_000_000)
+    assert workers_that_fit(None, 8, 500_000_000) == 3
+    assert workers_that_fit(None, 2, 500_000_000) == 2
+    assert workers_that_fit(3, 2, 500_000_000) == 3
+    with pytest.raises(ConfigError) as caught:
+        workers_that_fit(4, 8, 500_000_000)
+    assert str(caught.value) == (
+        "workers=4 runs at once take about 2.0 GB, but only 1.9 GB of memory are there; give --workers 3"
+    )
+    with pytest.raises(ConfigError, match=r"a run takes about 2\.0 GB, but only 1\.9 GB .*; lower agent\.n_envs"):
+        workers_that_fit(None, 8, 2_000_000_000)
+    assert memory.available_bytes() > 0
+
+
+def test_what_a_run_takes_is_known_from_those_that_are_finished(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crl.ablation import grid
+    from crl.ablation.plan import memory_needed, planned
+
+    monkeypatch.chdir(place)
+    runs = planned(grid.read(Path("grid.yaml")))
+    needed = memory_needed(list(runs.values()))
+    assert needed["plain"] > psutil.Process().memory_info().rss
