@@ -28,7 +28,11 @@ def group_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     if not differing:
         return [_label(settings, ["agent", "method"]) for settings in found]
     known: dict[str, list[Mapping[str, str]]] = {}  # label -> the settings that it stands for, where it is cut short
-    return [_numbered(_label(each, differing), {key: each.get(key, "") for key in differing}, known) for each in found]
+    named = [_label(each, differing) or _label(each, ["agent", "method"]) for each in found]
+    return [
+        _numbered(label, {key: each.get(key, "") for key in differing}, known)
+        for label, each in zip(named, found, strict=True)
+    ]
 
 
 def _numbered(label: str, settings: Mapping[str, str], known: dict[str, list[Mapping[str, str]]]) -> str:

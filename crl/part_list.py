@@ -41,7 +41,7 @@ def check_parts(parts: Sequence[Part | type[Part]]) -> None:
             if not is_csv(file):
                 raise ConfigError(
                     f"the part {shown(each.name)} of the run has the log file {shown(file)}; give the name of a CSV "
-                    "file, such as evaluations.csv"
+                    "file, such as played.csv"
                 )
 
 

@@ -23,7 +23,7 @@ def compare(folders: Sequence[Path], csv: Path | None = None) -> None:
 
     Raises:
         ConfigError: a folder is no run's or is damaged, no run has ended, two are the same, they are of different
-            streams, or the file cannot be written.
+            streams, none has a return, or the file cannot be written.
     """
     if csv is not None and not csv.parent.is_dir():
         raise ConfigError(f"--csv {str(csv)!r} cannot be written: its folder does not exist; make it, or give another")
@@ -38,6 +38,8 @@ def compare(folders: Sequence[Path], csv: Path | None = None) -> None:
     groups = grouped(runs)
     reference = reference_of(groups)
     rows = rows_of(groups, reference)
+    if not rows:
+        raise ConfigError("no episode has ended in these runs, and there is nothing to compare; give longer runs")
     if csv is not None:
         write_csv(csv, rows, reference)
     with tolerant():

@@ -28,6 +28,7 @@ MAX_LOG = 1 << 28  # bytes
 MAX_SCORES = 1 << 24  # evaluations times tasks; crl writes a row for each
 LONGEST = 2**62  # steps of a stream
 COLUMNS = ("step", "task", "return_mean")
+FEW_MORE = 1.1  # times as many evaluations as another run's, which change no worst score by much
 # What the agent sees of the stream, what it is called, and which of its kind it is.
 OF_THE_RUN = ("boundary", "frame_stack", "label", "seed")
 
@@ -55,6 +56,12 @@ class Run:
         """Its section of the config, without what belongs to the run alone."""
         found = self.config.get("stream")
         return {key: value for key, value in found.items() if key not in OF_THE_RUN} if isinstance(found, dict) else {}
+
+    @property
+    def evaluation(self) -> Mapping[str, Any]:
+        """How it was evaluated: that section of its config, without what a clock has decided."""
+        found = self.config.get("evaluation")
+        return {key: value for key, value in found.items() if key != "share"} if isinstance(found, dict) else {}
 
     @property
     def segments(self) -> list[Segment]:
@@ -86,6 +93,7 @@ def read_all(folders: Sequence[Path]) -> list[Run]:
             )
         warn(f"{said}, and is left out" if len(unfinished) == 1 else f"{said}, and are left out")
     check_same_stream(runs)
+    _warn_of_other_evaluations(runs)
     return runs
 
 
@@ -178,3 +186,32 @@ def check_same_stream(runs: Sequence[Run]) -> None:
                     f"visit {(mine or theirs).segment + 1} is of {names[0]} in {str(known.folder)!r} and of {names[1]} "
                     f"in {str(run.folder)!r}, which has the same seed; {remedy}"
                 )
+        worlds, others = known.results.tasks, run.results.tasks
+        for task in worlds.keys() & others.keys():
+            if worlds[task] != others[task]:  # variants, which are drawn with stream.seed
+                raise ConfigError(
+                    f"{task} is another world in {str(known.folder)!r} than in {str(run.folder)!r}, which has the same "
+                    f"seed; {remedy}, with one stream.seed"
+                )
+
+
+def _warn_of_other_evaluations(runs: Sequence[Run]) -> None:
+    """Warn of runs that were evaluated in different ways, or not equally often, which their measures would show."""
+    evaluated = [run for run in runs if run.scores is not None]
+    for one, other in itertools.pairwise(evaluated):
+        for key in {**one.evaluation, **other.evaluation}:
+            mine, theirs = one.evaluation.get(key), other.evaluation.get(key)
+            if mine != theirs:
+                warn(
+                    f"{str(one.folder)!r} and {str(other.folder)!r} were evaluated in different ways (evaluation.{key} "
+                    f"is {shown(mine)} and {shown(theirs)}), so that measures of evaluations differ by that, too"
+                )
+                return
+    counts = {len(run.scores.steps): run for run in evaluated if run.scores is not None}
+    least, most = min(counts, default=0), max(counts, default=0)
+    if most > FEW_MORE * least:
+        warn(
+            f"{str(counts[least].folder)!r} was evaluated {least:,} times, and {str(counts[most].folder)!r} {most:,} "
+            "times, so that a worst score is lower by chance in the one that has more; where time was short, "
+            "evaluation.share=1 has as many in all"
+        )

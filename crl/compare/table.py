@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,18 +17,17 @@ from crl.compare.groups import Group
 from crl.compare.rows import ALL, Row
 from crl.config import ConfigError
 from crl.config.messages import printable, shortened
+from crl.screen import console
 from crl.statistics import CLAIMS_FROM, Difference, Estimate
 from crl.storage.files import replace_file
 
-WIDTH = 100  # where the output is no terminal
 TASKS_SHOWN = 20  # of each measure
 NAMES = {"iqm": "IQM", "mean": "mean", "median": "median", "optimality_gap": "gap"}  # in a heading
 
 
 def show(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> None:
     """Print a table for each measure and task, and what its numbers are."""
-    out = Console()
-    out = out if out.is_terminal else Console(width=WIDTH)
+    out = console()
     for measure, of in groupby(rows, key=lambda row: row.measure):
         tables = [(task, [*each]) for task, each in groupby(of, key=lambda row: row.task)]
         for place, (task, found) in enumerate(tables):
@@ -96,6 +94,11 @@ def _legend(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> l
             f"difference: from {reference.label}, over the seeds that both have, with the 95% interval and p of a "
             "paired t-test, p corrected by Holm for all comparisons of a measure; better: probability that a run is "
             f"better than one of {reference.label}"
+        )
+    elif reference not in few and len(groups) - len(few) > 1:
+        lines.append(
+            f"nothing is compared with {reference.label}, as no other group has {CLAIMS_FROM} of its seeds; run the "
+            "same seeds of both"
         )
     if few:
         counts = sorted({len(group.runs) for group in few})

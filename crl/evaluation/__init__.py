@@ -17,12 +17,14 @@ within each, of the stream's tasks. Its columns, all of them in every row:
 ``return_min``  the smallest
 ``return_max``  the largest
 ``length_mean`` mean of their lengths in steps
-``cut``         how many of them did not end, and were cut after ``evaluation.limit`` steps; they count as they stood
+``cut``         how many of them did not end, and were cut after ``evaluation.limit`` steps; they count as they stood,
+                in the rewards that the agent sees. What else their games were to play is not played
 =============== ========================================================================================================
 
 Evaluations stand at step 0, at the end of every visit and of the run, and in each visit at ``every / 2**k`` steps after
 it began for k = ``evaluation.dense``, ..., 1, and at multiples of ``every``: each at the end of the first update at or
-behind such a step. Numbers are written so that they are read back to the last bit. `crl evaluate` writes the same
+behind such a step. Where they would take more than ``evaluation.share`` of the run's time there are fewer, and one that
+is due may wait. Numbers are written so that they are read back to the last bit. `crl evaluate` writes the same
 columns.
 """
 

@@ -45,14 +45,22 @@ def evaluate_run(folder: Path, config: RunConfig, task: str | None, checkpoint: 
     try:
         places = _chosen(config, env.stream, task)
         saved = _saved(folder, checkpoint, env.stream, places)
-        which = checkpoint or str(saved[0].step)
+        which = checkpoint if checkpoint in (BEST, ALL) else str(saved[0].step)
         path = folder / FOLDER / (f"{which}.csv" if task is None else f"{which}-{best.folder_name(task)}.csv")
         found = []
         for each in saved:
-            load(model, each.folder)
+            try:
+                load(model, each.folder)
+            except ConfigError as error:
+                if checkpoint != ALL:
+                    raise
+                warn(f"a step is left out: {error}")
+                continue
             found += list(rows(model, config, env.stream, each.places, each.step))
             if video is not None:
                 _film(model, config, env.stream, each, video)
+        if not found:
+            raise ConfigError(f"{str(folder)!r} has no checkpoint that is whole; give another run")
         _write(path, found)
     finally:
         env.close()
@@ -91,6 +99,8 @@ def _saved(folder: Path, which: str | None, stream: envs.TaskStream, places: Seq
     if which == BEST:
         return [*_best(folder, stream, places)]
     there = _by_step(folder)
+    if not there:
+        raise ConfigError(f"{str(folder)!r} has no checkpoint that is named after its step; give another run")
     if which == ALL:
         return [_Saved(path, step, places) for step, path in sorted(there.items())]
     if int(which) not in there:

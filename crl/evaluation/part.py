@@ -63,7 +63,8 @@ class EvaluationPart(Part):
     def update_ended(self) -> None:
         """Evaluate, if that is due."""
         step = self.learner.num_timesteps
-        if not self.learner.optimizer_steps:
+        # An agent that was trained before has made steps, and fills its buffer anew before it learns.
+        if not self.learner.optimizer_steps or step <= getattr(self.learner, "learning_starts", 0):
             self._learning_since, self._idle = step, self._trained()
         if step >= self._next > self._last and self._may_take_time(step):
             self._evaluate(step)

@@ -15,7 +15,8 @@ def forgetting(scores: Scores, segments: Sequence[Segment], last: int = 5) -> di
     """Forgetting of Continual World (arXiv 2105.10919): score at the end of a task's own phase less its final score.
 
     Both are means of the last evaluations, as in its code (``results_processing/tables.py``): of the phase, and of the
-    last segment. Where either has fewer, of those. A task that comes again is measured from its last visit; the last
+    last segment. Where either has fewer, of those. That asks for evaluations in equal steps: where they are dense after
+    a switch, five may be all of a visit, so take 1. A task that comes again is measured from its last visit; the last
     task of the stream has 0 by definition, and counts.
 
     Args:

@@ -15,7 +15,7 @@ def average_performance(scores: Scores, segments: Sequence[Segment]) -> float:
     """Average performance over life: mean over time of the score in the task that is trained then.
 
     C-CHAIN's Eq. 1 (arXiv 2506.00592). It is weighted by time: each evaluation counts for the steps that it stands for
-    (see `area`), however evaluations are spread. Segments of tasks that were never evaluated are passed over.
+    (see `area`), however evaluations are spread. Segments in which their task was not evaluated are passed over.
 
     Args:
         scores: of the run.

@@ -106,11 +106,11 @@ def area(scores: Scores, segment: Segment) -> float:
     Between evaluations the curve is a straight line, and beyond the first and last one it goes on level.
 
     Returns:
-        The mean; nan where the task was never evaluated.
+        The mean; nan where the task was not evaluated within the segment, whose curve would be made up.
     """
-    steps, values = scores.of(segment.task)
-    if not len(steps):
+    if not len(scores.within(segment)[0]):
         return math.nan
+    steps, values = scores.of(segment.task)
     inside = steps[(steps > segment.start) & (steps < segment.stop)]
     at = np.concatenate([[segment.start], inside, [segment.stop]])
     curve = np.interp(at, steps, values)

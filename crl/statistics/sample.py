@@ -39,7 +39,7 @@ class Sample:
                 "from each task to its score"
             )
         for seed in scores:
-            if not isinstance(seed, int):
+            if not isinstance(seed, int | np.integer):
                 raise ValueError(
                     f"{seed!r} is no seed, which is a whole number; give seed -> task -> score, in this order"
                 )

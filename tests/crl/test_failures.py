@@ -354,25 +354,24 @@ def test_a_failure_is_told_where_the_environment_cannot_be_closed(
     assert warning == "crl: warning: the environment could not be closed (RuntimeError: broken)"
 
 
-@pytest.mark.parametrize("what", ["row", "checkpoint"])
+@pytest.mark.parametrize("step", [280, 320])
 def test_a_folder_that_vanishes(
-    what: str, tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]
+    step: int, tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is moved away before a row of logs, or before a checkpoint is written; put back, it can be resumed."""
+    """It is moved away in the middle of a rollout, or where a checkpoint falls due; put back, it can be resumed."""
     away = tmp_path / "away"
 
     def vanish(_model: LearnerMixin) -> None:
         (gone,) = (tmp_path / "runs").iterdir()
         gone.rename(away)
 
-    step = {"row": 280, "checkpoint": 320}[what]
     with pytest.MonkeyPatch.context() as patch:
         at(step, vanish)(patch)
         (tmp_path / "config.yaml").write_text(f"{CONFIGS['ppo']}seed: 3\ndevice: cpu\nthreads: 1\n")
         config = check_arguments(load(tmp_path / "config.yaml", [f"runs={tmp_path / 'runs'}"]))
         assert run.train(config, ["crl"]) == 1
     sentence = last_line(capsys)
-    assert sentence.startswith("crl: the run failed at step 320 with FileNotFoundError: ")
+    assert sentence.startswith(f"crl: the run failed at step {step} with FileNotFoundError: ")  # at once
     assert sentence.endswith("put it back, then resume the run (no report could be written)")
     assert list((tmp_path / "runs").iterdir()) == []
     assert checkpoints_of(away) == [120, 200]

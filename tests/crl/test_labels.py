@@ -38,6 +38,10 @@ GXD, REDO = {"name": "gxd", "rate": 1e-4, "period": 1000}, {"name": "redo", "tau
             [config(net_arch={"pi": [64]}), config(net_arch={"pi": [8]})],
             ["agent.net_arch.pi=[64]", "agent.net_arch.pi=[8]"],
         ),
+        (
+            [config(), config() | {"evaluation": {"every": 1}}, config() | {"evaluation": {"every": 2}}],
+            ["ppo, plain", "evaluation.every=1", "evaluation.every=2"],  # the first is of before there was this key
+        ),
         ([{}, {"interventions": 5, "runs": {}}], ["seed None", "seed None"]),
     ],
 )

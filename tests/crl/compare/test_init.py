@@ -117,6 +117,26 @@ def test_what_is_refused(tmp_path: Path) -> None:
         compare([run], tmp_path / "table.csv")
 
 
+def test_without_a_return_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    run = compared_run(tmp_path, 1, returns=[None])
+    with pytest.raises(ConfigError, match="no episode has ended in these runs, and there is nothing to compare"):
+        compare([run], tmp_path / "table.csv")
+    assert not (tmp_path / "table.csv").exists()
+
+
+def test_methods_of_other_seeds_are_not_compared_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [compared_run(tmp_path, seed) for seed in range(5)]
+    runs += [compared_run(tmp_path, seed, "gxd") for seed in range(4, 9)]
+    compare(runs)
+    shown = capsys.readouterr().out
+    assert "nothing is compared with plain, as no other group has 5 of its seeds; run the same seeds" in shown
+    assert "better" not in shown
+    compare(runs[:5])
+    assert "nothing is compared" not in capsys.readouterr().out
+
+
 def test_of_many_tasks_some_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"t{number}\x1b" for number in range(23)]
     compare([compared_run(tmp_path, 1, "plain", [1.0] * 23, names)], tmp_path / "table.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from compared_runs import compared_run
 
 from crl.compare import reading
 from crl.compare.groups import grouped
-from crl.compare.reading import read
+from crl.compare.reading import read, read_all
 from crl.config import ConfigError
 
 
@@ -101,3 +102,35 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
     (run / "linked").symlink_to(tmp_path)
     with pytest.raises(ConfigError, match="is a link, and a run's folder has none"):
         read(run)
+
+
+def test_variants_that_are_other_worlds_are_refused(tmp_path: Path) -> None:
+    for method, gravity in (("plain", 5.0), ("gxd", 6.0)):
+        path = compared_run(tmp_path, 1, method) / "results.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"tasks": {"a": {"gravity": gravity}}}))
+    with pytest.raises(ConfigError, match=r"a is another world in .*plain1' than in .*gxd1', which has the same seed"):
+        read_all([tmp_path / "plain1", tmp_path / "gxd1"])
+
+
+def evaluated(parent: Path, seed: int, evaluation: str, evaluations: int = 1) -> Path:
+    run = compared_run(parent, seed, returns=[1.0] * evaluations, tasks=["a"] * evaluations, evaluations={
+        "a": [1.0] * (evaluations + 1)
+    })  # fmt: skip
+    with (run / "config.yaml").open("a") as file:
+        file.write(f"evaluation: {{{evaluation}}}\n")
+    return run
+
+
+def test_runs_that_were_evaluated_differently_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        evaluated(tmp_path, 1, "deterministic: true, share: 0.1"),
+        evaluated(tmp_path, 2, "deterministic: true, share: 1"),
+        evaluated(tmp_path, 3, "deterministic: false, share: 1"),
+        evaluated(tmp_path, 4, "deterministic: true", 2),
+    ]
+    read_all([*runs[:2], compared_run(tmp_path, 5)])  # a run without evaluations is nothing of theirs
+    assert capsys.readouterr().err == ""
+    read_all(runs[:3])
+    assert "were evaluated in different ways (evaluation.deterministic is true and false)" in capsys.readouterr().err
+    read_all([runs[0], runs[3]])
+    assert re.search(r"plain1' was evaluated 2 times, and '.*plain4' 3 times", capsys.readouterr().err)

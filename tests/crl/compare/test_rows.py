@@ -70,6 +70,16 @@ def test_variants_are_one_task_and_visits_without_episodes_none(tmp_path: Path) 
     assert found["final", "a", "ppo, plain"].points == {1: (1 + 4) / 2}
 
 
+def test_forgetting_is_from_the_end_of_a_visit_however_dense_its_evaluations_are(tmp_path: Path) -> None:
+    run = compared_run(tmp_path, 1, tasks=["a", "b"], returns=[1, 1])
+    steps = {2: 0, 5: 0, 10: 0, 50: 5, 100: 10, 102: 7, 105: 6, 110: 6, 150: 5, 200: 4}
+    lines = [f"{step},{task},{value}" for step, value in steps.items() for task in ("a", "b")]
+    (run / "evaluations.csv").write_text("\n".join(["step,task,return_mean", *lines]) + "\n")
+    found = rows(read_all([run]))
+    assert found["forgetting", "a", "ppo, plain"].points == {1: 10 - 4}
+    assert found["forgetting", "b", "ppo, plain"].points == {1: 0}
+
+
 def test_all_comparisons_of_a_measure_are_corrected_together(tmp_path: Path) -> None:
     runs = []
     for seed in range(5):

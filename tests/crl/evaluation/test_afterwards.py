@@ -160,3 +160,17 @@ def test_a_damaged_checkpoint_is_said(run: Path) -> None:
     found = evaluate(run, "--checkpoint", "40")
     assert found.exit_code == 2
     assert "it is damaged, give another run" in found.stderr
+    found = evaluate(run, "--checkpoint", "all", "--task", "cartpole")  # the other steps are not lost with it
+    assert found.exit_code == 0
+    assert "a step is left out: the checkpoint" in found.stderr
+    assert "40" not in {row["step"] for row in rows_of(run / "evaluation" / "all-cartpole.csv")}
+
+
+def test_checkpoints_with_strange_names_are_none(run: Path) -> None:
+    shutil.rmtree(run / "visits")
+    for path in list((run / "checkpoints").iterdir()):
+        path.rename(path.with_name(f"0{path.name}"))
+    for which in ("all", "80"):
+        found = evaluate(run, "--checkpoint", which)
+        assert found.exit_code == 2
+        assert "has no checkpoint that is named after its step; give another run" in found.stderr

@@ -235,14 +235,16 @@ def test_what_costs_more_is_made_less_often_once_and_then_waits(
     run.part.close()
 
 
+@pytest.mark.parametrize("trained_before", [False, True])
 def test_steps_before_learning_begins_are_no_measure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained_before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Played(tmp_path, monkeypatch, share=0.5)
+    run.part.model.learning_starts = 100  # type: ignore[attr-defined]
     run.part._on_training_start()
     run.cost = 300.0
     run._clock -= 99.0  # the first hundred steps took one second
-    run.train(100, learns=False)
+    run.train(100, learns=trained_before)
     assert run.made == [0, 100]
     run.train(200)
     assert "from step 200 on" in capsys.readouterr().err

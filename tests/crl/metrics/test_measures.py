@@ -94,7 +94,7 @@ def test_plasticity_against_the_oracle() -> None:
     oracle = Scores(STEPS, {"a": [0, 4, 8, 0, 0, 7, 14], "b": [3] * 7})  # areas 4, 3 and 7
     assert metrics.plasticity(SCORES, oracle, SEGMENTS) == [1, 2, 1]
     assert metrics.plasticity(SCORES, oracle, SEGMENTS, {"a": 2, "b": 1}) == [1, 5 / 2, 1]
-    ours, fresh = (Scores([0], {"a": [value]}) for value in (-120, -80))
+    ours, fresh = (Scores([100], {"a": [value]}) for value in (-120, -80))
     assert close(metrics.plasticity(ours, fresh, SEGMENTS[:1]), [NAN])  # a ratio would be upside down
     assert metrics.plasticity(ours, fresh, SEGMENTS[:1], {"a": -500}) == [380 / 420]
 

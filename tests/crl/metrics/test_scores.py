@@ -62,8 +62,13 @@ def test_which_evaluation_is_meant() -> None:
 def test_area_is_a_mean_over_time() -> None:
     assert [area(SCORES, segment) for segment in SEGMENTS] == [4, 6, 7]
     assert area(SCORES, Segment("a", 25, 75)) == (3 * 25 + 5 * 25) / 50  # 2 to 4, and 4 to 6
-    assert area(SCORES, Segment("a", 300, 500)) == 10  # level behind the last evaluation
+    assert area(SCORES, Segment("a", 250, 500)) == (9 * 50 + 10 * 200) / 250  # level behind the last evaluation
     assert math.isnan(area(SCORES, Segment("c", 0, 100)))
+
+
+def test_the_area_of_a_segment_without_evaluations_is_not_made_up_from_others() -> None:
+    for segment in (Segment("a", 300, 500), Segment("a", 110, 140)):
+        assert math.isnan(area(SCORES, segment))
 
 
 def test_averages_of_what_is_defined() -> None:

@@ -40,6 +40,7 @@ GRID = Sample({3: {"a": 0.0, "b": 4.0, "c": 8.0}, 1: {"b": 6.0, "a": 2.0, "c": 1
 
 
 def test_a_sample_knows_its_axes() -> None:
+    assert Sample({seed: {"a": 1.0} for seed in np.arange(2)}).seeds == (0, 1)  # numpy's whole numbers are seeds, too
     assert (GRID.seeds, GRID.tasks) == ((1, 3), ("b", "a", "c"))
     assert GRID.values.tolist() == [[6, 2, 16], [4, 0, 8]]
 

@@ -32,7 +32,7 @@ def attached(model: nn.Module, **arguments: object) -> tuple[Spectral, Update]:
 
 def settled(intervention: Spectral, update: Update) -> Tensor:
     """The term when the power method has found the vectors."""
-    for _ in range(2000):
+    for _ in range(400):
         term = intervention.penalty(update)
     assert term is not None
     return term
@@ -51,9 +51,9 @@ def exact(model: nn.Module, start: dict[str, Tensor], k: int, paper: bool, heads
     return 0.5 * torch.stack(terms).sum()
 
 
-@pytest.mark.parametrize("paper", [True, False])
-@pytest.mark.parametrize("k", [1, 2])
-@pytest.mark.parametrize("heads", [True, False])
+@pytest.mark.parametrize(
+    ("paper", "k", "heads"), [(True, 1, True), (True, 2, False), (False, 1, False), (False, 2, True)]
+)
 def test_value_and_gradient_are_those_of_the_decomposition(k: int, paper: bool, heads: bool) -> None:
     model = network()
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
