@@ -143,7 +143,7 @@ def shown(name: str) -> dict[str, Any] | None:
                 returns[int(row["segment"]), row["arm"]].append(float(row["mean_return"]))
     if any(len(seeds[arm]) < SEEDS for arm in ("plain", "oracle")):
         return None
-    visits = 1 + max(segment for segment, _ in returns)
+    visits = 1 + max((segment for segment, _ in returns), default=-1)
     late = [n for n in range(visits // 2, visits) if returns[n, "plain"] and returns[n, "oracle"]]
     pairs = [(fmean(returns[n, "plain"]), fmean(returns[n, "oracle"])) for n in late]
     shares = [share for pair in pairs if (share := _share(*pair)) is not None]
