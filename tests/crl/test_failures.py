@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -371,7 +372,8 @@ def test_a_folder_that_vanishes(
         config = check_arguments(load(tmp_path / "config.yaml", [f"runs={tmp_path / 'runs'}"]))
         assert run.train(config, ["crl"]) == 1
     sentence = last_line(capsys)
-    assert sentence.startswith(f"crl: the run failed at step {step} with FileNotFoundError: ")  # at once
+    # At the next row or checkpoint, or before that where a sign of life falls due.
+    assert re.match(rf"crl: the run failed at step ({step}|320) with FileNotFoundError: ", sentence)
     assert sentence.endswith("put it back, then resume the run (no report could be written)")
     assert list((tmp_path / "runs").iterdir()) == []
     assert checkpoints_of(away) == [120, 200]
