@@ -115,15 +115,15 @@ INTERVENTIONS: dict[str, Entry] = {
     ),
     "c_chain": Entry(
         "agents.plasticity.penalties:CChain", "penalise churn: what a step did to the outputs on other data",
-        group="regularisers", paper="arXiv 2506.00592", cost="about 25%, DQN 50%",
+        group="regularisers", paper="arXiv 2506.00592", cost="about 31%, DQN 55%",
     ),
     "l2_init": Entry(
         "agents.plasticity.penalties:L2Init", "draw weights back to where they began",
-        group="regularisers", paper="arXiv 2308.11958", cost="about 4%, DQN 4%",
+        group="regularisers", paper="arXiv 2308.11958", cost="about 8%, DQN 3%",
     ),
     "spectral": Entry(
         "agents.plasticity.penalties:Spectral", "hold the largest singular value of every layer",
-        group="regularisers", paper="arXiv 2406.06811", cost="about 7%, DQN 6%",
+        group="regularisers", paper="arXiv 2406.06811", cost="about 9%, DQN 2%",
     ),
     "adaptive_replay_ratio": Entry(
         "agents.plasticity.replay_ratio:AdaptiveReplayRatio",
