@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 GIGA = 1e9  # bytes, in which memory is shown
 WIDTH = 100  # of tables, where the output is no terminal
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+_warned: ContextVar[set[str] | None] = ContextVar("warned", default=None)
 
 
 @contextmanager
@@ -28,6 +29,16 @@ def quiet(wanted: bool = True) -> Iterator[None]:
         yield
     finally:
         _quiet.reset(token)
+
+
+@contextmanager
+def each_warning_once() -> Iterator[None]:
+    """While this lasts a warning that has been printed is not printed again."""
+    token = _warned.set(set())
+    try:
+        yield
+    finally:
+        _warned.reset(token)
 
 
 def is_quiet() -> bool:
@@ -56,6 +67,11 @@ def say(text: str) -> None:
 
 def warn(sentence: str) -> None:
     """Print a warning on stderr."""
+    warned = _warned.get()
+    if warned is not None:
+        if sentence in warned:
+            return
+        warned.add(sentence)
     print(f"crl: warning: {sentence}", file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ from crl.config import ConfigError
 from crl.ending import Interrupt, RunError
 from crl.exit_codes import INTERRUPTED
 from crl.parts import Part
-from crl.screen import quiet
+from crl.screen import each_warning_once, quiet
 
 SECONDS = 3.0  # of each arm, after its first update
 
@@ -56,9 +56,10 @@ def speeds(planned: Iterable[Planned], seconds: float = SECONDS) -> dict[str, fl
         KeyboardInterrupt: it was stopped.
     """
     found: dict[str, float] = {}
-    for run in planned:
-        if run.cell.arm not in found:
-            found[run.cell.arm] = _speed(run, seconds)
+    with each_warning_once():  # most arms give the same
+        for run in planned:
+            if run.cell.arm not in found:
+                found[run.cell.arm] = _speed(run, seconds)
     return found
 
 

@@ -18,6 +18,8 @@ from forked_workers import ABLATE
 from processes import Process
 from small_checkpoints import CHECKPOINTED
 
+from crl import screen
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 GRID = "{base: tiny.yaml, overrides: {stream.steps_per_task: 80}, arms: {plain: {}}, seeds: [3, 4], folder: all}\n"
@@ -117,6 +119,25 @@ def test_a_plan_is_shown_and_nothing_is_begun(
         "2 of 2 runs to do in all, 2 at once: about 0:01:40, if each is as fast then as alone"
     )
     assert sorted(path.name for path in place.iterdir()) == ["grid.yaml", "tiny.yaml"]
+
+
+def test_what_all_arms_warn_of_is_told_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from crl.ablation import grid, plan, trial
+
+    def warning(run: plan.Planned, _: float) -> float:
+        screen.warn("of all")
+        screen.warn(f"of {run.cell.arm}")
+        return 1.0
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(trial, "_speed", warning)
+    Path("grid.yaml").write_text(GRID.replace("{plain: {}}", "{plain: {}, other: {}}"))
+    trial.speeds(plan.planned(grid.read(Path("grid.yaml"))).values())
+    screen.warn("of all")
+    lines = ["of all", "of plain", "of other", "of all"]
+    assert capsys.readouterr().err.splitlines() == [f"crl: warning: {line}" for line in lines]
 
 
 def test_a_trial_measures_behind_the_first_update(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
