@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from crl import checkpoints, storage
 from crl.config import AgentConfig, AtSwitchConfig, ConfigError, RunConfig
 from crl.config.messages import one_line
 from crl.models import build
+from crl.screen import warn
 
 LEARNT = ("learner", "world")
 """What of a checkpoint is needed."""
@@ -26,7 +26,7 @@ def newest_checkpoint(folder: Path) -> Path:
     """
     found, passed_over = storage.newest(folder / checkpoints.FOLDER, LEARNT)
     for sentence in passed_over:
-        print(f"crl: warning: {sentence}", file=sys.stderr)
+        warn(sentence)
     if found is None:
         raise ConfigError(f"the run folder {str(folder)!r} has no checkpoint that is whole; give another run")
     return found

@@ -16,6 +16,7 @@ import numpy as np
 from crl.config import ConfigError
 from crl.config.messages import one_line, shown
 from crl.config.reading import read_yaml
+from crl.evaluation import FILE as EVALUATIONS
 from crl.metrics import Scores, Segment
 from crl.metrics.scores import in_order
 from crl.opening import check_entries
@@ -23,7 +24,6 @@ from crl.results import FILE, RunResults
 from crl.screen import warn
 from crl.storage.files import DamagedError, read_whole
 
-EVALUATIONS = "evaluations.csv"
 MAX_LOG = 1 << 28  # bytes
 MAX_SCORES = 1 << 24  # evaluations times tasks; crl writes a row for each
 LONGEST = 2**62  # steps of a stream

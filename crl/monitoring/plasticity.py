@@ -68,7 +68,7 @@ class PlasticityRecorder(Part):
         self._evaluates = evaluates
         self._seed = seed
         generator = torch.Generator().manual_seed(seed)
-        self._replays = learner.spec.data == "replay"
+        self._replays = learner.replays
         self._diagnostics = Diagnostics(learner, generator, draw=self._draw_newest if self._replays else None)
         self._segment: int | None = None  # at the last measure
         self._measure = Every(every, at_once=True)
