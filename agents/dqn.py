@@ -210,7 +210,7 @@ class DQN(OffPolicyMixin, StockDQN):
         """Steps of the games between copies of the target network: `target_update_interval`, of a replay ratio that
         was set as many as make the same number of gradient steps, as nearly as steps of all games at once allow.
         """
-        given = self._given_replay_ratio
+        given = self.given_replay_ratio
         if not given or not self._replay_ratio:
             return self.target_update_interval
         calls = max(self.target_update_interval // self.n_envs, 1)  # SB3 counts these

@@ -128,6 +128,10 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     @abstractmethod
     def replay_ratio(self, ratio: float) -> None: ...
 
+    @property
+    @abstractmethod
+    def given_replay_ratio(self) -> float | None: ...
+
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
 

@@ -136,7 +136,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
             ValueError: it is not set and `train_freq` counts episodes, whose length is not known; or it is set to what
                 is no ratio.
         """
-        found = self._given_replay_ratio if self._replay_ratio is None else self._replay_ratio
+        found = self.given_replay_ratio if self._replay_ratio is None else self._replay_ratio
         if found is None:
             raise ValueError("train_freq counts episodes, so that the replay ratio is not known before it is set")
         return found
@@ -147,8 +147,8 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self._replay_ratio = float(ratio)
 
     @property
-    def _given_replay_ratio(self) -> float | None:
-        """That of `gradient_steps` and `train_freq`; None where the latter counts episodes."""
+    def given_replay_ratio(self) -> float | None:
+        """The replay ratio of `gradient_steps` and `train_freq`; None where the latter counts episodes."""
         every = cast(TrainFreq, self.train_freq)
         if self.gradient_steps < 0:
             return 1.0

@@ -71,7 +71,7 @@ class PPO(LearnerMixin, StockPPO):
         model.learn(1_500_000)
     """
 
-    COUNTERS: ClassVar[tuple[str, ...]] = ("n_epochs", "_iterations")
+    COUNTERS: ClassVar[tuple[str, ...]] = ("n_epochs", "_iterations", "_replay_ratio")
     spec = agent_spec("ppo")
 
     def __init__(
@@ -107,6 +107,7 @@ class PPO(LearnerMixin, StockPPO):
         at_switch: Mapping[str, Any] | None = None,
     ) -> None:
         self._iterations = 0  # rollouts since `learn` began
+        self._replay_ratio: float | None = None  # that was set; otherwise `n_epochs` decides
         super().__init__(
             policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, clip_range_vf,
             normalize_advantage, ent_coef, vf_coef, max_grad_norm, use_sde, sde_sample_freq, rollout_buffer_class,
@@ -149,23 +150,28 @@ class PPO(LearnerMixin, StockPPO):
 
     @property
     def replay_ratio(self) -> float:
-        """How often each transition is learnt from: epochs over each rollout.
+        """How often each transition is learnt from: epochs over each rollout, `n_epochs` until others are set.
 
-        A whole number of at least 1 may be set; an update that is going on makes the epochs that it began with.
+        A whole number of at least 1 may be; an update that is going on makes the epochs that it began with.
 
         Raises:
             ValueError: it is set to another one.
         """
-        return float(self.n_epochs)
+        return self.given_replay_ratio if self._replay_ratio is None else self._replay_ratio
 
     @replay_ratio.setter
     def replay_ratio(self, ratio: float) -> None:
         check("replay_ratio", ratio, ratio >= 1 and float(ratio).is_integer(), "a whole number of epochs of at least 1")
-        self.n_epochs = int(ratio)
+        self._replay_ratio = float(ratio)
+
+    @property
+    def given_replay_ratio(self) -> float:
+        """The replay ratio of `n_epochs`."""
+        return float(self.n_epochs)
 
     def _most_gradient_steps(self, timesteps: int) -> int:
         rollout = self.n_steps * self.n_envs
-        return math.ceil(timesteps / rollout) * self.n_epochs * math.ceil(rollout / self.batch_size)
+        return math.ceil(timesteps / rollout) * int(self.replay_ratio) * math.ceil(rollout / self.batch_size)
 
     def fill_buffer(self) -> None:
         assert self.env is not None
@@ -182,7 +188,7 @@ class PPO(LearnerMixin, StockPPO):
         self._update_learning_rate(self.policy.optimizer)
         log: list[Tensor] = []  # read once at the end: on a GPU every look at a value waits for the device
         keep_training = True
-        for epoch in range(self.n_epochs):
+        for epoch in range(int(self.replay_ratio)):
             approx_kls: list[Tensor] = []
             for batch in self.rollout_buffer.get(self.batch_size):
                 losses, keep_training = self._gradient_step(batch)

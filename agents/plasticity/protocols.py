@@ -143,6 +143,14 @@ class Learner(Protocol):
     def replay_ratio(self, ratio: float) -> None: ...
 
     @property
+    def given_replay_ratio(self) -> float | None:
+        """`replay_ratio` as the learner was built, whatever has been set since; None where that does not tell it.
+
+        Raises:
+            NotImplementedError: the learner does not decide it.
+        """
+
+    @property
     def optimizer_steps(self) -> int:
         """How many optimizer steps have been made since training began."""
 

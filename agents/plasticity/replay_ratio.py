@@ -147,14 +147,12 @@ class AdaptiveReplayRatio(Intervention):
         self._every = self._interval_of(learner)
         self._low = self._ratio(learner)
         self._high = self._raised(learner)
-        # One that was saved while it was raised is attached before it is told so.
-        if self._high <= self._low and not learner.optimizer_steps:
+        if self._high <= self._low:
             raise ValueError(f"{self.name}: high is {self._high:g}, but low is {self._low:g}; give a higher one")
-        if self.low is not None:
-            learner.replay_ratio = self._low
         self._active = torch.zeros((), dtype=torch.int64, device=learner.device)
         self._fraction: float | None = None
         self._begin()
+        self._put_in_force()
 
     def _begin(self) -> None:
         """Nothing has been seen, and the ratio is not raised."""
@@ -203,14 +201,14 @@ class AdaptiveReplayRatio(Intervention):
     def _ratio(self, learner: Learner) -> float:
         """The replay ratio to begin with."""
         try:
-            own = learner.replay_ratio
+            given = learner.given_replay_ratio
         except NotImplementedError as error:
             raise ValueError(f"{self.name}: {error}") from error
-        except ValueError as error:
-            if self.low is None:
-                raise ValueError(f"{self.name}: {error}; give low") from error
-            own = self.low
-        low = own if self.low is None else self.low
+        low = given if self.low is None else self.low
+        if low is None:
+            raise ValueError(
+                f"{self.name}: train_freq counts episodes, so that the replay ratio is not known; give low"
+            )
         if not low:
             raise ValueError(f"{self.name}: the agent makes no gradient steps; give low, how many for each step")
         return self._whole("low", low, learner)
@@ -255,7 +253,7 @@ class AdaptiveReplayRatio(Intervention):
             before = self._mode.raised
             self._mode.see(self._fraction, switched=switched)
             if self._mode.raised != before:
-                self._learner.replay_ratio = self._high if self._mode.raised else self._low
+                self._put_in_force()
         # An update later they are there: a GPU need not be waited for.
         self._arriving, self._sent = self._sent, []
 
@@ -265,16 +263,20 @@ class AdaptiveReplayRatio(Intervention):
     def on_surgery(self, edit: Edit) -> None:
         """Hidden layers that are all new are learnt from as the first ones were."""
         if self._weights <= set(edit.tensors):
-            if self._mode.raised:
-                self._learner.replay_ratio = self._low
             self._begin()
+            self._put_in_force()
+
+    def _put_in_force(self) -> None:
+        ratio, learner = self._high if self._mode.raised else self._low, self._learner
+        # One that is in force already is not set: without a change the learner is as without this.
+        if learner.given_replay_ratio is None or learner.replay_ratio != ratio:
+            learner.replay_ratio = ratio
 
     # ------------------------------------------------------------------ state and log
 
     def state_dict(self) -> dict[str, Any]:
         waiting = [*self._arriving, *self._sent]
         return {
-            "low": self._low,
             "raised": self._mode.raised,
             "last": self._mode.last,
             "highest": self._mode.highest,
@@ -286,12 +288,8 @@ class AdaptiveReplayRatio(Intervention):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if self._learner.num_timesteps:  # else it begins with what another one has learnt, whose settings do not count
-            self._low = state["low"]
-        self._high = self._raised(self._learner)
         self._mode.raised, self._mode.last, self._mode.highest = state["raised"], state["last"], state["highest"]
-        if self._mode.raised or self.low is not None:
-            self._learner.replay_ratio = self._high if self._mode.raised else self._low
+        self._put_in_force()
         self._switched = state["switched"]
         self._active.copy_(state["active"])
         self._seen, self._fraction = state["seen"], state["fraction"]

@@ -280,7 +280,7 @@ def test_the_replay_ratio_is_the_epochs_over_a_rollout() -> None:
     model = build("mlp")
     assert model.replay_ratio == 2.0
     model.replay_ratio = 3
-    assert model.n_epochs == 3
+    assert (model.n_epochs, model.replay_ratio, model.given_replay_ratio) == (2, 3.0, 2.0)
     assert model.learn(64).optimizer_steps == 12
     assert_same(parameters(model), parameters(build("mlp", n_epochs=3).learn(64)))
     for ratio in (0.5, 1.5, 0, float("nan"), float("inf")):

@@ -66,6 +66,15 @@ class LoopLearner:
         raise NotImplementedError(NO_REPLAY_RATIO)
 
     @property
+    def given_replay_ratio(self) -> float:
+        """Not known either.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(NO_REPLAY_RATIO)
+
+    @property
     def paper_networks(self) -> Sequence[str]:
         """All of them."""
         return tuple(self.networks)

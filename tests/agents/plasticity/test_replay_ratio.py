@@ -14,7 +14,7 @@ from small_worlds import build, whole_and_resumed
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor, nn
 
-from agents import DQN
+from agents import DQN, PPO
 from agents.plasticity import GXD, AdaptiveReplayRatio, FullReset, Intervention, Switch, Update
 from agents.plasticity.replay_ratio import Mode
 
@@ -192,7 +192,7 @@ def test_target_intervals_are_the_nearest_that_steps_of_all_games_allow(
     model.n_envs = games
     for times, expected in ((None, low), (1, low), (4, high)):
         if times is not None:
-            model.replay_ratio = times * model._given_replay_ratio
+            model.replay_ratio = times * model.given_replay_ratio
         assert max(model._target_interval() // games, 1) == expected
 
 
@@ -262,7 +262,19 @@ def test_a_saved_agent_goes_on_as_it_was(tmp_path: Path) -> None:
     again = DQN.load(tmp_path / "saved", env=world("dqn-mlp"), device="cpu")
     assert again.replay_ratio == 1.0
     (one,), (other,) = model.intervention_state()["interventions"], again.intervention_state()["interventions"]
-    assert (one, one["low"]) == (other, 0.25)
+    assert (one, again.given_replay_ratio) == (other, 0.25)
+    begun = DQN.load(
+        tmp_path / "saved", env=world("dqn-mlp"), device="cpu", interventions=[AdaptiveReplayRatio(interval=4)]
+    )
+    assert begun.replay_ratio == 0.25  # one that has seen nothing begins low
+
+
+def test_a_saved_ppo_knows_the_epochs_that_it_was_given(tmp_path: Path) -> None:
+    model = build("ppo", [AdaptiveReplayRatio(interval=16, threshold=0.99)], **relu()).learn(32 * 6)
+    model.save(tmp_path / "saved")
+    again = PPO.load(tmp_path / "saved", env=model.get_env(), device="cpu")
+    assert (again.replay_ratio, again.given_replay_ratio, again.n_epochs) == (5.0, 2.0, 2)
+    assert again.learn(32, reset_num_timesteps=False).optimizer_steps == model.optimizer_steps + 20
 
 
 def test_a_replaced_layer_changes_no_mode() -> None:
@@ -270,7 +282,7 @@ def test_a_replaced_layer_changes_no_mode() -> None:
     model.q_net.q_net[2] = nn.Linear(16, 12)
     model.learn(16, reset_num_timesteps=False)
     assert model.replay_ratio == 1.0
-    assert model.interventions[0].state_dict()["low"] == 0.25
+    assert model.given_replay_ratio == 0.25
 
 
 @pytest.mark.parametrize(("agent", "low"), [("ppo", 2.0), ("dqn", 0.25)])
@@ -295,12 +307,12 @@ def test_what_another_one_has_learnt_brings_none_of_its_settings(
 ) -> None:
     source = ours("dqn-mlp", interventions=[AdaptiveReplayRatio(interval=4, threshold=0.9)]).learn(64)
     (state,) = source.intervention_state()["interventions"]
-    assert (state["low"], state["raised"]) == (0.25, True)
+    assert (source.replay_ratio, state["raised"]) == (1.0, True)
     for raised in (False, True):
         one = AdaptiveReplayRatio(interval=4, threshold=0.9, **arguments)
         model = ours("dqn-mlp", interventions=[one], **given)
         one.load_state_dict({**state, "raised": raised})
-        assert (model.replay_ratio, one.state_dict()["low"]) == (high if raised else low, low)
+        assert model.replay_ratio == (high if raised else low)
 
 
 # ---------------------------------------------------------------------------------------------------- what is refused
@@ -339,7 +351,7 @@ def test_what_another_one_has_learnt_brings_none_of_its_settings(
         ),
         (
             lambda: ours("dqn-mlp", train_freq=(1, "episode"), interventions=[AdaptiveReplayRatio()]),
-            "adaptive_replay_ratio: train_freq counts episodes, .* is not known before it is set; give low",
+            "adaptive_replay_ratio: train_freq counts episodes, so that the replay ratio is not known; give low",
         ),
         (
             lambda: ours("dqn-mlp", gradient_steps=0, interventions=[AdaptiveReplayRatio()]),
