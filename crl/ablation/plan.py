@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,21 +98,20 @@ def planned(grid: Grid) -> dict[str, Planned]:
     return found
 
 
-def memory_needed(runs: Iterable[Planned]) -> dict[str, int]:
-    """Arm -> bytes that a run of it takes at most, about: built once, or as others of the arm have taken.
+def memory_needed(runs: Sequence[Planned]) -> dict[str, int]:
+    """Arm -> bytes that a run of it takes at most, about: as those of the arm have taken that are done, or built once.
 
     Raises:
         ConfigError: one cannot be built here.
     """
     needed: dict[str, int] = {}
     for run in runs:
+        if (results := run.results()) is not None and results.status == "done":
+            needed[run.cell.arm] = max(needed.get(run.cell.arm, 0), results.peak_memory.process)
+    for run in runs:
         if run.cell.arm not in needed:
             needed[run.cell.arm] = _built(run)
-    taken: dict[str, int] = {}
-    for run in runs:
-        if (results := run.results()) is not None and results.status == "done":
-            taken[run.cell.arm] = max(taken.get(run.cell.arm, 0), results.peak_memory.process)
-    return needed | taken
+    return needed
 
 
 def _built(run: Planned) -> int:
