@@ -36,6 +36,22 @@ def group_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def short_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A label for each run, its method, by what else it differs from the others of that method.
+
+    It is for where all differences are shown elsewhere.
+    """
+    found = [settings_of(config) for config in configs]
+    agents = {each["agent"] for each in found}
+    families: dict[str, list[Mapping[str, str]]] = {}
+    names = [_label(each, ["agent", "method"] if len(agents) > 1 else ["method"]) for each in found]
+    for name, settings in zip(names, found, strict=True):
+        families.setdefault(name, []).append(settings)
+    differing = {name: differing_keys(of) for name, of in families.items()}
+    more = [_label(each, differing[name]) for name, each in zip(names, found, strict=True)]
+    return [f"{name}, {rest}" if rest else name for name, rest in zip(names, more, strict=True)]
+
+
 def _numbered(label: str, settings: Mapping[str, str], known: dict[str, list[Mapping[str, str]]]) -> str:
     same = known.setdefault(label, [])
     if settings not in same:

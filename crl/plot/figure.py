@@ -20,7 +20,9 @@ MOST_PANELS = 8  # tasks that have a panel each; those of more share one
 MOST_SPANS = 12  # that are named above the panels, and so many times more that are shaded
 COLORS = 10  # of matplotlib's cycle
 STYLES = ("-", "--", ":")
+INCHES = 0.6, 0.065  # that a line of the legend and each letter of its name take, about
 SHADE = "0.93"
+PANEL, TOGETHER = 1.5, 3.0  # inches: height of a panel, and of one for all tasks where that is asked for
 THIN: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.4}  # one of several runs that have their mean drawn
 
 Line = tuple[Numbers, Numbers]
@@ -74,8 +76,9 @@ def draw_groups(groups: Sequence[Group], *, together: bool = False, spans: Seque
     tasks = list(dict.fromkeys(task for run in runs for task in run.played().values()))
     panels: list[str | None] = [None] if together or not 0 < len(tasks) <= MOST_PANELS else [*tasks]
     resets = any(counts[-1] for run in runs for counts in run.resets.values())
-    figure = Figure(figsize=(9, 1.5 * (len(panels) + resets) + 1.2), dpi=110, layout="constrained")
-    axes = figure.subplots(len(panels) + resets, 1, sharex=True, squeeze=False)[:, 0]
+    heights = [TOGETHER if together else PANEL] * len(panels) + [PANEL] * resets
+    figure = Figure(figsize=(9, sum(heights) + 1.2), dpi=110, layout="constrained")
+    axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axis, task in zip(axes, panels, strict=False):
         _draw_returns(axis, task, groups)
         shade(axis, [span for span in spans if span.task == task], spans)
@@ -195,8 +198,9 @@ def _name(axis: Axes, spans: Sequence[Span]) -> None:
 def explain(figure: Figure, axis: Axes) -> None:
     """Write above all panels what the lines of one are."""
     handles, names = axis.get_legend_handles_labels()
-    style: dict[str, Any] = {"fontsize": "small", "frameon": False}
-    legend = figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 4), **style)
+    fitting = figure.get_figwidth() // (INCHES[0] + INCHES[1] * max(map(len, names), default=0))
+    style: dict[str, Any] = {"fontsize": "small", "frameon": False, "ncols": max(1, min(len(names), int(fitting)))}
+    legend = figure.legend(handles, names, loc="outside upper center", **style)
     for text in legend.get_texts():
         text.set_parse_math(False)
 

@@ -46,4 +46,5 @@ def _means(values: Numbers, firsts: np.ndarray) -> Numbers:
     known = ~np.isnan(values)
     counts = np.add.reduceat(known.astype(float), firsts)
     sums = np.add.reduceat(np.where(known, values, 0.0), firsts)
-    return np.divide(sums, counts, out=np.full(len(firsts), np.nan), where=counts > 0)
+    found: Numbers = np.divide(sums, counts, out=np.full(len(firsts), np.nan), where=counts > 0)
+    return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from crl.compare.groups import Group, grouped, oracle_of, reference_of
 from crl.config.messages import printable, shortened
-from crl.labels import group_labels
+from crl.labels import group_labels, short_labels
 from crl.metrics import Segment
 from crl.plot.figure import Group as Drawn
 from crl.plot.figure import styles
@@ -16,7 +18,7 @@ from crl.plot.reading import Curves, Span
 from crl.plot.thinning import thinned
 from crl.report.reading import Reported
 
-POINTS = 30_000  # of all curves in a panel
+POINTS = 10_000  # of all curves in a panel
 MOST, LEAST = 400, 60  # rows of a run that are drawn
 
 
@@ -111,7 +113,7 @@ def compared(runs: Sequence[Reported]) -> Compared:
 
 
 def _drawn(
-    number: int, name: str, runs: Sequence[Reported], curves: Mapping[object, Curves], style: tuple[object, str]
+    number: int, name: str, runs: Sequence[Reported], curves: Mapping[Path, Curves], style: tuple[Any, str]
 ) -> Drawn:
     color, dashes = style
     count = f" ({len(runs)} runs)" if len(runs) > 1 else ""
@@ -122,12 +124,13 @@ def _drawn(
 def names_of(runs: Sequence[Reported]) -> list[str]:
     """The name of each run's arm: what an ablation calls it, or else by what it differs from the others."""
     labels = group_labels([run.config for run in runs])
+    short = dict(zip(labels, short_labels([run.config for run in runs]), strict=True))
     keys = [(run.arm, label) for run, label in zip(runs, labels, strict=True)]
     names = dict[tuple[str | None, str], str]()
     for arm, label in keys:
         if (arm, label) not in names:
             several = len({other for name, other in keys if name == arm}) > 1
-            wanted = label if arm is None else f"{arm} ({label})" if several else arm
+            wanted = short[label] if arm is None else f"{arm} ({short[label]})" if several else arm
             name, number = shortened(printable(wanted)), 1
             while name in names.values():
                 number += 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -24,10 +25,11 @@ from crl.report import figures, tables, visits
 from crl.report.arms import Compared, compared
 from crl.report.drawing import drawing
 from crl.report.reading import check_one_stream, notes_of, places_of, read
+from crl.report.tables import Table
 from crl.shell import typed
 
 PAGE = "index.html"
-MOST_LINES = 200  # of a text that is shown
+MOST_LINES = 2000  # of a text that is shown
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Section:
         text: what is shown, a sentence or two.
         figure: a piece of the page.
         tables: below the figure.
+        more: title -> further tables, which are opened by a click.
         lines: below the tables, each a paragraph.
         texts: title and text of what is shown as it is.
         files: names of what it is also written to.
@@ -48,7 +51,8 @@ class Section:
     title: str
     text: str
     figure: Markup | None = None
-    tables: list[tables.Table] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    more: dict[str, list[Table]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -99,14 +103,15 @@ class Report:
             data: further files.
         """
         drawn = drawing(make, name, png=self.png) if make is not None else None
-        if drawn is None and not any(each.rows for each in section.tables) and not section.texts:
+        shown = [*section.tables, *itertools.chain.from_iterable(section.more.values())]
+        if drawn is None and not any(each.rows for each in shown) and not section.texts:
             return
         found = dict(data or {})
         if drawn is not None:
             section.figure = Markup(drawn.inline)  # of which every text is escaped
             found |= {f"{name}.svg": drawn.svg} | ({f"{name}.png": drawn.png} if drawn.png is not None else {})
-        if section.tables:
-            found[f"{name}.tex"] = tables.as_latex(section.tables)
+        if shown:
+            found[f"{name}.tex"] = tables.as_latex(shown)
         self.files |= found
         section.files = sorted(found)
         self.sections.append(section)
@@ -133,7 +138,7 @@ def build(folders: Sequence[Path], words: Sequence[str], *, png: bool = True, li
     title = ", ".join(dict.fromkeys(printable(folder.resolve().name) for folder in folders[:3]))
     title += f" and {len(folders) - 3} more" if len(folders) > 3 else ""
     notes = [*notes_of(runs, waiting)]
-    report.files[PAGE] = page(title, notes, report.sections, [arm.name for arm in found.arms], live=live)
+    report.files[PAGE] = page(title, notes, report.sections, tables.overview(found), live=live)
     return Built(report.files, notes)
 
 
@@ -161,11 +166,7 @@ def _add_all(report: Report, found: Compared, words: Sequence[str]) -> None:
     )
     _add_plasticity(report, found)
     _add_spent(report, found)
-    differing = tables.differences(found)
-    text = "Every key of the configs whose value is not the same in all arms, or in all runs of one (a | b)."
-    report.add(
-        "differences", Section("Configs", text, tables=[differing]), data={"differences.csv": tables.as_csv(differing)}
-    )
+    _add_differences(report, found)
     _add_commands(report, found, words)
 
 
@@ -175,7 +176,7 @@ def _add_measures(report: Report, found: Compared, rows: Sequence[Row]) -> None:
     lines = [printable(line) for line in legend(found.groups, rows, found.reference)]
     report.add(
         "measures",
-        Section("Measures", "The tables of crl compare.", tables=tables.measures(rows), lines=lines),
+        Section("Measures", "What crl compare says of the runs that have ended.", None, *tables.measures(rows), lines),
         data={"measures.csv": measures_csv(rows, found.reference)},
     )
 
@@ -228,20 +229,30 @@ def _add_spent(report: Report, found: Compared) -> None:
     )
 
 
+def _add_differences(report: Report, found: Compared) -> None:
+    differing, own = tables.differences(found)
+    text = "Every key of the configs whose value is not the same in all arms, or in all runs of one (a | b)."
+    more = {"Keys that only some arms have": [own]} if own.rows else {}
+    data = {"differences.csv": tables.as_csv([differing, own])}
+    report.add("differences", Section("Configs", text, None, [differing], more), data=data)
+
+
 def _add_commands(report: Report, found: Compared, words: Sequence[str]) -> None:
     commands, versions = dict[str, list[str]](), dict[str, list[str]]()
     for run in found.runs:
         commands.setdefault(run.command, []).append(run.folder.name)
         versions.setdefault(run.versions.rpartition("\n\n")[2], []).append(run.folder.name)  # of the last process
     texts = [("this report", typed(words))]
-    texts += [(_of(names, "begun and gone on with by"), _cut(text)) for text, names in commands.items() if text]
-    texts += [(_of(names, "with the versions"), _cut(text)) for text, names in versions.items() if text]
+    count = len(found.runs)
+    texts += [("its runs, each begun and gone on with by", _cut(_each(commands, count)))]
+    texts += [("their versions", _cut(_each(versions, count)))]
     report.add("again", Section("Make it again", "", texts=texts))
 
 
-def _of(names: Sequence[str], what: str) -> str:
-    which = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return printable(f"{which}, {what}")
+def _each(texts: Mapping[str, Sequence[str]], count: int) -> str:
+    """Every text, below the names of its runs, of which there are so many in all."""
+    named = {text: "all runs" if len(names) == count else ", ".join(names) for text, names in texts.items()}
+    return "\n\n".join(f"# {names}\n{text or 'not known'}" for text, names in named.items())
 
 
 def _cut(text: str) -> str:
@@ -251,7 +262,12 @@ def _cut(text: str) -> str:
 
 
 def page(
-    title: str, notes: Sequence[str], sections: Sequence[Section] = (), arms: Sequence[str] = (), *, live: bool = False
+    title: str,
+    notes: Sequence[str],
+    sections: Sequence[Section] = (),
+    arms: Table | None = None,
+    *,
+    live: bool = False,
 ) -> bytes:
     """The page: one file, which needs nothing else.
 
@@ -259,7 +275,7 @@ def page(
         title: of it.
         notes: above all else.
         sections: of it.
-        arms: names of those whose lines can be hidden, in the order of their numbers.
+        arms: those whose lines can be hidden, in the order of their numbers.
         live: whether it looks for a newer one of itself.
     """
     style, script = (files("crl.report").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))

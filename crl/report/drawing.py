@@ -7,8 +7,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
@@ -18,7 +19,7 @@ THEMED = {INK: "ink", PAPER: "paper", "#ededed": "shade", "#666666": "rule"}
 PALETTE = (
     "#1f77b4", "#d95f02", "#2a9134", "#d62728", "#8a5fc0", "#8c564b", "#d6409f", "#737373", "#9a8700", "#0d8f9e",
 )  # fmt: skip
-STYLE = {
+STYLE: dict[Any, Any] = {
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
     "figure.facecolor": PAPER, "axes.facecolor": "none", "savefig.facecolor": PAPER, "svg.fonttype": "none",
     "svg.hashsalt": "crl", "axes.prop_cycle": f"cycler('color', {[*PALETTE]})", "text.parse_math": False,
@@ -63,7 +64,7 @@ def drawing(make: Callable[[], Figure | None], place: str, *, png: bool) -> Draw
         if figure is None:
             return None
         lines = [line for axis in figure.axes for line in axis.get_lines()]
-        if sum(len(line.get_xydata()) for line in lines) > MOST_POINTS:
+        if sum(np.size(line.get_xdata()) for line in lines) > MOST_POINTS:
             for line in lines:
                 line.set_rasterized(True)
         svg = _saved(figure, "svg").decode()
@@ -81,7 +82,7 @@ def _as_file(svg: str) -> str:
     """With the lines of an arm as a class, since several things are called by it, and without what nobody reads."""
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'id="(arm\d+)"', r'class="\1"', svg)
-    return re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]), svg)
+    return re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]).replace("\nL ", ""), svg)
 
 
 def _as_piece(svg: str, place: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from crl.measures import PLASTICITY
 from crl.metrics import Scores
 from crl.plot.figure import draw_group, draw_groups, explain, finish, shade
 from crl.plot.reading import Curves
+from crl.plot.thinning import thinned
 from crl.report.arms import Compared
 
 MOST_TASKS = 30  # rows of a heat map
 MOST_OUTLINED = 60  # visits that are outlined in it
 CELLS = 200  # columns of a heat map
 ACROSS = 3  # heat maps beside one another
+POINTS, LEAST = 3000, 50  # of all curves in a panel of plasticity, and of each
 COLUMNS = ("actor", "critic", "features")  # networks in the order in which they are shown
 
 
@@ -44,6 +47,8 @@ def heat_maps(compared: Compared) -> Figure | None:
     found = [scores for _, of in arms for scores in of]
     tasks = list(dict.fromkeys(task for scores in found for task in scores.tasks))
     end = max(float(scores.steps[-1]) for scores in found)
+    if not end:  # before the first update
+        return None
     shown = tasks[:MOST_TASKS]
     maps = [_map(of, shown, end) for _, of in arms]
     low = np.nanmin([np.nanmin(each, axis=1, initial=np.inf) for each in maps], axis=0)[:, None]
@@ -53,7 +58,7 @@ def heat_maps(compared: Compared) -> Figure | None:
     figure = Figure(figsize=(3.6 * columns + 1.6, height), dpi=110, layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     image = None
-    for axis, (arm, _), values in zip(axes.flat, arms, maps, strict=False):
+    for place, (axis, (arm, _), values) in enumerate(zip(axes.flat, arms, maps, strict=False)):
         shares = (values - low) / np.where(high > low, high - low, 1)
         image = axis.imshow(
             shares, aspect="auto", interpolation="none", vmin=0, vmax=1, extent=(0, end, len(shown) - 0.5, -0.5)
@@ -62,10 +67,16 @@ def heat_maps(compared: Compared) -> Figure | None:
         _outline(axis, compared, shown)
         axis.set_yticks(range(len(shown)), [printable(shortened(task)) for task in shown], fontsize="small")
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.tick_params(axis="x", labelsize="small", labelbottom=place + ACROSS >= len(arms))
     for axis in axes.flat[len(arms) :]:
         axis.remove()
     assert image is not None
-    figure.colorbar(image, ax=axes, label="return, from the task's\nlowest to its highest", shrink=min(1, 2 / height))
+    figure.colorbar(
+        image,
+        ax=axes.flat[: len(arms)].tolist(),
+        label="return, from the task's\nlowest to its highest",
+        shrink=min(1, 2 / height),
+    )
     figure.supxlabel("steps", fontsize="small")
     return figure
 
@@ -94,7 +105,7 @@ def _outline(axis: Axes, compared: Compared, tasks: Sequence[str]) -> None:
     for segment in compared.segments:
         if segment.task in tasks:
             corner = (segment.start, tasks.index(segment.task) - 0.5)
-            style: dict[str, Any] = {"fill": False, "edgecolor": "white", "linewidth": 1.1}
+            style: dict[str, Any] = {"fill": False, "edgecolor": "#fefefe", "linewidth": 1.1}  # in any theme
             axis.add_patch(Rectangle(corner, segment.stop - segment.start, 1, **style))
 
 
@@ -103,7 +114,9 @@ def _outline(axis: Axes, compared: Compared, tasks: Sequence[str]) -> None:
 
 def plasticity_curves(compared: Compared, category: str) -> Figure | None:
     """The measures of a category over steps, a row for each and a column for each network; None where there is none."""
-    drawn = [each for each in compared.drawn if each.runs]
+    runs = sum(len(each.runs) for each in compared.drawn)
+    points = max(LEAST, POINTS // max(runs, 1))
+    drawn = [replace(each, runs=thinned(each.runs, points)) for each in compared.drawn if each.runs]
     tags = {
         tag for each in drawn for run in each.runs for tag in run.plasticity if not np.isnan(run.plasticity[tag]).all()
     }

@@ -5,8 +5,19 @@ function choose() {
     for (const line of document.querySelectorAll("svg ." + box.value)) line.style.display = box.checked ? "" : "none";
 }
 addEventListener("change", choose);
+// What is folded is drawn when it is opened, so that the page is there at once.
+function unfold(part) {
+  for (const text of part.querySelectorAll("figure > script")) text.parentNode.innerHTML = text.textContent;
+  choose();
+}
+addEventListener("toggle", (event) => event.target.open && unfold(event.target), true);
 // A printed page is read whole.
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
+addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details")) {
+    part.open = true;
+    unfold(part);
+  }
+});
 // Served while runs go on, the page puts a newer one in its place, and leaves open and ticked what was.
 if (document.body.dataset.live) {
   let known = null;

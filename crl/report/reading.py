@@ -114,8 +114,8 @@ def read(place: Place) -> Reported:
         scores = ended.scores if ended else reading.read_scores(folder, going_on=True)
     except (ConfigError, DamagedError) as error:
         problems.append(f"{error}; its measures are left out")
-    texts = [_text(folder / name) for name in (COMMAND, VERSIONS)]
-    return Reported(folder, place.arm, config, curves, ended, scores, results, *texts, tuple(problems))
+    command, versions = _text(folder / COMMAND), _text(folder / VERSIONS)
+    return Reported(folder, place.arm, config, curves, ended, scores, results, command, versions, tuple(problems))
 
 
 def _interrupted(folder: Path) -> RunResults | None:

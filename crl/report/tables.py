@@ -11,12 +11,13 @@ from crl.ablation.tables import table
 from crl.compare.rows import ALL, Row
 from crl.compare.table import TASKS_SHOWN, cells_of
 from crl.config.messages import printable, shortened
-from crl.labels import differing_keys, settings_of
+from crl.labels import settings_of
 from crl.report.arms import Arm, Compared
 from crl.report.visits import Ratios
 from crl.screen import GIGA
 
 OF_THE_RUN = ("seed", "runs", "stream.seed", "stream.label")  # which of its arm a run is, and where
+MOST_OPEN = 3  # tasks of a measure whose tables are not folded
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
     "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"\textless{}", ">": r"\textgreater{}", "\n": " ",
@@ -40,16 +41,22 @@ class Table:
     numbers: bool = True
 
 
-def measures(rows: Sequence[Row]) -> list[Table]:
-    """A table for each measure and task, of as many tasks as `crl compare` shows."""
-    found = []
+def measures(rows: Sequence[Row]) -> tuple[list[Table], dict[str, list[Table]]]:
+    """A table for each measure and task, of as many tasks as `crl compare` shows.
+
+    Returns:
+        What is shown at once, and title -> the tables of single tasks where a measure has many.
+    """
+    found, folded = list[Table](), dict[str, list[Table]]()
     for measure, of in groupby(rows, key=lambda row: row.measure):
         tasks = [(task, [*each]) for task, each in groupby(of, key=lambda row: row.task)]
         for place, (task, each) in enumerate(tasks):
-            if place < TASKS_SHOWN or task == ALL:
-                title = measure if len(tasks) == 1 else f"{measure}: {printable(shortened(task))}"
+            title = measure if len(tasks) == 1 else f"{measure}: {printable(shortened(task))}"
+            if task == ALL or len(tasks) <= MOST_OPEN:
                 found.append(Table(title, *cells_of(each)))
-    return found
+            elif place < TASKS_SHOWN:
+                folded.setdefault(f"{measure}, of each task", []).append(Table(title, *cells_of(each)))
+    return found, folded
 
 
 def overview(compared: Compared) -> Table:
@@ -108,21 +115,27 @@ def _spent(arm: Arm) -> list[str] | None:
     ]
 
 
-def differences(compared: Compared) -> Table:
-    """Every key of the configs that some runs have with another value than others, a column for each arm."""
+def differences(compared: Compared) -> tuple[Table, Table]:
+    """The keys of the configs whose value is not the same in all runs, a column for each arm.
+
+    Returns:
+        Those that all arms have, and those that only some have, such as the settings of their methods.
+    """
     settings = {arm.name: [settings_of(run.config, OF_THE_RUN) for run in arm.runs] for arm in compared.arms}
-    keys = differing_keys([_joined(of) for of in settings.values()])
-    within = {key for of in settings.values() for key in differing_keys(of)}
-    listed = [*keys, *sorted(within - {*keys})]
     values = {name: _joined(of) for name, of in settings.items()}
-    rows = [[key, *(values[name].get(key, "") for name in settings)] for key in listed if key != "method"]
-    return Table("", ["key", *settings], rows, numbers=False)
+    keys = list(dict.fromkeys(key for of in values.values() for key in of))
+    shared = [key for key in keys if all(key in of for of in values.values())]
+    of_all = [key for key in shared if len({run.get(key) for of in settings.values() for run in of}) > 1]
+    own = [key for key in keys if key not in shared]
+    headings = ["key", *settings]
+    rows = [[[key, *(values[name].get(key, "") for name in settings)] for key in some] for some in (of_all, own)]
+    return Table("", headings, rows[0], numbers=False), Table("", headings, rows[1], numbers=False)
 
 
 def _joined(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Key -> the value, or the values, that runs of an arm have."""
     keys = dict.fromkeys(key for each in settings for key in each)
-    return {key: " | ".join(dict.fromkeys(each.get(key, "-") for each in settings)) for key in keys}
+    return {key: printable(" | ".join(dict.fromkeys(each.get(key, "-") for each in settings))) for key in keys}
 
 
 def ratios_csv(ratios: Sequence[Ratios], tasks: Sequence[str]) -> bytes:
@@ -136,9 +149,9 @@ def ratios_csv(ratios: Sequence[Ratios], tasks: Sequence[str]) -> bytes:
     return table(("arm", "seed", "visit", "task", "of", "over_oracle"), rows)
 
 
-def as_csv(found: Table) -> bytes:
-    """The cells of a table as they are."""
-    return table(found.headings, found.rows)
+def as_csv(tables: Sequence[Table]) -> bytes:
+    """The cells of tables with the same headings as they are."""
+    return table(tables[0].headings, (row for each in tables for row in each.rows))
 
 
 def as_latex(tables: Sequence[Table]) -> bytes:

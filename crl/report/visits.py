@@ -109,12 +109,12 @@ def _draw(axis: Axes, group: Group, drawn: Drawn, runs: Mapping[int, list[float]
     axis.plot(
         x, [found.value for _, found in known], marker="o", markersize=3, linewidth=1.4, label=group.label, **style
     )
-    claimed = [(visit, found) for visit, found in known if found.low is not None and found.high is not None]
+    claimed = [
+        (visit, found.low, found.high) for visit, found in known if found.low is not None and found.high is not None
+    ]
     if claimed:
-        ends = [[found.low for _, found in claimed], [found.high for _, found in claimed]]
-        axis.fill_between(
-            [visit for visit, _ in claimed], *ends, color=drawn.color, alpha=0.15, linewidth=0, gid=drawn.mark
-        )
+        at, low, high = zip(*claimed, strict=True)
+        axis.fill_between(at, low, high, color=drawn.color, alpha=0.15, linewidth=0, gid=drawn.mark)
     if len(runs) < CLAIMS_FROM:
         for values in runs.values():
             axis.plot(
