@@ -117,9 +117,8 @@ def test_all_of_it_is_there(page: Page, written: tuple[Path, list[Path], str]) -
 
 
 def test_it_needs_nothing_else_and_runs_nothing_of_a_run(page: Page) -> None:
-    addresses = [
-        value or "" for _, of in page.tags for name, value in of.items() if name in ("src", "href", "xlink:href")
-    ]
+    places = ("src", "href", "xlink:href")
+    addresses = [value or "" for _, of in page.tags for name, value in of.items() if name in places]
     assert all(re.match(r"#|data:[,i]|[a-z_0-9]+\.(svg|png|csv|tex)$", address) for address in addresses)
     scripts = [of for tag, of in page.tags if tag == "script"]
     assert scripts == [{}]  # the page's own
@@ -199,9 +198,7 @@ def test_a_damaged_log_is_left_out_and_said(tmp_path: Path, capsys: pytest.Captu
     (evaluated / "evaluations.csv").write_text("step,task\n1,a\n")
     report([good, torn, evaluated], tmp_path / "out")
     said = capsys.readouterr().err
-    assert (
-        "progress.csv' is no log of crl's (a row has 1 cells in place of 2); put it back as it was; its curves" in said
-    )
+    assert "progress.csv' is no log of crl's (a row has 1 cells in place of 2); put it back as it was; its" in said
     assert "evaluations.csv' is no log of evaluations (it has no column 'return_mean'); put it back" in said
     assert {row["seeds"] for row in rows_of(tmp_path / "out" / "measures.csv")} == {"2"}
     assert read(Place(torn)).ended is not None
