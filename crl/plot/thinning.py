@@ -24,6 +24,22 @@ def thinned(runs: Sequence[Curves], points: int) -> list[Curves]:
     return [_thinned(run, together) for run in runs] if together > 1 else list(runs)
 
 
+def bounded(run: Curves, most: int) -> Curves:
+    """A run with about so many rows at most, besides one for each visit.
+
+    As `thinned`, for runs that are read one after the other: 2, 4, 8, ... rows become one, so that runs of other lengths
+    keep steps in common with it.
+
+    Args:
+        run: any.
+        most: rows.
+    """
+    together = 1
+    while len(run.steps) > most * together:
+        together *= 2
+    return _thinned(run, together) if together > 1 else run
+
+
 def _thinned(run: Curves, together: int) -> Curves:
     begins = np.flatnonzero(np.diff(run.segments, prepend=np.nan))  # of visits
     places = np.arange(len(run.steps)) - np.repeat(begins, np.diff(begins, append=len(run.steps)))

@@ -13,6 +13,7 @@ from crl.config import ConfigError
 from crl.run_folder import check_writable
 
 HOME = "reports"  # in the current folder
+LOCK = ".lock"
 
 
 def report(folders: Sequence[Path], out: Path | None = None) -> Path:
@@ -31,16 +32,20 @@ def report(folders: Sequence[Path], out: Path | None = None) -> Path:
     check_there(folders)
     home = Path(HOME, folders[0].resolve().name or "all") if out is None else out
     check_writable(home, "--out ")
+    from filelock import FileLock
+
     from crl.report.building import PAGE, build  # with torch and matplotlib, which refusals do without
-    from crl.screen import warn
+    from crl.screen import concise_warnings, warn
     from crl.storage.files import replace_file
 
     words = ["crl", "report", *map(str, folders), *([] if out is None else ["--out", str(out)])]
-    files, notes = build(folders, words)
+    with concise_warnings():
+        files, notes = build(folders, words)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        for name, content in sorted(files.items(), key=lambda file: file[0] == PAGE):  # last, when all is there
-            replace_file(home / name, content)
+        with FileLock(home / LOCK):  # another report of the same name may be written now
+            for name, content in sorted(files.items(), key=lambda file: file[0] == PAGE):  # last, when all is there
+                replace_file(home / name, content)
     except OSError as error:
         raise ConfigError(f"{str(home)!r} cannot be written ({error.strerror}); give another folder by --out") from None
     for note in notes:

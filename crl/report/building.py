@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from crl.ablation.tables import Finished, runs_table, visits_table
 from crl.compare.rows import Row, rows_of
+from crl.compare.table import TASKS_SHOWN, legend
 from crl.compare.table import as_csv as measures_csv
-from crl.compare.table import legend
 from crl.config.messages import printable
 from crl.measures import PLASTICITY
 from crl.report import figures, tables, visits
@@ -160,7 +160,8 @@ def _add_all(report: Report, found: Compared, words: Sequence[str]) -> None:
         Section(
             "Every task over time",
             "The newest evaluation of each task, mean over runs: dark is the lowest and bright the highest return of "
-            "the task in all arms. Outlined: the visits in which it was trained.",
+            "the task in all arms. Outlined: the visits in which it was trained. "
+            f"There are rows for {figures.MOST_TASKS} tasks at most.",
         ),
         lambda: figures.heat_maps(found),
     )
@@ -174,6 +175,9 @@ def _add_measures(report: Report, found: Compared, rows: Sequence[Row]) -> None:
     if found.reference is None or not rows:
         return
     lines = [printable(line) for line in legend(found.groups, rows, found.reference)]
+    tasks = len({row.task for row in rows})
+    if tasks > TASKS_SHOWN:
+        lines.append(f"of {tasks} tasks {TASKS_SHOWN} are shown; measures.csv has all")
     report.add(
         "measures",
         Section("Measures", "What crl compare says of the runs that have ended.", None, *tables.measures(rows), lines),

@@ -14,11 +14,13 @@ from crl.metrics import Scores
 from crl.opening import check_entries
 from crl.plot.reading import Curves
 from crl.plot.reading import read as read_curves
+from crl.plot.thinning import bounded
 from crl.results import RunResults
 from crl.storage.files import DamagedError, read_whole
 
 MAX_TEXT = 1 << 20  # bytes of a file that is shown
 COMMAND, VERSIONS = "command.txt", "versions.txt"
+MAX_ROWS = 4096  # of a run's logs that are kept, so that memory stays flat however long it is
 LISTED = 3  # runs that a sentence names
 
 
@@ -105,7 +107,7 @@ def read(place: Place) -> Reported:
     curves = ended = scores = results = None
     try:
         if (folder / "progress.csv").is_file() and (folder / "progress.csv").stat().st_size:
-            curves = read_curves(folder, plasticity=True)
+            curves = bounded(read_curves(folder, plasticity=True), MAX_ROWS)
     except ConfigError as error:
         problems.append(f"{error}; its curves are left out")
     try:

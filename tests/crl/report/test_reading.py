@@ -13,7 +13,7 @@ from crl.config import ConfigError
 from crl.labels import short_labels
 from crl.metrics import Scores
 from crl.plot.reading import read as read_curves
-from crl.plot.thinning import thinned
+from crl.plot.thinning import bounded, thinned
 from crl.report import report
 from crl.report.arms import compared, names_of
 from crl.report.figures import CELLS, _map
@@ -110,7 +110,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: str, se
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     run = reported_run(tmp_path, 1)
-    with pytest.raises(ConfigError, match="--out .* cannot be a folder"):
+    with pytest.raises(ConfigError, match=r"^--out .* cannot be a folder"):
         report([run], run / "config.yaml")
 
 
@@ -137,6 +137,8 @@ def test_thinned_curves(tmp_path: Path) -> None:
     assert (thin.steps.tolist(), thin.segments.tolist(), thin.tasks.tolist()) == ([100, 200], [0, 1], ["a", "b"])
     assert (thin.returns.tolist(), thin.resets["actor"].tolist()) == ([2.0, 6.0], [2, 4])
     assert thin.plasticity["actor/dormant_ratio"].tolist() == pytest.approx([0.015, 0.035])
+    assert bounded(curves, 4) == curves
+    assert bounded(curves, 1).steps.tolist() == [100, 200]  # visits stay apart
 
 
 def test_a_heat_map_holds_the_newest_evaluation() -> None:
