@@ -27,8 +27,8 @@ def thinned(runs: Sequence[Curves], points: int) -> list[Curves]:
 def bounded(run: Curves, most: int) -> Curves:
     """A run with about so many rows at most, besides one for each visit.
 
-    As `thinned`, for runs that are read one after the other: 2, 4, 8, ... rows become one, so that runs of other lengths
-    keep steps in common with it.
+    As `thinned`, for runs that are read one after the other: 2, 4, 8, ... rows become one, so that runs of other
+    lengths keep steps in common with it.
 
     Args:
         run: any.

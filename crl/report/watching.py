@@ -23,7 +23,7 @@ from crl.screen import concise_warnings, say
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")  # by which a browser here asks; by another one a page elsewhere would (DNS rebinding)
 EVERY = 5.0  # seconds between two reports at least
-SHARE = 20  # times as long as building one takes, so that the runs keep their cores
+SHARE = 10  # times as long as building one takes a core, which the runs need
 PATIENCE = 30.0  # seconds that a connection may say nothing
 READ = ("config.yaml", "progress.csv", "evaluations.csv", "results.json", "command.txt")
 TYPES = {
@@ -62,7 +62,7 @@ class Site:
             return self._files.get(name)
 
     def _renew(self) -> None:
-        began = self._clock()
+        began = time.thread_time()
         seen: list[Any] = []
         try:
             seen = list(_seen(self._folders))
@@ -72,7 +72,7 @@ class Site:
         except (ConfigError, OSError) as error:  # such as a file that was moved away just now
             self._files = {PAGE: page("crl watch", [str(error)], live=True)}
         self._seen = seen
-        self._next = self._clock() + max(EVERY, SHARE * (self._clock() - began))
+        self._next = self._clock() + max(EVERY, SHARE * (time.thread_time() - began))
 
 
 def _seen(folders: Sequence[Path]) -> Iterator[Any]:
