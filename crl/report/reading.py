@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from crl.ablation import record
 from crl.compare import reading
 from crl.config import ConfigError
+from crl.config.messages import in_words
 from crl.metrics import Scores
 from crl.opening import check_entries
 from crl.plot.reading import Curves
@@ -148,21 +149,21 @@ def notes_of(runs: Sequence[Reported], waiting: int) -> Iterator[str]:
             f"{_named(going_on, len(runs))} {'has' if one else 'have'} not ended, and {'is' if one else 'are'} drawn "
             "as far as that goes, and in no measure"
         )
-    bare = [run for run in runs if run.ended is not None and run.scores is None]
+    ended = [run for run in runs if run.ended is not None]
+    bare = [run for run in ended if run.scores is None]
     if bare:
-        yield (
-            f"{_named(bare, len(runs))} {'was' if len(bare) == 1 else 'were'} not evaluated, so that measures of "
-            "evaluations are without; train with evaluation.every"
-        )
+        some = f"{_named(bare, len(runs))} {'was' if len(bare) == 1 else 'were'} not"
+        which = "no run that has ended was" if len(bare) == len(ended) > 1 else some
+        yield f"{which} evaluated, so that measures of evaluations are without; train with evaluation.every"
     yield from (problem for run in runs for problem in run.problems)
     yield from reading.other_evaluations([run.ended for run in runs if run.ended is not None])
 
 
 def _named(runs: Sequence[Reported], all_runs: int) -> str:
     """Such as ``'a', 'b', 'c' and 3 more of 40 runs``."""
-    names = ", ".join(repr(run.folder.name) for run in runs[:LISTED])
-    more = f" and {len(runs) - LISTED} more" if len(runs) > LISTED else ""
-    return f"{names}{more} of {all_runs} runs" if all_runs > 1 else names
+    names = [repr(run.folder.name) for run in runs[:LISTED]]
+    text = in_words([*names, f"{len(runs) - LISTED} more"] if len(runs) > LISTED else names)
+    return f"{text} of {all_runs} runs" if all_runs > 1 else text
 
 
 def check_one_stream(runs: Sequence[Reported]) -> None:
