@@ -24,6 +24,6 @@ def check_installed(services: Iterable[str]) -> None:
         spec = find_spec(service)
         if spec is None or spec.origin is None:  # such as the folder wandb, which it makes for its files
             raise ConfigError(
-                f"logger={service} needs {service}, which is not installed; run pip install -e '.[{service}]', or "
-                "give logger=tensorboard"
+                f"logger={service} needs {service}, which is not installed; run pip install -e '.[{service}]', or set "
+                "logger: tensorboard in the config, also in that of a run that is gone on with"
             )

@@ -163,7 +163,10 @@ def test_other_loggers_are_refused(given: Any, problem: str) -> None:
 def test_a_service_that_is_not_installed_is_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    problem = "logger={0} needs {0}, which is not installed; run pip install -e '.[{0}]', or give logger=tensorboard"
+    problem = (
+        "logger={0} needs {0}, which is not installed; run pip install -e '.[{0}]', or set logger: tensorboard in the "
+        "config, also in that of a run that is gone on with"
+    )
     monkeypatch.setattr(mirroring, "find_spec", lambda _: None)
     for service in ("wandb", "mlflow"):
         with pytest.raises(ConfigError) as caught:
