@@ -15,21 +15,24 @@ SHARED_VERSION = f"{crc32(_SHARED):08x}"
 """Changes with what kernels take from other files than their own."""
 
 
+_NOT_FOR_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # a quarter of the time that compiling takes
+
+
 def kernel(function: F) -> F:
     """Compile a function that Python calls: on its first call, to run without the interpreter lock, kept on disk."""
     # numba renews the copy on disk when the function's own file changes, and looks for it under this name.
     function.__qualname__ += f"_{SHARED_VERSION}"
     try:
-        return cast(F, numba.njit(cache=True, nogil=True)(function))
+        return cast(F, numba.njit(cache=True, nogil=True, no_cfunc_wrapper=True)(function))
     except RuntimeError:  # neither this folder nor the user's cache folder can be written
-        return cast(F, numba.njit(nogil=True)(function))
+        return cast(F, numba.njit(nogil=True, no_cfunc_wrapper=True)(function))
 
 
 def helper(function: F) -> F:
     """Compile a function into the kernels that use it, at every place: half of Seaquest's time would be calls."""
-    return cast(F, numba.njit(forceinline=True)(function))
+    return cast(F, numba.njit(forceinline=True, **_NOT_FOR_PYTHON)(function))
 
 
 def subroutine(function: F) -> F:
     """Compile a function that kernels call: for what is rare, or would be unrolled and take seconds to compile."""
-    return cast(F, numba.njit(function))
+    return cast(F, numba.njit(**_NOT_FOR_PYTHON)(function))
