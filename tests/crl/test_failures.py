@@ -305,7 +305,7 @@ def test_observations_that_are_not_finite(tmp_path: Path, undisturbed: Any, caps
     def step(walk: Any, action: Any) -> Any:
         steps[0] += 1
         observation, *rest = real(walk, action)
-        return (np.array([0.0, np.inf], np.float32) if steps[0] > 333 else observation, *rest)
+        return (np.full(2, np.nan, np.float32) if steps[0] > 333 else observation, *rest)
 
     found, sentence = failed(tmp_path, "walk", lambda patch: patch.setattr(walk_world.Walk, "step", step), capsys)
     problem = (
