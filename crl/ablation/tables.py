@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock
 
 from crl.ablation.record import LOCK
+from crl.cells import inert
 from crl.results import RunResults
 from crl.storage.files import replace_file
 
@@ -87,9 +88,9 @@ def _visits(run: Finished) -> Iterable[list[Any]]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A CSV file."""
+    """A CSV file, in which a spreadsheet finds no formula."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerow(map(inert, columns))
+    writer.writerows(map(inert, row) for row in rows)
     return text.getvalue().encode("utf-8", "surrogateescape")

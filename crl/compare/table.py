@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from crl.cells import inert
 from crl.compare.groups import Group
 from crl.compare.rows import ALL, Row
 from crl.config import ConfigError
@@ -133,12 +134,12 @@ def write_csv(path: Path, rows: Sequence[Row], reference: Group) -> None:
 
 
 def as_csv(rows: Sequence[Row], reference: Group) -> bytes:
-    """All numbers: a row for each measure, task and group."""
+    """All numbers: a row for each measure, task and group, in which a spreadsheet finds no formula."""
     found = [_flat(row, reference) for row in rows]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(found)
+    writer.writerows({key: inert(cell) for key, cell in row.items()} for row in found)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
