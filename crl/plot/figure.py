@@ -21,6 +21,7 @@ MOST_SPANS = 12  # that are named above the panels, and so many times more that 
 COLORS = 10  # of matplotlib's cycle
 STYLES = ("-", "--", ":")
 INCHES = 0.6, 0.065  # that a line of the legend and each letter of its name take, about
+LEGEND, LINE = 4, 0.2  # lines of the legend that a figure has room for; inches of each further one
 SHADE = "0.93"
 PANEL, TOGETHER = 1.5, 3.0  # inches: height of a panel, and of one for all tasks where that is asked for
 THIN: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.4}  # one of several runs that have their mean drawn
@@ -143,12 +144,12 @@ def _draw_resets(axis: Axes, groups: Sequence[Group]) -> None:
 def draw_group(axis: Axes, group: Group, lines: Sequence[Line], drawstyle: str = "default") -> None:
     """Each run, and where there are several their mean in its place in the legend."""
     if len(lines) == 1:
-        axis.plot(*lines[0], linewidth=1.4, label=group.label, drawstyle=drawstyle, **group.style)
+        axis.plot(*lines[0], linewidth=1.4, label=in_legend(group.label), drawstyle=drawstyle, **group.style)
         return
     for line in lines:
         axis.plot(*line, drawstyle=drawstyle, **group.style, **THIN)
     if lines:
-        axis.plot(*mean_of(lines), linewidth=1.6, label=group.label, drawstyle=drawstyle, **group.style)
+        axis.plot(*mean_of(lines), linewidth=1.6, label=in_legend(group.label), drawstyle=drawstyle, **group.style)
 
 
 def _returns(run: Curves, task: str | None) -> Line:
@@ -195,11 +196,18 @@ def _name(axis: Axes, spans: Sequence[Span]) -> None:
         )
 
 
+def in_legend(label: str) -> str:
+    """A label as legends show it, which pass over those that begin with an underscore."""
+    return f" {label}" if label.startswith("_") else label
+
+
 def explain(figure: Figure, axis: Axes) -> None:
     """Write above all panels what the lines of one are."""
     handles, names = axis.get_legend_handles_labels()
     fitting = figure.get_figwidth() // (INCHES[0] + INCHES[1] * max(map(len, names), default=0))
     style: dict[str, Any] = {"fontsize": "small", "frameon": False, "ncols": max(1, min(len(names), int(fitting)))}
+    beyond = max(0, -(-len(names) // style["ncols"]) - LEGEND)
+    figure.set_figheight(figure.get_figheight() + beyond * LINE)  # else nothing is left for the axes
     legend = figure.legend(handles, names, loc="outside upper center", **style)
     for text in legend.get_texts():
         text.set_parse_math(False)

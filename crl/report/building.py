@@ -19,16 +19,15 @@ from crl.ablation.tables import Finished, runs_table, visits_table
 from crl.compare.rows import Row, rows_of
 from crl.compare.table import TASKS_SHOWN, legend
 from crl.compare.table import as_csv as measures_csv
-from crl.config.messages import printable
+from crl.config.messages import one_line, printable
 from crl.measures import PLASTICITY
-from crl.report import figures, tables, visits
+from crl.report import PAGE, figures, tables, visits
 from crl.report.arms import Compared, compared
 from crl.report.drawing import drawing
 from crl.report.reading import check_one_stream, notes_of, places_of, read
 from crl.report.tables import Table
 from crl.shell import typed
 
-PAGE = "index.html"
 MOST_LINES = 2000  # of a text that is shown
 
 
@@ -80,12 +79,14 @@ class Report:
     Attributes:
         files: name -> content.
         sections: of the page.
+        notes: what cannot be drawn, a sentence each.
     """
 
     def __init__(self, *, png: bool) -> None:
         self.png = png
         self.files: dict[str, bytes] = {}
         self.sections: list[Section] = []
+        self.notes: list[str] = []
 
     def add(
         self,
@@ -102,9 +103,14 @@ class Report:
             make: draws that.
             data: further files.
         """
-        drawn = drawing(make, name, png=self.png) if make is not None else None
+        drawn, failed = None, False
+        try:
+            drawn = drawing(make, name, png=self.png) if make is not None else None
+        except (ArithmeticError, ValueError) as error:  # numbers so large that no axis has a place for them
+            self.notes.append(f"the figure {section.title!r} cannot be drawn ({one_line(error)})")
+            failed = bool(data)
         shown = [*section.tables, *itertools.chain.from_iterable(section.more.values())]
-        if drawn is None and not any(each.rows for each in shown) and not section.texts:
+        if drawn is None and not failed and not any(each.rows for each in shown) and not section.texts:
             return
         found = dict(data or {})
         if drawn is not None:
@@ -137,7 +143,7 @@ def build(folders: Sequence[Path], words: Sequence[str], *, png: bool = True, li
     _add_all(report, found, words)
     title = ", ".join(dict.fromkeys(printable(folder.resolve().name) for folder in folders[:3]))
     title += f" and {len(folders) - 3} more" if len(folders) > 3 else ""
-    notes = [*notes_of(runs, waiting)]
+    notes = [*notes_of(runs, waiting), *report.notes]
     report.files[PAGE] = page(title, notes, report.sections, tables.overview(found), live=live)
     return Built(report.files, notes)
 
@@ -191,7 +197,6 @@ def _add_visits(report: Report, found: Compared) -> None:
         return
     oracle = found.oracle
     assert oracle is not None
-    tasks = [visit.task for visit in next(iter(oracle.runs.values())).results.visits]
     text = (
         f"What each visit comes to, over what {oracle.label}, a fresh agent in every visit, comes to with the same "
         "seed: 1 is as good as fresh. Means over runs, with 95% bootstrap intervals of five seeds or more; of fewer "
@@ -201,7 +206,7 @@ def _add_visits(report: Report, found: Compared) -> None:
         "plasticity_per_visit",
         Section("Plasticity per visit", text),
         lambda: visits.figure_of(found, ratios),
-        {"plasticity_per_visit.csv": tables.ratios_csv(ratios, tasks)},
+        {"plasticity_per_visit.csv": tables.ratios_csv(ratios)},
     )
 
 
@@ -292,4 +297,5 @@ def page(
         title=title, notes=notes, sections=sections, arms=arms, live=live, style=Markup(style),
         script=Markup(script), allowed=allowed,
     )  # fmt: skip
-    return text.encode("utf-8", "replace")
+    content = text.encode("utf-8", "replace")
+    return content.replace(b'data-live="1"', f'data-live="{hashlib.sha256(content).hexdigest()[:32]}"'.encode(), 1)

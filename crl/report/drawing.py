@@ -19,6 +19,7 @@ THEMED = {INK: "ink", PAPER: "paper", "#ededed": "shade", "#666666": "rule"}
 PALETTE = (
     "#1f77b4", "#d95f02", "#2a9134", "#d62728", "#8a5fc0", "#8c564b", "#d6409f", "#737373", "#9a8700", "#0d8f9e",
 )  # fmt: skip
+VARIABLES = THEMED | {color: f"c{number}" for number, color in enumerate(PALETTE)}
 STYLE: dict[Any, Any] = {
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
     "figure.facecolor": PAPER, "axes.facecolor": "none", "savefig.facecolor": PAPER, "svg.fonttype": "none",
@@ -27,6 +28,7 @@ STYLE: dict[Any, Any] = {
 DPI = 150
 MOST_POINTS = 100_000  # of a figure's lines that are written as such; those of more are pixels
 DECIMALS = re.compile(r"(\d+\.\d)\d+")
+TAG = re.compile(r"<[^>]*>")  # an attribute holds no >, which is escaped
 
 
 class Drawing(NamedTuple):
@@ -81,22 +83,29 @@ def _saved(figure: Figure, kind: str) -> bytes:
 def _as_file(svg: str) -> str:
     """With the lines of an arm as a class, since several things are called by it, and without what nobody reads."""
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'id="(arm\d+)"', r'class="\1"', svg)
-    return re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]).replace("\nL ", ""), svg)
+    return TAG.sub(lambda tag: _tag_of_file(tag[0]), svg)
+
+
+def _tag_of_file(tag: str) -> str:
+    tag = re.sub(r'id="(arm\d+)"', r'class="\1"', tag)
+    return re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]).replace("\nL ", ""), tag)
 
 
 def _as_piece(svg: str, place: str) -> str:
     """An ``<svg>`` without what a file begins with, whose colors are the page's and whose names are its own."""
     piece = _as_file(svg)
     piece = piece[piece.index("<svg") :]
-    piece = re.sub(r'id="([^"]*)"', rf'id="{place}-\1"', piece)
-    piece = re.sub(r'(href="|url\()#', rf"\g<1>#{place}-", piece)
-    variables = THEMED | {color: f"c{number}" for number, color in enumerate(PALETTE)}
-    piece = re.sub(
-        r"(fill|stroke): (#[0-9a-f]{6})",
-        lambda found: f"{found[1]}: var(--{variables[found[2]]})" if found[2] in variables else found[0],
-        piece,
-    )
     piece = re.sub(r"<defs>\s*<style.*?</defs>", "", piece, count=1, flags=re.DOTALL)
-    piece = re.sub(r"font: (\d+px) [^;\"]*", r"font-size: \1", piece)  # the font itself is the page's
+    piece = TAG.sub(lambda tag: _tag_of_piece(tag[0], place), piece)
     return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', piece, count=1)
+
+
+def _tag_of_piece(tag: str, place: str) -> str:
+    tag = re.sub(r'id="([^"]*)"', rf'id="{place}-\1"', tag)
+    tag = re.sub(r'(href="|url\()#', rf"\g<1>#{place}-", tag)
+    tag = re.sub(
+        r"(fill|stroke): (#[0-9a-f]{6})",
+        lambda found: f"{found[1]}: var(--{VARIABLES[found[2]]})" if found[2] in VARIABLES else found[0],
+        tag,
+    )
+    return re.sub(r"font: (\d+px) [^;\"]*", r"font-size: \1", tag)  # the font itself is the page's

@@ -20,7 +20,7 @@ OF_THE_RUN = ("seed", "runs", "stream.seed", "stream.label")  # which of its arm
 MOST_OPEN = 3  # tasks of a measure whose tables are not folded
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
-    "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"\textless{}", ">": r"\textgreater{}", "\n": " ",
+    "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
 
 
@@ -138,12 +138,12 @@ def _joined(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {key: printable(" | ".join(dict.fromkeys(each.get(key, "-") for each in settings))) for key in keys}
 
 
-def ratios_csv(ratios: Sequence[Ratios], tasks: Sequence[str]) -> bytes:
+def ratios_csv(ratios: Sequence[Ratios]) -> bytes:
     """A row for each run and visit."""
     rows = (
         [each.arm, each.seed, place + 1, task, each.kind, value]
         for each in ratios
-        for place, (task, value) in enumerate(zip(tasks, each.values, strict=True))
+        for place, (task, value) in enumerate(zip(each.tasks, each.values, strict=True))
         if value == value
     )
     return table(("arm", "seed", "visit", "task", "of", "over_oracle"), rows)
@@ -166,9 +166,10 @@ def as_latex(tables: Sequence[Table]) -> bytes:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return " & ".join(map(escaped, cells)) + r" \\"
+    line = " & ".join(map(escaped, cells)) + r" \\"
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line  # else an argument of the line before
 
 
 def escaped(text: str) -> str:
     """Text as LaTeX prints it."""
-    return "".join(LATEX.get(mark) or printable(mark) for mark in text)
+    return "".join(LATEX.get(mark, mark) for mark in printable(text.replace("\n", " ")))

@@ -14,7 +14,7 @@ from crl.compare.groups import Group
 from crl.compare.reading import Run
 from crl.metrics import average, plasticity, ratio
 from crl.plot.figure import Group as Drawn
-from crl.plot.figure import explain
+from crl.plot.figure import explain, in_legend
 from crl.report.arms import Compared
 from crl.statistics import CLAIMS_FROM, Estimate, Sample, estimate, mean
 
@@ -30,12 +30,14 @@ class Ratios(NamedTuple):
         arm: its name.
         seed: of the run.
         kind: `RETURNS` or `AREAS`.
+        tasks: of each visit; seeds may have orders of their own.
         values: for each visit its value over the oracle's, nan where there is none.
     """
 
     arm: str
     seed: int
     kind: str
+    tasks: Sequence[str]
     values: Sequence[float]
 
 
@@ -51,13 +53,19 @@ def ratios_of(compared: Compared) -> list[Ratios]:
         for seed, run in group.runs.items()
         if seed in oracle.runs
     ]
-    found = [Ratios(group.label, seed, RETURNS, _of_returns(run, fresh)) for group, seed, run, fresh in pairs]
+    found = [
+        Ratios(group.label, seed, RETURNS, _tasks(run), _of_returns(run, fresh)) for group, seed, run, fresh in pairs
+    ]
     found += [
-        Ratios(group.label, seed, AREAS, plasticity(run.scores, fresh.scores, run.segments))
+        Ratios(group.label, seed, AREAS, _tasks(run), plasticity(run.scores, fresh.scores, run.segments))
         for group, seed, run, fresh in pairs
         if run.scores is not None and fresh.scores is not None
     ]
     return [each for each in found if not all(map(math.isnan, each.values))]
+
+
+def _tasks(run: Run) -> list[str]:
+    return [visit.task for visit in run.results.visits]
 
 
 def _of_returns(run: Run, oracle: Run) -> list[float]:
@@ -81,12 +89,17 @@ def figure_of(compared: Compared, ratios: Sequence[Ratios]) -> Figure | None:
         return None
     figure = Figure(figsize=(9, 2.7 * len(kinds) + 0.8), dpi=110, layout="constrained")
     axes = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
+    most = max(len(each.values) for each in ratios)  # visits, of which a seed may have fewer
     groups = [group for group in compared.groups if any(each.arm == group.label for each in ratios)]
     for axis, kind in zip(axes, kinds, strict=True):
         for group in groups:
-            mine = {each.seed: by_part(each.values) for each in ratios if (each.arm, each.kind) == (group.label, kind)}
+            mine = {
+                each.seed: by_part([*each.values, *[math.nan] * (most - len(each.values))])
+                for each in ratios
+                if (each.arm, each.kind) == (group.label, kind)
+            }
             if mine:
-                _draw(axis, group, compared.style_of(group), mine, _visits(ratios[0].values))
+                _draw(axis, group, compared.style_of(group), mine, _visits(most))
         axis.axhline(1, color="0.4", linewidth=0.8, linestyle="--", zorder=0)
         axis.set_title(kind, fontsize="small")
         axis.set_ylabel("over the oracle's", fontsize="small")
@@ -96,9 +109,9 @@ def figure_of(compared: Compared, ratios: Sequence[Ratios]) -> Figure | None:
     return figure
 
 
-def _visits(values: Sequence[float]) -> list[float]:
-    """Where each part stands: at the mean of the numbers, from 1, of its visits."""
-    return by_part(list(range(1, len(values) + 1)))
+def _visits(count: int) -> list[float]:
+    """Where each part of so many visits stands: at the mean of the numbers, from 1, of its visits."""
+    return by_part(list(range(1, count + 1)))
 
 
 def _draw(axis: Axes, group: Group, drawn: Drawn, runs: Mapping[int, list[float]], visits: Sequence[float]) -> None:
@@ -107,7 +120,13 @@ def _draw(axis: Axes, group: Group, drawn: Drawn, runs: Mapping[int, list[float]
     style: dict[str, Any] = drawn.style
     x = [visit for visit, _ in known]
     axis.plot(
-        x, [found.value for _, found in known], marker="o", markersize=3, linewidth=1.4, label=group.label, **style
+        x,
+        [found.value for _, found in known],
+        marker="o",
+        markersize=3,
+        linewidth=1.4,
+        label=in_legend(group.label),
+        **style,
     )
     claimed = [
         (visit, found.low, found.high) for visit, found in known if found.low is not None and found.high is not None

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 from reported_runs import reported_run
 
+from crl.cells import inert
 from crl.compare import compare
-from crl.report import report
+from crl.config import ConfigError
+from crl.report import figures, report
 from crl.report.reading import Place, read
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -166,6 +168,21 @@ def test_plasticity_of_each_visit(written: tuple[Path, list[Path], str]) -> None
     assert {(arm, seed) for arm, seed, *_ in found} == {("plain", "1"), ("plain", "2"), ("redo", "1")}
 
 
+def test_visits_are_of_the_tasks_that_a_seed_has_played(tmp_path: Path) -> None:
+    """Of a stream whose seeds have orders of their own, and of records that are not of equal length."""
+    orders = {1: ("a", "b"), 2: ("b", "a", "b")}
+    runs = [
+        reported_run(tmp_path, seed, method, tasks=tasks, returns=[1.0] * len(tasks))
+        for seed, tasks in orders.items()
+        for method in ("plain", "oracle")
+    ]
+    report(runs, tmp_path / "out")
+    rows = rows_of(tmp_path / "out" / "plasticity_per_visit.csv")
+    assert [(row["seed"], row["visit"], row["task"]) for row in rows] == [
+        ("1", "1", "a"), ("1", "2", "b"), ("2", "1", "b"), ("2", "2", "a"), ("2", "3", "b"),
+    ]  # fmt: skip
+
+
 def test_compute_and_runs(page: Page, written: tuple[Path, list[Path], str]) -> None:
     rows = rows_of(written[0] / "runs.csv")
     assert [(row["run"], row["arm"], row["seed"], row["gradient_steps"]) for row in rows][-1] == (
@@ -190,6 +207,61 @@ def test_a_report_is_made_again_of_one_run_and_one_seed(tmp_path: Path, monkeypa
     assert "Plasticity per visit" not in page.texts["h2"]  # there is no oracle
     assert any("of one seed all scores are shown" in text for text in page.texts["p"])
     assert not (tmp_path / "plain7" / "report").exists()
+
+
+def test_names_that_look_like_a_figures_own_text(tmp_path: Path) -> None:
+    for method, name in (("plain", "_a__s1"), ("redo", "_b__s1")):
+        task = 'font: 10px x id="y" d="1.23" fill: #24292f'
+        reported_run(tmp_path, 1, method, tasks=(task, "b"), returns=(1.0, 2.0)).rename(tmp_path / name)
+    (tmp_path / "ablation.json").write_text('{"common": {}, "runs": {"_a__s1": {}, "_b__s1": {}}}')
+    page = Page(report([tmp_path], tmp_path / "out").read_text(encoding="utf-8"))  # whose tags are closed
+    shown = {text.strip() for text in page.texts["text"]}
+    assert {task, "_a", "_b"} <= shown  # matplotlib's legends pass over an underscore
+
+
+def test_a_figure_that_cannot_be_drawn_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(_: object) -> None:
+        raise ValueError("arange: cannot compute length")  # matplotlib's, of returns of 1e308 and -1e308
+
+    monkeypatch.setattr(figures, "learning_curves", failing)
+    page = Page(report([reported_run(tmp_path, 1)], tmp_path / "out").read_text(encoding="utf-8"))
+    said = "crl: warning: the figure 'Learning curves' cannot be drawn (arange: cannot compute length)"
+    assert said in capsys.readouterr().err
+    assert "Measures" in page.texts["h2"]
+    assert "Learning curves" not in page.texts["h2"]
+
+
+def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    formula = '=HYPERLINK("http://example.org")'
+    report([reported_run(tmp_path, 1, tasks=(formula,), returns=(-1.0,))], tmp_path / "out")
+    (row,) = rows_of(tmp_path / "out" / "visits.csv")
+    assert (row["task"], row["mean_return"]) == (f"'{formula}", "-1.0")
+    assert f"'{formula}" in {row["task"] for row in rows_of(tmp_path / "out" / "measures.csv")}
+    assert [inert(cell) for cell in ("-", "- | 2", "-1e-3", "+1+1", "a=b", -2.0)] == [
+        "-", "- | 2", "-1e-3", "'+1+1", "a=b", -2.0,
+    ]  # fmt: skip
+
+
+def test_a_report_takes_the_place_of_nothing_but_a_report(tmp_path: Path) -> None:
+    runs = [reported_run(tmp_path, 1, method) for method in ("plain", "oracle")]
+    for name in ("ablation.json", "index.html"):
+        home = tmp_path / f"home of {name}"
+        home.mkdir()
+        (home / name).write_text("<title>mine</title>")
+        with pytest.raises(ConfigError, match=f"has a {name} that is no report's; give another folder by --out"):
+            report(runs, home)
+        assert [path.name for path in home.iterdir()] == [name]
+    with pytest.raises(ConfigError, match=r"has a config\.yaml that is no report's"):
+        report(runs, runs[0])
+    out = tmp_path / "out"
+    report(runs, out)
+    (out / "notes.tex").write_text("mine")
+    assert (out / "plasticity_per_visit.csv").exists()
+    report(runs[:1], out)  # without an oracle
+    assert not [*out.glob("plasticity_per_visit.*")]
+    assert (out / "notes.tex").read_text() == "mine"
 
 
 def test_a_damaged_log_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

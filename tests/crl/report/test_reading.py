@@ -18,7 +18,7 @@ from crl.report import report
 from crl.report.arms import compared, names_of
 from crl.report.figures import CELLS, _map
 from crl.report.reading import Place, check_one_stream, notes_of, places_of, read
-from crl.report.tables import differences, escaped
+from crl.report.tables import Table, as_latex, differences, escaped
 from crl.report.visits import by_part
 
 
@@ -155,6 +155,9 @@ def test_many_visits_are_put_together() -> None:
 
 
 def test_latex_takes_any_name() -> None:
+    assert escaped("a\nb\x07") == r"a b\textbackslash{}x07"
+    lines = as_latex([Table("", ["x", "y"], [["[1] a", "[2]"]])]).decode().splitlines()
+    assert r"{}[1] a & [2] \\" in lines
     assert escaped(r"a_b{c}\d $1% & #~^<x>") == (
         r"a\_b\{c\}\textbackslash{}d \$1\% \& \#\textasciitilde{}\textasciicircum{}\textless{}x\textgreater{}"
     )
