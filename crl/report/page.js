@@ -19,14 +19,17 @@ addEventListener("beforeprint", () => {
   }
 });
 // Served while runs go on, the page puts a newer one in its place, and leaves open and ticked what was.
-if (document.body.dataset.live) {
+let shown = document.body.dataset.live;
+if (shown) {
   let known = null;
   const look = async () => {
     try {
       const answer = await fetch(location.pathname, { cache: "no-cache" });
       const tag = answer.headers.get("ETag");
-      if (answer.ok && known !== null && tag !== known) {
-        const body = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+      const text = answer.ok && tag !== known ? await answer.text() : null;
+      const body = text && new DOMParser().parseFromString(text, "text/html").body;
+      if (body && body.dataset.live !== shown) {
+        shown = body.dataset.live;
         const open = [...document.querySelectorAll("details[open]")].map((part) => part.id);
         const hidden = [...document.querySelectorAll(".arms input:not(:checked)")].map((box) => box.name);
         document.querySelector("main").replaceWith(body.querySelector("main"));

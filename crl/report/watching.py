@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,8 @@ from typing import Any
 
 from crl.config import ConfigError
 from crl.exit_codes import DONE
-from crl.report.building import PAGE, build, page
+from crl.report import PAGE
+from crl.report.building import build, page
 from crl.report.reading import places_of
 from crl.screen import concise_warnings, say
 
@@ -25,6 +27,7 @@ NAMES = (HOST, "localhost")  # by which a browser here asks; by another one a pa
 EVERY = 5.0  # seconds between two reports at least
 SHARE = 10  # times as long as building one takes a core, which the runs need
 PATIENCE = 30.0  # seconds that a connection may say nothing
+PIECE = 1 << 16  # bytes that are sent at once
 READ = ("config.yaml", "progress.csv", "evaluations.csv", "results.json", "command.txt")
 TYPES = {
     ".html": "text/html; charset=utf-8", ".svg": "image/svg+xml", ".csv": "text/csv; charset=utf-8",
@@ -63,15 +66,15 @@ class Site:
 
     def _renew(self) -> None:
         began = time.thread_time()
-        seen: list[Any] = []
         try:
-            seen = list(_seen(self._folders))
-            if seen != self._seen:
+            found = list(_seen(self._folders))
+            if found != self._seen:
                 with concise_warnings():
                     self._files = build(self._folders, self._words, png=False, live=True).files
+            self._seen = found
         except (ConfigError, OSError) as error:  # such as a file that was moved away just now
             self._files = {PAGE: page("crl watch", [str(error)], live=True)}
-        self._seen = seen
+            self._seen = None  # what is wrong, such as a link, need not be in a file that is read
         self._next = self._clock() + max(EVERY, SHARE * (time.thread_time() - began))
 
 
@@ -102,7 +105,9 @@ class Server(ThreadingTCPServer):
         super().__init__((HOST, port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a browser may go whenever it likes."""
+        """Tell what was wrong, unless a browser has gone, which it may whenever it likes."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -143,7 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if with_body and not same:
-            self.wfile.write(content)
+            for start in range(0, len(content), PIECE):  # each in time, since all may take long through a tunnel
+                self.wfile.write(content[start : start + PIECE])
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the terminal is not for every request."""
@@ -166,7 +172,8 @@ def serve(folders: Sequence[Path], port: int) -> int:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"--port {port} cannot be served ({why}); give another, or 0 for any that is free") from None
     with server:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if threading.current_thread() is threading.main_thread():  # no other one may
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         say(f"http://{HOST}:{server.server_address[1]}/ shows the report, newer as runs go on; Ctrl-C ends this")
         try:
             server.serve_forever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import socket
 import threading
@@ -13,6 +14,7 @@ import pytest
 from processes import Process
 from reported_runs import reported_run
 
+from crl.config import ConfigError
 from crl.report import watching
 from crl.report.building import Built
 from crl.report.watching import Server, Site
@@ -59,6 +61,38 @@ def test_a_report_is_built_when_files_have_changed_and_that_is_due(tmp_path: Pat
     (run / "away.yaml").rename(run / "config.yaml")
     clock.now = 3000.0
     assert site.file("index.html") == b"report 3"
+
+
+def test_what_was_refused_is_looked_at_again(tmp_path: Path, built: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    site, build = Site([reported_run(tmp_path, 1)], ["crl"], clock), watching.build
+
+    def refusing(*_: object, **__: object) -> Built:
+        raise ConfigError("something in it is a link")
+
+    monkeypatch.setattr(watching, "build", refusing)
+    page = site.file("index.html")
+    assert page is not None
+    assert b"something in it is a link" in page
+    monkeypatch.setattr(watching, "build", build)
+    clock.now = 1000.0  # no file that is read has changed
+    assert site.file("index.html") == b"report 1"
+
+
+def test_a_fault_is_told(port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def failing(*_: object, **__: object) -> Built:
+        raise KeyError("a fault")
+
+    monkeypatch.setattr(watching, "build", failing)
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(port)
+    assert "KeyError: 'a fault'" in capsys.readouterr().err
+
+
+def test_a_large_page_arrives_whole(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(range(256)) * (5 * watching.PIECE // 256) + b"x"
+    monkeypatch.setattr(watching, "build", lambda *_, **__: Built({"index.html": content}, []))
+    assert ask(port)[2] == content
 
 
 @pytest.fixture
@@ -121,7 +155,7 @@ def test_the_command(tmp_path: Path) -> None:
     other = Process("watch", run.name, "--port", str(port), cwd=tmp_path, name="other")
     status, _, body = ask(port)
     assert status == 200
-    assert b'data-live="1"' in body
+    assert re.search(rb'data-live="[0-9a-f]{32}"', body)
     assert b"Learning curves" in body
     assert other.wait() == 2
     assert other.errors().startswith(f"crl: --port {port} cannot be served (Address already in use); give another")
