@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crl.ablation import loop
+from crl.ablation import launching, loop
 from crl.ablation.loop import Loop, Status
 from crl.claims import Sight
 
@@ -55,7 +55,7 @@ class Worker:
         self.stops += 1
 
 
-class Launcher:
+class Launcher(launching.Launcher):
     def __init__(self, jobs: dict[str, Job]) -> None:
         self._jobs, self.started, self.workers = jobs, list[str](), list[Worker]()
 
