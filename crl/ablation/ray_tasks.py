@@ -111,6 +111,8 @@ class Ray(Launcher):
         self._errands.begin()
         try:
             _check_address(os.environ.get("RAY_ADDRESS", ""))
+            # Whatever its daemons tell, pages of it, would be printed; Ray has no switch for that.
+            ray._private.worker.print_to_stdstream = lambda *_args, **_keywords: None
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         except (OSError, RuntimeError, ValueError) as error:
             self._errands.end()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -134,6 +136,37 @@ def test_a_worker_that_cannot_be_started_fails_its_run_alone() -> None:
     code, launcher, found, _ = worked_off(a=Job([]), b=Job())
     assert (code, launcher.started) == (1, ["b"])
     assert found.statuses["a"].why == "its worker could not be started (Resource temporarily unavailable)"
+
+
+class Queueing(Launcher):
+    """What it starts together has its turn once the second look has been taken."""
+
+    queues = True
+    batches: ClassVar[list[list[str]]] = []
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        before = len(self.started)
+        yield
+        self.batches.append(self.started[before:])
+
+
+def test_what_waits_for_its_turn_elsewhere_is_queued_till_its_claim_is_seen() -> None:
+    jobs = {name: Job([143, 0], held=held) for name, held in {"a": 2, "b": 0}.items()}
+    launcher, told = Queueing(jobs), list[str]()
+    looks = iter(range(5))
+
+    def show() -> None:
+        if launcher.workers and next(looks, None) == 3:
+            for worker in launcher.workers:
+                worker.stop()
+
+    launcher.batches.clear()
+    found = Loop(jobs, launcher, 2, lambda name, status: told.append(f"{name} {status.state}"), lambda _: "")
+    assert found.run(show) == 0
+    assert launcher.batches[0] == ["a", "b"]
+    assert told[:4] == ["a queued", "b queued", "a running", "a queued"]
+    assert sorted(told[-2:]) == ["a done", "b done"]
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder of the run."""
+    return tmp_path / "all" / "plain__s3"
+
+
+@pytest.fixture
 def ablation(tmp_path: Path, cluster: Any) -> Process:
     """A process that works off an ablation of one run on the cluster."""
     (tmp_path / "tiny.yaml").write_text(CHECKPOINTED)
@@ -76,38 +85,71 @@ def node_of(worker: psutil.Process, cluster: Any) -> Any:
     return node
 
 
-def assert_done(ablation: Process, run: Path, undisturbed: Path) -> None:
-    deadline = time.monotonic() + 200
-    while not ablation.ended() and time.monotonic() < deadline:
+def wait(happened: Callable[[], object]) -> None:
+    """Till something has happened; a cluster takes its time."""
+    deadline = time.monotonic() + 240
+    while not happened():
+        assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.1)
+
+
+def assert_done(ablation: Process, run: Path, undisturbed: Path, *, begun: int) -> None:
+    """The run has ended as if alone, after workers have begun to train it so often."""
+    wait(ablation.ended)
     assert ablation.wait() == 0, ablation.errors()
-    assert "0 of 1 done, 1 queued" in ablation.printed()
-    assert "1 of 1 done" in ablation.printed()
+    assert ablation.printed().splitlines()[-2:] == [
+        "plain__s3: done; 1 of 1 done", "results: all/runs.csv and visits.csv beside it",
+    ]  # fmt: skip
     assert_equal(run, undisturbed)
-    assert not list((run.parent / ".workers").glob(".token*"))
+    assert (run / "command.txt").read_text() == "crl ablate grid.yaml\n" * begun
+    assert [path.name for path in (run.parent / ".workers").iterdir()] == ["plain__s3.txt"]
 
 
 def test_a_run_whose_node_is_lost_goes_on_on_another(
-    ablation: Process, cluster: Any, undisturbed: Path, tmp_path: Path
+    ablation: Process, cluster: Any, undisturbed: Path, run: Path
 ) -> None:
-    run = tmp_path / "all" / "plain__s3"
     cluster.add_node(num_cpus=1)
     worker = worker_of(run, ablation)
     cluster.remove_node(node_of(worker, cluster), allow_graceful=False)
-    print("worker alive:", worker.is_running())
-    if worker.is_running():  # else Ray has ended it with the node
-        worker.kill()
-    assert_done(ablation, run, undisturbed)
-    print((run / "command.txt").read_text(), ablation.printed(), ablation.errors())
+    with contextlib.suppress(psutil.NoSuchProcess):
+        worker.kill()  # which ends with its machine
+    assert_done(ablation, run, undisturbed, begun=2)
+    lines = ablation.printed().splitlines()
+    assert lines[:3] == [
+        "1 run in all, by ray, at most 1 at once; Ctrl-C saves them and stops",
+        "plain__s3: queued at step 0 of 2,000; 0 of 1 done, 1 queued",
+        "plain__s3: running at step 0 of 2,000; 0 of 1 done, 1 running",
+    ]
+    assert lines[3].startswith("plain__s3: queued at step ")
 
 
-def test_a_worker_that_has_lost_its_raylet_is_alone_with_its_run(
-    ablation: Process, cluster: Any, undisturbed: Path, tmp_path: Path
+def test_a_worker_that_runs_on_without_its_raylet_is_left_alone(
+    ablation: Process, cluster: Any, undisturbed: Path, run: Path
 ) -> None:
-    run = tmp_path / "all" / "plain__s3"
+    """Its claim keeps away the one that Ray starts in its place; both stand still till that has ended."""
     worker = worker_of(run, ablation)
+    task = worker.parent()
+    assert task is not None
+    for each in (task, worker):
+        each.suspend()
     node_of(worker, cluster).kill_raylet()
     cluster.add_node(num_cpus=1)
-    print("worker alive:", worker.is_running())
-    assert_done(ablation, run, undisturbed)
-    print((run / "command.txt").read_text(), ablation.printed(), ablation.errors())
+    wait(lambda: "plain__s3: waiting at step " in ablation.printed())
+    worker.resume()
+    try:
+        assert_done(ablation, run, undisturbed, begun=1)
+    finally:
+        task.kill()
+
+
+@pytest.mark.parametrize(("number", "code", "status"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, "")])
+def test_runs_end_with_the_command(
+    ablation: Process, run: Path, number: signal.Signals, code: int, status: str
+) -> None:
+    worker = worker_of(run, ablation)
+    ablation.send(number)
+    wait(ablation.ended)
+    assert ablation.wait() == code, ablation.errors()
+    wait(lambda: not worker.is_running())
+    results = run / "results.json"
+    assert (json.loads(results.read_text())["status"] if results.exists() else "") == status
