@@ -14,7 +14,7 @@ from crl.ablation.board import Board, clock
 from crl.ablation.grid import Grid
 from crl.ablation.loop import Loop, Status
 from crl.ablation.plan import Planned, memory_needed, modules_of, planned, workers_that_fit
-from crl.ablation.settings import LOCAL, RAY
+from crl.ablation.settings import LOCAL, MOST_AT_ONCE, RAY
 from crl.config.messages import printable
 from crl.exit_codes import DONE, INTERRUPTED
 from crl.opening import check_entries
@@ -55,7 +55,7 @@ def ablate(
         left = [run for run in runs.values() if not run.is_finished()]
         here = launcher == LOCAL  # else neither this machine's memory matters nor which devices it has
         needed = memory_needed([*runs.values()]) if left and (here or dry_run) else {}
-        fitting = len(runs) if workers is None else workers
+        fitting = min(len(runs), MOST_AT_ONCE) if workers is None else workers
         if here:
             fitting = workers_that_fit(workers, available_cores(), max((needed[r.cell.arm] for r in left), default=0))
         if dry_run:
@@ -63,7 +63,7 @@ def ablate(
     record.keep(grid)
     again = ["crl", "ablate", str(grid.file), *overrides, *([] if here else ["--launcher", launcher])]
     again += [] if workers is None else ["--workers", str(workers)]
-    return _work_off(grid, runs, fitting, launcher, again)
+    return _work_off(grid, runs, fitting, launcher if left else LOCAL, again)  # no cluster is needed for nothing
 
 
 def _launcher(kind: str, grid: Grid, command: Callable[[str], Sequence[str]]) -> launching.Launcher:

@@ -13,6 +13,7 @@ from crl.config.fields import Count, Flag, Model, Share
 from crl.config.messages import nearest, refusal, shortened
 
 LOCAL, RAY, SLURM = "local", "ray", "slurm"
+MOST_AT_ONCE = 1000  # runs that a cluster is given, unless more are asked for: Slurm's arrays have no more by default
 NEEDS = {LOCAL: "", RAY: "ray", SLURM: "submitit"}
 """Launcher -> the package that it needs beside crl's own."""
 

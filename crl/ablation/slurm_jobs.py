@@ -31,12 +31,10 @@ from crl.config import ConfigError
 from crl.config.messages import one_line
 from crl.exit_codes import FAILED, INTERRUPTED, REFUSED, TERMINATED
 
-MOST = 1000  # jobs of an array; Slurm's own default
 REQUEUES = 1_000_000  # of a job at the end of its time: a run that saves comes further each time
 LOOK = 10.0  # seconds between two looks at a job: many look into a folder that all machines share
 TICK = 0.2  # seconds between two looks of a job at its worker
 NOTICE = 60.0  # seconds in which a preempted job, which gets SIGTERM first, gets the signal to queue again
-SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)  # one of which a job gets before the end of its time
 
 
 class WorkerJob:
@@ -53,10 +51,11 @@ class WorkerJob:
     def __call__(self) -> Answer:
         if refusal := self.errand.refusal():
             return Answer(REFUSED, refusal)
-        # Slurm sends them to all processes of a job, and they would end the worker before it has saved.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        # One of them comes before the end of a job's time, to all of its processes, and would end the worker unsaved.
+        signals = (signal.SIGUSR1, signal.SIGUSR2)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         process = self._process = self.errand.begin()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         while process.poll() is None:  # `wait` holds a lock that `checkpoint` would wait for
             time.sleep(TICK)
         if process.returncode == TERMINATED:

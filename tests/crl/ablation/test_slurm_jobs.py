@@ -15,7 +15,7 @@ import psutil
 import pytest
 from stub_worker import STEPS, Job, undisturbed
 
-from crl.ablation import launching, loop
+from crl.ablation import elsewhere, launching, loop
 from crl.ablation.loop import Loop
 from crl.ablation.settings import SlurmConfig
 from crl.config import ConfigError
@@ -139,6 +139,13 @@ def test_ctrl_c_leaves_the_jobs_where_they_are(place: Path) -> None:
     assert len(list((place / "all" / ".workers").glob(".token*"))) == 1
     process.kill()
     worker.job.wait()
+
+
+def test_storage_that_is_not_shared_ends_it_all_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "PATIENCE", 0.0)
+    launcher = local()
+    with pytest.raises(ConfigError, match=r"^\S+ does not see '\S+/all' as \S+ does; begin in a folder, and give one"):
+        worked_off(launcher, "a", "b", during=lambda _: launcher._errands.end())
 
 
 # What Slurm's commands do as far as they are used here: an array whose jobs run at once.
