@@ -43,7 +43,7 @@ def show(results: RunResults, modules: Sequence[Path] = ()) -> None:
     resets = ", ".join(f"{network} {count}" for network, count in results.resets.items())
     print(f"units reset: {resets or 'none'}")
     for intervention, reason in results.idle.items():
-        print(f"nothing reset by {intervention}: {reason}")
+        print(f"{intervention} did nothing: {reason}")
     print(f"{results.status}: {results.steps:,} steps in {results.seconds:.1f} s, {_peaks(results.peak_memory)}")
     print(f"run folder: {results.folder}")
     if results.status == "interrupted":

@@ -53,6 +53,15 @@ def gxd(a: Tensor, g: Tensor, reference: Tensor, *, reduction: Literal["abs_mean
     return cost.abs().sum(0) if reduction == "abs_mean" else cost.sum(0).abs()
 
 
+def taylor(a: Tensor, g: Tensor) -> Tensor:
+    """Mean absolute gradient times activation: the criterion of Taylor pruning (arXiv 1611.06440).
+
+    It is `gxd` with zero for a reference, whatever the surgery puts in a unit's place: where that is the mean, the
+    wrong one. The paper takes a channel's mean over positions, which differs from their sum by a factor of the layer.
+    """
+    return gxd(a, g, a.new_zeros(()))
+
+
 def replacement_cost(a: Tensor, g: Tensor, reference: Tensor) -> Tensor:
     """First-order change of the loss, sample by sample, when a unit is held at the reference: (batch, units).
 

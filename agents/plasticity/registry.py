@@ -134,6 +134,7 @@ INTERVENTIONS: dict[str, Entry] = {
 
 CRITERIA: dict[str, Entry] = {
     "gxd": Entry("agents.plasticity.criteria:gxd", "first-order cost of replacing a unit: gradient times difference"),
+    "taylor": Entry("agents.plasticity.criteria:taylor", "gradient times activation: gxd with a reference of zero"),
     "redo": Entry("agents.plasticity.criteria:redo", "mean absolute activation"),
     "regrama": Entry("agents.plasticity.criteria:regrama", "mean absolute gradient of the incoming weights"),
     "regrama_preactivation": Entry(

@@ -96,7 +96,7 @@ HEAVY_REFUSALS = {
     "device=cuda:99": "device=cuda:99 is not there: this machine has ",
     "interventions.0.rate=7": "interventions.0.rate is 7.0; give a share of units per gradient step between 0 and 1",
     "interventions=[{name: reset, criterion: mine}]": (
-        'interventions.0.criterion.name="mine" is not a known criterion; choose from gxd, redo, '
+        'interventions.0.criterion.name="mine" is not a known criterion; choose from gxd, taylor, '
     ),
     "imports=[no_such_module]": 'imports.0="no_such_module" is no module that can be found in ',
     "interventions.0.rat=7": "interventions.0.rat=7 is not a known key; did you mean 'rate'?",

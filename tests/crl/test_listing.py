@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 import envs
+from crl import listing
 from crl.config import ConfigError, check_arguments, load
 from crl.config.reading import _merged
 from crl.listing import REGISTRIES, Kind, pages
@@ -19,6 +21,15 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 BASE = {"stream": {"name": "minatar3"}, "agent": {"name": "ppo"}}
 NAMED = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry if kind is not Kind.parts]
+
+
+json_schema = functools.cache(listing.json_schema)
+
+
+@pytest.fixture(autouse=True)
+def one_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pages here are of the same names."""
+    monkeypatch.setattr(listing, "json_schema", json_schema)
 
 
 def lines_of(kind: Kind, name: str) -> list[str]:

@@ -48,8 +48,8 @@ def test_it_says_why_nothing_was_reset(capsys: pytest.CaptureFixture[str]) -> No
     found = results(["task"], visits=1).model_copy(update={"resets": {"actor": 0}, "idle": reasons})
     assert shown(found, capsys)[-8:-5] == [
         "units reset: actor 0",
-        "nothing reset by gxd: no period of 1,000 gradient steps ended (640 were made)",
-        "nothing reset by redo: no unit was low",
+        "gxd did nothing: no period of 1,000 gradient steps ended (640 were made)",
+        "redo did nothing: no unit was low",
     ]
 
 

@@ -1,6 +1,5 @@
-"""One of two processes that train copies of a network: ``replica.py RANK FOLDER``; puts what it ends with there."""
+"""One of two processes that train copies of a network."""
 
-import sys
 from pathlib import Path
 
 import torch
@@ -18,7 +17,9 @@ class Net(nn.Module):
         return self.head(torch.tanh(self.body(x)))
 
 
-def main(rank: int, folder: Path) -> None:
+def main(rank: int, home: str) -> None:
+    """Train copy number `rank`, and put what it ends with into `home`."""
+    folder = Path(home)
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=(folder / "meeting").as_uri(), rank=rank, world_size=2)
     torch.manual_seed(0)
@@ -51,7 +52,3 @@ def main(rank: int, folder: Path) -> None:
     end = {"net": net.state_dict(), "count": optimizer.units_reset()["net"], "seed": optimizer.seed}
     torch.save({**end, "mean": optimizer.replicas.mean({"it": uneven})["it"]}, folder / f"{rank}.pt")
     distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))

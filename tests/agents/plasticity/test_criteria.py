@@ -76,6 +76,11 @@ def test_every_activation_may_have_a_reference_of_its_own(shape: tuple[int, ...]
     torch.testing.assert_close(criteria.replacement_cost(a, g, new), expected)
 
 
+def test_taylor_is_gxd_against_zero() -> None:
+    assert_utility(criteria.taylor(A, G), [2.0, 1.0])  # as above
+    assert_utility(criteria.taylor(BOARD, BOARD_G), [0.0, 2.0])
+
+
 def test_redo() -> None:
     assert_utility(criteria.redo(torch.tensor([[1.0, -2.0], [3.0, 0.0]])), [2.0, 1.0])
     assert_utility(criteria.redo(torch.tensor([[[[1.0, -1.0]], [[0.0, 4.0]]]])), [1.0, 2.0])
@@ -267,6 +272,7 @@ def layer() -> UnitLayer:
 def test_a_criterion_knows_what_it_looks_at() -> None:
     expected = {
         "gxd": ({"a", "g", "reference"}, True, True),
+        "taylor": ({"a", "g"}, True, False),
         "redo": ({"a"}, False, False),
         "regrama": ({"weight_in_grad"}, True, False),
         "regrama_preactivation": ({"preactivation_grad"}, True, False),

@@ -184,7 +184,7 @@ def test_parts_are_built_of_a_name_or_a_mapping() -> None:
 
 
 WRONG: list[tuple[str, Any, str]] = [
-    ("criterion", "gdx", "criterion.name is 'gdx'; choose from gxd, redo"),
+    ("criterion", "gdx", "criterion.name is 'gdx'; choose from gxd, taylor"),
     ("criterion", {"reduction": "abs_mean"}, "criterion.name is None; choose from gxd"),
     ("criterion", {"name": "gxd", "by": 1}, "criterion.by is no option of 'gxd'; choose from reduction"),
     ("selection", {"name": "rat"}, "selection.name is 'rat'; choose from rate, threshold"),

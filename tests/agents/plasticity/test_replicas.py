@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import Process
 
 from agents.plasticity.replicas import ALONE, process_group
-
-JOB = Path(__file__).parents[2] / "support" / "replica.py"
 
 
 @pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(), reason="torch has no gloo"
 )
 def test_two_processes_reset_the_same_units_alike(tmp_path: Path) -> None:
-    jobs = [subprocess.Popen([sys.executable, str(JOB), str(rank), str(tmp_path)]) for rank in (0, 1)]
+    jobs = [
+        Process(code=f"import replica\nreplica.main({rank}, {str(tmp_path)!r})", cwd=tmp_path, name=f"copy {rank}")
+        for rank in (0, 1)
+    ]
     try:
-        assert [job.wait(timeout=300) for job in jobs] == [0, 0]
+        assert [job.wait() for job in jobs] == [0, 0], [job.errors() for job in jobs]
     finally:
         for job in jobs:
             job.kill()
