@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from compared import assert_equal, checkpoints_of, results_of, rows_of, scalars_of
-from small_checkpoints import train
 
 from agents import PPO
 from crl import run
@@ -76,18 +75,6 @@ def cut_last_row(found: Path) -> None:
 
 def cut_events(found: Path) -> None:
     os.truncate(events_of(found), events_of(found).stat().st_size - 1)
-
-
-def test_units_reset_stand_in_rows_that_follow_though_units_are_measured_later(tmp_path: Path) -> None:
-    """Units are measured at 840, 920 and 1,000 steps; the run goes on from 920, and its next row is of 960."""
-    found = train(tmp_path, "stream.steps_per_task=200", "stream.cycles=1")
-    gone_on = Path(shutil.copytree(found, tmp_path / "run"))
-    (gone_on / "results.json").unlink()
-    last = checkpoints_of(gone_on)[-1]
-    shutil.rmtree(gone_on / "checkpoints" / str(last))
-    assert run.resume(gone_on, ["crl"]) == 0
-    assert_equal(gone_on, found)
-    assert all(row["reset/actor/total"] == "0" for row in rows_of(gone_on))
 
 
 @pytest.mark.parametrize("damage", [cut_last_row, cut_events])

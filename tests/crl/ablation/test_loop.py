@@ -152,12 +152,17 @@ class Queueing(Launcher):
 
 
 def test_what_waits_for_its_turn_elsewhere_is_queued_till_its_claim_is_seen() -> None:
-    jobs = {name: Job([143, 0], held=held) for name, held in {"a": 2, "b": 0}.items()}
+    jobs = {name: Job([143, 0]) for name in "ab"}
     launcher, told = Queueing(jobs), list[str]()
     looks = iter(range(5))
 
     def show() -> None:
-        if launcher.workers and next(looks, None) == 3:
+        look = next(looks, None)
+        if look == 1:
+            jobs["a"].held = 2  # more looks than it is given: that finishes it
+        elif look == 2:
+            jobs["a"].held, jobs["a"].finished = 0, False
+        elif look == 4:
             for worker in launcher.workers:
                 worker.stop()
 
