@@ -27,6 +27,7 @@ from crl.config.messages import one_line
 from crl.ending import Interrupt, RunError, Stop, fail, named
 from crl.evaluation.part import EvaluationPart
 from crl.exit_codes import DONE, FAILED
+from crl.mirroring import check_installed
 from crl.models import build, fixed_layers
 from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
 from crl.opening import opened
@@ -144,6 +145,7 @@ def go_on(
         RunError: it has failed.
     """
     started = time.perf_counter()
+    check_installed(config.services)
     config = check_arguments(config)
     run_folder.refuse_changed(folder, config)  # by another version of crl or of a module, that gives other arguments
     with run_folder.locked(folder) if claim is None else nullcontext(claim) as held:

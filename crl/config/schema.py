@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_type_hints
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, create_model, model_validator
@@ -24,9 +24,11 @@ from crl.config.messages import in_words, nearest, refusal, refused_sentence, sh
 from crl.config.parts import PARTS
 from crl.config.stream import StreamConfig
 
+Logger = Literal["tensorboard", "wandb", "mlflow"]
+TENSORBOARD: Logger = "tensorboard"
 MAX_THREADS = 1024
-# They say where and how fast a run runs, and what it is called, but not what it is.
-NOT_HASHED: Any = {"runs": True, "device": True, "threads": True, "stream": {"label"}}
+# They say where and how fast a run runs, who is told of it and what it is called, but not what it is.
+NOT_HASHED: Any = {"runs": True, "device": True, "threads": True, "logger": True, "stream": {"label"}}
 HIDDEN = "give it a hidden layer such as [64], or leave it out"
 UNITS = {  # network -> how to give it hidden units
     "actor": HIDDEN,
@@ -121,6 +123,15 @@ def _check_threads(value: Any) -> Any:
     return value
 
 
+def _loggers(value: Any) -> Any:
+    """The list that one of them stands for."""
+    if not isinstance(value, str):
+        return value
+    if value not in get_args(Logger):
+        raise refusal(f"is not known; {nearest(value, get_args(Logger))}")
+    return [value]
+
+
 class _Learning(Model):
     """What learns, and from what.
 
@@ -155,6 +166,7 @@ class RunConfig(_Beginning):
         seed: decides all that is drawn.
         device: auto, cpu, cuda or cuda:0; auto takes a GPU where there is one.
         threads: of torch on the CPU; auto takes OMP_NUM_THREADS, or else every core.
+        logger: what shows the run: tensorboard, which always does, and wandb or mlflow, or a list, beside it.
         runs: folder in which the run makes one of its own.
     """
 
@@ -168,7 +180,13 @@ class RunConfig(_Beginning):
     seed: CountOrZero = 0
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
     threads: Annotated[int | Literal["auto"], BeforeValidator(_check_threads)] = "auto"
+    logger: Annotated[tuple[Logger, ...], BeforeValidator(_loggers)] = (TENSORBOARD,)
     runs: Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)] = "runs"
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """What mirrors TensorBoard, each once."""
+        return tuple(name for name in dict.fromkeys(self.logger) if name != TENSORBOARD)
 
     @property
     def source(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 from crl.logs import CSV, CsvWriter, EventWriter
+from crl.mirroring.mirror import Mirror
 from crl.parts import Part
 from crl.storage import State
 
@@ -19,7 +20,14 @@ class LoggerPart(Part):
     log_files = (CSV,)
 
     def _on_training_start(self) -> None:
-        self.logger.output_formats += [CsvWriter(self.run.folder / CSV), EventWriter(self.run.folder)]
+        folder, config = self.run.folder, self.run.config
+        self.logger.output_formats += [CsvWriter(folder / CSV), EventWriter(folder)]
+        self._mirrors = [Mirror(service, folder, config) for service in config.services]
+        self.logger.output_formats += self._mirrors
+
+    def _on_training_end(self) -> None:
+        for mirror in self._mirrors:
+            mirror.finished = True
 
     def state(self) -> State:
         """The row that is being filled."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
+from crl.mirroring.mirror import Mirror
 from crl.parts import Part
 from crl.results import NOTHING, Over, Result, Visit
 from crl.storage import State
@@ -32,10 +33,12 @@ def tag_of(task: str) -> str:
 
 
 def draw(logger: Logger, tag: str, value: float, step: int) -> None:
-    """Give TensorBoard alone a value, at a step of its own."""
+    """Give TensorBoard, and what mirrors it, a value at a step of its own."""
     for output in logger.output_formats:
         if isinstance(output, TensorBoardOutputFormat):
             output.writer.add_scalar(tag, value, step)
+        elif isinstance(output, Mirror):
+            output.draw(tag, value, step)
 
 
 class TaskCallback(Part):

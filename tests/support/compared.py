@@ -33,7 +33,8 @@ def scalars_of(run: Path) -> dict[str, list[tuple[int, str]]]:
     """Tag -> (step, value as text, for a gap is no number and equals nothing) as all event files together hold them."""
     events = EventAccumulator(str(run), size_guidance={"scalars": 0}, purge_orphaned_data=False)
     events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag not in CLOCK]
+    # Results are written by what has trained an ablation's run, not by the run.
+    tags = [tag for tag in events.Tags()["scalars"] if tag not in CLOCK and not tag.startswith("results/")]
     # By step: event files of the same second and process are read in the order of their names.
     return {tag: sorted((event.step, str(event.value)) for event in events.Scalars(tag)) for tag in tags}
 

@@ -42,7 +42,7 @@ def test_arms_and_seeds_the_first_seed_of_all_first(tmp_path: Path) -> None:
     stream = {"label": "base", "tasks": ["breakout"], "steps_per_task": 50}
     assert found.common == {"stream": stream, "agent": {"name": "ppo", "n_envs": 4}}
     gxd = {**found.common, "agent": {"name": "ppo", "n_envs": 8}, "interventions": ["gxd"], "seed": 3}
-    assert found.cells[1] == Cell("gxd__s3", "gxd", 3, gxd)
+    assert found.cells[1] == Cell("gxd__s3", "gxd", 3, gxd, {"arm": "gxd"})
     oracle = {**found.common, "stream": {**stream, "boundary": "revealed"}, "interventions": ["oracle"], "seed": 3}
     assert found.cells[2].raw == oracle
     assert found.folder == Path("runs/ablations/grid")
@@ -51,6 +51,7 @@ def test_arms_and_seeds_the_first_seed_of_all_first(tmp_path: Path) -> None:
 def test_left_out_there_are_five_seeds_of_the_base_config(tmp_path: Path) -> None:
     found = read(tmp_path, folder="here")
     assert names(found) == [f"base__s{seed}" for seed in (1, 2, 3, 4, 5)]
+    assert found.cells[0].factors == {}
     assert found.folder == Path("here")
 
 
@@ -67,6 +68,10 @@ def test_axes_are_crossed_their_keys_zipped_and_some_are_of_some_arms_alone(tmp_
         "gxd,n_steps=32,batch_size=64,rate=0.001__s1",
         "gxd,n_steps=32,batch_size=64,rate=0.01__s1",
     ]
+    axis = {"agent.n_steps": 32, "agent.batch_size": 64}
+    assert [cell.factors for cell in found.cells[1:4:2]] == [
+        {"arm": "none", **axis}, {"arm": "gxd", **axis, "interventions.0.rate": 1e-3},
+    ]  # fmt: skip
     agent = {"name": "ppo", "n_envs": 4, "n_steps": 32, "batch_size": 64}
     assert found.cells[-1].raw["agent"] == agent
     assert found.cells[-1].raw["interventions"] == [{"name": "gxd", "rate": 0.01}]

@@ -14,7 +14,7 @@ from crl.config import ConfigError
 
 
 def grid(folder: Path, runs: dict[str, dict[str, Any]], **common: Any) -> Grid:
-    cells = [Cell(name, name, 1, raw) for name, raw in runs.items()]
+    cells = [Cell(name, name, 1, raw, {}) for name, raw in runs.items()]
     return Grid(Path("grid.yaml"), Path("base.yaml"), folder / "runs", common, cells)
 
 

@@ -19,6 +19,7 @@ from processes import Process
 from small_checkpoints import CHECKPOINTED
 
 from crl import screen
+from crl.ablation import hparams
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -75,6 +76,7 @@ def test_stopped_and_started_again_every_run_ends_as_if_alone(place: Path, check
     process = ablate(place)
     assert process.wait() == 0, process.errors()
     assert_equal(place / "all" / "plain__s3", checkpointed)
+    assert all((place / "all" / f"plain__s{seed}" / hparams.FILE).is_file() for seed in (3, 4))
     command = (place / "all" / "plain__s3" / "command.txt").read_text()
     assert set(command.splitlines()) == {"crl ablate grid.yaml"}
     with (place / "all" / "runs.csv").open(newline="") as file:
