@@ -131,12 +131,12 @@ def test_a_worker_that_runs_on_without_its_raylet_is_left_alone(
     On a machine so busy that this takes minutes the other one follows, and the first finds that and ends.
     """
     worker, followed = worker_of(run, ablation), run / ".claims" / "2"
-    task = worker.parent()
+    node, task = node_of(worker, cluster), worker.parent()
     assert task is not None
-    for each in (worker, task):
-        each.suspend()
-    node_of(worker, cluster).kill_raylet()
-    task.kill()  # with the raylet alone it would end, and the worker with it
+    task.kill()  # when its raylet is lost it would end, and the worker with it
+    task.wait(60)  # what stands still when its parent ends is hung up
+    worker.suspend()
+    node.kill_raylet()
     cluster.add_node(num_cpus=1)
     wait(lambda: "plain__s3: waiting at step " in ablation.printed() or followed.exists())
     worker.resume()
