@@ -125,6 +125,22 @@ INTERVENTIONS: dict[str, Entry] = {
         "agents.plasticity.penalties:Spectral", "hold the largest singular value of every layer",
         group="regularisers", paper="arXiv 2406.06811", cost="about 9%, DQN 2%",
     ),
+    "parseval": Entry(
+        "agents.plasticity.penalties:Parseval", "hold the rows of hidden layers orthogonal, and their length",
+        group="regularisers", paper="arXiv 2412.07224",
+    ),
+    "weight_decay": Entry(
+        "agents.plasticity.penalties:WeightDecay", "draw weights to zero",
+        group="regularisers", paper="arXiv 1711.05101",
+    ),
+    "weight_clipping": Entry(
+        "agents.plasticity.penalties:WeightClipping", "hold weights within the range that they are drawn from",
+        group="regularisers", paper="arXiv 2407.01704",
+    ),
+    "normalize_and_project": Entry(
+        "agents.plasticity.penalties:NormalizeAndProject", "hold the norms of weights in front of normalisations",
+        group="regularisers", paper="arXiv 2407.01800",
+    ),
     "adaptive_replay_ratio": Entry(
         "agents.plasticity.replay_ratio:AdaptiveReplayRatio",
         "learn from data more often once the critic is plastic again (of PPO's epochs: experimental)",

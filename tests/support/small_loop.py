@@ -19,6 +19,7 @@ from agents.plasticity import (
     HeadReset,
     Intervention,
     L2Init,
+    Parseval,
     PlasticOptimizer,
     ReDo,
     ReGraMa,
@@ -26,6 +27,8 @@ from agents.plasticity import (
     Spectral,
     UnitReset,
     Update,
+    WeightClipping,
+    WeightDecay,
 )
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.outputs import Form
@@ -53,10 +56,14 @@ ACTING: dict[str, Callable[[], Intervention]] = {
     "c_chain": lambda: CChain(coefficient="auto", scale=0.5, window=4, warmup=2, samples=16),
     "l2_init": lambda: L2Init(coefficient=1.0),
     "spectral": lambda: Spectral(coefficient=0.1),
+    "parseval": lambda: Parseval(coefficient=0.1, every=2),
+    "weight_decay": lambda: WeightDecay(coefficient=1.0),
+    "weight_clipping": lambda: WeightClipping(kappa=0.5),
 }
-ELSEWHERE = {"oracle", "adaptive_replay_ratio"}
-"""Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides."""
-QUIET = ("shrink_and_perturb", "c_chain", "l2_init", "spectral")
+ELSEWHERE = {"oracle", "adaptive_replay_ratio", "normalize_and_project"}
+"""Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides, one on
+networks with normalisations."""
+QUIET = ("shrink_and_perturb", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping")
 """Those that redraw nothing, and so announce nothing."""
 
 
