@@ -116,4 +116,5 @@ class NormalizeAndProject(NetworkIntervention):
 
 
 def _norm(tensors: tuple[Tensor, ...]) -> Tensor:
-    return torch.stack(torch._foreach_norm(tensors)).norm()
+    found: Tensor = torch.stack(torch._foreach_norm(tensors)).norm()
+    return found

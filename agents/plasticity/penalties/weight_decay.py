@@ -34,7 +34,7 @@ class WeightDecay(Pull):
 
     def attach(self, learner: Learner) -> None:
         super().attach(learner)
-        self._zeros = {
+        self._zeros: dict[str, dict[Tensor, Tensor]] = {
             name: {
                 parameter: parameter.detach().new_zeros(()).expand_as(parameter)
                 for part in learner.networks[name].parts
