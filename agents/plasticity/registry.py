@@ -64,7 +64,7 @@ def resolve(target: str | Callable[..., Any]) -> Any:
 
 
 GROUPS: dict[str, str] = {
-    "resets": "draw single hidden units anew",
+    "resets": "draw single hidden units, or weights, anew",
     "whole networks": "draw, or shrink, all weights",
     "regularisers": "hold weights or outputs, by a term of the loss or beside it",
     "replay": "decide how often data is learnt from",
@@ -96,6 +96,10 @@ INTERVENTIONS: dict[str, Entry] = {
     "reset": Entry(
         "agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together",
         of_units=True, group="resets", cost="as much as the method that it stands for",
+    ),
+    "swr": Entry(
+        "agents.plasticity.resets:SWR", "draw the least useful weights anew, one by one",
+        group="resets", paper="arXiv 2508.00212",
     ),
     "full_reset": Entry(
         "agents.plasticity.resets:FullReset", "draw whole networks anew, with optimizers and targets",

@@ -13,6 +13,7 @@ from agents.plasticity import (
     CBP,
     CPR,
     GXD,
+    SWR,
     CChain,
     Edit,
     FullReset,
@@ -50,6 +51,7 @@ ACTING: dict[str, Callable[[], Intervention]] = {
         maturity=2,
         score_every=1,
     ),
+    "swr": lambda: SWR(rate=0.1, period=2, score_every=1),
     "full_reset": lambda: FullReset(period=3),
     "head_reset": lambda: HeadReset(layers=2, period=3),
     "shrink_and_perturb": lambda: ShrinkAndPerturb(mode="soft", shrink=0.99, perturb=0.01, period=2),
@@ -63,7 +65,7 @@ ACTING: dict[str, Callable[[], Intervention]] = {
 ELSEWHERE = {"oracle", "adaptive_replay_ratio", "normalize_and_project"}
 """Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides, one on
 networks with normalisations."""
-QUIET = ("shrink_and_perturb", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping")
+QUIET = ("swr", "shrink_and_perturb", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping")
 """Those that redraw nothing, and so announce nothing."""
 
 
