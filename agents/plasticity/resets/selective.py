@@ -117,13 +117,15 @@ class SWR(Scheduled):
 
     def state_dict(self) -> dict[str, Tensor]:
         kept = {key: utility.clone() for key, utility in self._kept()}
-        return {**super().state_dict(), "scored": torch.tensor(self._scored), **kept}
+        counts = {"scored": torch.tensor(self._scored), "redrawn": torch.tensor(list(self._redrawn.values()))}
+        return {**super().state_dict(), **counts, **kept}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         if other := self.state_dict().keys() ^ state.keys():
             raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
         super().load_state_dict(state)
         self._scored = bool(state["scored"])
+        self._redrawn = dict(zip(self._names, state["redrawn"].tolist(), strict=True))
         for key, utility in self._kept():
             utility.copy_(state[key])
 
