@@ -94,7 +94,8 @@ class SWR(Scheduled):
     def act(self, steps: int) -> None:
         if self.utility == "gradient" and not self._scored:
             return  # nothing can be ranked
-        changeable, changed = self._changeable(), {}
+        changeable = self._changeable()
+        changed: dict[Tensor, Tensor] = {}
         for network in self._networks:
             for number, part in enumerate(network.parts):
                 generator = self._generator("weights", network.name, number, self._steps)
