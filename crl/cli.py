@@ -206,6 +206,41 @@ def compare(
         compare_runs(runs, csv)
 
 
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of ablations.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder to write; left out, reports/ and the first folder's name.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write a page about runs of one stream: curves, evaluations, measures with intervals, configs, what was spent."""
+    from crl.report import report as report_runs
+
+    with _refusing():
+        path = report_runs(runs, out)
+    print(f"report: {path}")
+
+
+@app.command()
+def watch(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of ablations.", show_default=False)
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine; 0 for any that is free.")] = 6007,
+) -> None:
+    """Serve the page of `crl report` to browsers on this machine, newer as runs go on."""
+    from crl.report import watch as watch_runs
+
+    with _refusing():
+        code = watch_runs(runs, port)
+    raise typer.Exit(code)
+
+
 @app.command("list")
 def list_names(
     name: Annotated[

@@ -80,9 +80,8 @@ def test_the_shown_arguments_are_taken(tmp_path: Path) -> None:
     assert (agent.settings["policy_kwargs"]["n_critics"], agent.activation) == (3, "silu")
 
 
-@pytest.mark.parametrize("stock", [True, False])
 def test_a_deployed_agent_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stock: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from stable_baselines3 import PPO as StockPPO
 
@@ -92,11 +91,8 @@ def test_a_deployed_agent_goes_on(
     settings = {"n_steps": 16, "batch_size": 16, "n_epochs": 2, "device": "cpu"}
     ours = PPO("CnnPolicy", envs.make("space_invaders", n_envs=16), **settings)
     monkeypatch.chdir(tmp_path)
-    before = ours.learn(256)
-    if stock:
-        before.save("ours.zip")
-        before = StockPPO.load("ours.zip", device="cpu")
-    before.save("model.zip")
+    ours.learn(256).save("ours.zip")
+    StockPPO.load("ours.zip", device="cpu").save("model.zip")
     code = block("<!-- deployed -->")
     assert len(code.strip().splitlines()) <= 10
     exec(

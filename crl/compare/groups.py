@@ -35,14 +35,18 @@ class Group:
         return tuple(str(each.get("name")) if isinstance(each, dict) else str(each) for each in listed)
 
 
-def grouped(runs: Sequence[Run]) -> list[Group]:
+def grouped(runs: Sequence[Run], labels: Sequence[str] | None = None) -> list[Group]:
     """The groups, in the order of their first runs.
+
+    Args:
+        runs: that have ended.
+        labels: one of each run, by which they are grouped; left out, by what differs between their configs.
 
     Raises:
         ConfigError: two runs of a group have the same seed.
     """
     found: dict[str, dict[int, Run]] = {}
-    for label, run in zip(group_labels([run.config for run in runs]), runs, strict=True):
+    for label, run in zip(labels or group_labels([run.config for run in runs]), runs, strict=True):
         known = found.setdefault(label, {}).setdefault(run.seed, run)
         if known is not run:
             raise ConfigError(

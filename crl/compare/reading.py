@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from crl.storage.files import DamagedError, read_whole
 MAX_LOG = 1 << 28  # bytes
 MAX_SCORES = 1 << 24  # evaluations times tasks; crl writes a row for each
 LONGEST = 2**62  # steps of a stream
+REMEDY = "compare runs of one stream"
 COLUMNS = ("step", "task", "return_mean")
 FEW_MORE = 1.1  # times as many evaluations as another run's, which change no worst score by much
 # What the agent sees of the stream, what it is called, and which of its kind it is.
@@ -54,8 +55,7 @@ class Run:
     @property
     def stream(self) -> Mapping[str, Any]:
         """Its section of the config, without what belongs to the run alone."""
-        found = self.config.get("stream")
-        return {key: value for key, value in found.items() if key not in OF_THE_RUN} if isinstance(found, dict) else {}
+        return stream_of(self.config)
 
     @property
     def evaluation(self) -> Mapping[str, Any]:
@@ -72,6 +72,12 @@ class Run:
     def families(self) -> dict[str, str]:
         """Task -> the name that it shares with its variants."""
         return {visit.task: visit.family for visit in self.results.visits}
+
+
+def stream_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """That section of a run's config, without what belongs to the run alone."""
+    found = config.get("stream")
+    return {key: value for key, value in found.items() if key not in OF_THE_RUN} if isinstance(found, dict) else {}
 
 
 def read_all(folders: Sequence[Path]) -> list[Run]:
@@ -93,7 +99,8 @@ def read_all(folders: Sequence[Path]) -> list[Run]:
             )
         warn(f"{said}, and is left out" if len(unfinished) == 1 else f"{said}, and are left out")
     check_same_stream(runs)
-    _warn_of_other_evaluations(runs)
+    for sentence in other_evaluations(runs):
+        warn(sentence)
     return runs
 
 
@@ -103,20 +110,15 @@ def read(folder: Path) -> Run | None:
     Raises:
         ConfigError: it is none, something in it is a link, or a file is damaged.
     """
-    if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"{str(folder)!r} is no run: it has no config.yaml; give a folder that crl train has made")
-    check_entries(folder)
-    config = read_yaml(folder / "config.yaml")
-    seed = config.get("seed") if isinstance(config, dict) else None
-    if not isinstance(seed, int):
-        raise ConfigError(f"the config of {str(folder)!r} has no seed; give a folder that crl train has made")
+    config = read_config(folder)
+    seed = config["seed"]
     if not (folder / FILE).is_file():
         return None
     try:
         results = RunResults.read(folder)
         if results.status != "done":
             return None
-        scores = _scores(folder / EVALUATIONS) if (folder / EVALUATIONS).is_file() else None
+        scores = read_scores(folder)
     except DamagedError as error:
         raise ConfigError(f"{error}; put it back as it was, or leave the run out") from None
     run = Run(folder, config, seed, results, scores)
@@ -129,13 +131,36 @@ def read(folder: Path) -> Run | None:
     return run
 
 
-def _scores(path: Path) -> Scores | None:
-    """Mean returns in a run's evaluations; None where there is none yet.
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config of a run as its file has it, with a seed.
 
     Raises:
-        DamagedError: it cannot be read, or is no log of evaluations.
+        ConfigError: the folder is no run's, or something in it is a link.
     """
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"{str(folder)!r} is no run: it has no config.yaml; give a folder that crl train has made")
+    check_entries(folder)
+    config = read_yaml(folder / "config.yaml")
+    if not isinstance(config, dict) or not isinstance(config.get("seed"), int):
+        raise ConfigError(f"the config of {str(folder)!r} has no seed; give a folder that crl train has made")
+    return config
+
+
+def read_scores(folder: Path, *, going_on: bool = False) -> Scores | None:
+    """Mean returns in a run's evaluations; None where there is none yet.
+
+    Args:
+        folder: of the run.
+        going_on: whether it may be writing the last row.
+
+    Raises:
+        DamagedError: they cannot be read, or are no log of evaluations.
+    """
+    path = folder / EVALUATIONS
+    if not path.is_file():
+        return None
     content = read_whole(path, MAX_LOG)
+    content = content[: content.rfind(b"\n") + 1] if going_on else content
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode("utf-8", "replace"), newline="")))
         if not rows:
@@ -161,21 +186,31 @@ def _finite(cell: str) -> float:
     return value
 
 
+def check_same_config(runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
+    """Refuse runs whose configs are of different streams.
+
+    Args:
+        runs: folder and config of each.
+
+    Raises:
+        ConfigError: they are.
+    """
+    for (one, mine), (other, theirs) in itertools.pairwise((folder, stream_of(config)) for folder, config in runs):
+        for key in {**mine, **theirs}:
+            if mine.get(key) != theirs.get(key):
+                raise ConfigError(
+                    f"{str(one)!r} and {str(other)!r} are runs of different streams (stream.{key} is "
+                    f"{shown(mine.get(key))} and {shown(theirs.get(key))}); {REMEDY}"
+                )
+
+
 def check_same_stream(runs: Sequence[Run]) -> None:
     """Refuse runs of different streams: of different configs or, with one seed, of different tasks.
 
     Raises:
         ConfigError: they are.
     """
-    remedy = "compare runs of one stream"
-    for one, other in itertools.pairwise(runs):
-        for key in {**one.stream, **other.stream}:
-            mine, theirs = one.stream.get(key), other.stream.get(key)
-            if mine != theirs:
-                raise ConfigError(
-                    f"{str(one.folder)!r} and {str(other.folder)!r} are runs of different streams (stream.{key} is "
-                    f"{shown(mine)} and {shown(theirs)}); {remedy}"
-                )
+    check_same_config([(run.folder, run.config) for run in runs])
     first: dict[int, Run] = {}
     for run in runs:
         known = first.setdefault(run.seed, run)
@@ -184,25 +219,25 @@ def check_same_stream(runs: Sequence[Run]) -> None:
             if names[0] != names[1]:
                 raise ConfigError(
                     f"visit {(mine or theirs).segment + 1} is of {names[0]} in {str(known.folder)!r} and of {names[1]} "
-                    f"in {str(run.folder)!r}, which has the same seed; {remedy}"
+                    f"in {str(run.folder)!r}, which has the same seed; {REMEDY}"
                 )
         worlds, others = known.results.tasks, run.results.tasks
         for task in worlds.keys() & others.keys():
             if worlds[task] != others[task]:  # variants, which are drawn with stream.seed
                 raise ConfigError(
                     f"{task} is another world in {str(known.folder)!r} than in {str(run.folder)!r}, which has the same "
-                    f"seed; {remedy}, with one stream.seed"
+                    f"seed; {REMEDY}, with one stream.seed"
                 )
 
 
-def _warn_of_other_evaluations(runs: Sequence[Run]) -> None:
-    """Warn of runs that were evaluated in different ways, or not equally often, which their measures would show."""
+def other_evaluations(runs: Sequence[Run]) -> Iterator[str]:
+    """What is said of runs that were evaluated in different ways, or not equally often, which their measures show."""
     evaluated = [run for run in runs if run.scores is not None]
     for one, other in itertools.pairwise(evaluated):
         for key in {**one.evaluation, **other.evaluation}:
             mine, theirs = one.evaluation.get(key), other.evaluation.get(key)
             if mine != theirs:
-                warn(
+                yield (
                     f"{str(one.folder)!r} and {str(other.folder)!r} were evaluated in different ways (evaluation.{key} "
                     f"is {shown(mine)} and {shown(theirs)}), so that measures of evaluations differ by that, too"
                 )
@@ -210,7 +245,7 @@ def _warn_of_other_evaluations(runs: Sequence[Run]) -> None:
     counts = {len(run.scores.steps): run for run in evaluated if run.scores is not None}
     least, most = min(counts, default=0), max(counts, default=0)
     if most > FEW_MORE * least:
-        warn(
+        yield (
             f"{str(counts[least].folder)!r} was evaluated {least:,} times, and {str(counts[most].folder)!r} {most:,} "
             "times, so that a worst score is lower by chance in the one that has more; where time was short, "
             "evaluation.share=1 has as many in all"

@@ -34,32 +34,39 @@ def show(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> None
             if place < TASKS_SHOWN or task == ALL:
                 title = measure if len(tables) == 1 else f"{measure}: {_name(task)}"
                 out.print(title, style="bold", markup=False, highlight=False)
-                out.print(_table(found))
+                out.print(_table(*cells_of(found)))
         if len(tables) > TASKS_SHOWN:
             out.print(
                 f"of {len(tables)} tables {TASKS_SHOWN} are shown; give --csv FILE for all numbers", highlight=False
             )
-    for line in _legend(groups, rows, reference):
+    for line in legend(groups, rows, reference):
         out.print(printable(line), markup=False, highlight=False)
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    compares = any(row.difference is not None for row in rows)
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def cells_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the rows of one measure and task; an interval stands on a line of its own."""
+    compares = any(row.difference is not None for row in rows)
     aggregates = [*rows[0].estimates]
-    table.add_column("group", overflow="fold")
     claims = any(len(row.points) >= CLAIMS_FROM for row in rows)
     headings = ["seeds", *(NAMES[name] if claims or name != aggregates[0] else "scores" for name in aggregates)]
     headings += ["difference", "p", "better"] if compares else []
-    for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
+    cells = []
     for row in rows:
         estimates = [_cell(row.estimates.get(name)) for name in aggregates]
         if len(row.points) < CLAIMS_FROM:
-            estimates[0] = " ".join(_number(point) for point in row.points.values())
+            estimates[0] = " ".join(number(point) for point in row.points.values())
         compared = [_cell(row.difference), _probability(row.p), _cell(row.better)] if compares else []
-        table.add_row(Text(_name(row.group)), str(len(row.points)), *estimates, *compared)
-    return table
+        cells.append([_name(row.group), str(len(row.points)), *estimates, *compared])
+    return ["group", *headings], cells
 
 
 def _name(given: str) -> str:
@@ -70,11 +77,12 @@ def _cell(found: Estimate | Difference | None) -> str:
     """A value, and below it its interval if it has one."""
     if found is None:
         return ""
-    ends = "" if found.low is None or found.high is None else f"\n[{_number(found.low)}, {_number(found.high)}]"
-    return f"{_number(found.value)}{ends}"
+    ends = "" if found.low is None or found.high is None else f"\n[{number(found.low)}, {number(found.high)}]"
+    return f"{number(found.value)}{ends}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """With three digits."""
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"  # not as a power of ten
 
 
@@ -82,7 +90,8 @@ def _probability(p: float | None) -> str:
     return "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _legend(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> list[str]:
+def legend(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> list[str]:
+    """What the numbers are, and what is not claimed."""
     few = [group for group in groups if len(group.runs) < CLAIMS_FROM]
     lines = []
     if len(few) < len(groups):
@@ -117,15 +126,20 @@ def write_csv(path: Path, rows: Sequence[Row], reference: Group) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
+    try:
+        replace_file(path, as_csv(rows, reference))
+    except OSError as error:
+        raise ConfigError(f"{str(path)!r} cannot be written ({error.strerror}); give another file by --csv") from None
+
+
+def as_csv(rows: Sequence[Row], reference: Group) -> bytes:
+    """All numbers: a row for each measure, task and group."""
     found = [_flat(row, reference) for row in rows]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(found)
-    try:
-        replace_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise ConfigError(f"{str(path)!r} cannot be written ({error.strerror}); give another file by --csv") from None
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _flat(row: Row, reference: Group) -> dict[str, Any]:

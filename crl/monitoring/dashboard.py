@@ -11,6 +11,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout
 from tensorboard.util import tensor_util
 from torch.utils.tensorboard import SummaryWriter
 
+from crl.measures import PLASTICITY
 from crl.monitoring.tasks import EVALUATED_RETURN, RETURN, RETURN_BY_VISIT, tag_of
 
 MOST_TASKS = 12  # that have a chart each, of as many as TensorBoard shows on a page; those of more share one
@@ -18,38 +19,6 @@ MOST_TASKS = 12  # that have a chart each, of as many as TensorBoard shows on a 
 Charts = dict[str, list[str]]
 """Title -> the tags in one chart, as regular expressions that are matched from their beginning."""
 
-PLASTICITY: dict[str, dict[str, str]] = {  # category -> measure of `Diagnostics` -> what it is called
-    "plasticity: units": {
-        "dormant_ratio": "dormant ratio",
-        "grama_ratio": "GraMa ratio",
-        "fau": "fraction of active units",
-        "saturated_fraction": "saturated fraction",
-    },
-    "plasticity: ranks": {
-        "effective_rank": "effective rank",
-        "srank": "srank",
-        "stable_rank": "stable rank",
-        "dominant_share": "dominant share",
-        "ntk_rank": "NTK rank",
-    },
-    "plasticity: change": {
-        "value_churn": "value churn, squared",
-        "value_churn_abs": "value churn, absolute",
-        "signal": "learning signal",
-        "grad_norm": "gradient norm",
-        "update_norm": "update norm",
-        "weight_norm": "weight norm",
-    },
-    "plasticity: policy": {
-        "entropy": "entropy",
-        "saturation": "saturation",
-        "policy_churn": "policy churn",
-    },
-    "plasticity: dormant units at other thresholds": {
-        "dormant_ratio_0": "dormant ratio at 0",
-        "dormant_ratio_0.1": "dormant ratio at 0.1",
-    },
-}
 OF_INTERVENTIONS: dict[str, tuple[str, dict[str, str]]] = {  # what logs -> category, and title -> pattern
     "resets": (  # the first part is the intervention's name
         "cost of the resets",

@@ -7,7 +7,7 @@ import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ LOG = "progress.csv"
 MAX_LOG = 1 << 28  # bytes: hundreds of millions of steps
 STEPS, SEGMENT, RETURN = "time/total_timesteps", "task/segment", "Return/"
 RESET, UNITS = "reset/", "/units"
+PLASTICITY = "plasticity/"
 
 Numbers = NDArray[np.float64]
 
@@ -51,6 +52,7 @@ class Curves:
         tasks: name of the task whose returns the row has, empty where it has none.
         returns: mean return of the last episodes, nan where none has ended in the visit.
         resets: network -> units reset from the beginning to the row.
+        plasticity: network and measure -> its value, nan where none was due; empty where it was not asked for.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class Curves:
     tasks: NDArray[np.str_]
     returns: Numbers
     resets: dict[str, Numbers]
+    plasticity: dict[str, Numbers] = field(default_factory=dict)
 
     def played(self) -> dict[float, str]:
         """Segment -> its task, in order; those in which no episode has ended are left out."""
@@ -82,8 +85,12 @@ class Curves:
         return found
 
 
-def read(folder: Path) -> Curves:
+def read(folder: Path, *, plasticity: bool = False) -> Curves:
     """What a run has logged till now.
+
+    Args:
+        folder: of the run.
+        plasticity: whether its measures are read, too.
 
     Raises:
         ConfigError: something in it is a link, it has no row of logs yet, or a file is damaged.
@@ -95,7 +102,9 @@ def read(folder: Path) -> Curves:
     path = folder / LOG
     try:
         content = read_whole(path, MAX_LOG)
-        columns = _columns(content[: content.rfind(b"\n") + 1])  # a run that goes on may be writing its last row
+        columns = _columns(
+            content[: content.rfind(b"\n") + 1], plasticity
+        )  # a run that goes on may be writing its last row
     except DamagedError as error:
         raise ConfigError(f"{error}; give a run that has written a row of logs") from None
     except (csv.Error, ValueError) as error:
@@ -113,9 +122,10 @@ class _Columns(NamedTuple):
     tasks: NDArray[np.str_]
     returns: Numbers
     resets: dict[str, Numbers]
+    plasticity: dict[str, Numbers]
 
 
-def _columns(content: bytes) -> _Columns:
+def _columns(content: bytes, plasticity: bool) -> _Columns:
     """The columns that are drawn.
 
     Raises:
@@ -135,6 +145,8 @@ def _columns(content: bytes) -> _Columns:
     }
     steps, segments, names, returns = list[float](), list[float](), list[str](), list[float]()
     resets: dict[str, list[float]] = {network: [] for network in networks}
+    measures = {name: place for name, place in places.items() if plasticity and name.startswith(PLASTICITY)}
+    measured: dict[str, list[float]] = {name: [] for name in measures}
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"a row has {len(row)} cells in place of {len(header)}")
@@ -148,12 +160,15 @@ def _columns(content: bytes) -> _Columns:
         returns.append(math.nan if place is None else _number(row[place]))
         for network, counts in resets.items():
             counts.append(np.nan_to_num(_number(row[networks[network]])))
+        for name, values in measured.items():
+            values.append(_number(row[measures[name]]))
     return _Columns(
         np.array(steps),
         np.array(segments),
         np.array(names, dtype=str),
         np.array(returns),
         {network: np.cumsum(counts) for network, counts in resets.items()},
+        {name.removeprefix(PLASTICITY): np.array(values) for name, values in measured.items()},
     )
 
 

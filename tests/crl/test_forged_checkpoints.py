@@ -28,38 +28,41 @@ class Bomb:
         return (Path.touch, (self.path,))
 
 
-PLANTED = (
-    "model.zip", "vecnormalize.pkl", "checkpoints/*/*.safetensors", "checkpoints/*/*.json", "checkpoints/*/config.yaml",
-    "best/*/*", "results.json", "versions.txt", "events.out.tfevents.*",
-)  # fmt: skip
+UNREAD = ("model.zip", "vecnormalize.pkl", "best/*/*", "results.json", "versions.txt")
+PLANTED = {
+    "unread": UNREAD,
+    **{name: (f"checkpoints/*/{name}",) for name in ("*.safetensors", "*.json", "config.yaml")},
+    "events": ("events.out.tfevents.*",),
+}
 """What a run goes on without, as it is or from its start."""
 
 
 @pytest.mark.parametrize(
-    ("pattern", "checksums"),
-    [(pattern, "old") for pattern in PLANTED] + [(pattern, "forged") for pattern in PLANTED if "check" in pattern],
+    ("where", "checksums"),
+    [(where, "old") for where in PLANTED] + [(where, "forged") for where in PLANTED if "check" in PLANTED[where][0]],
 )
 def test_a_planted_pickle_is_never_executed(
-    pattern: str, checksums: str, checkpointed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: str, checksums: str, checkpointed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "draw", lambda *_: None)  # a figure reads nothing, and takes a second
     found = Path(shutil.copytree(checkpointed, tmp_path / "run"))
-    (found / "results.json").unlink()
-    if pattern == "results.json":
-        (found / "results.json").touch()
+    if where != "unread":
+        (found / "results.json").unlink()
     exploded = tmp_path / "exploded"
     bomb = pickle.dumps(Bomb(exploded))
     pickle.loads(bomb)
     assert exploded.exists()  # it works
     exploded.unlink()
-    planted = list(found.glob(pattern))
-    assert planted
-    for path in planted:
-        path.write_bytes(bomb)
+    for pattern in PLANTED[where]:
+        planted = list(found.glob(pattern))
+        assert planted
+        for path in planted:
+            path.write_bytes(bomb)
     if checksums == "forged":
         for checkpoint in (found / "checkpoints").iterdir():
             forge_manifest(checkpoint)
-    damaged = pattern.startswith("checkpoints") and (checksums == "old" or pattern.endswith((".safetensors", ".json")))
+    in_checkpoints = PLANTED[where][0].startswith("checkpoints")
+    damaged = in_checkpoints and (checksums == "old" or where != "config.yaml")
     if damaged:
         with pytest.raises(ConfigError, match=r"no checkpoint that is whole|cannot be read"):
             audit(found)
@@ -70,7 +73,7 @@ def test_a_planted_pickle_is_never_executed(
     except ConfigError:
         code = 2
     # Without a checkpoint that is whole the run starts again; events are shorter than the checkpoint saw them.
-    refused = (damaged and checksums == "forged" and pattern.endswith("safetensors")) or "events" in pattern
+    refused = (damaged and checksums == "forged" and where == "*.safetensors") or where == "events"
     assert code == (2 if refused else 0)
     assert not exploded.exists()
 

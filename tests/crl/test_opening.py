@@ -17,7 +17,7 @@ from forged import forge_hash
 from small_run import trained_run
 
 from crl import run as runs
-from crl.audit import audit
+from crl.audit import audit, measuring
 from crl.config import ConfigError
 from crl.config.origin import code_kept_out
 from crl.opening import opened
@@ -201,6 +201,7 @@ def test_modules_of_the_users_are_told_before_they_run(
     (mine / "helper.py").touch()
     change(run, imports=["evil"])
     sys.path[:0] = [str(run), str(mine)]
+    monkeypatch.setattr(measuring, "draw", lambda *_: None)  # a figure imports nothing, and takes a second
     assert audit(run) == 0
     assert capfd.readouterr().err == f"crl: imports.0 of the run's config runs '{mine / 'evil.py'}'\nit runs\n"
     assert sys.path[0] == str(run)
@@ -218,6 +219,7 @@ def test_tasks_of_the_users_are_told_before_they_run(
     (tmp_path / "mine.py").write_text(WORLD.format(trace=str(tmp_path / "trace")).replace("Evil", "Mine"))
     change(run, stream={"tasks": [{"id": "mine:Mine-v0"}], "steps_per_task": 64})
     sys.path.insert(0, str(tmp_path))
+    monkeypatch.setattr(measuring, "draw", lambda *_: None)
     assert audit(run) == 0
     assert capsys.readouterr().err == f"crl: stream.tasks.0 of the run's config runs '{tmp_path / 'mine.py'}'\n"
     assert (tmp_path / "trace").exists()
@@ -230,10 +232,14 @@ def test_plugins_that_lie_in_the_folder_are_not_seen(run: Path, tmp_path: Path, 
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[torch.backends]\nevil = evil:go\n[crl.plugins]\ncriteria.gxd = evil:go\n")
     as_module(run, EVIL.format(trace=str(tmp_path / "trace")))
-    program = (
-        f"import sys; sys.path.append({str(run)!r}); from crl.cli import main; "
-        f"sys.argv = ['crl', 'resume', {str(run)!r}]; main()"
-    )
+    program = f"""
+import sys
+from pathlib import Path
+from crl.opening import opened
+sys.path.append({str(run)!r})
+with opened(Path({str(run)!r})):
+    import torch
+"""
     result = python("-c", program, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert not (tmp_path / "trace").exists()

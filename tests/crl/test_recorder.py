@@ -22,12 +22,12 @@ from crl.logs import CsvWriter, EventWriter
 
 RUNS = {
     "ppo": """
-stream: {tasks: [breakout, asterix], steps_per_task: 150, cycles: 2}
+stream: {tasks: [breakout, asterix], steps_per_task: 150, cycles: 1}
 agent: {name: ppo, n_envs: 4, n_steps: 16, batch_size: 32, n_epochs: 2, net_arch: [8]}
 interventions: [{name: gxd, rate: 1e-2, period: 5, maturity: 5}]
 """,
     "dqn": """
-stream: {tasks: [breakout, asterix], steps_per_task: 1250, boundary: revealed}
+stream: {tasks: [breakout, asterix], steps_per_task: 520, boundary: revealed}
 agent: {name: dqn, n_envs: 4, buffer_size: 400, learning_starts: 96, train_freq: 2, batch_size: 8, net_arch: [8]}
 interventions: [{name: redo, period: 20, tau: 0.5}]
 """,
@@ -57,7 +57,7 @@ def trained(folder: Path, model: Any, steps: int, **arguments: Any) -> Rows:
 
 
 def ppo() -> tuple[Any, int]:
-    stream = envs.make(["breakout", "asterix"], n_envs=4, steps_per_task=150, cycles=2, seed=3, round_to=64)
+    stream = envs.make(["breakout", "asterix"], n_envs=4, steps_per_task=150, cycles=1, seed=3, round_to=64)
     kwargs = {"net_arch": {"pi": [8], "vf": [8]}}
     gxd = GXD(rate=1e-2, period=5, maturity=5)
     model = PPO("CnnPolicy", stream, n_steps=16, batch_size=32, n_epochs=2, policy_kwargs=kwargs,
@@ -66,7 +66,7 @@ def ppo() -> tuple[Any, int]:
 
 
 def dqn() -> tuple[Any, int]:
-    stream = envs.make(["breakout", "asterix"], n_envs=4, steps_per_task=1250, seed=3, boundary="revealed", round_to=8)
+    stream = envs.make(["breakout", "asterix"], n_envs=4, steps_per_task=520, seed=3, boundary="revealed", round_to=8)
     redo = ReDo(period=20, tau=0.5)
     model = DQN("CnnPolicy", stream, buffer_size=400, learning_starts=96, train_freq=2, batch_size=8,
                 policy_kwargs={"net_arch": [8]}, interventions=[redo], seed=3, device="cpu")  # fmt: skip
@@ -84,14 +84,14 @@ def test_rows_are_those_of_the_run_of_the_same_config(agent: str, tmp_path: Path
 
 
 def test_an_environment_that_is_no_stream_is_one_task(tmp_path: Path) -> None:
-    model = DQN("MlpPolicy", gymnasium.make("CartPole-v1"), learning_starts=20, seed=0, device="cpu")
+    model = DQN("MlpPolicy", gymnasium.make("CartPole-v1"), learning_starts=20, train_freq=20, seed=0, device="cpu")
     recorder = crl.Recorder()
-    rows = trained(tmp_path / "first", model, 2500, callback=recorder)
-    assert [row["rollout/exploration_rate"] != "" for row in rows] == [True] * 3  # at 1,000, 2,000 and the end
+    rows = trained(tmp_path / "first", model, 1200, callback=recorder)
+    assert [row["rollout/exploration_rate"] != "" for row in rows] == [True] * 2  # at 1,000 and the end
     returns = [tag for tag in rows[0] if "CartPole-v1" in tag]
     assert returns
     assert all(row[tag] for row in rows for tag in (*returns, "plasticity/critic/dormant_ratio", "task/index"))
-    again = trained(tmp_path / "second", model, 1000, callback=recorder, reset_num_timesteps=False)
+    again = trained(tmp_path / "second", model, 200, callback=recorder, reset_num_timesteps=False)
     assert again[0]["plasticity/critic/update_norm"] != ""  # the change since the measure before
     plain = trained(tmp_path / "third", model, 200, log_interval=1)  # and without it rows are SB3's again
     assert len(plain) > 2

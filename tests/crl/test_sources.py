@@ -274,7 +274,7 @@ def forged(kind: str, zipped: Path, path: Path) -> None:
                     torch.save({"x": Evil()}, file)
                     content = file.getvalue()
                 elif kind == "bomb":
-                    content = bytes(1 << 28)
+                    content = bytes(1 << 27)
                 elif kind == "inner bomb":
                     content = recompressed(content)
                 elif kind == "nan":
@@ -296,7 +296,7 @@ def recompressed(content: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
-            new.writestr(name, bytes(1 << 28) if name.endswith("/data/0") else old.read(name))
+            new.writestr(name, bytes(1 << 27) if name.endswith("/data/0") else old.read(name))
     return file.getvalue()
 
 

@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 import torch
 from forged import forge_hash, forge_manifest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from small_run import trained_run
 from typer.testing import CliRunner
 
@@ -42,12 +40,14 @@ threads: 1
 """
 
 
-def fuzz(examples: int) -> Callable[[Any], Any]:
-    """Hypothesis with as many examples, always the same ones."""
-    chosen = settings(
-        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    return lambda test: chosen(given(draw=st.randoms(use_true_random=False))(test))
+def fuzz(examples: int) -> Callable[[Callable[..., None]], Any]:
+    """As many examples, always the same ones."""
+    return pytest.mark.parametrize("seed", range(examples))
+
+
+@pytest.fixture
+def draw(seed: int) -> random.Random:
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of it, in which every example changes something."""
     return Path(shutil.copytree(trained, tmp_path_factory.mktemp("work") / "run"))
+
+
+@pytest.fixture(scope="module")
+def config(trained: Path) -> RunConfig:
+    return load(trained / "config.yaml")
 
 
 def renew(work: Path, trained: Path) -> None:
@@ -147,9 +152,8 @@ def dumped(tree: Any) -> bytes:
 # ---------------------------------------------------------------------- checkpoints
 
 
-def refusals(folder: Path) -> list[str]:
+def refusals(folder: Path, config: RunConfig) -> list[str]:
     """What is said of all that `resume` and `audit` look at before anything is built."""
-    config = load(folder / "config.yaml")
     said: list[str] = []
     try:
         found, passed_over = resuming.newest(folder, config)
@@ -163,7 +167,7 @@ def refusals(folder: Path) -> list[str]:
 
 
 @fuzz(60)
-def test_manifests(work: Path, trained: Path, draw: random.Random) -> None:
+def test_manifests(work: Path, trained: Path, config: RunConfig, draw: random.Random) -> None:
     renew(work, trained)
     path = newest_of(work) / "manifest.json"
     content = path.read_bytes()
@@ -176,7 +180,7 @@ def test_manifests(work: Path, trained: Path, draw: random.Random) -> None:
         if isinstance(entries, dict):
             entries["checksum"] = zlib.crc32(dumped({key: entries[key] for key in entries if key != "format"}))
         path.write_bytes(dumped(entries))
-    assert all(map(is_sentence, refusals(work)))
+    assert all(map(is_sentence, refusals(work, config)))
     path.write_bytes(content)
 
 
@@ -207,11 +211,11 @@ def arrays(state: Any) -> Iterator[Any]:
 
 
 @fuzz(60)
-def test_parts_take_no_more_than_their_files(work: Path, trained: Path, draw: random.Random) -> None:
+def test_parts_take_no_more_than_their_files(work: Path, trained: Path, config: RunConfig, draw: random.Random) -> None:
     renew(work, trained)  # the example before may have failed
     checkpoint = newest_of(work)
     part = change_part(checkpoint, draw)
-    assert all(map(is_sentence, refusals(work)))
+    assert all(map(is_sentence, refusals(work, config)))
     try:
         state = storage.read(checkpoint, [part])
     except DamagedError as error:
@@ -268,9 +272,9 @@ def test_logs_and_results(work: Path, trained: Path, draw: random.Random) -> Non
     path = work / draw.choice(names)
     path.write_bytes(changed_bytes(path.read_bytes() if path.exists() else b'{"status": "done"}', draw))
     try:
-        with opened(work):
+        with opened(work) as config:
             resuming.refuse_finished(work)
-            assert all(map(is_sentence, refusals(work)))
+            assert all(map(is_sentence, refusals(work, config)))
     except ConfigError as error:
         check_sentence(error)
 

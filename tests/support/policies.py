@@ -125,8 +125,10 @@ def off_policy_case(kind: str) -> Case:
     return networks_and_outputs(model, train_step)
 
 
-# Those that two others have every part of are left out.
+# Every part of these has another kind.
+LEFT_OUT = ("impala-separate", "norm-tanh-gsde", "norm-nature-separate", "norm-impala", "norm-dict")
+LEFT_OUT += ("dqn-dict", "sac-dict", "td3-cnn-shared")
 POLICIES: dict[str, Callable[[], Case]] = {
-    **{f"ppo-{kind}": partial(ppo_case, kind) for kind in small_ppo.ALL if kind != "impala-separate"},
-    **{kind: partial(off_policy_case, kind) for kind in small_off_policy.KINDS if kind != "sac-dict"},
+    **{f"ppo-{kind}": partial(ppo_case, kind) for kind in small_ppo.ALL if kind not in LEFT_OUT},
+    **{kind: partial(off_policy_case, kind) for kind in small_off_policy.KINDS if kind not in LEFT_OUT},
 }

@@ -18,6 +18,8 @@ PRELOAD = ["crl.cli", "crl.run", "agents.ppo", "agents.dqn", "agents.sac", "agen
 PRELOAD += ["envs.making", "envs.worlds", "envs.minatar.worlds", "envs.minatar.batch", "envs.control.cartpole"]
 PRELOAD += ["torch._dynamo"]  # by Adam
 PRELOAD += ["filelock"]  # by claims
+PRELOAD += ["envs.minatar.asterix", "envs.minatar.breakout", "numba.typed", "scipy.linalg"]  # by kernels
+PRELOAD += ["frozen"]
 PATIENCE = 60.0  # seconds that something may take on a busy machine
 
 _context = multiprocessing.get_context("forkserver")

@@ -143,7 +143,7 @@ def test_costs_of_an_agent_are_those_of_single_ablations(kind: str) -> None:
     model.learn(64)
     batch = model.sample(16, torch.Generator().manual_seed(0))
     found = probed(model, batch)
-    for layer in layers_of(model):
+    for layer in [layer for layer in layers_of(model) if layer.units <= 32]:
         for reference in audit.references_of(layer, found.activations[layer.name]).values():
             costs = audit.true_costs(model, batch, layer, reference)
             before = ablate(model, batch, layer, NONE, reference)

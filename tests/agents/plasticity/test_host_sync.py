@@ -301,8 +301,9 @@ HOLDING: dict[str, Callable[[], Intervention]] = {
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("what", [*WITHIN, *HOLDING])
-@pytest.mark.parametrize("kind", ["dqn-mlp", "sac-mlp"])
+@pytest.mark.parametrize(
+    ("kind", "what"), [*(("sac-mlp", what) for what in (*WITHIN, *HOLDING)), ("dqn-mlp", "gxd"), ("dqn-mlp", "c_chain")]
+)
 def test_no_hook_waits_in_the_training_of_dqn_and_sac(kind: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the learners tell of a batch does not wait; the batch itself was uploaded before."""
     learned = []

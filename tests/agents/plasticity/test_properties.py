@@ -119,7 +119,7 @@ def silence(architecture: Architecture) -> None:
                 producer.bias[chosen] = -1e6 if low else 0.0
 
 
-PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
+PROPERTY = settings(deadline=None, max_examples=25, derandomize=True)
 
 
 @PROPERTY

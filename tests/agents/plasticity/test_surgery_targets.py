@@ -14,7 +14,7 @@ from torch import nn
 from agents.plasticity.surgery import Surgery, reset_units
 from agents.plasticity.units import sequential
 
-TARGETED = ["dqn-mlp", "dqn-cnn", "dqn-dict", "sac-mlp", "sac-cnn", "sac-cnn-shared"]
+TARGETED = ["dqn-mlp", "dqn-cnn", "sac-mlp", "sac-cnn", "sac-cnn-shared"]
 
 
 @pytest.fixture(params=TARGETED)

@@ -63,7 +63,6 @@ CASES: dict[str, dict[str, Any]] = {
         "cls": SAC, "policy": "MultiInputPolicy", "env": ["SavedReach-v0"], "normalized": {},
         "replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 3},
     },
-    "sac-images": {"cls": SAC, "policy": "CnnPolicy", "env": ["SavedImages-v0"]},
     "td3-noise": {
         "cls": TD3, "env": ["pendulum"], "normalized": {}, "action_noise": lambda: 0.2, "policy_delay": 3,
         "interventions": lambda: [ReDo(tau=0.9, period=4, samples=32), CBP(rate=0.05, period=1, maturity=3)],

@@ -70,10 +70,8 @@ KINDS: dict[str, tuple[str, list[str], dict[str, Any]]] = {  # agent -> world, o
         },
     ),
 }  # fmt: skip
-SMALL = {
-    "ppo": {"n_steps": 8, "batch_size": 16},
-    **{agent: {"buffer_size": 64, "batch_size": 4, "learning_starts": 2} for agent in ("dqn", "sac", "td3")},
-}
+OFF_POLICY = {"buffer_size": 64, "batch_size": 4, "learning_starts": 2, "train_freq": 4}
+SMALL = {"ppo": {"n_steps": 8, "batch_size": 16}, "dqn": OFF_POLICY, "sac": OFF_POLICY, "td3": OFF_POLICY}
 
 
 def test_noise_that_depends_on_the_state_needs_continuous_actions(config: Any) -> None:
@@ -89,6 +87,7 @@ def test_noise_that_depends_on_the_state_needs_continuous_actions(config: Any) -
 def test_every_argument_does_what_it_does_in_stable_baselines(config: Any, agent: str) -> None:
     world, overrides, arguments = KINDS[agent]
     networks = ["agent.net_arch=[8, 4]", "agent.activation=SiLU"]
+    networks += [] if agent == "ppo" else ["agent.train_freq=4"]
     checked = config(f"stream.name={world}", "stream.steps_per_task=240", "seed=3", *networks, *overrides, agent=agent)
     resolved, mine, env = build(checked)
     policy_kwargs = {"net_arch": [8, 4], "activation_fn": nn.SiLU, **arguments["policy_kwargs"]}

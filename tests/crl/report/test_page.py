@@ -1,0 +1,205 @@
+"""The page of `crl report`, as the command line writes it and as a browser parses it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import re
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from reported_runs import reported_run
+
+from crl.compare import compare
+from crl.report import report
+from crl.report.reading import Place, read
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+NASTY = '<script>alert(1)</script> & "x" $y_1$ ü'
+VOID = ("meta", "link", "input", "br")
+
+
+class Page(HTMLParser):
+    """What a browser sees.
+
+    Attributes:
+        tags: name and attributes of each tag.
+        texts: name of a tag -> the texts in it.
+    """
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(page)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in self._open:
+            self.texts[tag][-1] += data
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+TASKS = ("a", NASTY, "a")
+
+
+def three_arms(parent: Path) -> list[Path]:
+    """Five seeds of plain, and an oracle and ReDo of which two are there; the last one of these has not ended."""
+    runs = []
+    for seed in range(1, 6):
+        evaluations = {"a": [0.0, 4.0, 2.0, 2.0], NASTY: [1.0, 1.0, 1.0, 1.0]}
+        runs.append(reported_run(parent, seed, tasks=TASKS, returns=(4.0, 6.0, 1.0 * seed), evaluations=evaluations))
+    for seed in (1, 2):
+        evaluations = {"a": [0.0, 4.0, 0.0, 4.0], NASTY: [0.0, 0.0, 2.0, 2.0]}
+        runs.append(reported_run(parent, seed, "oracle", tasks=TASKS, returns=(4.0, 3.0, 2.0), evaluations=evaluations))
+    runs.append(reported_run(parent, 1, "redo", tasks=TASKS, returns=(2.0, 3.0, 2.0)))
+    runs.append(reported_run(parent, 2, "redo", tasks=TASKS, returns=(2.0, 3.0, 2.0), rows=3))
+    (runs[-1] / "results.json").unlink()
+    return runs
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, crl: Command) -> tuple[Path, list[Path], str]:
+    """The folder of a report of `three_arms`, these, and what was printed."""
+    parent = tmp_path_factory.mktemp("report")
+    runs = three_arms(parent)
+    result = crl("report", *(run.name for run in runs), "--out", "out", cwd=parent)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"report: {Path('out', 'index.html')}\n"
+    return parent / "out", runs, result.stderr
+
+
+@pytest.fixture(scope="module")
+def page(written: tuple[Path, list[Path], str]) -> Page:
+    return Page((written[0] / "index.html").read_text(encoding="utf-8"))
+
+
+def test_all_of_it_is_there(page: Page, written: tuple[Path, list[Path], str]) -> None:
+    assert page.texts["h2"] == [
+        "Learning curves", "Measures", "Plasticity per visit", "Every task over time",
+        "Plasticity of the networks: units", "Compute spent", "Configs", "Make it again",
+    ]  # fmt: skip
+    assert len(page.texts["svg"]) == 4
+    assert {path.name for path in written[0].iterdir()} == {
+        ".lock", "index.html", *(f"{name}.{kind}" for name in ("learning_curves", "plasticity_per_visit", "evaluations",
+                                                      "plasticity_1") for kind in ("svg", "png")),
+        "plasticity_per_visit.csv", "measures.csv", "measures.tex", "compute.tex", "runs.csv", "visits.csv",
+        "differences.csv", "differences.tex",
+    }  # fmt: skip
+    assert (written[0] / "evaluations.png").read_bytes().startswith(b"\x89PNG")
+    words = " ".join(run.name for run in written[1])
+    commands = page.texts["pre"]
+    assert commands[0] == f"crl report {words} --out out"
+    assert "# redo1\ncrl train redo.yaml seed=1\n" in commands[1]
+    assert commands[2] == "# all runs\npython 3"
+
+
+def test_it_needs_nothing_else_and_runs_nothing_of_a_run(page: Page) -> None:
+    places = ("src", "href", "xlink:href")
+    addresses = [value or "" for _, of in page.tags for name, value in of.items() if name in places]
+    assert all(re.match(r"#|data:[,i]|[a-z_0-9]+\.(svg|png|csv|tex)$", address) for address in addresses)
+    scripts = [of for tag, of in page.tags if tag == "script"]
+    assert scripts == [{}]  # the page's own
+    (policy,) = [of["content"] for tag, of in page.tags if of.get("http-equiv") == "Content-Security-Policy"]
+    (script,) = page.texts["script"]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'" in str(policy)
+    names = [of["id"] for _, of in page.tags if of.get("id")]
+    assert len(names) == len({*names})
+    assert not any(name.startswith("on") for _, of in page.tags for name in of)
+
+
+def test_names_are_shown_as_they_are(page: Page, written: tuple[Path, list[Path], str]) -> None:
+    assert any(NASTY in text for text in page.texts["h3"])  # of a table
+    assert any(NASTY in text for text in page.texts["text"])  # of a figure
+    latex = (written[0] / "measures.tex").read_text(encoding="utf-8")
+    assert "\\begin{tabular}{lrrrr" in latex
+    assert not re.search(r"^[^%\n]*<script", latex, re.MULTILINE)
+
+
+def test_what_is_missing_is_said(page: Page, written: tuple[Path, list[Path], str]) -> None:
+    sentences = [
+        "'redo2' of 9 runs has not ended, and is drawn as far as that goes, and in no measure",
+        "'redo1' of 9 runs was not evaluated, so that measures of evaluations are without; train with evaluation.every",
+    ]
+    assert page.texts["li"] == sentences
+    assert written[2] == "".join(f"crl: warning: {sentence}\n" for sentence in sentences)
+
+
+def test_measures_are_those_of_compare(written: tuple[Path, list[Path], str], tmp_path: Path) -> None:
+    compare(written[1][:8], tmp_path / "compared.csv")
+    assert (written[0] / "measures.csv").read_bytes() == (tmp_path / "compared.csv").read_bytes()
+
+
+def test_plasticity_of_each_visit(written: tuple[Path, list[Path], str]) -> None:
+    found = {
+        (row["arm"], row["seed"], row["of"], row["visit"]): float(row["over_oracle"])
+        for row in rows_of(written[0] / "plasticity_per_visit.csv")
+    }
+    returns, areas = "return at the end of the visit", "area under the curve of evaluations"
+    assert [found["plain", "2", returns, visit] for visit in "123"] == [1.0, 2.0, 1.0]
+    # Areas of a: (0 + 4) / 2 in the first visit, (2 + 2) / 2 over (0 + 4) / 2 in the third; of the other 1 over 1.
+    assert [found["plain", "2", areas, visit] for visit in "123"] == [1.0, 1.0, 1.0]
+    assert [found["redo", "1", returns, visit] for visit in "123"] == [0.5, 1.0, 1.0]
+    assert {(arm, seed) for arm, seed, *_ in found} == {("plain", "1"), ("plain", "2"), ("redo", "1")}
+
+
+def test_compute_and_runs(page: Page, written: tuple[Path, list[Path], str]) -> None:
+    rows = rows_of(written[0] / "runs.csv")
+    assert [(row["run"], row["arm"], row["seed"], row["gradient_steps"]) for row in rows][-1] == (
+        "redo1", "redo", "1", "1000",
+    )  # fmt: skip
+    latex = (written[0] / "compute.tex").read_text()
+    assert r"plain & 5 & 1,234,567 & 1,000 & 12 & 10 & 123,457 & 0.55 GB &  \\" in latex
+
+
+def test_what_differs(written: tuple[Path, list[Path], str]) -> None:
+    assert rows_of(written[0] / "differences.csv") == [
+        {"key": "method", "plain": "plain", "oracle": "oracle", "redo": "redo"}
+    ]
+
+
+def test_a_report_is_made_again_of_one_run_and_one_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = reported_run(tmp_path, 7)
+    for _ in range(2):
+        assert report([run]) == Path("reports", "plain7", "index.html")
+    page = Page(Path("reports", "plain7", "index.html").read_text(encoding="utf-8"))
+    assert "Plasticity per visit" not in page.texts["h2"]  # there is no oracle
+    assert any("of one seed all scores are shown" in text for text in page.texts["p"])
+    assert not (tmp_path / "plain7" / "report").exists()
+
+
+def test_a_damaged_log_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, torn, evaluated = reported_run(tmp_path, 1), reported_run(tmp_path, 2), reported_run(tmp_path, 3)
+    (torn / "progress.csv").write_text("time/total_timesteps,task/segment\n1\n")
+    (evaluated / "evaluations.csv").write_text("step,task\n1,a\n")
+    report([good, torn, evaluated], tmp_path / "out")
+    said = capsys.readouterr().err
+    assert "progress.csv' is no log of crl's (a row has 1 cells in place of 2); put it back as it was; its" in said
+    assert "evaluations.csv' is no log of evaluations (it has no column 'return_mean'); put it back" in said
+    assert {row["seeds"] for row in rows_of(tmp_path / "out" / "measures.csv")} == {"2"}
+    assert read(Place(torn)).ended is not None
+    assert read(Place(evaluated)).curves is not None
