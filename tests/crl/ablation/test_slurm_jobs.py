@@ -146,6 +146,8 @@ def test_storage_that_is_not_shared_ends_it_all_with_one_sentence(monkeypatch: p
     launcher = local()
     with pytest.raises(ConfigError, match=r"^\S+ does not see '\S+/all' as \S+ does; begin in a folder, and give one"):
         worked_off(launcher, "a", "b", during=lambda _: launcher._errands.end())
+    for worker in launcher._workers:
+        worker.job.wait()  # here they are processes of the test's
 
 
 # What Slurm's commands do as far as they are used here: an array whose jobs run at once.
