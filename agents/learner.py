@@ -331,7 +331,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         """
         if self.forgets.changes:
             self.logger.record("task/switches", self.switches_seen, exclude="stdout")
-        if self._live.built:  # otherwise nobody has asked for them: this is plain SB3
+        # Otherwise nobody has asked for them, here or before the run was gone on with: this is plain SB3.
+        if self._live.built or self.units_logged:
             counts = self.units_reset()
             for name, count in counts.items():
                 self.logger.record(f"reset/{name}/units", count - self.units_logged.get(name, 0), exclude="stdout")

@@ -36,6 +36,8 @@ def costs(runs: Path) -> Iterator[list[str | int | float]]:
     for run in finished:
         with (runs / run["run"] / "progress.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
+        if not rows:
+            continue
         # Of the whole reset; those of its networks are in there.
         columns = {kind: [tag for tag in rows[0] if tag.endswith(f"/{kind}") and tag.count("/") == 1] for kind in COSTS}
         if not columns[COSTS[0]]:

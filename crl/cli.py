@@ -173,12 +173,26 @@ def plot(
 @app.command()
 def ablate(
     file: Annotated[Path, typer.Argument(help="YAML file that describes the ablation.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LAUNCHER.KEY=VALUE",
+            help="Settings of the launcher, such as ray.num_gpus=0.25 or slurm.partition=gpu slurm.time=240.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Runs at once; left out, one on each core, as far as memory allows.", show_default=False
+            min=1,
+            help="Runs at once; left out, one on each core, as far as memory allows, or all that a cluster takes.",
+            show_default=False,
         ),
     ] = None,
+    launcher: Annotated[
+        str,
+        typer.Option(help="Where runs are trained: local (here), ray or slurm (a cluster with shared storage)."),
+    ] = "local",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs and about how long they will take, and begin none.")
     ] = False,
@@ -186,11 +200,13 @@ def ablate(
     """Train all runs of a grid that are not finished, several at once; type it again to go on with it."""
     with _refusing():
         from crl.ablation.grid import read
+        from crl.ablation.settings import check_launcher
 
-        grid = read(file)
+        check_launcher(launcher, overrides or [])
+        grid = read(file, overrides or [])
         from crl.ablation import running
 
-        code = running.ablate(grid, workers, dry_run=dry_run)
+        code = running.ablate(grid, workers, launcher, overrides or [], dry_run=dry_run)
     raise typer.Exit(code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 import textwrap
@@ -358,7 +359,7 @@ def _example(kind: Kind, name: str, keys: Sequence[Key]) -> dict[str, Any]:
         return {"parts": [{"name": name, **needed}]}
     if kind is Kind.interventions:
         boundary = {"stream": {"boundary": "revealed"}}
-        shown_too = {key.name: yaml.safe_load(str(key.default)) for key in keys if _is_telling(key)}
+        shown_too = {key.name: json.loads(str(key.default)) for key in keys if _is_telling(key)}
         given = needed or dict([*shown_too.items()][:1])
         code = INTERVENTIONS[name].resolve()
         uses = "..." not in needed.values() and code(**given).uses_boundaries
@@ -380,4 +381,4 @@ def _task(kind: Kind, name: str, keys: Sequence[Key], needed: Mapping[str, Any])
     if kind is Kind.drifts:
         return {"id": "pendulum", "drift": {"gravity": {"kind": name, **needed}}}
     first = next(key for key in keys if key.default not in (None, "null"))
-    return {"id": name, first.name: yaml.safe_load(str(first.default))}
+    return {"id": name, first.name: json.loads(str(first.default))}

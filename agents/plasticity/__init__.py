@@ -13,13 +13,22 @@ from agents.plasticity.registry import criterion, intervention
 if TYPE_CHECKING:
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
-    from agents.plasticity.penalties import CChain, L2Init, Spectral
+    from agents.plasticity.penalties import (
+        CChain,
+        L2Init,
+        NormalizeAndProject,
+        Parseval,
+        Spectral,
+        WeightClipping,
+        WeightDecay,
+    )
     from agents.plasticity.protocols import Edit, Intervention, Learner, Switch, Update
     from agents.plasticity.replay_ratio import AdaptiveReplayRatio
     from agents.plasticity.resets import (
         CBP,
         CPR,
         GXD,
+        SWR,
         FullReset,
         HeadReset,
         Oracle,
@@ -34,8 +43,12 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "CChain": "penalties",
     "L2Init": "penalties",
     "NetworkIntervention": "network_intervention",
+    "NormalizeAndProject": "penalties",
+    "Parseval": "penalties",
     "PlasticOptimizer": "loop",
     "Spectral": "penalties",
+    "WeightClipping": "penalties",
+    "WeightDecay": "penalties",
 }
 """Name -> where it is; all others are in ``resets``."""
 
@@ -43,6 +56,7 @@ __all__ = [
     "CBP",
     "CPR",
     "GXD",
+    "SWR",
     "AdaptiveReplayRatio",
     "CChain",
     "Edit",
@@ -52,7 +66,9 @@ __all__ = [
     "L2Init",
     "Learner",
     "NetworkIntervention",
+    "NormalizeAndProject",
     "Oracle",
+    "Parseval",
     "PlasticOptimizer",
     "ReDo",
     "ReGraMa",
@@ -61,6 +77,8 @@ __all__ = [
     "Switch",
     "UnitReset",
     "Update",
+    "WeightClipping",
+    "WeightDecay",
     "criterion",
     "intervention",
 ]

@@ -64,7 +64,7 @@ def resolve(target: str | Callable[..., Any]) -> Any:
 
 
 GROUPS: dict[str, str] = {
-    "resets": "draw single hidden units anew",
+    "resets": "draw single hidden units, or weights, anew",
     "whole networks": "draw, or shrink, all weights",
     "regularisers": "hold weights or outputs, by a term of the loss or beside it",
     "replay": "decide how often data is learnt from",
@@ -97,6 +97,10 @@ INTERVENTIONS: dict[str, Entry] = {
         "agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together",
         of_units=True, group="resets", cost="as much as the method that it stands for",
     ),
+    "swr": Entry(
+        "agents.plasticity.resets:SWR", "draw the least useful weights anew, one by one",
+        group="resets", paper="arXiv 2508.00212",
+    ),
     "full_reset": Entry(
         "agents.plasticity.resets:FullReset", "draw whole networks anew, with optimizers and targets",
         group="whole networks", paper="arXiv 2205.07802", cost="nothing between resets",
@@ -124,6 +128,22 @@ INTERVENTIONS: dict[str, Entry] = {
     "spectral": Entry(
         "agents.plasticity.penalties:Spectral", "hold the largest singular value of every layer",
         group="regularisers", paper="arXiv 2406.06811", cost="about 9%, DQN 2%",
+    ),
+    "parseval": Entry(
+        "agents.plasticity.penalties:Parseval", "hold the rows of hidden layers orthogonal, and their length",
+        group="regularisers", paper="arXiv 2412.07224",
+    ),
+    "weight_decay": Entry(
+        "agents.plasticity.penalties:WeightDecay", "draw weights to zero",
+        group="regularisers", paper="arXiv 1711.05101",
+    ),
+    "weight_clipping": Entry(
+        "agents.plasticity.penalties:WeightClipping", "hold weights within the range that they are drawn from",
+        group="regularisers", paper="arXiv 2407.01704",
+    ),
+    "normalize_and_project": Entry(
+        "agents.plasticity.penalties:NormalizeAndProject", "hold the norms of weights in front of normalisations",
+        group="regularisers", paper="arXiv 2407.01800",
     ),
     "adaptive_replay_ratio": Entry(
         "agents.plasticity.replay_ratio:AdaptiveReplayRatio",

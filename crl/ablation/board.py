@@ -14,13 +14,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from crl.ablation.loop import Status
+from crl.ablation.launching import Launcher
+from crl.ablation.loop import GOING, Status
 from crl.config.messages import printable, shortened
 from crl.screen import GIGA, is_terminal, say
 
 SHOW_EVERY = 0.5  # seconds between two tables
 LINE_EVERY = 300.0  # seconds between two lines where the output is no terminal
-STOPPING = "stopping: every run finishes its rollout and update, then saves; Ctrl-C again ends them at once"
 MOST = 1e18  # of what a run tells
 COLUMNS = ("run", "task", "step", "", "steps/s", "memory", "time left")
 
@@ -30,11 +30,17 @@ class Board:
 
     Args:
         statuses: name of each run -> what is known of it.
+        stopping: what is going on once it is asked to stop.
         clock: in seconds.
     """
 
-    def __init__(self, statuses: Mapping[str, Status], clock: Callable[[], float] = time.monotonic) -> None:
-        self._statuses, self._clock = statuses, clock
+    def __init__(
+        self,
+        statuses: Mapping[str, Status],
+        stopping: str = Launcher.stopping,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._statuses, self._told, self._clock = statuses, stopping, clock
         self._live = Live(auto_refresh=False, console=Console()) if is_terminal() else None
         self._shown, self._line, self._stopping = -math.inf, clock(), False
 
@@ -65,7 +71,7 @@ class Board:
         if stopping and not self._stopping:
             self._stopping, self._shown = True, -math.inf
             if self._live is None:
-                say(STOPPING)
+                say(self._told)
         if self._live is None and now - self._line >= LINE_EVERY:
             self._line = now
             say(summary(self._statuses))
@@ -86,7 +92,7 @@ class Board:
             for name, status in self._statuses.items()
             if status.state == "failed"
         ]
-        stopping = [Text(STOPPING)] if self._stopping else []
+        stopping = [Text(self._told)] if self._stopping else []
         return Group(table, *failed, Text(summary(self._statuses)), *stopping)
 
 
@@ -108,7 +114,7 @@ def summary(statuses: Mapping[str, Status]) -> str:
     """Such as ``3 of 50 done, 2 running, 1 failed, about 5:02:10 left``."""
     counts = Counter(status.state for status in statuses.values())
     words = [f"{counts['done']} of {len(statuses)} done"]
-    words += [f"{counts[state]} {state}" for state in ("running", "failed") if counts[state]]
+    words += [f"{counts[state]} {state}" for state in ("running", "queued", "failed") if counts[state]]
     left = seconds_left(statuses)
     return ", ".join(words if left is None else [*words, f"about {clock(left)} left"])
 
@@ -116,7 +122,7 @@ def summary(statuses: Mapping[str, Status]) -> str:
 def seconds_left(statuses: Mapping[str, Status]) -> float | None:
     """Till all runs are done, if those that wait are as fast as those that go on; None where that is not known."""
     rates = [rate for status in statuses.values() if status.state == "running" and (rate := speed(status))]
-    steps = sum(each.steps - each.step for each in statuses.values() if each.state in ("running", "waiting"))
+    steps = sum(each.steps - each.step for each in statuses.values() if each.state in GOING)
     return steps / sum(rates) if rates else None
 
 
@@ -134,4 +140,4 @@ def _number(told: Mapping[str, Any], key: str) -> float:
 
 def clock(seconds: float) -> str:
     """Such as ``1:02:03``."""
-    return str(timedelta(seconds=round(min(seconds, 1e9))))
+    return str(timedelta(seconds=round(min(max(seconds, 0.0), 1e9))))

@@ -11,10 +11,11 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from crl.ablation.settings import RayConfig, SlurmConfig
 from crl.config import ConfigError
 from crl.config.fields import DEFAULTS_FOR_NULL, CountOrZero, Model, whole
 from crl.config.messages import in_words, nearest, refusal, sentence, shortened, shown
-from crl.config.reading import overridden, read_yaml
+from crl.config.reading import changed_by, overridden, read_yaml
 from crl.run_folder import LONGEST_NAME
 
 KEYWORDS: dict[str, dict[str, Any]] = {
@@ -52,6 +53,8 @@ class GridConfig(Model):
             zipped. ``when`` keeps it to some arms (``when: {arm: [gxd]}``) or values of earlier axes.
         seeds: how many, from 1, or which.
         folder: of all runs; left out, ``runs/ablations/`` and the file's name.
+        ray: what a run takes on a Ray cluster.
+        slurm: what a run's job is given on a Slurm cluster.
     """
 
     base: Annotated[str, Field(min_length=1)]
@@ -60,6 +63,8 @@ class GridConfig(Model):
     axes: tuple[dict[str, Any], ...] = ()
     seeds: Annotated[tuple[CountOrZero, ...], BeforeValidator(_numbers)] = (1, 2, 3, 4, 5)
     folder: Annotated[str, Field(min_length=1)] | None = None
+    ray: Annotated[RayConfig, DEFAULTS_FOR_NULL] = Field(default_factory=RayConfig)
+    slurm: Annotated[SlurmConfig, DEFAULTS_FOR_NULL] = Field(default_factory=SlurmConfig)
 
     @model_validator(mode="before")
     @classmethod
@@ -96,6 +101,8 @@ class Grid(NamedTuple):
         folder: where its runs lie.
         common: the base config with the changes for all runs.
         cells: the runs.
+        ray: see `GridConfig`.
+        slurm: see there.
     """
 
     file: Path
@@ -103,16 +110,25 @@ class Grid(NamedTuple):
     folder: Path
     common: dict[str, Any]
     cells: list[Cell]
+    ray: RayConfig
+    slurm: SlurmConfig
 
 
-def read(file: Path) -> Grid:
+def read(file: Path, overrides: Sequence[str] = ()) -> Grid:
     """The runs that a file describes, none of whose configs is checked.
+
+    Args:
+        file: a YAML file.
+        overrides: changes to what it says, as of the command line: ``ray.num_gpus=0.5``.
 
     Raises:
         ConfigError: it cannot be read, something in it is refused, or there is no run in it.
     """
+    content = read_yaml(file)
+    for override in overrides:
+        content = changed_by(content, override)
     try:
-        config = GridConfig.model_validate(read_yaml(file))
+        config = GridConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{str(file)!r}: {sentence(error)}") from None
     base = file.parent / config.base
@@ -134,7 +150,7 @@ def read(file: Path) -> Grid:
         for arm, raw, factors in arms
     ]
     _check_names(file, cells)
-    return Grid(file, base, folder, common, cells)
+    return Grid(file, base, folder, common, cells, config.ray, config.slurm)
 
 
 def _check_number(file: Path, arms: int, seeds: int) -> None:

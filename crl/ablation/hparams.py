@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -63,14 +64,23 @@ def _short(key: str) -> str:
 
 
 def _column(name: str, shown: str, values: Sequence[Any]) -> api_pb2.HParamInfo:
-    differs = len({text(value) for value in values}) > 1
+    differs = len({_text(value) for value in values}) > 1
     found = api_pb2.HParamInfo(name=name, display_name=shown, differs=differs, type=api_pb2.DATA_TYPE_STRING)
-    if all(isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in values):
+    if all(_is_number(value) for value in values):
         found.type = api_pb2.DATA_TYPE_FLOAT64
         found.domain_interval.CopyFrom(api_pb2.Interval(min_value=min(values), max_value=max(values)))
     else:
-        found.domain_discrete.extend(dict.fromkeys(map(text, values)))
+        found.domain_discrete.extend(dict.fromkeys(map(_text, values)))
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _text(value: Any) -> str:
+    """As protocol buffers take it: YAML's escapes can write halves of characters."""
+    return text(value).encode(errors="backslashreplace").decode()
 
 
 def write(run: Planned, known: Columns) -> None:
@@ -141,7 +151,7 @@ def _content(run: Run, hyperparameters: Mapping[str, Any], known: Columns, time:
         if column.type == api_pb2.DATA_TYPE_FLOAT64:
             start.hparams[name].number_value = value
         else:
-            start.hparams[name].string_value = text(value)
+            start.hparams[name].string_value = _text(value)
     end = SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time)
     experiment = api_pb2.Experiment(
         hparam_infos=known.values(),

@@ -5,29 +5,62 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
 
 OUTPUTS = ".workers"  # in the folder of an ablation: what the workers of each run have printed
 LAST = 4096  # bytes of that which are looked at
+LOST = 74  # exit code of a worker of whose end nothing is known; as sysexits.h says of input and output
 
 
 class Worker(Protocol):
     """A worker that was started."""
 
     def poll(self) -> int | None:
-        """Its exit code, negative or of the system's own where it was killed; None while it goes on."""
+        """Its exit code, negative or of the system's own where it was killed; None while it goes on.
+
+        Raises:
+            ConfigError: no worker can be started there.
+        """
 
     def stop(self) -> None:
         """Ask it to save and end; the second time, to end at once."""
 
 
-class Launcher(Protocol):
-    """Starts workers."""
+class Launcher:
+    """Starts workers; whoever uses it enters it before.
+
+    Attributes:
+        queues: what is started waits for its turn elsewhere, and goes on once its claim is seen.
+        on_interrupt: what Ctrl-C does.
+        stopping: what is going on then.
+    """
+
+    queues: ClassVar[bool] = False
+    on_interrupt: ClassVar[str] = "Ctrl-C saves them and stops"
+    stopping: ClassVar[str] = (
+        "stopping: every run finishes its rollout and update, then saves; Ctrl-C again ends them at once"
+    )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def start(self, name: str) -> Worker:
-        """Start one for the run of that name."""
+        """Start one for the run of that name.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        raise NotImplementedError
+
+    def together(self) -> AbstractContextManager[None]:
+        """Around the starts of several, none of which is looked after before it ends."""
+        return nullcontext()
 
 
 class LocalWorker:
@@ -49,8 +82,8 @@ class LocalWorker:
         self._asked = True
 
 
-class Local:
-    """Starts workers as processes of this machine, each out of reach of the terminal's Ctrl-C.
+class Local(Launcher):
+    """Starts workers as processes of this machine.
 
     Args:
         folder: of the ablation.
@@ -59,22 +92,39 @@ class Local:
     """
 
     def __init__(self, folder: Path, command: Callable[[str], Sequence[str]], environment: dict[str, str]) -> None:
-        self._outputs, self._command, self._environment = folder / OUTPUTS, command, environment
+        self._folder, self._command, self._environment = folder, command, environment
 
     def start(self, name: str) -> LocalWorker:
         """See `Launcher`."""
-        self._outputs.mkdir(exist_ok=True)
-        with output_of(self._outputs.parent, name).open("ab") as file:
-            process = subprocess.Popen(
-                self._command(name),
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                process_group=None if os.name == "nt" else 0,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            )
-        return LocalWorker(process)
+        return LocalWorker(begun(self._command(name), output_of(self._folder, name), self._environment))
+
+
+def begun(
+    command: Sequence[str], output: Path, environment: Mapping[str, str], place: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """A process of this machine, out of reach of the terminal's Ctrl-C.
+
+    Args:
+        command: its command line.
+        output: what it prints is put behind what is there.
+        environment: of it.
+        place: where it runs; None for the current folder.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    output.parent.mkdir(exist_ok=True)
+    with output.open("ab") as file:
+        return subprocess.Popen(
+            command,
+            cwd=place,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            process_group=None if os.name == "nt" else 0,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
 
 
 def output_of(folder: Path, name: str) -> Path:
@@ -95,6 +145,8 @@ def last_words(folder: Path, name: str) -> str:
 
 def describe_death(code: int) -> str:
     """How a worker has ended that gave no exit code of crl's."""
+    if code == LOST:
+        return "with its node or its job, it seems"
     try:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -21,6 +22,7 @@ LOOK = 2.0  # seconds between two looks at the folders
 AGAIN = 10.0  # seconds after which a run is tried again that another process has, or whose worker was asked to end
 DEATHS = 5  # that a run may have one after another without coming further
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+GOING = ("waiting", "queued", "running")  # states of runs that are not at their end
 HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
 
 
@@ -47,7 +49,7 @@ class Status:
 
     Attributes:
         steps: in all.
-        state: ``waiting``, ``running``, ``done`` or ``failed``.
+        state: ``waiting``, ``queued``, ``running``, ``done`` or ``failed``.
         step: that it has come to.
         told: by the process that trains it.
         here: this process has started that one.
@@ -163,23 +165,27 @@ class Loop:
             worker.stop()
 
     def _left(self) -> bool:
-        return any(status.state in ("waiting", "running") for status in self.statuses.values())
+        return any(status.state in GOING for status in self.statuses.values())
 
     def _start(self) -> None:
-        now = time.monotonic()
-        for name, status in self.statuses.items():
-            if len(self.workers) >= self._most:
-                return
-            if status.state == "waiting" and now >= status.not_before:
-                status.saved = self._jobs[name].reached()
-                try:
-                    self.workers[name] = self._launcher.start(name)
-                except OSError as error:
-                    status.why = f"its worker could not be started ({error.strerror or error})"
-                    self._become(name, "failed")
-                    continue
-                status.here = True
-                self._become(name, "running")
+        now, room = time.monotonic(), self._most - len(self.workers)
+        waiting = (name for name, each in self.statuses.items() if each.state == "waiting" and now >= each.not_before)
+        if names := list(itertools.islice(waiting, max(room, 0))):
+            with self._launcher.together():
+                for name in names:
+                    self._start_one(name)
+
+    def _start_one(self, name: str) -> None:
+        status = self.statuses[name]
+        status.saved = self._jobs[name].reached()
+        try:
+            self.workers[name] = self._launcher.start(name)
+        except OSError as error:
+            status.why = f"its worker could not be started ({error.strerror or error})"
+            self._become(name, "failed")
+        else:
+            status.here = True
+            self._become(name, "queued" if self._launcher.queues else "running")
 
     def _look(self) -> None:
         """What the folders say of the runs that go on elsewhere, or here, or not yet."""
@@ -197,6 +203,8 @@ class Loop:
             if name not in self.workers:
                 status.here = False
                 self._become(name, "running" if sight.held else "waiting")
+            elif self._launcher.queues:
+                self._become(name, "running" if sight.held else "queued")
 
     def _end(self, name: str, code: int) -> None:
         status, job = self.statuses[name], self._jobs[name]

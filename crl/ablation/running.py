@@ -1,9 +1,9 @@
-"""Working off an ablation on this machine, from the check of all its runs to the tables of their results."""
+"""Working off an ablation, from the check of all its runs to the tables of their results."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from crl.ablation.board import Board, clock
 from crl.ablation.grid import Grid
 from crl.ablation.loop import Loop, Status
 from crl.ablation.plan import Planned, memory_needed, modules_of, planned, workers_that_fit
+from crl.ablation.settings import LOCAL, MOST_AT_ONCE, RAY
 from crl.config.messages import printable
 from crl.exit_codes import DONE, INTERRUPTED
 from crl.opening import check_entries
@@ -23,12 +24,22 @@ from crl.screen import GIGA, say, warn
 from crl.shell import typed
 
 
-def ablate(grid: Grid, workers: int | None = None, *, dry_run: bool = False) -> int:
+def ablate(
+    grid: Grid,
+    workers: int | None = None,
+    launcher: str = LOCAL,
+    overrides: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
+) -> int:
     """Work off an ablation; several processes may do so at once.
 
     Args:
         grid: its runs.
-        workers: runs at once; left out, one on each core, as far as memory allows.
+        workers: runs at once; left out, one on each core of this machine, as far as memory allows, and all that a
+            cluster takes.
+        launcher: what starts them: `local`, `ray` or `slurm`.
+        overrides: with which the grid was read, for the command that goes on with it.
         dry_run: show the runs and an estimate of their time, and begin none.
 
     Returns:
@@ -43,16 +54,33 @@ def ablate(grid: Grid, workers: int | None = None, *, dry_run: bool = False) -> 
         record.check(grid)
         runs = planned(grid)
         left = [run for run in runs.values() if not run.is_finished()]
-        needed = memory_needed([*runs.values()]) if left else {}
-        fitting = workers_that_fit(workers, available_cores(), max((needed[r.cell.arm] for r in left), default=0))
+        here = launcher == LOCAL  # else neither this machine's memory matters nor which devices it has
+        needed = memory_needed([*runs.values()]) if left and (here or dry_run) else {}
+        fitting = min(len(runs), MOST_AT_ONCE) if workers is None else workers
+        if here:
+            fitting = workers_that_fit(workers, available_cores(), max((needed[r.cell.arm] for r in left), default=0))
         if dry_run:
             return _show_plan(grid, runs, needed, fitting)
     record.keep(grid)
-    again = ["crl", "ablate", str(grid.file), *([] if workers is None else ["--workers", str(workers)])]
-    return _work_off(grid, runs, fitting, again)
+    again = ["crl", "ablate", str(grid.file), *overrides, *([] if here else ["--launcher", launcher])]
+    again += [] if workers is None else ["--workers", str(workers)]
+    return _work_off(grid, runs, fitting, launcher if left else LOCAL, again)  # no cluster is needed for nothing
 
 
-def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int, again: Sequence[str]) -> int:
+def _launcher(kind: str, grid: Grid, command: Callable[[str], Sequence[str]]) -> launching.Launcher:
+    """What starts the workers of an ablation."""
+    if kind == LOCAL:
+        return launching.Local(grid.folder, command, worker.environment())
+    if kind == RAY:
+        from crl.ablation.ray_tasks import Ray
+
+        return Ray(grid.folder, command, grid.ray)
+    from crl.ablation.slurm_jobs import Slurm
+
+    return Slurm(grid.folder, command, grid.slurm)
+
+
+def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int, kind: str, again: Sequence[str]) -> int:
     def command(name: str) -> list[str]:
         return worker.command(grid.folder, name, grid.file, grid.base)
 
@@ -78,12 +106,13 @@ def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int, again: Sequ
         return printable(launching.last_words(grid.folder, name).removeprefix("crl: "))
 
     columns = hparams.columns(grid.cells)
-    launcher = launching.Local(grid.folder, command, worker.environment())
-    loop = Loop(runs, launcher, workers, changed, why)
     count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
-    say(f"{count} in {grid.folder}, {workers} at once; Ctrl-C saves them and stops")
-    with Board(loop.statuses) as board:
-        code = loop.run(lambda: board.show(stopping=loop.wish.count > 0))
+    with _launcher(kind, grid, command) as launcher:
+        loop = Loop(runs, launcher, workers, changed, why)
+        at_once = f"{'' if kind == LOCAL else f'by {kind}, at most '}{workers} at once"
+        say(f"{count} in {grid.folder}, {at_once}; {launcher.on_interrupt}")
+        with Board(loop.statuses, launcher.stopping) as board:
+            code = loop.run(lambda: board.show(stopping=loop.wish.count > 0))
     write_tables()
     if loop.wish.count:
         say(f"stopped; to go on: {typed(again)}")

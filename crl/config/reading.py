@@ -119,7 +119,7 @@ def checked(raw: Any, overrides: Sequence[str] = ()) -> RunConfig:
     """
     register_plugins()
     for override in overrides:
-        raw = _overridden(raw, override)
+        raw = changed_by(raw, override)
     try:
         return RunConfig.model_validate(raw).resolved()
     except ValidationError as error:
@@ -161,7 +161,16 @@ def _parse(text: str, source: str) -> Any:
     raise ConfigError(f"{source} is refused: {problem}")
 
 
-def _overridden(raw: Any, override: str) -> Any:
+def changed_by(raw: Any, override: str) -> Any:
+    """`raw`, data as YAML gives them, with an override as it is typed; `raw` stays as it is.
+
+    Args:
+        raw: any data.
+        override: as for `load`.
+
+    Raises:
+        ConfigError: it is none, or there is no such place.
+    """
     key, equals, text = override.partition("=")
     appends = key.endswith("+")
     key = key.removesuffix("+")

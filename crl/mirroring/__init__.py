@@ -3,7 +3,8 @@
 Each has a process of its own beside the run (`crl.mirroring.sender`), which alone imports the service's package, waits
 for the network and may fail: training is neither held up nor changed by it. In ``.mirrors`` of the run's folder stand
 the service's id of the run and how far it has come, so that a run that is gone on with goes on there, too, and what it
-trains again is not sent again. Nothing else is kept, no key and no address. Importing this loads no package of theirs.
+trains again is not sent again; a hash of the folder's path, too, so that a copy is a run of its own. Nothing else is
+kept, no key and no address. Importing this loads no package of theirs.
 """
 
 from __future__ import annotations

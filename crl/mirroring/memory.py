@@ -1,8 +1,10 @@
-"""What a run's folder says of a service: the service's id of the run, and up to which step each tag was sent."""
+"""What a run's folder says of a service: its id of the run, up to which step each tag was sent, and where that was."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +15,9 @@ MAX_BYTES = 1 << 22
 
 
 class Memory:
-    """Outlives the process that sends; what is damaged is begun anew.
+    """Outlives the process that sends; what is damaged is begun anew, and so is that of a folder from elsewhere.
+
+    Two copies of a folder must not go on with one run of the service, nor a stranger's with any that it names.
 
     Args:
         folder: of the run.
@@ -25,6 +29,7 @@ class Memory:
 
     def __init__(self, folder: Path, service: str) -> None:
         self._path = folder / FOLDER / f"{service}.json"
+        self._place = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
         self.id: str | None = None
         self._last: dict[str, int] = {}
         self._read()
@@ -49,7 +54,8 @@ class Memory:
                 content = file.read(MAX_BYTES + 1)
             found: Any = json.loads(content) if len(content) <= MAX_BYTES else None
             known, last = found["id"], found["last"]
-            if re.fullmatch(r"\w{1,64}", known, re.ASCII) and all(type(step) is int for step in last.values()):
+            is_known = re.fullmatch(r"\w{1,64}", known, re.ASCII) and all(type(step) is int for step in last.values())
+            if is_known and found["place"] == self._place:
                 self.id, self._last = known, last
         except (OSError, ValueError, RecursionError, TypeError, LookupError, AttributeError):
             return
@@ -57,5 +63,5 @@ class Memory:
     def _write(self) -> None:
         """A kill leaves it whole, or as it was."""
         unfinished = self._path.with_name(f".{self._path.name}.tmp")
-        unfinished.write_text(json.dumps({"id": self.id, "last": self._last}))
+        unfinished.write_text(json.dumps({"id": self.id, "last": self._last, "place": self._place}))
         unfinished.replace(self._path)

@@ -18,7 +18,7 @@ from crl.config import RunConfig
 from crl.mirroring import sender
 from crl.screen import warn
 
-MOST = 4096  # rows that wait, of a few kilobytes each; PPO writes one after each rollout
+MOST = sender.MOST  # rows that wait where the sender does not even take them, as while it begins
 PATIENCE = sender.PATIENCE + 5.0  # seconds that the end of a run waits for the sender, which ends itself before
 HURRY = 3.0  # seconds where the run was interrupted: the machine may be gone soon
 
@@ -67,14 +67,14 @@ class Mirror(KVWriter):
         patience = PATIENCE if self.finished else HURRY
         until = time.monotonic() + patience
         with suppress(queue.Full):
-            self._lines.put({"end": self.finished}, timeout=patience)
-            self._lines.put(None, timeout=patience)
+            for line in ({"end": self.finished}, None):
+                self._lines.put(line, timeout=max(until - time.monotonic(), 0))
         self._thread.join(max(until - time.monotonic(), 0))
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(max(until - time.monotonic(), 0))
-            return
-        if self.finished:
-            warn(f"{self._service} has not taken all of the run within {patience:.0f} s; TensorBoard has it")
+            if self._process.wait(max(until - time.monotonic(), 0)) == 0:
+                return
+        if self.finished and not self._lost:
+            warn(f"{self._service} has not taken all of the run; TensorBoard has it")
 
     def _put(self, line: dict[str, Any]) -> None:
         try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import queue
+import re
 import signal
 import sys
 import threading
@@ -25,6 +27,7 @@ from crl.mirroring.services import SERVICES, Service
 
 PATIENCE = 60.0  # seconds that it has left once the run has ended
 AGAIN = 60.0  # seconds between two attempts to reach the service
+MOST = 4096  # rows that wait, of a few kilobytes each; PPO writes one after each rollout
 OTHERS = 2 * PATIENCE  # seconds to wait for the sender of a process that was killed
 
 
@@ -93,9 +96,10 @@ class Sender:
             self._failed = time.monotonic()
             if not self._warned:
                 self._warned = True
+                # Addresses may hold a name and a password, and what a worker of an ablation prints is kept.
+                said = re.sub(r"//[^\s/@]+@", "//", f"{type(error).__name__}: {one_line(error)}")
                 self._warn(
-                    f"{self._name} does not take the run's numbers ({type(error).__name__}: {one_line(error)}); the "
-                    "run goes on, and it is tried again"
+                    f"{self._name} does not take the run's numbers ({said}); the run goes on, and it is tried again"
                 )
 
 
@@ -120,19 +124,52 @@ def main(service: str, folder: Path) -> None:
         with suppress(OSError, ValueError):
             print(f"crl: warning: {sentence}", file=told, flush=True)
 
+    def lost() -> None:
+        warn(f"{service} is too slow for the run: rows are lost there; TensorBoard has all of it")
+
+    def hurry() -> None:
+        timer = threading.Timer(PATIENCE, os._exit, [1])  # a service may wait for its network for days
+        timer.daemon = True
+        timer.start()
+
+    lines: queue.Queue[bytes | None] = queue.Queue(MOST)
+    threading.Thread(target=_read, args=(sys.stdin.buffer, lines, lost, hurry), daemon=True).start()
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
     lock = FileLock(place / f"{service}.lock")
     with suppress(Timeout):  # one that is held longer is held by a process that hangs
         lock.acquire(timeout=OTHERS)
     sender = Sender(service, Memory(folder, service), warn)
-    finished = sender.send(sys.stdin.buffer)
-    hurry = threading.Timer(PATIENCE, os._exit, [1])  # a service may wait for its network for days
-    hurry.daemon = True
-    hurry.start()
-    sender.close(finished)
+    sender.close(sender.send(iter(lines.get, None)))
     lock.release()
     os._exit(0)  # what packages would still do at the end of Python may wait for the network
+
+
+def _read(
+    pipe: Iterable[bytes], lines: queue.Queue[bytes | None], lost: Callable[[], None], ended: Callable[[], None]
+) -> None:
+    """Take all that comes, in a thread: while a service hangs, the end of the run is not to be missed.
+
+    Args:
+        pipe: from the run.
+        lines: get what comes, as long as there is room, and None at the end.
+        lost: called once, where there is none.
+        ended: called when the run has ended.
+    """
+    told, end = False, b""
+    for line in pipe:
+        if line.startswith(b'{"end"'):
+            end = line
+            break
+        try:
+            lines.put_nowait(line)
+        except queue.Full:
+            if not told:
+                told = True
+                lost()
+    ended()
+    lines.put(end)
+    lines.put(None)
 
 
 def _silenced() -> TextIO:

@@ -55,13 +55,18 @@ class Wandb:
         )
         self._run.define_metric(f"{BY_VISIT}*", step_metric="visit")
         self._step = self._run.step
+        self._visit: int | None = None  # which that step has got: it holds one
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """See `Service`."""
         if all(tag.startswith(BY_VISIT) for tag in values):
+            if self._visit not in (None, step):  # visits shorter than what a row is written after
+                self._step += 1
+            self._visit = step
             self._run.log({**values, "visit": step}, step=self._step)
         else:
-            self._step = max(self._step, step)
+            if step > self._step:
+                self._step, self._visit = step, None
             self._run.log(dict(values), step=step)
 
     def close(self, finished: bool) -> None:

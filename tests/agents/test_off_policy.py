@@ -286,6 +286,19 @@ def test_steps_that_are_counted_anew_have_rows_anew() -> None:
     assert [step for step, _ in rows.rows] == [24, 24]
 
 
+def test_rows_go_on_with_resets_once_they_have_them() -> None:
+    """As of a run that was gone on with, and whose units nobody has asked for since."""
+    model = ours("dqn-mlp")
+    rows = logged(model)
+    model.learn(24, log_interval=None)
+    model.dump_logs()
+    model.units_logged = {"critic": 3}
+    model.learn(48, log_interval=None)
+    model.dump_logs()
+    found = [{tag: value for tag, value in row.items() if tag.startswith("reset/")} for _, row in rows.rows]
+    assert found == [{}, {"reset/critic/total": 0, "reset/critic/units": -3}]
+
+
 def test_without_a_log_interval_rows_are_written_on_demand() -> None:
     model = ours("dqn-mlp", n_envs=8)
     rows = logged(model)

@@ -85,6 +85,8 @@ LIGHT_REFUSALS = {
     "ablate missing.yaml": "the config file 'missing.yaml' does not exist; give the path of a YAML file",
     "ablate tiny.yaml": '\'tiny.yaml\': stream={"tasks": ["breakout", "asterix"], "steps_per_task": 250, ',
     "ablate tiny.yaml --workers 0": "Invalid value for '--workers': ",
+    "ablate tiny.yaml --launcher rya": "--launcher=rya is not known; did you mean 'ray'?",
+    "ablate tiny.yaml slurm.time=3": "'slurm.time=3' is no setting of --launcher local; those of ray and slurm are",
     "ablate tiny.yaml --wokers 2": "crl ablate has no option --wokers; did you mean '--workers'?",
     "config": "crl config shows one thing; give a config, or --schema, or --all-keys",
     "train tiny.yaml runs=tiny.yaml/below": (

@@ -278,7 +278,7 @@ def test_a_device_out_of_memory(
     ("raised", "said"),
     [
         (RuntimeError("the world\nhas ended"), "RuntimeError: the world has ended"),
-        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (SystemExit(0), "SystemExit: 0"),
     ],
 )
 def test_an_environment_that_raises(

@@ -28,7 +28,7 @@ class Forked:
         os.kill(self.pid, signal.SIGTERM)
 
 
-class Forking:
+class Forking(launching.Launcher):
     """Takes the place of `launching.Local`."""
 
     def __init__(self, folder: Path, command: Callable[[str], Sequence[str]], _environment: Any) -> None:

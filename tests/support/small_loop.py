@@ -13,12 +13,14 @@ from agents.plasticity import (
     CBP,
     CPR,
     GXD,
+    SWR,
     CChain,
     Edit,
     FullReset,
     HeadReset,
     Intervention,
     L2Init,
+    Parseval,
     PlasticOptimizer,
     ReDo,
     ReGraMa,
@@ -26,6 +28,8 @@ from agents.plasticity import (
     Spectral,
     UnitReset,
     Update,
+    WeightClipping,
+    WeightDecay,
 )
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.outputs import Form
@@ -47,16 +51,21 @@ ACTING: dict[str, Callable[[], Intervention]] = {
         maturity=2,
         score_every=1,
     ),
+    "swr": lambda: SWR(rate=0.1, period=2, score_every=1),
     "full_reset": lambda: FullReset(period=3),
     "head_reset": lambda: HeadReset(layers=2, period=3),
     "shrink_and_perturb": lambda: ShrinkAndPerturb(mode="soft", shrink=0.99, perturb=0.01, period=2),
     "c_chain": lambda: CChain(coefficient="auto", scale=0.5, window=4, warmup=2, samples=16),
     "l2_init": lambda: L2Init(coefficient=1.0),
     "spectral": lambda: Spectral(coefficient=0.1),
+    "parseval": lambda: Parseval(coefficient=0.1, every=2),
+    "weight_decay": lambda: WeightDecay(coefficient=1.0),
+    "weight_clipping": lambda: WeightClipping(kappa=0.5),
 }
-ELSEWHERE = {"oracle", "adaptive_replay_ratio"}
-"""Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides."""
-QUIET = ("shrink_and_perturb", "c_chain", "l2_init", "spectral")
+ELSEWHERE = {"oracle", "adaptive_replay_ratio", "normalize_and_project"}
+"""Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides, one on
+networks with normalisations."""
+QUIET = ("swr", "shrink_and_perturb", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping")
 """Those that redraw nothing, and so announce nothing."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from processes import Process
 
 from crl import claims
+from crl.ablation.launching import Launcher
 from crl.claims import ClaimLostError, Sight
 from crl.exit_codes import DONE
 
@@ -91,7 +92,7 @@ class Forked:
         self.process.send(15)
 
 
-class ForkingLauncher:
+class ForkingLauncher(Launcher):
     """Starts such workers."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,8 +1,21 @@
-"""Resets of units and of whole layers. All periods and ages are gradient steps of the network's optimizer."""
+"""Resets of units, of weights and of whole layers. Periods and ages are gradient steps of the network's optimizer."""
 
 from agents.plasticity.resets.published import CBP, CPR, GXD, ReDo, ReGraMa
+from agents.plasticity.resets.selective import SWR
 from agents.plasticity.resets.shrinking import ShrinkAndPerturb
 from agents.plasticity.resets.unit_reset import UnitReset
 from agents.plasticity.resets.whole import FullReset, HeadReset, Oracle
 
-__all__ = ["CBP", "CPR", "GXD", "FullReset", "HeadReset", "Oracle", "ReDo", "ReGraMa", "ShrinkAndPerturb", "UnitReset"]
+__all__ = [
+    "CBP",
+    "CPR",
+    "GXD",
+    "SWR",
+    "FullReset",
+    "HeadReset",
+    "Oracle",
+    "ReDo",
+    "ReGraMa",
+    "ShrinkAndPerturb",
+    "UnitReset",
+]

@@ -246,7 +246,7 @@ def low_again() -> list[Intervention]:
     return [AdaptiveReplayRatio(interval=7, window=5, threshold=0.2, rule="two_way", drop=0.2), GXD(period=10**6)]
 
 
-@pytest.mark.parametrize("agent", ["ppo", "dqn", "td3"])
+@pytest.mark.parametrize("agent", ["ppo", "dqn", "sac"])
 def test_going_on_equals_never_having_stopped(agent: str, tmp_path: Path) -> None:
     """In the middle of a window and with a fraction under way; raised, and the ratio of the run before counts."""
     (held, _), whole, again = whole_and_resumed(agent, low_again, tmp_path, 256, **relu())

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from crl.ablation import board
 from crl.ablation.board import Board
+from crl.ablation.launching import Launcher
 from crl.ablation.loop import Status
 
 
@@ -58,7 +59,7 @@ def test_the_table_shows_what_goes_on_and_what_has_failed() -> None:
     for name, there in {"a__s1": True, "b__s1 (elsewhere)": True, "c__s1": False, "e__s1": False}.items():
         assert (name in text) == there
     assert "failed: d__s1: it\\x1b[2Jfell" in text
-    assert text.splitlines()[-2:] == [board.summary(found), board.STOPPING]
+    assert text.splitlines()[-2:] == [board.summary(found), Launcher.stopping]
 
 
 def test_without_a_terminal_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +76,6 @@ def test_without_a_terminal_there_are_lines(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.splitlines() == [
         "a: running at step 0 of 10; 0 of 2 done, 1 running",
         "0 of 2 done, 1 running",
-        board.STOPPING,
+        Launcher.stopping,
         "a: failed at step 0 of 10: a full disk; 0 of 2 done, 1 failed",
     ]

@@ -85,6 +85,14 @@ def test_without_arms_the_axes_name_the_runs(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_where_it_is_worked_off_stands_in_the_file_or_behind_it(tmp_path: Path) -> None:
+    found = read(tmp_path, ray={"num_gpus": 0.5}, slurm={"partition": "cpu", "time": 90}, seeds=1)
+    assert found.ray.num_gpus == 0.5
+    changed = grid.read(tmp_path / "grid.yaml", ["slurm.partition=gpu", "slurm.gpus_per_node=1"])
+    assert (changed.slurm.partition, changed.slurm.time, changed.slurm.gpus_per_node) == ("gpu", 90, 1)
+    assert changed.cells == found.cells
+
+
 EMPTY = "the grid of 'FILE' is empty: it has no "
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"seeds": 0}, f"{EMPTY}seeds; give at least one"),
@@ -113,6 +121,10 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"axes": [{"when": {"arms": "a"}, "a": [1]}]}, "axes.0.when.arms is neither arm nor a key of an earlier axis"),
     ({"arms": {"gxd": {}}, "axes": [{"when": {"arm": ["gdx"]}, "a": [1]}]},
      "axes.0.when.arm=\"gdx\" is no value of it; did you mean 'gxd'?"),
+    ({"ray": {"num_gpus": 2}}, "'FILE': ray.num_gpus=2 is too large; give a number of at most 1"),
+    ({"slurm": {"partitoin": "gpu"}}, "'FILE': slurm.partitoin=\"gpu\" is not a known key; did you mean 'partition'?"),
+    ({"slurm": {"comment": "a\nrm -r b"}}, "'FILE': slurm.comment=\"a\\nrm -r b\" is not one line of text"),
+    ({"slurm": {"time": 0.5}}, "'FILE': slurm.time=0.5 is not a whole number"),
     ({"base": "none.yaml"}, "the config file '"),
     ({"base": "grid.yaml", "folder": 3}, "'FILE': folder=3 is not text"),
 ]  # fmt: skip

@@ -75,6 +75,12 @@ def test_numbers_are_a_column_of_numbers_and_keys_that_end_alike_are_told_apart(
     )  # fmt: skip
 
 
+def test_what_no_column_of_numbers_and_no_text_can_hold_is_written_out() -> None:
+    found = hparams.columns([Cell("x", "", 1, {}, {"arm": "\ud800", "n": 10**400})])
+    assert [*found["arm"].domain_discrete] == ["\\ud800"]
+    assert [*found["n"].domain_discrete] == [str(10**400)]
+
+
 def test_results_are_metrics_means_over_tasks_at_the_last_step(tmp_path: Path) -> None:
     run = compared_run(tmp_path, 1, returns=(3.0, 5.0), tasks=("a", "b"), evaluations={"a": (0, 4, 2), "b": (0, 0, 6)})
     events = written(run, CELLS[0], CELLS)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from crl.ablation import loop
+from crl.ablation import launching, loop
 from crl.ablation.loop import Loop, Status
 from crl.claims import Sight
 
@@ -55,7 +57,7 @@ class Worker:
         self.stops += 1
 
 
-class Launcher:
+class Launcher(launching.Launcher):
     def __init__(self, jobs: dict[str, Job]) -> None:
         self._jobs, self.started, self.workers = jobs, list[str](), list[Worker]()
 
@@ -134,6 +136,42 @@ def test_a_worker_that_cannot_be_started_fails_its_run_alone() -> None:
     code, launcher, found, _ = worked_off(a=Job([]), b=Job())
     assert (code, launcher.started) == (1, ["b"])
     assert found.statuses["a"].why == "its worker could not be started (Resource temporarily unavailable)"
+
+
+class Queueing(Launcher):
+    """What it starts together has its turn once the second look has been taken."""
+
+    queues = True
+    batches: ClassVar[list[list[str]]] = []
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        before = len(self.started)
+        yield
+        self.batches.append(self.started[before:])
+
+
+def test_what_waits_for_its_turn_elsewhere_is_queued_till_its_claim_is_seen() -> None:
+    jobs = {name: Job([143, 0]) for name in "ab"}
+    launcher, told = Queueing(jobs), list[str]()
+    looks = iter(range(5))
+
+    def show() -> None:
+        look = next(looks, None)
+        if look == 1:
+            jobs["a"].held = 2  # more looks than it is given: that finishes it
+        elif look == 2:
+            jobs["a"].held, jobs["a"].finished = 0, False
+        elif look == 4:
+            for worker in launcher.workers:
+                worker.stop()
+
+    launcher.batches.clear()
+    found = Loop(jobs, launcher, 2, lambda name, status: told.append(f"{name} {status.state}"), lambda _: "")
+    assert found.run(show) == 0
+    assert launcher.batches[0] == ["a", "b"]
+    assert told[:4] == ["a queued", "b queued", "a running", "a queued"]
+    assert sorted(told[-2:]) == ["a done", "b done"]
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

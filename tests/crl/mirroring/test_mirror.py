@@ -111,6 +111,24 @@ def test_a_sender_that_dies_is_told_once(
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "told"), [(0, ""), (1, "crl: warning: wandb has not taken all of the run; TensorBoard has it\n")]
+)
+def test_a_sender_that_gives_up_at_the_end_is_told(
+    tmp_path: Path,
+    config: RunConfig,
+    as_sender: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+    code: int,
+    told: str,
+) -> None:
+    as_sender(f"import sys; sys.stdin.read(); sys.exit({code})")
+    found = Mirror("wandb", tmp_path, config)
+    found.finished = True
+    found.close()
+    assert capsys.readouterr().err == told
+
+
 def test_a_run_is_mirrored_and_ends_as_one_that_is_not(
     tmp_path: Path, as_sender: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, checkpointed: Path
 ) -> None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import queue
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +18,7 @@ import pytest
 from crl.mirroring import sender, services
 from crl.mirroring.memory import FOLDER, MAX_BYTES, Memory
 from crl.mirroring.sender import Sender
-from crl.mirroring.services import BY_VISIT, flat, metric_name
+from crl.mirroring.services import BY_VISIT, Wandb, flat, metric_name
 from crl.monitoring.tasks import RETURN_BY_VISIT
 
 ABOUT = {"name": "x", "group": "y", "config": {"seed": 1}}
@@ -73,9 +79,76 @@ def test_what_is_trained_again_is_not_sent_again(folder: Path, got: list[Any]) -
     rows = [(10, {"a": 1.0, "b": 2.0}), (20, {"a": 3.0, "c": 5.0}), (1, {"visit": 4.0}), (30, {"a": 6.0})]
     assert send(folder, rows, b'{"end": true}') == []
     assert got == [ABOUT, (20, {"c": 5.0}), (30, {"a": 6.0}), True]
-    assert json.loads((folder / FOLDER / "wandb.json").read_text()) == {
-        "id": "first", "last": {"a": 30, "b": 10, "visit": 1, "c": 20},
-    }  # fmt: skip
+    kept = json.loads((folder / FOLDER / "wandb.json").read_text())
+    assert re.fullmatch("[0-9a-f]{64}", kept.pop("place"))
+    assert kept == {"id": "first", "last": {"a": 30, "b": 10, "visit": 1, "c": 20}}
+
+
+def test_a_copy_of_the_folder_begins_a_run_of_its_own(folder: Path, got: list[Any]) -> None:
+    assert send(folder, [(10, {"a": 1.0})], b'{"end": false}') == []
+    copy = folder.with_name(f"{folder.name}_copy")
+    shutil.copytree(folder, copy)
+    assert (Memory(copy, "wandb").id, Memory(copy, "wandb").new(10, {"a": 1.0})) == (None, {"a": 1.0})
+    assert (Memory(folder, "wandb").id, Memory(folder, "wandb").new(10, {"a": 1.0})) == ("first", {})
+
+
+def test_a_warning_holds_no_password(folder: Path, got: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Stub) -> None:
+        raise ConnectionError("https://me:secret@host.org/api and postgresql+x://me:secret@host is away")
+
+    monkeypatch.setattr(Stub, "_fail", refuse)
+    (warning,) = send(folder, [(10, {"a": 1.0})])
+    assert "(ConnectionError: https://host.org/api and postgresql+x://host is away)" in warning
+
+
+def test_what_the_service_has_no_time_for_is_lost_and_the_end_is_not() -> None:
+    lines: queue.Queue[bytes | None] = queue.Queue(2)
+    happened: list[str] = []
+
+    def ended() -> None:
+        happened.append("ended")
+        assert [lines.get(), lines.get()] == [b"1", b"2"]
+
+    sender._read([b"1", b"2", b"3", b"4", b'{"end": true}'], lines, lambda: happened.append("lost"), ended)
+    assert happened == ["lost", "ended"]
+    assert [lines.get(), lines.get()] == [b'{"end": true}', None]
+
+
+def test_a_service_that_hangs_does_not_outlive_the_run(folder: Path) -> None:
+    code = """
+import pathlib, sys, time
+from crl.mirroring import sender, services
+sender.PATIENCE = 0.1
+services.SERVICES["wandb"] = lambda *_, **__: time.sleep(1000)
+sender.main("wandb", pathlib.Path(sys.argv[1]))
+"""
+    # Its parent is killed: nothing tells of an end.
+    lines = "".join(f"{json.dumps(line)}\n" for line in (ABOUT, {"step": 1, "values": {"a": 1.0}}))
+    command = [sys.executable, "-c", code, str(folder)]
+    assert subprocess.run(command, input=lines.encode(), timeout=60, check=False).returncode == 1
+
+
+def test_each_visit_has_a_step_of_its_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Run(SimpleNamespace):
+        step = 0
+
+        def define_metric(self, *_: Any, **__: Any) -> None: ...
+
+        def log(self, values: dict[str, float], step: int) -> None:
+            logged.append((step, values))
+
+    logged: list[tuple[int, dict[str, float]]] = []
+    package = SimpleNamespace(init=lambda **_: Run(), Settings=lambda **_: None)
+    monkeypatch.setitem(sys.modules, "wandb", package)  # type: ignore[arg-type]
+    service = Wandb(Memory(folder, "wandb"), "x", "y", {})
+    a, b = f"{BY_VISIT}a", f"{BY_VISIT}b"
+    for step, tag in [(1000, "loss"), (1, a), (1, b), (2, a), (3, a), (2000, "loss"), (4, a)]:
+        service.log({tag: 0.5}, step)
+    assert logged == [
+        (1000, {"loss": 0.5}), (1000, {a: 0.5, "visit": 1}), (1000, {b: 0.5, "visit": 1}),
+        (1001, {a: 0.5, "visit": 2}), (1002, {a: 0.5, "visit": 3}),
+        (2000, {"loss": 0.5}), (2000, {a: 0.5, "visit": 4}),
+    ]  # fmt: skip
 
 
 def test_a_failure_is_told_once_and_tried_again_later(

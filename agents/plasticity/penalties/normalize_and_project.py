@@ -1,0 +1,120 @@
+"""Normalize-and-project: weights in front of normalisations keep the norm that they began with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
+from agents.plasticity.protocols import Learner, Update
+from agents.plasticity.units import Network
+from agents.plasticity.units.builders import NORMS, PRODUCERS
+
+TINY = 1e-12
+
+
+class Projected(NamedTuple):
+    """Tensors that are scaled by one factor, so that their norm together is what it was.
+
+    Attributes:
+        counted: those whose norm it is.
+        others: those that are scaled alike.
+        norm: (), what it is held at.
+    """
+
+    counted: tuple[Tensor, ...]
+    others: tuple[Tensor, ...]
+    norm: Tensor
+
+
+class NormalizeAndProject(NetworkIntervention):
+    """Normalize-and-project: hold the norms of weights in front of normalisations (NaP, arXiv 2407.01800).
+
+    A layer with a normalisation behind it computes the same whatever the scale of its weights; as they grow, the same
+    step of the optimizer changes it less and less. Therefore the weights of every hidden layer are scaled back to the
+    Frobenius norm that they began with after every `period` gradient steps, and its bias by the same factor, so that
+    what it computes stays. Gain and offset of a normalisation of n units are scaled to a norm of sqrt(n) together, with
+    which they begin. Output layers are left alone. Networks without a normalisation behind each hidden layer are
+    refused: build them so with ``agent.norm: layer``. The authors' code was not available to us: these are their rules
+    as others tell them. Growing norms made the learning rate fall; where that was needed, give a schedule.
+
+    Args:
+        networks: names of the networks whose weights are held, or ``paper``; None for all that the policy has.
+        period: gradient steps between projections. Published is 1; 1,000 is said to do about as well.
+    """
+
+    name = "normalize_and_project"
+
+    def __init__(self, *, networks: Networks = None, period: int = 1) -> None:
+        super().__init__(networks)
+        check_steps("period", period, 1)
+        self.period = period
+
+    @torch.no_grad()
+    def attach(self, learner: Learner) -> None:
+        super().attach(learner)
+        self._projected = {name: list(self._of(learner.networks[name])) for name in self._names}
+
+    def _of(self, network: Network) -> Iterator[Projected]:
+        layers = {layer.producer: layer for layer in network.layers}
+        for part in network.parts:
+            if not part.height or not isinstance(part.module, PRODUCERS):
+                continue
+            layer = layers.get(part.module)
+            norm = None if layer is None else layer.preactivation
+            if not isinstance(norm, NORMS):
+                raise ValueError(
+                    f"{self.name}: {network.name} has {part.module} without a normalisation before its activation "
+                    "function, so that projecting its weights would change what it computes; build the networks with "
+                    f"one (agent.norm: layer), or leave {network.name} out of networks"
+                )
+            weight, bias = part.module.weight, part.module.bias
+            yield Projected((weight,), () if bias is None else (bias,), weight.norm())
+            affine = tuple(norm.parameters(recurse=False))
+            if affine:
+                yield Projected(affine, (), affine[0].new_full((), math.sqrt(len(affine[0]))))
+
+    def claims(self) -> dict[str, list[str]]:
+        return {"hold the norms of {}": self._names}
+
+    @torch.no_grad()
+    def after_step(self, update: Update) -> None:
+        assert self.period is not None
+        if update.step % self.period:
+            return
+        trained = {p for group in update.optimizer.param_groups for p in group["params"] if p.requires_grad}
+        here = [each for name in self._names if name in update.networks for each in self._projected[name]]
+        scaled = [each for each in here if trained.issuperset((*each.counted, *each.others))]
+        if len(scaled) < len(here):
+            held = [tensor for each in here for tensor in (*each.counted, *each.others)]
+            if why := self._untrained(held, trained_parameters(self._learner)):
+                self._tell_left_alone("a part of the networks", why)
+        for each in scaled:
+            factor = each.norm / _norm(each.counted).clamp_min(TINY)
+            torch._foreach_mul_([*each.counted, *each.others], factor)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {key: norm.clone() for key, norm in self._norms().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        norms = self._norms()
+        if other := norms.keys() ^ state.keys():
+            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
+        for key, norm in norms.items():
+            norm.copy_(state[key])
+
+    def _norms(self) -> dict[str, Tensor]:
+        return {
+            f"norm/{name}/{number}": each.norm
+            for name, projected in self._projected.items()
+            for number, each in enumerate(projected)
+        }
+
+
+def _norm(tensors: tuple[Tensor, ...]) -> Tensor:
+    found: Tensor = torch.stack(torch._foreach_norm(tensors)).norm()
+    return found
