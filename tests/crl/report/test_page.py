@@ -234,7 +234,7 @@ def test_a_figure_that_cannot_be_drawn_is_said(
 
 
 def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
-    formula = '=HYPERLINK("http://example.org")'
+    formula = '=HYPERLINK("example.org")'
     report([reported_run(tmp_path, 1, tasks=(formula,), returns=(-1.0,))], tmp_path / "out")
     (row,) = rows_of(tmp_path / "out" / "visits.csv")
     assert (row["task"], row["mean_return"]) == (f"'{formula}", "-1.0")
