@@ -170,10 +170,10 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     assert interventions[0] == "interventions:"
     names = [line.split()[0] for line in interventions[1:]]
     assert names == [
-        "resets", "gxd", "redo", "regrama", "cbp", "cpr", "reset",
+        "resets", "gxd", "redo", "regrama", "cbp", "cpr", "reset", "swr",
         "whole", "full_reset", "oracle", "head_reset", "shrink_and_perturb",
-        "regularisers", "c_chain", "l2_init", "spectral",
-        "replay", "adaptive_replay_ratio", "networks", "agent.norm:",
+        "regularisers", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping",
+        "normalize_and_project", "replay", "adaptive_replay_ratio", "networks", "agent.norm:",
     ]  # fmt: skip
     assert all(len(line.split()) > 3 for line in interventions[1:])
     (gxd,) = [line for line in interventions if line.split()[0] == "gxd"]

@@ -22,8 +22,8 @@ class SWR(Scheduled):
 
     A weight's utility is the running mean of |w * dL/dw|, the first-order cost of setting it to 0, or its magnitude
     |w|. At every `period` gradient steps the lowest of each tensor are drawn anew, output layers, biases and
-    normalisations included: as many as the rate has accumulated, rounded at random so that small tensors have their
-    share. New values are Gaussian with the mean and variance of the tensor's init; their utility is the tensor's mean,
+    normalisations included: as many as the rate has accumulated, of which small tensors' fractions wait for the next.
+    New values are Gaussian with the mean and variance of the tensor's init; their utility is the tensor's mean,
     and their optimizer moments are new. It needs no map of units, and so serves networks of any architecture. Target
     networks are left to follow. The paper's rate and period were not available to us: the defaults are placeholders.
 
@@ -94,6 +94,8 @@ class SWR(Scheduled):
     def act(self, steps: int) -> None:
         if self.utility == "gradient" and not self._scored:
             return  # nothing can be ranked
+        assert self.period is not None
+        due = self._steps // self.period * self.period
         changeable = self._changeable()
         changed: dict[Tensor, Tensor] = {}
         for network in self._networks:
@@ -101,8 +103,8 @@ class SWR(Scheduled):
                 generator = self._generator("weights", network.name, number, self._steps)
                 statistics = dict(zip(("weight", "bias"), part.init.statistics(part.module), strict=True))
                 for key, parameter in part.module.named_parameters(recurse=False):
-                    accumulated = parameter.numel() * min(1.0, self.rate * steps)
-                    count = int(accumulated + torch.rand((), generator=generator).item())
+                    accumulated = [int(parameter.numel() * self.rate * step) for step in (due - steps, due)]
+                    count = min(accumulated[1] - accumulated[0], parameter.numel())
                     if parameter in changeable and count:
                         utility = self._utilities[network.name].get(parameter)
                         changed[parameter] = _redrawn(parameter, utility, count, statistics[key], generator)

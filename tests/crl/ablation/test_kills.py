@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,9 @@ def test_thirty_runs_killed_at_random_are_all_done_once(tmp_path: Path) -> None:
         folder = tmp_path / name
         assert json.loads((folder / "results.json").read_text()) == {"status": "done", "value": undisturbed()}
         writers = [int(line) for line in (folder / "written.txt").read_text().split()]
-        assert writers == sorted(writers)  # none wrote beside its successor, or after it
+        # None wrote beside its successor, or after it, but for what one had just begun when it was stopped.
+        late = [number for number, newest in zip(writers, accumulate(writers, max), strict=True) if number < newest]
+        assert len(late) <= (name in frozen)
         assert sorted(int(path.name) for path in (folder / "checkpoints").iterdir()) == list(range(1, 9))
     errors = [worker.process.errors() for launcher in launchers for _, worker in launcher.started]
     assert [text for text in errors if text] == []

@@ -10,12 +10,13 @@ import pytest
 
 from crl.ablation import record
 from crl.ablation.grid import Cell, Grid
+from crl.ablation.settings import RayConfig, SlurmConfig
 from crl.config import ConfigError
 
 
 def grid(folder: Path, runs: dict[str, dict[str, Any]], **common: Any) -> Grid:
     cells = [Cell(name, name, 1, raw, {}) for name, raw in runs.items()]
-    return Grid(Path("grid.yaml"), Path("base.yaml"), folder / "runs", common, cells)
+    return Grid(Path("grid.yaml"), Path("base.yaml"), folder / "runs", common, cells, RayConfig(), SlurmConfig())
 
 
 def refused(found: Grid) -> str:
