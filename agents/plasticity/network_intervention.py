@@ -117,6 +117,12 @@ class NetworkIntervention(Intervention):
                 return f"its {self._learner.parameter_name(parameter)} is frozen ({why})"
         return ""
 
+    def _tell_untrained(self, parameters: Iterable[Tensor]) -> None:
+        """Warn once of the first of the parameters that is not trained, if there is one."""
+        what = "a part of the networks"
+        if what not in self._warned and (why := self._untrained(parameters, trained_parameters(self._learner))):
+            self._tell_left_alone(what, why)
+
     def _tell_left_alone(self, what: str, why: str) -> None:
         """Warn once that `what` stays as it is."""
         if what not in self._warned:

@@ -22,7 +22,7 @@ class L2Init(Pull):
     the harder, the smaller they get. Ours, and the default, is the `decoupled` form, as AdamW decays weights:
     theta -= lr * `coefficient` * (theta - theta_0) after the optimizer's step, whose strength depends on nothing else.
     With plain gradient descent it is the other one's at half the coefficient. What a reset draws anew has its new
-    values as theta_0.
+    values as theta_0, but for the single weights of `SWR`, which are drawn to where the old ones began.
 
     Args:
         networks: names of the networks whose weights are drawn, or ``paper``; None for all that the policy has.

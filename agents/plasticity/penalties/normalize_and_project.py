@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
-from agents.plasticity.protocols import Learner, Update
+from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps
+from agents.plasticity.protocols import Edit, Learner, Update
 from agents.plasticity.units import Network
 from agents.plasticity.units.builders import NORMS, PRODUCERS
 
@@ -24,11 +24,13 @@ class Projected(NamedTuple):
         counted: those whose norm it is.
         others: those that are scaled alike.
         norm: (), what it is held at.
+        follows: it becomes what it is then where they are drawn anew.
     """
 
     counted: tuple[Tensor, ...]
     others: tuple[Tensor, ...]
     norm: Tensor
+    follows: bool
 
 
 class NormalizeAndProject(NetworkIntervention):
@@ -37,10 +39,12 @@ class NormalizeAndProject(NetworkIntervention):
     A layer with a normalisation behind it computes the same whatever the scale of its weights; as they grow, the same
     step of the optimizer changes it less and less. Therefore the weights of every hidden layer are scaled back to the
     Frobenius norm that they began with after every `period` gradient steps, and its bias by the same factor, so that
-    what it computes stays. Gain and offset of a normalisation of n units are scaled to a norm of sqrt(n) together, with
-    which they begin. Output layers are left alone. Networks without a normalisation behind each hidden layer are
-    refused: build them so with ``agent.norm: layer``. The authors' code was not available to us: these are their rules
-    as others tell them. Growing norms made the learning rate fall; where that was needed, give a schedule.
+    what it computes stays (with batch normalisation in evaluation mode once running statistics have followed). Gain and
+    offset of a normalisation of n units are scaled to a norm of sqrt(n) together, with which they begin. What is drawn
+    anew as a whole has its new norm to keep. Output layers are left alone. Networks without a normalisation behind each
+    hidden layer are refused: build them so with ``agent.norm: layer``. The authors' code was not available to us: these
+    are their rules as others tell them. Growing norms made the learning rate fall; where that was needed, give a
+    schedule.
 
     Args:
         networks: names of the networks whose weights are held, or ``paper``; None for all that the policy has.
@@ -73,10 +77,10 @@ class NormalizeAndProject(NetworkIntervention):
                     f"one (agent.norm: layer), or leave {network.name} out of networks"
                 )
             weight, bias = part.module.weight, part.module.bias
-            yield Projected((weight,), () if bias is None else (bias,), weight.norm())
+            yield Projected((weight,), () if bias is None else (bias,), weight.norm(), True)
             affine = tuple(norm.parameters(recurse=False))
             if affine:
-                yield Projected(affine, (), affine[0].new_full((), math.sqrt(len(affine[0]))))
+                yield Projected(affine, (), affine[0].new_full((), math.sqrt(len(affine[0]))), False)
 
     def claims(self) -> dict[str, list[str]]:
         return {"hold the norms of {}": self._names}
@@ -90,12 +94,18 @@ class NormalizeAndProject(NetworkIntervention):
         here = [each for name in self._names if name in update.networks for each in self._projected[name]]
         scaled = [each for each in here if trained.issuperset((*each.counted, *each.others))]
         if len(scaled) < len(here):
-            held = [tensor for each in here for tensor in (*each.counted, *each.others)]
-            if why := self._untrained(held, trained_parameters(self._learner)):
-                self._tell_left_alone("a part of the networks", why)
+            self._tell_untrained(tensor for each in here for tensor in (*each.counted, *each.others))
         for each in scaled:
             factor = each.norm / _norm(each.counted).clamp_min(TINY)
             torch._foreach_mul_([*each.counted, *each.others], factor)
+
+    @torch.no_grad()
+    def on_surgery(self, edit: Edit) -> None:
+        drawn = set(edit.tensors)
+        for projected in self._projected.values():
+            for each in projected:
+                if each.follows and drawn.issuperset(each.counted):
+                    each.norm.copy_(_norm(each.counted))
 
     def state_dict(self) -> dict[str, Tensor]:
         return {key: norm.clone() for key, norm in self._norms().items()}

@@ -90,13 +90,10 @@ class Parseval(NetworkIntervention):
         if not self.coefficient or not is_scored(update.step, self.every):
             return None
         trained = {p for group in update.optimizer.param_groups for p in group["params"] if p.requires_grad}
-        held = {
-            weight: each
-            for name in self._names
-            if name in update.networks
-            for weight, each in self._held[name].items()
-            if weight in trained
-        }
+        here = {w: each for name in self._names if name in update.networks for w, each in self._held[name].items()}
+        held = {weight: each for weight, each in here.items() if weight in trained}
+        if len(held) < len(here):
+            self._tell_untrained(here)
         if not held:
             return None
         strength = self.every * self.coefficient

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from agents.plasticity.network_intervention import NetworkIntervention, Networks, trained_parameters
+from agents.plasticity.network_intervention import NetworkIntervention, Networks
 from agents.plasticity.penalties.known import with_gradients
 from agents.plasticity.protocols import Update
 from agents.plasticity.units.builders import NORMS
@@ -83,10 +83,5 @@ class Pull(NetworkIntervention, ABC):
             for group in update.optimizer.param_groups
         ]
         if sum(len(pairs) for _, pairs in found) < len(drawn):
-            self._tell_what_is_frozen(drawn)
+            self._tell_untrained(drawn)
         return found
-
-    def _tell_what_is_frozen(self, drawn: Mapping[Tensor, Tensor]) -> None:
-        why = self._untrained(drawn, trained_parameters(self._learner))
-        if why:
-            self._tell_left_alone("a part of the networks", why)

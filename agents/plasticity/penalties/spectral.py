@@ -132,6 +132,9 @@ class Spectral(NetworkIntervention):
         names = [name for name in self._names if name in update.networks]
         matrices = {w: m for name in names for w, m in self._matrices[name].items() if w in trained}
         vectors = {w: value for name in names for w, value in self._vectors[name].items() if w in trained}
+        held = [weight for name in names for weight in (*self._matrices[name], *self._vectors[name])]
+        if len(matrices) + len(vectors) < len(held):
+            self._tell_untrained(held)
         terms = [self._of_matrices(matrices)] if matrices else []
         terms += [self._of_vectors(vectors)] if vectors else []
         if not terms:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from agents.plasticity.network_intervention import NetworkIntervention, Networks, trained_parameters
+from agents.plasticity.network_intervention import NetworkIntervention, Networks
 from agents.plasticity.penalties.pull import is_drawn
 from agents.plasticity.protocols import Learner, Update
 from agents.plasticity.units import Network, Part
@@ -57,8 +57,8 @@ class WeightClipping(NetworkIntervention):
         }
         stepped = (p for group in update.optimizer.param_groups for p in group["params"])
         clipped = [p for p in stepped if p.requires_grad and p in bounds]
-        if len(clipped) < len(bounds) and (why := self._untrained(bounds, trained_parameters(self._learner))):
-            self._tell_left_alone("a part of the networks", why)
+        if len(clipped) < len(bounds):
+            self._tell_untrained(bounds)
         if clipped:
             torch._foreach_clamp_max_(clipped, [bounds[p] for p in clipped])
             torch._foreach_clamp_min_(clipped, [-bounds[p] for p in clipped])

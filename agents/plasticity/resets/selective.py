@@ -64,7 +64,7 @@ class SWR(Scheduled):
             else {}
             for network in self._networks
         }
-        self._scored = False
+        self._scored: set[str] = set()  # networks that can be ranked
         self._redrawn = dict.fromkeys(self._names, 0)
 
     def claims(self) -> dict[str, list[str]]:
@@ -77,28 +77,30 @@ class SWR(Scheduled):
             return
         trained = {p for group in update.optimizer.param_groups for p in group["params"] if p.requires_grad}
         seen = [
-            (p, p.grad, utility)
+            (name, p, p.grad, utility)
             for name in self._names
             if name in update.networks
             for p, utility in self._utilities[name].items()
             if p in trained and p.grad is not None
         ]
         if seen:
-            weights, gradients, utilities = zip(*seen, strict=True)
+            names, weights, gradients, utilities = zip(*seen, strict=True)
             products = torch._foreach_mul(weights, gradients)
             torch._foreach_abs_(products)
-            torch._foreach_lerp_(utilities, products, 1 - self.decay**self.score_every)
-            self._scored = True
+            # What is not finite is passed over, for it would stay for ever.
+            kept = [torch.where(new.isfinite(), new, old) for new, old in zip(products, utilities, strict=True)]
+            torch._foreach_lerp_(utilities, kept, 1 - self.decay**self.score_every)
+            self._scored.update(names)
 
     @torch.no_grad()
     def act(self, steps: int) -> None:
-        if self.utility == "gradient" and not self._scored:
-            return  # nothing can be ranked
         assert self.period is not None
         due = self._steps // self.period * self.period
         changeable = self._changeable()
         changed: dict[Tensor, Tensor] = {}
         for network in self._networks:
+            if self.utility == "gradient" and network.name not in self._scored:
+                continue
             for number, part in enumerate(network.parts):
                 generator = self._generator("weights", network.name, number, self._steps)
                 statistics = dict(zip(("weight", "bias"), part.init.statistics(part.module), strict=True))
@@ -120,14 +122,17 @@ class SWR(Scheduled):
 
     def state_dict(self) -> dict[str, Tensor]:
         kept = {key: utility.clone() for key, utility in self._kept()}
-        counts = {"scored": torch.tensor(self._scored), "redrawn": torch.tensor(list(self._redrawn.values()))}
+        counts = {
+            "scored": torch.tensor([name in self._scored for name in self._names]),
+            "redrawn": torch.tensor(list(self._redrawn.values())),
+        }
         return {**super().state_dict(), **counts, **kept}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         if other := self.state_dict().keys() ^ state.keys():
             raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
         super().load_state_dict(state)
-        self._scored = bool(state["scored"])
+        self._scored = {name for name, scored in zip(self._names, state["scored"].tolist(), strict=True) if scored}
         self._redrawn = dict(zip(self._names, state["redrawn"].tolist(), strict=True))
         for key, utility in self._kept():
             utility.copy_(state[key])

@@ -71,6 +71,18 @@ def test_its_norms_are_part_of_its_state() -> None:
         other.load_state_dict({key: norm for key, norm in state.items() if key != "norm/net/0"})
 
 
+def test_what_is_new_has_its_new_norm() -> None:
+    learner = Regression([NormalizeAndProject()], model=normalised(), rate=0.0)
+    learner.train(1)
+    learner.module[3] = nn.Linear(12, 6, bias=False)
+    with torch.no_grad():
+        learner.module[3].weight.mul_(3.0)
+    new = learner.module[3].weight.detach().clone()
+    learner.add_param_group({"params": learner.module[3].parameters()})
+    learner.train(1)
+    torch.testing.assert_close(learner.module[3].weight.detach(), new)
+
+
 def test_what_is_frozen_is_told_and_left_alone() -> None:
     learner = Regression([NormalizeAndProject()], model=normalised())
     learner.module[0].requires_grad_(False)

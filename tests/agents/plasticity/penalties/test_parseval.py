@@ -81,11 +81,12 @@ def test_at_one_step_in_so_many_it_is_so_many_times_as_strong() -> None:
     assert (Parseval().every, Parseval(paper=True).every) == (4, 1)
 
 
-def test_frozen_layers_have_no_term() -> None:
+def test_frozen_layers_have_no_term_and_are_told_once() -> None:
     intervention = Parseval(every=1)
     learner = Regression([intervention])
     learner.module[0].requires_grad_(False)
-    term = term_of(intervention, learner)
+    with pytest.warns(UserWarning, match=r"^parseval: a part of the networks is left .* its 0\.weight is frozen"):
+        term = term_of(intervention, learner)
     assert term is not None
     assert all(p.grad is None for p in learner.module[0].parameters())
     learner.module[2].requires_grad_(False)

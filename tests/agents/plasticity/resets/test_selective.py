@@ -7,7 +7,7 @@ import torch
 from small_loop import Regression
 from torch import nn
 
-from agents.plasticity import SWR, CChain
+from agents.plasticity import SWR, CChain, PlasticOptimizer
 
 
 def changed(learner: Regression, before: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -45,6 +45,32 @@ def test_utility_is_the_running_mean_of_weight_times_gradient() -> None:
     learner.train(2)
     for number, product in enumerate(products):
         torch.testing.assert_close(intervention.state_dict()[f"utility/net/{number}"], 0.75 * product)
+
+
+def test_what_is_not_finite_enters_no_utility() -> None:
+    intervention = SWR(period=100, decay=0.5, score_every=1)
+    learner = Regression([intervention], rate=0.0)
+    learner.train(1)
+    learner.y[0] = torch.inf
+    learner.train(1)
+    assert all(held.isfinite().all() for key, held in intervention.state_dict().items() if key.startswith("utility"))
+
+
+def test_networks_without_a_utility_wait_for_one() -> None:
+    torch.manual_seed(0)
+    networks = nn.ModuleDict({"a": nn.Linear(4, 30), "b": nn.Linear(4, 30)})
+    optimizer = torch.optim.SGD(networks.parameters(), lr=0.0)
+    intervention = SWR(rate=0.1, period=1, score_every=1)
+    learner = PlasticOptimizer(optimizer, dict(networks.items()), [intervention])
+    before = [module.weight.detach().clone() for module in networks.values()]
+    with learner.forward():
+        loss = networks["a"](torch.randn(8, 4)).square().mean()
+    learner.step(loss)
+    moved = [bool((m.weight != old).any()) for m, old in zip(networks.values(), before, strict=True)]
+    assert moved == [True, False]
+    other = SWR(rate=0.1, period=1, score_every=1)
+    PlasticOptimizer(optimizer, dict(networks.items()), [other]).load_state_dict(learner.state_dict())
+    assert other.state_dict()["scored"].tolist() == [True, False]
 
 
 def test_new_weights_are_neither_the_lowest_nor_remembered() -> None:
