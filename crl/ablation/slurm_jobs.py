@@ -140,6 +140,10 @@ class Slurm(Launcher):
 
     def __enter__(self) -> Self:
         parent = self._folder.parent
+        if not str(self._folder).isprintable():  # a second line would be a command of the job's script
+            raise ConfigError(
+                f"the folder {str(self._folder)!r} is not one line of text, which jobs of Slurm need; give another one"
+            )
         try:
             # Beside the runs and not among them: it has links, and pickles, which nobody may have put there before.
             self._place = Path(tempfile.mkdtemp(prefix=f".{self._folder.name}.slurm-", dir=parent))
@@ -178,10 +182,12 @@ class Slurm(Launcher):
         Raises:
             ConfigError: Slurm does not take them.
         """
+        before = len(self._workers)
         try:
             with contextlib.redirect_stderr(io.StringIO()), self._executor.batch():  # what sbatch says is printed, too
                 yield
         except (FailedJobError, FailedSubmissionError, OSError) as error:
+            del self._workers[before:]  # none of them became a job
             raise ConfigError(
                 f"Slurm does not take the jobs: {one_line(error)}; change slurm in the file, or give fewer --workers"
             ) from None

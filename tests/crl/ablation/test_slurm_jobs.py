@@ -190,7 +190,9 @@ def test_runs_are_one_array_with_the_settings_that_are_given(cluster: Path, plac
     assert expected | {"job-name=all", "signal=USR2@90"} <= options
 
 
-def test_what_sbatch_refuses_is_told_in_one_sentence(cluster: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_sbatch_refuses_is_told_in_one_sentence(
+    cluster: Path, place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (cluster / "sbatch").write_text("#!/bin/bash\necho 'sbatch: error: invalid partition specified: gpu' >&2; exit 1\n")
     with pytest.raises(ConfigError) as caught:
         worked_off(Slurm(Path("all"), command(), SlurmConfig()), "a", "b")
@@ -199,6 +201,14 @@ def test_what_sbatch_refuses_is_told_in_one_sentence(cluster: Path, capfd: pytes
         "give fewer --workers"
     )
     assert capfd.readouterr() == ("", "")
+    assert sorted(path.name for path in place.iterdir()) == ["all", "commands", "worker.py"]
+    assert [*Path("all", launching.OUTPUTS).iterdir()] == []
+
+
+def test_a_folder_of_two_lines_is_refused(cluster: Path, place: Path) -> None:
+    with pytest.raises(ConfigError, match=r"all\\ntouch here' is not one line of text, which jobs of Slurm need"):
+        Slurm(Path("all\ntouch here"), command(), SlurmConfig()).__enter__()
+    assert sorted(path.name for path in place.iterdir()) == ["all", "commands", "worker.py"]
 
 
 def test_without_slurm(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
