@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from agents.plasticity.protocols import Intervention, Learner
+from agents.plasticity.protocols import Intervention, Learner, Update
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.units import Network
 from agents.plasticity.validation import check
+
+Held = TypeVar("Held")
 
 Networks = Sequence[str] | Literal["paper"] | None
 """Names of networks, ``paper``, or None for all (see `NetworkIntervention`)."""
@@ -29,8 +31,12 @@ def trained_parameters(learner: Learner) -> set[Tensor]:
 
     All others are the user's, who has frozen them or trains them elsewhere: no intervention may touch them.
     """
-    groups = [group for optimizer in learner.optimizers for group in optimizer.param_groups]
-    return {parameter for group in groups for parameter in group["params"] if parameter.requires_grad}
+    return {parameter for optimizer in learner.optimizers for parameter in stepped_by(optimizer)}
+
+
+def stepped_by(optimizer: torch.optim.Optimizer) -> set[Tensor]:
+    """The parameters that an optimizer changes as things are."""
+    return {p for group in optimizer.param_groups for p in group["params"] if p.requires_grad}
 
 
 class NetworkIntervention(Intervention):
@@ -116,6 +122,29 @@ class NetworkIntervention(Intervention):
                 why = "no optimizer steps on it" if parameter.requires_grad else "requires_grad is False"
                 return f"its {self._learner.parameter_name(parameter)} is frozen ({why})"
         return ""
+
+    def _trained_now(self, update: Update, held: Mapping[str, Mapping[Tensor, Held]]) -> dict[Tensor, Held]:
+        """What is held of the parameters that an update changes; warns once of those that nothing trains.
+
+        Args:
+            update: any.
+            held: network's name -> parameter -> something of it.
+        """
+        here = {p: each for name in self._names if name in update.networks for p, each in held[name].items()}
+        stepped = stepped_by(update.optimizer)
+        found = {p: each for p, each in here.items() if p in stepped}
+        if len(found) < len(here):
+            self._tell_untrained(here)
+        return found
+
+    def _refuse_other_networks(self, state: Mapping[str, Any]) -> None:
+        """Refuse a saved state that has not the keys of this one's.
+
+        Raises:
+            ValueError: it has others.
+        """
+        if other := self.state_dict().keys() ^ state.keys():
+            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
 
     def _tell_untrained(self, parameters: Iterable[Tensor]) -> None:
         """Warn once of the first of the parameters that is not trained, if there is one."""

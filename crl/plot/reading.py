@@ -102,9 +102,8 @@ def read(folder: Path, *, plasticity: bool = False) -> Curves:
     path = folder / LOG
     try:
         content = read_whole(path, MAX_LOG)
-        columns = _columns(
-            content[: content.rfind(b"\n") + 1], plasticity
-        )  # a run that goes on may be writing its last row
+        whole = content[: content.rfind(b"\n") + 1]  # a run that goes on may be writing its last row
+        columns = _columns(whole, plasticity)
     except DamagedError as error:
         raise ConfigError(f"{error}; give a run that has written a row of logs") from None
     except (csv.Error, ValueError) as error:

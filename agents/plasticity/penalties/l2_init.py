@@ -54,8 +54,7 @@ class L2Init(Pull):
         return self._anchors.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        if other := self.state_dict().keys() ^ state.keys():
-            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
+        self._refuse_other_networks(state)
         self._anchors.load_state_dict(state)
 
     @torch.no_grad()

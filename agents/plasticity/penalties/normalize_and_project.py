@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps
+from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, stepped_by
 from agents.plasticity.protocols import Edit, Learner, Update
 from agents.plasticity.units import Network
 from agents.plasticity.units.builders import NORMS, PRODUCERS
@@ -90,7 +90,7 @@ class NormalizeAndProject(NetworkIntervention):
         assert self.period is not None
         if update.step % self.period:
             return
-        trained = {p for group in update.optimizer.param_groups for p in group["params"] if p.requires_grad}
+        trained = stepped_by(update.optimizer)
         here = [each for name in self._names if name in update.networks for each in self._projected[name]]
         scaled = [each for each in here if trained.issuperset((*each.counted, *each.others))]
         if len(scaled) < len(here):
@@ -111,10 +111,8 @@ class NormalizeAndProject(NetworkIntervention):
         return {key: norm.clone() for key, norm in self._norms().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        norms = self._norms()
-        if other := norms.keys() ^ state.keys():
-            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
-        for key, norm in norms.items():
+        self._refuse_other_networks(state)
+        for key, norm in self._norms().items():
             norm.copy_(state[key])
 
     def _norms(self) -> dict[str, Tensor]:

@@ -89,11 +89,7 @@ class Parseval(NetworkIntervention):
     def penalty(self, update: Update) -> Tensor | None:
         if not self.coefficient or not is_scored(update.step, self.every):
             return None
-        trained = {p for group in update.optimizer.param_groups for p in group["params"] if p.requires_grad}
-        here = {w: each for name in self._names if name in update.networks for w, each in self._held[name].items()}
-        held = {weight: each for weight, each in here.items() if weight in trained}
-        if len(held) < len(here):
-            self._tell_untrained(here)
+        held = self._trained_now(update, self._held)
         if not held:
             return None
         strength = self.every * self.coefficient

@@ -74,14 +74,6 @@ class Pull(NetworkIntervention, ABC):
 
     def _groups(self, update: Update) -> list[tuple[float | Tensor, list[tuple[Tensor, Tensor]]]]:
         """Learning rate, and parameters with their points, of each group of what this update trains now."""
-        drawn: dict[Tensor, Tensor] = {}
-        for name in self._names:
-            if name in update.networks:
-                drawn |= self.points[name]
-        found = [
-            (group["lr"], [(p, drawn[p]) for p in group["params"] if p.requires_grad and p in drawn])
-            for group in update.optimizer.param_groups
-        ]
-        if sum(len(pairs) for _, pairs in found) < len(drawn):
-            self._tell_untrained(drawn)
-        return found
+        drawn = self._trained_now(update, self.points)
+        groups = update.optimizer.param_groups
+        return [(group["lr"], [(p, drawn[p]) for p in group["params"] if p in drawn]) for group in groups]

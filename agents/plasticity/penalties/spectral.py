@@ -128,13 +128,8 @@ class Spectral(NetworkIntervention):
     def penalty(self, update: Update) -> Tensor | None:
         if not self.coefficient or not is_scored(update.step, self.every):
             return None
-        trained = {p for group in update.optimizer.param_groups for p in group["params"] if p.requires_grad}
-        names = [name for name in self._names if name in update.networks]
-        matrices = {w: m for name in names for w, m in self._matrices[name].items() if w in trained}
-        vectors = {w: value for name in names for w, value in self._vectors[name].items() if w in trained}
-        held = [weight for name in names for weight in (*self._matrices[name], *self._vectors[name])]
-        if len(matrices) + len(vectors) < len(held):
-            self._tell_untrained(held)
+        matrices = self._trained_now(update, self._matrices)
+        vectors = self._trained_now(update, self._vectors)
         terms = [self._of_matrices(matrices)] if matrices else []
         terms += [self._of_vectors(vectors)] if vectors else []
         if not terms:
@@ -211,10 +206,8 @@ class Spectral(NetworkIntervention):
         return {key: tensor.clone() for key, tensor in self._tensors().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        tensors = self._tensors()
-        if other := tensors.keys() ^ state.keys():
-            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
-        for key, tensor in tensors.items():
+        self._refuse_other_networks(state)
+        for key, tensor in self._tensors().items():
             tensor.copy_(state[key])
 
     @torch.no_grad()

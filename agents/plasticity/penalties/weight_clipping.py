@@ -52,16 +52,10 @@ class WeightClipping(NetworkIntervention):
 
     @torch.no_grad()
     def after_step(self, update: Update) -> None:
-        bounds = {
-            p: bound for name in self._names if name in update.networks for p, bound in self._bounds[name].items()
-        }
-        stepped = (p for group in update.optimizer.param_groups for p in group["params"])
-        clipped = [p for p in stepped if p.requires_grad and p in bounds]
-        if len(clipped) < len(bounds):
-            self._tell_untrained(bounds)
-        if clipped:
-            torch._foreach_clamp_max_(clipped, [bounds[p] for p in clipped])
-            torch._foreach_clamp_min_(clipped, [-bounds[p] for p in clipped])
+        bounds = self._trained_now(update, self._bounds)
+        if bounds:
+            torch._foreach_clamp_max_([*bounds], [*bounds.values()])
+            torch._foreach_clamp_min_([*bounds], [-bound for bound in bounds.values()])
 
     @torch.no_grad()
     def metrics(self) -> dict[str, float]:

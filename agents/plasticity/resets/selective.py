@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.moments import refuse_unknown_moments, renew_moments
-from agents.plasticity.network_intervention import Networks, check_steps
+from agents.plasticity.network_intervention import Networks, check_steps, stepped_by
 from agents.plasticity.protocols import Edit, Learner, Update
 from agents.plasticity.resets.whole import Scheduled
 from agents.plasticity.schedule import is_scored
@@ -75,7 +75,7 @@ class SWR(Scheduled):
         super().after_backward(update)
         if self.utility != "gradient" or not is_scored(update.step, self.score_every):
             return
-        trained = {p for group in update.optimizer.param_groups for p in group["params"] if p.requires_grad}
+        trained = stepped_by(update.optimizer)
         seen = [
             (name, p, p.grad, utility)
             for name in self._names
@@ -129,8 +129,7 @@ class SWR(Scheduled):
         return {**super().state_dict(), **counts, **kept}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        if other := self.state_dict().keys() ^ state.keys():
-            raise ValueError(f"{self.name}: the saved state is of other networks: {', '.join(sorted(other))}")
+        self._refuse_other_networks(state)
         super().load_state_dict(state)
         self._scored = {name for name, scored in zip(self._names, state["scored"].tolist(), strict=True) if scored}
         self._redrawn = dict(zip(self._names, state["redrawn"].tolist(), strict=True))
