@@ -2,7 +2,8 @@
 
 Keys are those of ``optimizer.state[parameter]`` in `torch.optim` (all but LBFGS, which remembers no single weights),
 which others use too. First moments become 0. Second moments become the mean over the tensor's unchanged entries: one of
-0 would give the new weights steps of three to seven times the learning rate. Step counts are the tensor's and stay.
+0 would give the new weights steps of three to seven times the learning rate. Step counts and TRAC's tuners are the
+tensor's and stay.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FIRST = ("exp_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq", "prev")
+FIRST = ("exp_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq", "prev", "utility", "offset")
 SECOND = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "acc_delta", "variance")
 FACTORED = {"row_var": -1, "col_var": -2}  # Adafactor's: second moments of whole rows and columns -> the axis they span
-SCALARS = ("step", "mu_product", "eta", "mu")
+SCALARS = ("step", "mu_product", "eta", "mu", "tuners")
 STEP_SIZE, AVERAGE = "step_size", "ax"  # Rprop's, which begins as the learning rate; ASGD's mean of the weight itself
 KNOWN = frozenset((*FIRST, *SECOND, *FACTORED, *SCALARS, STEP_SIZE, AVERAGE))
 
