@@ -13,6 +13,7 @@ from agents.plasticity.registry import criterion, intervention
 if TYPE_CHECKING:
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
+    from agents.plasticity.optimizers import TRAC, UPGD, AdamO, Muon
     from agents.plasticity.penalties import (
         CChain,
         L2Init,
@@ -39,14 +40,18 @@ if TYPE_CHECKING:
     )
 
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
+    "AdamO": "optimizers",
     "AdaptiveReplayRatio": "replay_ratio",
     "CChain": "penalties",
     "L2Init": "penalties",
+    "Muon": "optimizers",
     "NetworkIntervention": "network_intervention",
     "NormalizeAndProject": "penalties",
     "Parseval": "penalties",
     "PlasticOptimizer": "loop",
     "Spectral": "penalties",
+    "TRAC": "optimizers",
+    "UPGD": "optimizers",
     "WeightClipping": "penalties",
     "WeightDecay": "penalties",
 }
@@ -57,6 +62,9 @@ __all__ = [
     "CPR",
     "GXD",
     "SWR",
+    "TRAC",
+    "UPGD",
+    "AdamO",
     "AdaptiveReplayRatio",
     "CChain",
     "Edit",
@@ -65,6 +73,7 @@ __all__ = [
     "Intervention",
     "L2Init",
     "Learner",
+    "Muon",
     "NetworkIntervention",
     "NormalizeAndProject",
     "Oracle",

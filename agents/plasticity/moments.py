@@ -8,6 +8,7 @@ tensor's and stay.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,6 +38,17 @@ def refuse_unknown_moments(optimizers: Iterable[torch.optim.Optimizer]) -> None:
                         f"{type(optimizer).__name__} remembers {key!r} of its weights, which resets cannot make new; "
                         "take another optimizer, such as Adam, or surgery {'moments': 'keep'}"
                     )
+
+
+def remembered(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """What an optimizer will remember after its first step: number of a parameter -> its state, of a copy's."""
+    twin = copy.deepcopy(optimizer)
+    for group in twin.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    twin.step()
+    found: dict[int, dict[str, Any]] = twin.state_dict()["state"]
+    return found
 
 
 @torch.no_grad()
