@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import agents.plasticity
-from agents.plasticity import loop, network_intervention, penalties, protocols, replay_ratio, resets
+from agents.plasticity import loop, network_intervention, optimizers, penalties, protocols, replay_ratio, resets
 
-HOMES = (loop, network_intervention, penalties, protocols, replay_ratio, resets)
+HOMES = (loop, network_intervention, optimizers, penalties, protocols, replay_ratio, resets)
 
 
 def loaded(statement: str, *modules: str) -> list[str]:
@@ -28,7 +28,7 @@ def test_plasticity_needs_neither_sb3_nor_gymnasium() -> None:
 
 def test_names_need_no_torch() -> None:
     statement = (
-        "from agents import AGENTS; from agents.plasticity import criterion, intervention; "
+        "from agents import AGENTS; from agents.optimizers import OPTIMIZERS; from agents.plasticity import criterion, intervention; "
         "from agents.plasticity.registry import CRITERIA, INTERVENTIONS, plugins; plugins(); "
         "criterion('mine')(lambda a: a); intervention('mine')(type('Mine', (), {}))"
     )
