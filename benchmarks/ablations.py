@@ -64,9 +64,7 @@ def collect(name: str) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["run", "arm", "seed", "units_reset", *COSTS])
             writer.writerows(found)
-    with (runs / "runs.csv").open(encoding="utf-8", newline="") as file:
-        folders = [str(runs / row["run"]) for row in csv.DictReader(file)]
-    if code := crl("compare", *folders, "--csv", str(kept / "compare.csv")):
+    if code := crl("compare", str(runs), "--csv", str(kept / "compare.csv")):
         sys.exit(code)
 
 
