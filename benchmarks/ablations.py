@@ -4,8 +4,13 @@
 `crl compare`, and, where units were reset, `costs.csv`: for each run how many, what replacing them was predicted to
 change a transition's loss by, all units of a reset together and to first order, and what it did change it by.
 
+What is printed is the table of the README: the returns at the ends of visits, of all tasks together as shares of the
+oracle's where there are several, with 95% bootstrap intervals over seeds, best first; and by how much they differ from
+those of the arm `none`, paired by seed, with p corrected for all comparisons (Holm).
+
     python benchmarks/ablations.py resets              # what is finished
     python benchmarks/ablations.py resets --train      # go on with it first
+    python benchmarks/ablations.py resets --shown      # the table of what is kept
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS, KEPT, RUNS = ROOT / "configs" / "ablations", ROOT / "benchmarks" / "ablations", ROOT / "runs" / "ablations"
+RETURN, ALL = "return at the ends of visits", "all, over the oracle's"  # of crl compare
 COSTS = ("predicted_cost", "realised_cost")
 
 
@@ -68,14 +74,38 @@ def collect(name: str) -> None:
         sys.exit(code)
 
 
+def rows(name: str) -> Iterator[str]:
+    """The table of what is kept of an ablation, in Markdown."""
+    with (KEPT / name / "compare.csv").open(encoding="utf-8", newline="") as file:
+        found = [row for row in csv.DictReader(file) if row["measure"] == RETURN]
+    tasks = {row["task"] for row in found}
+    found = [row for row in found if row["task"] == ALL or len(tasks) == 1]
+    yield f"| arm | seeds | {'return over the oracle' if len(tasks) > 1 else 'return'} | difference from `none` | p |"
+    yield "|---" * 5 + "|"
+    for row in sorted(found, key=lambda row: -float(row["mean"])):
+        known = [_interval(row, "mean"), _interval(row, "difference")]
+        p = row["p_holm"] and f"{float(row['p_holm']):.3f}".replace("0.000", "< 0.001")
+        yield f"| `{row['group']}` | {row['seeds']} | {known[0]} | {known[1]} | {p} |"
+
+
+def _interval(row: dict[str, str], of: str) -> str:
+    if not row[of]:
+        return ""
+    low, high = (row[f"{of}_{end}"] and f"{float(row[f'{of}_{end}']):.2f}" for end in ("low", "high"))
+    return f"{float(row[of]):.2f}" + (f" [{low}, {high}]" if low else "")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(path.stem for path in CONFIGS.glob("*.yaml")))
     parser.add_argument("--train", action="store_true", help="go on with the ablation first")
+    parser.add_argument("--shown", action="store_true", help="train and collect nothing")
     args = parser.parse_args()
     if args.train and (code := crl("ablate", str(CONFIGS / f"{args.name}.yaml"))):
         sys.exit(code)
-    collect(args.name)
+    if not args.shown:
+        collect(args.name)
+    print("\n".join(rows(args.name)))
 
 
 if __name__ == "__main__":
