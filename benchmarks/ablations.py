@@ -11,6 +11,7 @@ those of the arm `none`, paired by seed, with p corrected for all comparisons (H
     python benchmarks/ablations.py resets              # what is finished
     python benchmarks/ablations.py resets --train      # go on with it first
     python benchmarks/ablations.py resets --shown      # the table of what is kept
+    python benchmarks/ablations.py --figure            # draw all that is kept, docs/ablations.png
 """
 
 from __future__ import annotations
@@ -74,15 +75,23 @@ def collect(name: str) -> None:
         sys.exit(code)
 
 
-def rows(name: str) -> Iterator[str]:
-    """The table of what is kept of an ablation, in Markdown."""
+def returns(name: str) -> tuple[str, list[dict[str, str]]]:
+    """What is kept of the returns of an ablation: what they are, and a row of `crl compare` for each arm."""
     with (KEPT / name / "compare.csv").open(encoding="utf-8", newline="") as file:
         found = [row for row in csv.DictReader(file) if row["measure"] == RETURN]
     tasks = {row["task"] for row in found}
     found = [row for row in found if row["task"] == ALL or len(tasks) == 1]
-    yield f"| arm | seeds | {'return over the oracle' if len(tasks) > 1 else 'return'} | difference from `none` | p |"
+    return "return over the oracle's" if len(tasks) > 1 else "return", sorted(
+        found, key=lambda row: -float(row["mean"])
+    )
+
+
+def rows(name: str) -> Iterator[str]:
+    """The table of what is kept of an ablation, in Markdown."""
+    heading, found = returns(name)
+    yield f"| arm | seeds | {heading} | difference from `none` | p |"
     yield "|---" * 5 + "|"
-    for row in sorted(found, key=lambda row: -float(row["mean"])):
+    for row in found:
         known = [_interval(row, "mean"), _interval(row, "difference")]
         p = row["p_holm"] and f"{float(row['p_holm']):.3f}".replace("0.000", "< 0.001")
         yield f"| `{row['group']}` | {row['seeds']} | {known[0]} | {known[1]} | {p} |"
@@ -95,12 +104,42 @@ def _interval(row: dict[str, str], of: str) -> str:
     return f"{float(row[of]):.2f}" + (f" [{low}, {high}]" if low else "")
 
 
+def draw(path: Path) -> None:
+    """Draw the returns of all arms of what is kept, means and intervals, a panel for each ablation."""
+    from matplotlib.figure import Figure
+
+    names = sorted(file.parent.name for file in KEPT.glob("*/compare.csv"))
+    found = {name: returns(name) for name in names}
+    most = max(len(arms) for _, arms in found.values())
+    figure = Figure(figsize=(4.5 * len(names), 0.6 + 0.24 * most), dpi=110, layout="constrained")
+    for axis, (name, (heading, arms)) in zip(
+        figure.subplots(1, len(names), squeeze=False)[0], found.items(), strict=True
+    ):
+        for place, row in enumerate(arms):
+            color = {"none": "black", "oracle": "tab:gray"}.get(row["group"], "tab:blue")
+            axis.plot(float(row["mean"]), -place, "o", color=color)
+            if row["mean_low"]:
+                axis.plot([float(row["mean_low"]), float(row["mean_high"])], [-place, -place], color=color)
+        plain = next(row for row in arms if row["group"] == "none")
+        axis.axvline(float(plain["mean"]), color="black", linewidth=0.6, linestyle=":")
+        axis.set_yticks([-place for place in range(len(arms))], [row["group"] for row in arms])
+        axis.set_xlim(left=0)
+        axis.set_xlabel(heading)
+        axis.set_title(name, fontsize="medium")
+    figure.savefig(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+    parser.add_argument("name", nargs="?", choices=sorted(path.stem for path in CONFIGS.glob("*.yaml")))
     parser.add_argument("--train", action="store_true", help="go on with the ablation first")
     parser.add_argument("--shown", action="store_true", help="train and collect nothing")
+    parser.add_argument("--figure", action="store_true", help="draw all that is kept")
     args = parser.parse_args()
+    if args.figure:
+        draw(ROOT / "docs" / "ablations.png")
+    if args.name is None:
+        return
     if args.train and (code := crl("ablate", str(CONFIGS / f"{args.name}.yaml"))):
         sys.exit(code)
     if not args.shown:
