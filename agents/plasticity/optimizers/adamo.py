@@ -20,7 +20,8 @@ class AdamO(AdamBased, HiddenWeights):
     (channels, all else). Output layers, biases and normalisations are left to Adam, as in the authors' code for
     language models (Arosseau/nanochat-isometry), from which the coefficient is, too: the paper's own for reinforcement
     learning could not be read. A singular value near 1 comes nearer by a share of 8 * lr * coefficient in a step, so
-    that short runs need more than 1e-3 to show anything.
+    that short runs need more than 1e-3 to show anything. Agents tell which layers are hidden; in a loop of one's own
+    all matrices count as such until `choose` says otherwise.
 
     Args:
         params: parameters or groups of them.

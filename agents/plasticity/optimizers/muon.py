@@ -21,7 +21,8 @@ class Muon(HiddenWeights):
     Muon makes each step of such a weight nearly orthogonal, by Newton-Schulz iterations on its momentum. Output layers,
     biases and normalisations go to AdamW, as its authors have it, and so do convolutions, which torch's Muon does not
     take. Both have one learning rate and one weight decay: by default a step of Muon is scaled to the size of one of
-    AdamW's (``match_rms_adamw``, the paper's), which torch does not do by itself.
+    AdamW's (``match_rms_adamw``, the paper's), which torch does not do by itself. Agents tell which layers are hidden;
+    in a loop of one's own all matrices count as such until `choose` says otherwise.
 
     Args:
         params: parameters or groups of them.

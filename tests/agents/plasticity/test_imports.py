@@ -28,7 +28,8 @@ def test_plasticity_needs_neither_sb3_nor_gymnasium() -> None:
 
 def test_names_need_no_torch() -> None:
     statement = (
-        "from agents import AGENTS; from agents.optimizers import OPTIMIZERS; from agents.plasticity import criterion, intervention; "
+        "from agents import AGENTS; from agents.optimizers import OPTIMIZERS; "
+        "from agents.plasticity import criterion, intervention; "
         "from agents.plasticity.registry import CRITERIA, INTERVENTIONS, plugins; plugins(); "
         "criterion('mine')(lambda a: a); intervention('mine')(type('Mine', (), {}))"
     )
