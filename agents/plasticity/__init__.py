@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         L2Init,
         NormalizeAndProject,
         Parseval,
+        SIGReg,
         Spectral,
         WeightClipping,
         WeightDecay,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         ShrinkAndPerturb,
         UnitReset,
     )
+    from agents.plasticity.sample_weight_decay import SampleWeightDecay
 
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
     "AdaptiveReplayRatio": "replay_ratio",
@@ -46,6 +48,8 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "NormalizeAndProject": "penalties",
     "Parseval": "penalties",
     "PlasticOptimizer": "loop",
+    "SIGReg": "penalties",
+    "SampleWeightDecay": "sample_weight_decay",
     "Spectral": "penalties",
     "WeightClipping": "penalties",
     "WeightDecay": "penalties",
@@ -72,6 +76,8 @@ __all__ = [
     "PlasticOptimizer",
     "ReDo",
     "ReGraMa",
+    "SIGReg",
+    "SampleWeightDecay",
     "ShrinkAndPerturb",
     "Spectral",
     "Switch",
