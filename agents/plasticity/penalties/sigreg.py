@@ -42,7 +42,7 @@ class SIGReg(NetworkIntervention):
             has.
         coefficient: strength; 0 costs nothing. More holds representations nearer to a Gaussian, and leaves the loss
             less say.
-        every: gradient steps, of which one has the term; None for 4, or the published 1 with `paper`. Less is dearer.
+        every: gradient steps, of which one has the term; None for 8, or the published 1 with `paper`. Less is dearer.
         paper: a term at every step, of samples as large as minibatches.
     """
 
@@ -62,7 +62,7 @@ class SIGReg(NetworkIntervention):
         if every is not None:
             check_steps("every", every, 1)
         self.coefficient, self.paper = coefficient, paper
-        self.every = (1 if paper else 4) if every is None else every
+        self.every = (1 if paper else 8) if every is None else every
 
     def attach(self, learner: Learner) -> None:
         super().attach(learner)

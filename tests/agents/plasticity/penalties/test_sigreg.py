@@ -117,7 +117,7 @@ def test_at_one_step_in_so_many_it_is_so_many_times_as_strong() -> None:
         assert (intervention.penalty(Update(("other",), None, {}, learner.optimizers[0], 0.0, 1))) is None
         assert (intervention.penalty(replace(update, step=2)) is None) == (every == 4)
     assert terms[4] == pytest.approx(4 * terms[1])
-    assert (SIGReg().every, SIGReg(paper=True).every) == (4, 1)
+    assert (SIGReg().every, SIGReg(paper=True).every) == (8, 1)
 
 
 @pytest.mark.parametrize(("paper", "size"), [(False, 128), (True, 1024)])
