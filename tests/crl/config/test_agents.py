@@ -176,7 +176,7 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
     ("agent", "override", "expected"),
     [
         ("dqn", "agent.clip_range=0.2", "agent.clip_range=0.2 is a setting of ppo, not of dqn; leave it out"),
-        ("dqn", "agent.norm=batch", "agent.norm=\"batch\" is not known; give 'none' or 'layer'"),
+        ("dqn", "agent.norm=batch", "agent.norm=\"batch\" is not known; give 'none', 'layer' or 'rms'"),
         ("dqn", "agent.ent_coef=0.1", "agent.ent_coef=0.1 is a setting of ppo and sac, not of dqn; leave it out"),
         ("sac", "agent.double_q=true", "agent.double_q=true is a setting of dqn, not of sac; leave it out"),
         ("sac", "agent.max_grad_norm=1", "agent.max_grad_norm=1 is a setting of dqn and ppo, not of sac; leave it"),
