@@ -76,12 +76,10 @@ def fitted(
             would stand nowhere, or the network cannot read the observations.
     """
     _check(arguments)
+    if arguments.get("network") == "simba":
+        arguments = {"activation_fn": nn.ReLU, **arguments, "net_arch": _simba_arch(arguments.get("net_arch"), spec)}
     if policy is names.get("CnnPolicy"):
         arguments = {**_board_network(arguments, space, spec), **arguments}
-    if arguments.get("network") == "simba":
-        widths = simba_widths(spec.networks)
-        arch = {key: [*widths[name]] for name, key in spec.networks.items()}
-        arguments = {"net_arch": arch.get("", arch), "activation_fn": nn.ReLU, **arguments}
     arguments, activation = dict(arguments), kind_of(arguments.get("activation_fn"))
     if activation in OWN and arguments.get("features_extractor_class") is MinAtarCNN:
         given = arguments.get("features_extractor_kwargs") or {}
@@ -127,6 +125,15 @@ def _check_own(policy: type[BasePolicy], arguments: Mapping[str, Any], does: str
             f"the activation function {does}, but the layers of {policy.__name__} know nothing of it; make it a "
             f"subclass of {plastic(policy).__name__}"
         )
+
+
+def _simba_arch(given: Any, spec: AgentSpec) -> Any:
+    """The widths of SimBa's blocks: those that are given, or the published ones."""
+    if given is not None:
+        return given
+    widths = simba_widths(spec.networks)
+    found = {key: [*widths[name]] for name, key in spec.networks.items()}
+    return found.get("", found)
 
 
 def _has_place(arguments: Mapping[str, Any], spec: AgentSpec) -> bool:

@@ -74,6 +74,8 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
         ("agent.net_arch.vf=[64, true]", "agent.net_arch.vf.1=true is not a whole number"),
         ("agent.features=cnn", "agent.features=\"cnn\" is not known; give 'flatten', 'nature_cnn', "),
         ("agent.norm=batch", "agent.norm=\"batch\" is not known; give 'none', 'layer' or 'rms'"),
+        ("agent.dropout=1", "agent.dropout=1 is too large; give a number below 1"),
+        ("agent.network=simbaa", "agent.network=\"simbaa\" is not known; give 'mlp' or 'simba'"),
         ("agent.norm=null", "agent.norm=null is not known; give 'none', 'layer' or 'rms'"),
         ("agent=5", "agent=5 is not a mapping; write it in braces, such as {name: ppo}"),
         ("agent.name=poo", "agent.name=\"poo\" is not a known agent; did you mean 'ppo'?"),
