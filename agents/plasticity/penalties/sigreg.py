@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from agents.plasticity.diagnostics.measure import last_layers
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps
 from agents.plasticity.protocols import Learner, NoDataError, Update
 from agents.plasticity.schedule import is_scored
@@ -75,16 +76,14 @@ class SIGReg(NetworkIntervention):
         self._seen = {name: torch.zeros(2, device=device) for name in self._names}  # sum of the terms, and how many
 
     def _last_of(self, network: Network) -> list[UnitLayer]:
-        """The hidden layers that no other one of the network reads."""
-        hidden = {layer.producer.weight for layer in network.layers}
-        last = [layer for layer in network.layers if not any(reader.weight in hidden for reader in layer.consumers)]
-        for layer in last:
+        found = last_layers(network)
+        for layer in found:
             if layer.preactivation is None:
                 raise ValueError(
                     f"{self.name}: no module is known that puts out what goes into the activation function of "
                     f"{layer.name}; give its UnitLayer a preactivation, or leave {network.name} out of networks"
                 )
-        return last
+        return found
 
     def claims(self) -> dict[str, list[str]]:
         return {"draw the representations of {} to a Gaussian": self._names}
