@@ -11,9 +11,9 @@ class SampleWeightDecay(Intervention):
 
     A transition of the replay buffer is drawn with a probability in proportion to max(`min_weight`, 1 - age /
     `decay_steps`): new data, which counts for less and less among all that is stored, keeps its share of the gradient.
-    Published for TD3, SAC and Double DQN, with these numbers as released. Ages are steps of the games: the age of what
-    the last step has stored is that of one step of all games at once. In the released code, which is run with one game,
-    these are steps of the batch of games; for that reading give `decay_steps` times the number of games.
+    Published for TD3, SAC and Double DQN; the numbers are those of the released code. Ages are steps of the games: what
+    was stored last is as old as one step of all games. The released code, which is run with one game, counts steps of
+    all games at once; for that reading give `decay_steps` times the number of games.
 
     All that is drawn of the buffer as training gets it is drawn so: minibatches, C-CHAIN's reference batches, and the
     samples that resets and diagnostics look at. A draw costs the same however much is stored.
