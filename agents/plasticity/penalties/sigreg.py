@@ -28,11 +28,11 @@ class SIGReg(NetworkIntervention):
 
     A representation z is what goes into the activation function of a network's last hidden layer (of SimBa the last
     block's). Projected on a random unit direction, z of a standard Gaussian is standard normal, so that the mean of
-    exp(i t z) over a batch is exp(-t^2 / 2). The loss is L + `coefficient` * the mean over 16 directions, drawn anew each time, and over t in
-    linspace(-5, 5, 8) of (mean_b cos(t z) - exp(-t^2 / 2))^2 + (mean_b sin(t z))^2, summed over last hidden layers: of
-    each Q-function of SAC and TD3, and of PPO's features, which are the published trunk, actor and critic. It is in the
-    loss before gradients are clipped. That is as released; coefficients there are 0.2 and 1, of which the smaller one
-    is ours. The paper's text was not available to us.
+    exp(i t z) over a batch is exp(-t^2 / 2). The loss is L + `coefficient` * the mean over 16 directions, drawn anew
+    each time, and over t in linspace(-5, 5, 8) of (mean_b cos(t z) - exp(-t^2 / 2))^2 + (mean_b sin(t z))^2, summed
+    over last hidden layers: of each Q-function of SAC and TD3, and of PPO's features, which are the published trunk,
+    actor and critic. It is in the loss before gradients are clipped. That is as released; coefficients there are 0.2
+    and 1, of which the smaller one is ours. The paper's text was not available to us.
 
     Ours is a term at one gradient step in `every`, with `every` times the coefficient, of a sample that is drawn apart
     from the minibatch, so that loops of one's own, which have to give `sample` for it, can have it too; and of at most
