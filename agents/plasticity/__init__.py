@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         L2Init,
         NormalizeAndProject,
         Parseval,
+        SIGReg,
         Spectral,
         WeightClipping,
         WeightDecay,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         ShrinkAndPerturb,
         UnitReset,
     )
+    from agents.plasticity.sample_weight_decay import SampleWeightDecay
 
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
     "AdamO": "optimizers",
@@ -49,6 +51,8 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "NormalizeAndProject": "penalties",
     "Parseval": "penalties",
     "PlasticOptimizer": "loop",
+    "SIGReg": "penalties",
+    "SampleWeightDecay": "sample_weight_decay",
     "Spectral": "penalties",
     "TRAC": "optimizers",
     "UPGD": "optimizers",
@@ -81,6 +85,8 @@ __all__ = [
     "PlasticOptimizer",
     "ReDo",
     "ReGraMa",
+    "SIGReg",
+    "SampleWeightDecay",
     "ShrinkAndPerturb",
     "Spectral",
     "Switch",

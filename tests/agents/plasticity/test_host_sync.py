@@ -17,6 +17,7 @@ from small_loop import ACTING, Regression
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from agents.networks.simba import SimbaBlock
 from agents.plasticity import (
     GXD,
     TRAC,
@@ -26,10 +27,12 @@ from agents.plasticity import (
     Intervention,
     L2Init,
     ShrinkAndPerturb,
+    SIGReg,
     Spectral,
     Switch,
     UnitReset,
 )
+from agents.plasticity.layers import OWN
 from agents.plasticity.registry import CRITERIA, SELECTIONS
 from agents.plasticity.units import TorchDefault
 
@@ -199,6 +202,15 @@ def leaves_of(state: Any, place: str) -> Iterator[tuple[str, Tensor]]:
 # ---------------------------------------------------------------------------------------------------- on a CPU
 
 
+def test_hidden_layers_of_every_kind_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [nn.RMSNorm(8), *(kind() for kind in OWN), nn.Linear(32, 8), SimbaBlock(8, nn.ReLU(), nn.LayerNorm)]
+    net, x = nn.Sequential(*layers), torch.randn(5, 8)
+    for mode in (True, False):
+        with watched(monkeypatch):
+            net.train(mode)(x).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
+
+
 @pytest.mark.parametrize("what", TRIED)
 def test_nothing_waits_for_the_device(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With early exits off no hook looks at a tensor's value; the result is that with early exits on."""
@@ -309,6 +321,7 @@ HOLDING: dict[str, Callable[[], Intervention]] = {
     "l2_init": lambda: L2Init(),
     "l2_init in the loss": lambda: L2Init(decoupled=False),
     "spectral": lambda: Spectral(),
+    "sigreg": lambda: SIGReg(every=2),
 }
 
 
@@ -389,6 +402,8 @@ def test_a_gpu_gives_what_a_cpu_gives_without_a_wait(what: str, monkeypatch: pyt
     # Without learning, for Adam makes whole steps of what is rounding alone.
     host = run(TRIED[what], None, rate=0.0)
     device = run(TRIED[what], refusing_to_wait, "cuda", rate=0.0)
+    if what == "sigreg":  # draws its directions there, and so other ones
+        return
     left, right = (
         # On a GPU an update in which nothing is reset is announced too.
         [(step, edit) for step, edit in learner.edits if any((a > 0).any() for a in edit.amounts.values())]
