@@ -93,6 +93,10 @@ INTERVENTIONS: dict[str, Entry] = {
         "agents.plasticity.resets:CPR", "calibrated partial resets: mix units with fresh ones",
         of_units=True, group="resets", paper="arXiv 2607.24996", cost="0.2%, DQN 1.4%",
     ),
+    "snr": Entry(
+        "agents.plasticity.resets:SNR", "self-normalized resets: reset units that are silent for unusually long",
+        of_units=True, group="resets", paper="arXiv 2410.20098",
+    ),
     "reset": Entry(
         "agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together",
         of_units=True, group="resets", cost="as much as the method that it stands for",
@@ -167,12 +171,16 @@ CRITERIA: dict[str, Entry] = {
         "agents.plasticity.criteria:contribution", "activation times outgoing weights (plain, centred or adaptable)"
     ),
     "magnitude": Entry("agents.plasticity.criteria:magnitude", "incoming times outgoing weights"),
+    "silence": Entry(
+        "agents.plasticity.criteria:silence", "probability of so long a silence, by what the unit is used to"
+    ),
     "random": Entry("agents.plasticity.criteria:random", "chance, as a baseline"),
 }
 
 SELECTIONS: dict[str, Entry] = {
     "rate": Entry("agents.plasticity.selections:Rate", "a share of the mature units per gradient step, lowest first"),
     "threshold": Entry("agents.plasticity.selections:Threshold", "units below a share of their layer's mean utility"),
+    "absolute": Entry("agents.plasticity.selections:Absolute", "units whose utility is below a number"),
     "percentage": Entry("agents.plasticity.selections:Percentage", "the lowest share of each layer"),
     "budget": Entry("agents.plasticity.selections:Budget", "the cheapest units, up to a share of the loss in all"),
     "calibrated": Entry("agents.plasticity.selections:Calibrated", "a part of every unit, more of the lower ones"),

@@ -2,6 +2,7 @@
 
 from agents.plasticity.resets.published import CBP, CPR, GXD, ReDo, ReGraMa
 from agents.plasticity.resets.selective import SWR
+from agents.plasticity.resets.self_normalized import SNR
 from agents.plasticity.resets.shrinking import ShrinkAndPerturb
 from agents.plasticity.resets.unit_reset import UnitReset
 from agents.plasticity.resets.whole import FullReset, HeadReset, Oracle
@@ -10,6 +11,7 @@ __all__ = [
     "CBP",
     "CPR",
     "GXD",
+    "SNR",
     "SWR",
     "FullReset",
     "HeadReset",

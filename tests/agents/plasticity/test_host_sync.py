@@ -95,6 +95,7 @@ def reset_of(criterion: str, **arguments: Any) -> Callable[[], Intervention]:
 SELECTED = {
     "rate": {"rate": 0.1}, "threshold": {"tau": 0.9, "cap": 0.4}, "percentage": {"share": 0.3},
     "budget": {"share": 0.3}, "calibrated": {"rate": 0.5},
+    "absolute": {"tau": 1e-3},
 }  # fmt: skip
 SURGERIES: list[dict[str, Any]] = [
     {"outgoing": "zero", "compensate": True},
@@ -129,11 +130,11 @@ TRIED: dict[str, Callable[[], Intervention]] = {
 }
 
 
-def network() -> nn.Sequential:
+def network(last: type[nn.Module] = nn.Tanh) -> nn.Sequential:
     """Every way in which units are read: by a convolution, flattened, through a normalisation, by a linear layer."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 2), nn.ReLU(), nn.Conv2d(6, 5, 2), nn.ReLU(), nn.Flatten(), nn.Linear(20, 12), nn.LayerNorm(12),
-        nn.ReLU(), nn.Linear(12, 10), nn.Tanh(), nn.Linear(10, 3),
+        nn.ReLU(), nn.Linear(12, 10), last(), nn.Linear(10, 3),
     )  # fmt: skip
 
 
@@ -146,9 +147,10 @@ def run(
 ) -> Regression:
     """Some steps and a task switch, with the hooks inside `around`."""
     torch.manual_seed(0)
-    module, target, x = network(), network(), torch.randn(64, 1, 4, 4)
-    targets = dict(zip(module.to(device).parameters(), target.to(device).parameters(), strict=True))
     intervention = make()
+    last = nn.ReLU if getattr(intervention, "criterion", {}).get("name") == "silence" else nn.Tanh
+    module, target, x = network(last), network(last), torch.randn(64, 1, 4, 4)
+    targets = dict(zip(module.to(device).parameters(), target.to(device).parameters(), strict=True))
     learner = Regression([intervention], model=module, x=x.to(device), targets=targets, rate=rate)
     learner.target = target
     if around is not None:
