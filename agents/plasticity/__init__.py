@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agents.plasticity.resets import (
         CBP,
         CPR,
+        FIRE,
         GXD,
         SNR,
         SWR,
@@ -56,6 +57,7 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
 __all__ = [
     "CBP",
     "CPR",
+    "FIRE",
     "GXD",
     "SNR",
     "SWR",

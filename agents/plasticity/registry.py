@@ -65,7 +65,7 @@ def resolve(target: str | Callable[..., Any]) -> Any:
 
 GROUPS: dict[str, str] = {
     "resets": "draw single hidden units, or weights, anew",
-    "whole networks": "draw, or shrink, all weights",
+    "whole networks": "draw, shrink or turn all weights",
     "regularisers": "hold weights or outputs, by a term of the loss or beside it",
     "replay": "decide how often data is learnt from",
     "others": "registered from outside",
@@ -120,6 +120,10 @@ INTERVENTIONS: dict[str, Entry] = {
     "shrink_and_perturb": Entry(
         "agents.plasticity.resets:ShrinkAndPerturb", "shrink all weights and add fresh ones, or pull them to the start",
         group="whole networks", paper="arXiv 1910.08475", cost="nothing between periods",
+    ),
+    "fire": Entry(
+        "agents.plasticity.resets:FIRE", "make all weights isometric, as near to what they are as that can be",
+        group="whole networks", paper="arXiv 2602.08040", cost="nothing between acts",
     ),
     "c_chain": Entry(
         "agents.plasticity.penalties:CChain", "penalise churn: what a step did to the outputs on other data",

@@ -171,7 +171,7 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     names = [line.split()[0] for line in interventions[1:]]
     assert names == [
         "resets", "gxd", "redo", "regrama", "cbp", "cpr", "snr", "reset", "swr",
-        "whole", "full_reset", "oracle", "head_reset", "shrink_and_perturb",
+        "whole", "full_reset", "oracle", "head_reset", "shrink_and_perturb", "fire",
         "regularisers", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping",
         "normalize_and_project", "replay", "adaptive_replay_ratio", "networks", "agent.norm:",
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from agents.plasticity import (
     CBP,
     CPR,
+    FIRE,
     GXD,
     SNR,
     SWR,
@@ -57,6 +58,7 @@ ACTING: dict[str, Callable[[], Intervention]] = {
     "full_reset": lambda: FullReset(period=3),
     "head_reset": lambda: HeadReset(layers=2, period=3),
     "shrink_and_perturb": lambda: ShrinkAndPerturb(mode="soft", shrink=0.99, perturb=0.01, period=2),
+    "fire": lambda: FIRE(period=3),
     "c_chain": lambda: CChain(coefficient="auto", scale=0.5, window=4, warmup=2, samples=16),
     "l2_init": lambda: L2Init(coefficient=1.0),
     "spectral": lambda: Spectral(coefficient=0.1),
@@ -67,7 +69,17 @@ ACTING: dict[str, Callable[[], Intervention]] = {
 ELSEWHERE = {"oracle", "adaptive_replay_ratio", "normalize_and_project"}
 """Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides, one on
 networks with normalisations."""
-QUIET = ("swr", "shrink_and_perturb", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping")
+QUIET = (
+    "swr",
+    "shrink_and_perturb",
+    "fire",
+    "c_chain",
+    "l2_init",
+    "spectral",
+    "parseval",
+    "weight_decay",
+    "weight_clipping",
+)
 """Those that redraw nothing, and so announce nothing."""
 
 

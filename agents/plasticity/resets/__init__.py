@@ -1,5 +1,6 @@
 """Resets of units, of weights and of whole layers. Periods and ages are gradient steps of the network's optimizer."""
 
+from agents.plasticity.resets.fire import FIRE
 from agents.plasticity.resets.published import CBP, CPR, GXD, ReDo, ReGraMa
 from agents.plasticity.resets.selective import SWR
 from agents.plasticity.resets.self_normalized import SNR
@@ -10,6 +11,7 @@ from agents.plasticity.resets.whole import FullReset, HeadReset, Oracle
 __all__ = [
     "CBP",
     "CPR",
+    "FIRE",
     "GXD",
     "SNR",
     "SWR",
