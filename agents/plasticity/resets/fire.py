@@ -34,8 +34,8 @@ def isometric(weight: Tensor) -> Tensor:
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(TINY)
     for _ in range(STEPS):
         x = 1.5 * x - 0.5 * (x @ (x.mT @ x) if inputs <= outputs else (x @ x.mT) @ x)
-    x = x * (math.sqrt(outputs / inputs) / len(x))
-    return x.permute(1, 2, 0).reshape(weight.shape).to(weight.dtype)
+    found: Tensor = x * (math.sqrt(outputs / inputs) / len(x))
+    return found.permute(1, 2, 0).reshape(weight.shape).to(weight.dtype)
 
 
 class FIRE(Scheduled):
