@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agents.plasticity.registry import criterion, intervention
 
 if TYPE_CHECKING:
+    from agents.plasticity.injectable import Injectable
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
     from agents.plasticity.penalties import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         FullReset,
         HeadReset,
         Oracle,
+        PlasticityInjection,
         ReDo,
         ReGraMa,
         ShrinkAndPerturb,
@@ -47,6 +49,7 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "NetworkIntervention": "network_intervention",
     "NormalizeAndProject": "penalties",
     "Parseval": "penalties",
+    "Injectable": "injectable",
     "PlasticOptimizer": "loop",
     "Spectral": "penalties",
     "WeightClipping": "penalties",
@@ -66,6 +69,7 @@ __all__ = [
     "Edit",
     "FullReset",
     "HeadReset",
+    "Injectable",
     "Intervention",
     "L2Init",
     "Learner",
@@ -74,6 +78,7 @@ __all__ = [
     "Oracle",
     "Parseval",
     "PlasticOptimizer",
+    "PlasticityInjection",
     "ReDo",
     "ReGraMa",
     "ShrinkAndPerturb",

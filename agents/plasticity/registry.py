@@ -136,6 +136,10 @@ INTERVENTIONS: dict[str, Entry] = {
         "agents.plasticity.resets:FIRE", "make all weights isometric, as near to what they are as that can be",
         group="whole networks", paper="arXiv 2602.08040", cost="nothing between acts",
     ),
+    "plasticity_injection": Entry(
+        "agents.plasticity.resets:PlasticityInjection", "freeze heads and learn on with new ones, outputs as they were",
+        group="whole networks", paper="arXiv 2305.15555", cost="two forward passes of the heads, once it is done",
+    ),
     "c_chain": Entry(
         "agents.plasticity.penalties:CChain", "penalise churn: what a step did to the outputs on other data",
         group="regularisers", paper="arXiv 2506.00592", cost="about 31%, DQN 55%",

@@ -66,9 +66,9 @@ ACTING: dict[str, Callable[[], Intervention]] = {
     "weight_decay": lambda: WeightDecay(coefficient=1.0),
     "weight_clipping": lambda: WeightClipping(kappa=0.5),
 }
-ELSEWHERE = {"oracle", "adaptive_replay_ratio", "normalize_and_project"}
+ELSEWHERE = {"oracle", "adaptive_replay_ratio", "normalize_and_project", "plasticity_injection"}
 """Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides, one on
-networks with normalisations."""
+networks with normalisations, one on those that are built for it."""
 QUIET = (
     "swr",
     "shrink_and_perturb",

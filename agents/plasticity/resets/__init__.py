@@ -1,6 +1,7 @@
 """Resets of units, of weights and of whole layers. Periods and ages are gradient steps of the network's optimizer."""
 
 from agents.plasticity.resets.fire import FIRE
+from agents.plasticity.resets.injection import PlasticityInjection
 from agents.plasticity.resets.published import CBP, CPR, GXD, ReDo, ReGraMa
 from agents.plasticity.resets.selective import SWR
 from agents.plasticity.resets.self_normalized import SNR
@@ -18,6 +19,7 @@ __all__ = [
     "FullReset",
     "HeadReset",
     "Oracle",
+    "PlasticityInjection",
     "ReDo",
     "ReGraMa",
     "ShrinkAndPerturb",
