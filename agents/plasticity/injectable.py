@@ -87,6 +87,12 @@ class Injectable(nn.Sequential):
             live.copy_(new)
         self.injected = True
 
+    @torch.no_grad()
+    def forget(self) -> None:
+        """Be the live layers alone again: all were drawn anew."""
+        self.injected = False
+        torch._foreach_zero_(self.frozen)
+
     def get_extra_state(self) -> Tensor:
         """`injected`, as a tensor."""
         return torch.tensor(self.injected)

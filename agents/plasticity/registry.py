@@ -80,6 +80,7 @@ NETWORKS: Mapping[str, str] = {
     "  agent.activation: smooth_leaky": "leaky ReLU without a kink; arXiv 2509.22562",
     "  agent.activation: aid": "activation by interval-wise dropout; arXiv 2502.01342",
     "  agent.network: simba": "SimBa's residual blocks behind normalised observations; arXiv 2410.09754",
+    "  agent.injectable: true": "heads that plasticity_injection can act on; arXiv 2305.15555",
 }
 """What keeps networks plastic by what they are made of."""
 

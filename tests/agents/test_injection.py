@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from stable_baselines3.common.utils import polyak_update
 from torch import Tensor
 
 import agents
-from agents.plasticity import PlasticityInjection
+from agents.plasticity import FullReset, PlasticityInjection
 from agents.training_state.learner import learner_state
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -109,6 +110,24 @@ def _values(model: Any, observation: Any) -> Tensor:
             return torch.cat([policy.q_net(tensor), policy.q_net_target(tensor)])
         action = torch.zeros(1, 1)
         return torch.cat([*policy.critic(tensor, action), *policy.critic_target(tensor, action)])
+
+
+@pytest.mark.parametrize("targets", ["copy", "leave"])
+def test_a_full_reset_drops_what_is_frozen(targets: Any) -> None:
+    """A target network that is left to follow goes on with what it has, and follows."""
+    injection, reset = PlasticityInjection(step=1000), FullReset(period=1000, targets=targets)
+    model = built("dqn", interventions=[injection, reset])
+    observation = model.observation_space.sample()
+    before = _values(model, observation)
+    injection.act(0)
+    reset.act(0)
+    online, target = heads(model)
+    assert (online.injected, target.injected) == (False, targets == "leave")
+    q_values, target_values = _values(model, observation)
+    assert not torch.equal(q_values, before[0])
+    assert torch.equal(target_values, q_values if targets == "copy" else before[1])
+    polyak_update(model.q_net.parameters(), model.q_net_target.parameters(), 1.0)
+    assert torch.equal(*_values(model, observation))
 
 
 def test_what_has_no_head_of_its_own_is_refused() -> None:

@@ -20,6 +20,8 @@ class PlasticityInjection(Scheduled):
     h_1 and h_2 are the same new draw, and h_1 alone is trained, with an optimizer state of its own; the features learn
     on (`agents.plasticity.injectable`). Outputs stay as they are to the last bit, and as many parameters
     are trained as before. It is done once, as published: each time would add two heads to memory and time for good.
+    Only where a reset has drawn the whole head anew (`FullReset`), with which the frozen ones are dropped, it can be
+    done again.
     Units of h_1 are those that are scored, reset and measured from then on. Of a target network the head is frozen as
     it is there, with the same h_1 and h_2, and follows as ever. Whoever asks whether plasticity is what an agent lacks
     learns it from whether this helps.
@@ -71,7 +73,7 @@ class PlasticityInjection(Scheduled):
         changed: dict[Tensor, Tensor] = {}  # parameter -> its new draw
         for network in self._networks:
             live = [parameter for head, *_ in network.heads for parameter in head.live]
-            if any(head.injected for head, *_ in network.heads):
+            if any(each.injected for heads in network.heads for each in heads):
                 continue
             if why := self._untrained(live, trained):
                 self._tell_left_alone(f"the head of {network.name}", why)

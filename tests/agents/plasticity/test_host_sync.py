@@ -17,7 +17,19 @@ from small_loop import ACTING, Regression
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from agents.plasticity import GXD, CChain, Intervention, L2Init, ShrinkAndPerturb, Spectral, Switch, UnitReset
+from agents.plasticity import (
+    FIRE,
+    GXD,
+    CChain,
+    Injectable,
+    Intervention,
+    L2Init,
+    PlasticityInjection,
+    ShrinkAndPerturb,
+    Spectral,
+    Switch,
+    UnitReset,
+)
 from agents.plasticity.registry import CRITERIA, SELECTIONS
 from agents.plasticity.units import TorchDefault
 
@@ -125,6 +137,8 @@ TRIED: dict[str, Callable[[], Intervention]] = {
     **ACTING,
     "c_chain as published": lambda: CChain(paper=True, window=2, warmup=1),
     "l2_init in the loss": lambda: L2Init(decoupled=False),
+    "plasticity injection": lambda: PlasticityInjection(step=2),
+    "fire with linear layers restored": lambda: FIRE(linear="restore", period=3),
     "shrink and perturb at a switch": lambda: ShrinkAndPerturb(mode="boundary"),
     "shrink and perturb to init": lambda: ShrinkAndPerturb(mode="to_init", shrink=0.9, period=2),
 }
@@ -151,6 +165,8 @@ def run(
     last = nn.ReLU if getattr(intervention, "criterion", {}).get("name") == "silence" else nn.Tanh
     module, target, x = network(last), network(last), torch.randn(64, 1, 4, 4)
     targets = dict(zip(module.to(device).parameters(), target.to(device).parameters(), strict=True))
+    if isinstance(intervention, PlasticityInjection):
+        module, targets = nn.Sequential(*module[:5], Injectable(*module[5:])), {}
     learner = Regression([intervention], model=module, x=x.to(device), targets=targets, rate=rate)
     learner.target = target
     if around is not None:

@@ -11,7 +11,7 @@ from small_loop import Regression
 from torch import Tensor, nn
 from whole_networks import SWITCH
 
-from agents.plasticity import GXD, Injectable, Intervention, PlasticityInjection, WeightDecay
+from agents.plasticity import GXD, FullReset, Injectable, Intervention, PlasticityInjection, WeightDecay
 
 
 def small() -> Injectable:
@@ -152,6 +152,27 @@ def test_it_goes_on_where_it_stood() -> None:
         assert all(torch.equal(tensor, state[name]) for name, tensor in other.module.state_dict().items())
         assert head_of(whole).injected
         assert any("net.1" in edit.masks and not edit.masks["net.1"].all() for _, edit in whole.edits)
+
+
+def test_a_full_reset_drops_what_is_frozen() -> None:
+    learner = regression([PlasticityInjection(step=2), FullReset(period=5)]).train(3)
+    head = head_of(learner)
+    assert head.injected
+    learner.train(2)
+    assert not head.injected
+    assert not any(parameter.any() for parameter in head.frozen)
+    learner.train(1)
+    assert head.injected  # again, at 6
+
+
+def test_it_can_be_compiled() -> None:
+    head, z = small(), torch.randn(4, 1)
+    compiled = torch.compile(head, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(z), head(z))
+    head.inject(filled(1.0, 1.0, 0.5, 0.0))
+    with torch.no_grad():
+        head.live[2].fill_(4.0)
+    assert torch.equal(compiled(z), head(z))
 
 
 def test_a_frozen_head_is_left_alone() -> None:
