@@ -185,7 +185,7 @@ class PlasticActorCriticPolicy(PlasticPolicy, ActorCriticPolicy):
             )
         both = self.mlp_extractor
         self.action_net = Injectable(*both.policy_net, self.action_net)
-        self.value_net = Injectable(*both.value_net, self.value_net)
+        self.value_net = Injectable(*both.value_net, self.value_net)  # type: ignore[assignment]
         both.policy_net, both.value_net = nn.Sequential(), nn.Sequential()
         both.latent_dim_pi = both.latent_dim_vf = self.features_dim
 

@@ -62,7 +62,7 @@ class Injectable(nn.Sequential):
 
     def forward(self, z: Tensor) -> Tensor:
         """What the layers put out for features, (batch, outputs)."""
-        out: Tensor = super().forward(z)
+        out: Tensor = super().forward(z)  # type: ignore[no-untyped-call]
         return out - self._of("fresh", z) + self._of("old", z) if self.injected else out
 
     def _of(self, kind: str, z: Tensor) -> Tensor:
@@ -91,7 +91,8 @@ class Injectable(nn.Sequential):
     def forget(self) -> None:
         """Be the live layers alone again: all were drawn anew."""
         self.injected = False
-        torch._foreach_zero_(self.frozen)
+        for parameter in self.frozen:
+            parameter.zero_()
 
     def get_extra_state(self) -> Tensor:
         """`injected`, as a tensor."""

@@ -63,7 +63,8 @@ def actor_critic_networks(policy: ActorCriticPolicy) -> list[Network]:
 
 def _split(network: str, hidden: nn.Module, output: nn.Module) -> tuple[list[nn.Module], nn.Linear]:
     """Hidden modules and the output layer, which may be one module together."""
-    *inner, last = [*hidden.children(), *(output.children() if isinstance(output, Injectable) else [output])]
+    behind = list(output) if isinstance(output, Injectable) else [output]
+    *inner, last = [*hidden.children(), *behind]
     return inner, output_layer(network, last)
 
 
