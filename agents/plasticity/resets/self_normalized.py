@@ -20,7 +20,8 @@ class SNR(UnitReset):
     unit that fires independently from minibatch to minibatch (`criteria.silence`), of which two numbers tell all, as
     the authors' code for transformers has it. Both agree where firings are independent and silences last for several
     minibatches; a unit that fires in bursts is reset earlier by ours. A new unit has no distribution till it has fired,
-    so that no threshold need be doubled, and till then is reset after `longest` alone.
+    so that no threshold need be doubled, and till then is reset after `longest` alone. Of its firings the last hundred
+    or so count, which is ours, too.
 
     Args:
         networks: names of the networks to keep plastic, or ``paper``; None for all that the policy has.
