@@ -141,8 +141,8 @@ def sequential(model: nn.Module, name: str = "net", init: Init | None = None) ->
 def flat(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """The modules in execution order, with what stands in nested sequences in their place."""
     for module in modules:
-        if type(module) in (nn.Sequential, Injectable):
-            yield from flat(module.children())
+        if type(module) is nn.Sequential or type(module) is Injectable:
+            yield from flat(module)
         else:
             yield module
 

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import agents.plasticity
-from agents.plasticity import loop, network_intervention, penalties, protocols, replay_ratio, resets
+from agents.plasticity import injectable, loop, network_intervention, penalties, protocols, replay_ratio, resets
 
-HOMES = (loop, network_intervention, penalties, protocols, replay_ratio, resets)
+HOMES = (injectable, loop, network_intervention, penalties, protocols, replay_ratio, resets)
 
 
 def loaded(statement: str, *modules: str) -> list[str]:
