@@ -22,6 +22,7 @@ from agents import DQN, PPO, SAC, TD3
 from agents.networks.builder import fitted
 from agents.networks.policies import PlasticActorCriticPolicy
 from agents.plasticity import GXD, HeadReset
+from agents.plasticity.diagnostics.measure import last_layers
 from agents.plasticity.layers import AID, CReLU, SmoothLeaky
 from agents.plasticity.surgery import reset_units
 from agents.plasticity.units import Affine, HeNormal, Orthogonal, TorchDefault
@@ -242,6 +243,7 @@ def test_the_streams_layers_cannot_be_reset_and_say_so() -> None:
     of_one = ["embedding", "block0.outer", "block1.outer"]
     assert list(critic.unresettable) == [f"critic.qf{q}.{name}" for q in (0, 1) for name in of_one]
     assert all("skip connection" in reason for reason in critic.unresettable.values())
+    assert [layer.name for layer in last_layers(critic)] == ["critic.qf0.1", "critic.qf1.1"]
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, CReLU])
