@@ -19,10 +19,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "dqn": {
         "cls": agents.DQN, "env": "CartPole-v1", "learning_starts": 8, "train_freq": 1, "target_update_interval": 10,
     },
-    "sac": {"cls": agents.SAC, "env": "Pendulum-v1", "learning_starts": 8},
-    "td3": {"cls": agents.TD3, "env": "Pendulum-v1", "learning_starts": 8},
+    "sac": {"cls": agents.SAC, "env": "Pendulum-v1", "learning_starts": 20, "batch_size": 16},
+    "td3": {"cls": agents.TD3, "env": "Pendulum-v1", "learning_starts": 20, "batch_size": 16},
 }  # fmt: skip
-STEPS = 40
+STEPS = 32
 PLACES = {
     "ppo": "value_net._extra_state", "dqn": "q_net.q_net._extra_state", "sac": "critic.qf1._extra_state",
     "td3": "critic_target.qf0._extra_state",
