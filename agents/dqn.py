@@ -120,8 +120,7 @@ class DQN(OffPolicyMixin, StockDQN):
 
     def _gradient_step(self, batch_size: int) -> Mapping[str, Tensor]:
         """A step on a minibatch, whose graph ends here; its loss, detached."""
-        assert self.replay_buffer is not None
-        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        batch = self._minibatch(batch_size)
         targets = self._bootstrapped(batch)
         self.optimizer_steps += 1
         with self.hooks.taps(self.optimizer_steps) as taps:

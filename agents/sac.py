@@ -119,8 +119,7 @@ class SAC(ActorCriticsMixin, StockSAC):
 
     def _gradient_step(self, batch_size: int) -> dict[str, Tensor]:
         """A step on a minibatch, whose graphs end here; what is logged of it, detached."""
-        assert self.replay_buffer is not None
-        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        batch = self._minibatch(batch_size)
         if self.use_sde:
             self.actor.reset_noise()  # log_std may have changed since the last gradient step
         self.optimizer_steps += 1

@@ -113,8 +113,7 @@ class TD3(ActorCriticsMixin, StockTD3):
 
     def _gradient_step(self, batch_size: int, *, actor: bool) -> dict[str, Tensor]:
         """A step of the critics and perhaps of the actor on a minibatch, whose graphs end here; losses, detached."""
-        assert self.replay_buffer is not None
-        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        batch = self._minibatch(batch_size)
         self.optimizer_steps += 1
         noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
         updates = [self._step_critic(batch, self._bootstrapped(batch, noise))]
@@ -122,7 +121,8 @@ class TD3(ActorCriticsMixin, StockTD3):
             with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
                 actions = self.actor(batch.observations)
             # A fresh forward through the critic that has just been updated; its taps are closed.
-            loss = -self.critic.q1_forward(batch.observations, actions).mean()
+            observations: Any = batch.observations
+            loss = -self.critic.q1_forward(observations, actions).mean()
             updates.append(self._step("actor", loss, self.actor.optimizer, batch, taps))
         # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
         for update in updates:

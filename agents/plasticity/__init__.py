@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         L2Init,
         NormalizeAndProject,
         Parseval,
+        SIGReg,
         Spectral,
         WeightClipping,
         WeightDecay,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         ShrinkAndPerturb,
         UnitReset,
     )
+    from agents.plasticity.sample_weight_decay import SampleWeightDecay
 
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
     "AdaptiveReplayRatio": "replay_ratio",
@@ -51,6 +53,8 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "Parseval": "penalties",
     "Injectable": "injectable",
     "PlasticOptimizer": "loop",
+    "SIGReg": "penalties",
+    "SampleWeightDecay": "sample_weight_decay",
     "Spectral": "penalties",
     "WeightClipping": "penalties",
     "WeightDecay": "penalties",
@@ -81,6 +85,8 @@ __all__ = [
     "PlasticityInjection",
     "ReDo",
     "ReGraMa",
+    "SIGReg",
+    "SampleWeightDecay",
     "ShrinkAndPerturb",
     "Spectral",
     "Switch",

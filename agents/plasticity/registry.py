@@ -65,7 +65,7 @@ GROUPS: dict[str, str] = {
     "resets": "draw single hidden units, or weights, anew",
     "whole networks": "draw, shrink or turn all weights",
     "regularisers": "hold weights or outputs, by a term of the loss or beside it",
-    "replay": "decide how often data is learnt from",
+    "replay": "decide which data is learnt from, and how often",
     "others": "registered from outside",
 }
 """Groups of interventions, and what those in one do."""
@@ -168,6 +168,15 @@ INTERVENTIONS: dict[str, Entry] = {
     "normalize_and_project": Entry(
         "agents.plasticity.penalties:NormalizeAndProject", "hold the norms of weights in front of normalisations",
         group="regularisers", paper="arXiv 2407.01800",
+    ),
+    "sigreg": Entry(
+        "agents.plasticity.penalties:SIGReg", "hold representations near an isotropic Gaussian",
+        of_units=True, group="regularisers", paper="arXiv 2602.19373",
+    ),
+    "sample_weight_decay": Entry(
+        "agents.plasticity.sample_weight_decay:SampleWeightDecay",
+        "draw replayed transitions the less often, the older they are",
+        group="replay", paper="arXiv 2604.01913",
     ),
     "adaptive_replay_ratio": Entry(
         "agents.plasticity.replay_ratio:AdaptiveReplayRatio",

@@ -27,6 +27,7 @@ from agents.plasticity import (
     ReDo,
     ReGraMa,
     ShrinkAndPerturb,
+    SIGReg,
     Spectral,
     UnitReset,
     Update,
@@ -63,23 +64,17 @@ ACTING: dict[str, Callable[[], Intervention]] = {
     "l2_init": lambda: L2Init(coefficient=1.0),
     "spectral": lambda: Spectral(coefficient=0.1),
     "parseval": lambda: Parseval(coefficient=0.1, every=2),
+    "sigreg": lambda: SIGReg(coefficient=1.0, every=2),
     "weight_decay": lambda: WeightDecay(coefficient=1.0),
     "weight_clipping": lambda: WeightClipping(kappa=0.5),
 }
-ELSEWHERE = {"oracle", "adaptive_replay_ratio", "normalize_and_project", "plasticity_injection"}
-"""Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides, one on
+ELSEWHERE = {"oracle", "adaptive_replay_ratio", "sample_weight_decay", "normalize_and_project", "plasticity_injection"}
+"""Registered, but not for every learner: one acts at task switches alone, two on what an own loop decides, one on
 networks with normalisations, one on those that are built for it."""
 QUIET = (
-    "swr",
-    "shrink_and_perturb",
-    "fire",
-    "c_chain",
-    "l2_init",
-    "spectral",
-    "parseval",
-    "weight_decay",
+    "swr", "shrink_and_perturb", "fire", "c_chain", "l2_init", "spectral", "parseval", "sigreg", "weight_decay",
     "weight_clipping",
-)
+)  # fmt: skip
 """Those that redraw nothing, and so announce nothing."""
 
 
