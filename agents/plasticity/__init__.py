@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agents.plasticity.registry import criterion, intervention
 
 if TYPE_CHECKING:
+    from agents.plasticity.injectable import Injectable
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
     from agents.plasticity.optimizers import TRAC, UPGD, AdamO, Muon
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     from agents.plasticity.resets import (
         CBP,
         CPR,
+        FIRE,
         GXD,
+        SNR,
         SWR,
         FullReset,
         HeadReset,
         Oracle,
+        PlasticityInjection,
         ReDo,
         ReGraMa,
         ShrinkAndPerturb,
@@ -50,6 +54,7 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "NetworkIntervention": "network_intervention",
     "NormalizeAndProject": "penalties",
     "Parseval": "penalties",
+    "Injectable": "injectable",
     "PlasticOptimizer": "loop",
     "SIGReg": "penalties",
     "SampleWeightDecay": "sample_weight_decay",
@@ -64,7 +69,9 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
 __all__ = [
     "CBP",
     "CPR",
+    "FIRE",
     "GXD",
+    "SNR",
     "SWR",
     "TRAC",
     "UPGD",
@@ -74,6 +81,7 @@ __all__ = [
     "Edit",
     "FullReset",
     "HeadReset",
+    "Injectable",
     "Intervention",
     "L2Init",
     "Learner",
@@ -83,6 +91,7 @@ __all__ = [
     "Oracle",
     "Parseval",
     "PlasticOptimizer",
+    "PlasticityInjection",
     "ReDo",
     "ReGraMa",
     "SIGReg",

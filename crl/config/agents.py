@@ -25,6 +25,7 @@ from agents.networks.spec import NO_ACTIVATIONS, Activation, Features, Norm, Tru
 from agents.optimizers import ADAM, adam_settings
 from agents.specs import AGENTS, NOT_IN_CONFIGS, AgentSpec, agent_spec, known_specs
 from crl.config.fields import (
+    Flag,
     Games,
     Model,
     Number,
@@ -86,6 +87,7 @@ class AgentConfig(Model):
         norm: layer puts a layer normalisation before every activation, rms one by the root mean square.
         dropout: share of the values behind every activation of a linear layer that training puts to 0.
         network: simba makes residual blocks of the hidden layers behind the features.
+        injectable: plasticity_injection can act on the layers behind the features.
         optimizer: of the networks; a name, or a mapping of it and its settings. crl list optimizers shows all.
     """
 
@@ -101,6 +103,7 @@ class AgentConfig(Model):
     norm: Norm = "none"
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     network: Trunk = "mlp"
+    injectable: Flag = False
     optimizer: AnyOptimizer = DEFAULT
 
     @model_validator(mode="before")

@@ -9,6 +9,7 @@ import pytest
 
 import agents.plasticity
 from agents.plasticity import (
+    injectable,
     loop,
     network_intervention,
     optimizers,
@@ -19,7 +20,17 @@ from agents.plasticity import (
     sample_weight_decay,
 )
 
-HOMES = (loop, network_intervention, optimizers, penalties, protocols, replay_ratio, resets, sample_weight_decay)
+HOMES = (
+    injectable,
+    loop,
+    network_intervention,
+    optimizers,
+    penalties,
+    protocols,
+    replay_ratio,
+    resets,
+    sample_weight_decay,
+)
 
 
 def loaded(statement: str, *modules: str) -> list[str]:
