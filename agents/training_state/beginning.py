@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.save_util import recursive_getattr
+from torch import Tensor
 
 from agents.learner import LearnerMixin
 from agents.training_state.state import State
@@ -31,7 +32,10 @@ def begin_with(model: LearnerMixin, learnt: Mapping[str, Any]) -> None:
     model.policy.load_state_dict(learnt["policy"])
     for name, moments in learnt["moments"].items():
         optimizer = recursive_getattr(model, name)
-        own = {number: {key: slot.clone() for key, slot in slots.items()} for number, slots in moments.items()}
+        own = {
+            number: {key: slot.clone() if isinstance(slot, Tensor) else slot for key, slot in slots.items()}
+            for number, slots in moments.items()
+        }
         optimizer.load_state_dict({"state": own, "param_groups": optimizer.state_dict()["param_groups"]})
     with torch.no_grad():
         for name, tensor in learnt["tensors"].items():

@@ -26,7 +26,7 @@ AGENTS = {
     "sac": (
         "{id: pendulum}",
         "{name: sac, buffer_size: 300, learning_starts: 30, train_freq: 5, gradient_steps: 2, batch_size: 8, "
-        "net_arch: [8]}",
+        "net_arch: [8], optimizer: trac}",  # whose counts of steps are no tensors, as torch's are
     ),
 }
 GXD = "[{name: gxd, rate: 1e-2, period: 5, maturity: 5, score_every: 1}]"
