@@ -36,7 +36,7 @@ class UPGD(AdamBased):
         sigma: standard deviation of the noise, in steps of Adam's; 0 for none.
         lr_factor: factor on the learning rate, published as 2 because 1 - s is about 1/2.
         local: utilities are compared with the largest of their own tensor.
-        seed: of the noise; None for one that follows from torch's and from the parameters' shapes.
+        seed: of the noise, beside the parameters' shapes; None for torch's.
     """
 
     def __init__(
@@ -59,10 +59,14 @@ class UPGD(AdamBased):
         check("lr_factor", lr_factor, lr_factor > 0, "a number above 0")
         own = {"weight_decay": weight_decay, "beta_utility": beta_utility, "sigma": sigma, "lr_factor": lr_factor}
         super().__init__(params, lr, betas, eps, **own, local=local, seed=seed, draws=0)
-        for number, group in enumerate(self.param_groups):
-            if group["seed"] is None:
-                shapes = [tuple(parameter.shape) for parameter in group["params"]]
-                group["seed"] = derive_seed(torch.initial_seed(), "upgd", number, shapes)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """torch's own; each group has noise of its own."""
+        super().add_param_group(param_group)
+        number, group = len(self.param_groups) - 1, self.param_groups[-1]
+        shapes = [tuple(parameter.shape) for parameter in group["params"]]
+        seed = torch.initial_seed() if group["seed"] is None else group["seed"]
+        group["seed"] = derive_seed(seed, "upgd", number, shapes)
 
     def _beginning(self, parameter: Tensor) -> dict[str, Any]:
         return {**super()._beginning(parameter), "utility": torch.zeros_like(parameter)}

@@ -68,7 +68,8 @@ def test_noise_is_gated_too_and_comes_from_a_generator_of_its_own() -> None:
     state = torch.get_rng_state()
     (weight,) = after([[1.0, -2.0]], [[-1.0, -1.0]], sigma=0.5, seed=3)
     assert torch.equal(torch.get_rng_state(), state)
-    noise = torch.randn(2, generator=torch.Generator().manual_seed(derive_seed(3, 0)))
+    seed = derive_seed(derive_seed(3, "upgd", 0, [(2,)]), 0)
+    noise = torch.randn(2, generator=torch.Generator().manual_seed(seed))
     (quiet,) = after([[1.0, -2.0]], [[-1.0, -1.0]])
     torch.testing.assert_close(weight, quiet - 0.2 * torch.tensor([gate(1), gate(-2)]) * 0.5 * noise)
 
@@ -83,6 +84,18 @@ def test_its_seed_follows_from_torch_and_from_the_shapes() -> None:
     before = seed_of(2)
     torch.manual_seed(2)
     assert seed_of(2) != before
+
+
+def test_each_group_has_noise_of_its_own() -> None:
+    weights = [nn.Parameter(torch.zeros(4)) for _ in range(3)]
+    optimizer = UPGD([{"params": weights[:1]}, {"params": weights[1:2]}], seed=3)
+    optimizer.add_param_group({"params": weights[2:]})
+    for weight in weights:
+        weight.grad = torch.zeros(4)
+    optimizer.step()
+    first, second, third = (weight.detach() for weight in weights)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
 
 
 @pytest.mark.parametrize(
