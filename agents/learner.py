@@ -29,6 +29,7 @@ from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import LiveNetworks, Network
+from agents.plasticity.units.builders import NORMS
 from agents.saving import SavingMixin
 from agents.sb3_units import policy_networks, policy_targets
 from agents.spaces import check_playable
@@ -242,7 +243,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         choosing = [optimizer for optimizer in self.optimizers if isinstance(optimizer, HiddenWeights)]
         if choosing:
             parts = [part for network in self.networks.values() for part in network.parts if part.height]
-            weights = {parameter for part in parts for parameter in part.module.parameters(recurse=False)}
+            layers = [part.module for part in parts if not isinstance(part.module, NORMS)]
+            weights = {parameter for layer in layers for parameter in layer.parameters(recurse=False)}
             for optimizer in choosing:
                 optimizer.choose(weights)
 

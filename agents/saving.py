@@ -122,7 +122,12 @@ class SavingMixin(BaseAlgorithm):
             custom_objects: as in SB3.
             args: as in SB3.
             kwargs: as in SB3; ``interventions=[...]`` begins anew with these.
+
+        Raises:
+            ValueError: ``optimizer`` is given.
         """
+        if "optimizer" in kwargs:
+            raise ValueError(f"optimizer is {kwargs['optimizer']!r}, but a zip comes with its own; leave it out")
         if "interventions" in kwargs:
             kwargs = {**kwargs, "interventions": list(kwargs["interventions"]), "intervention_specs": []}
         if env is not None:

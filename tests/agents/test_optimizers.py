@@ -73,9 +73,20 @@ def test_output_layers_and_deviations_of_noise_are_no_hidden_weights(name: str) 
     assert len(found) == {"adamo": 2, "muon": 1}[name]  # the convolution, and the linear layer of the features
 
 
+@pytest.mark.parametrize("name", ["adamo", "muon"])
+def test_normalisations_of_maps_are_no_hidden_weights(name: str) -> None:
+    normed = built("norm-board", optimizer=name)  # gains and offsets of (channels, height, width)
+    (plain,) = built("board", optimizer=name).policy.optimizer.param_groups
+    (group,) = normed.policy.optimizer.param_groups
+    shapes = [[tuple(each["params"][i].shape) for i in each["hidden"]] for each in (group, plain)]
+    assert shapes[0] == shapes[1]
+
+
 def test_stable_baselines_loads_what_was_chosen(tmp_path: Path) -> None:
     model = built("mlp", optimizer="muon").learn(64)
     model.save(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match=r"^optimizer is 'trac', but a zip comes with its own; leave it out$"):
+        PPO.load(tmp_path / "model.zip", optimizer="trac")
     stock = stable_baselines3.PPO.load(tmp_path / "model.zip", device="cpu")
     assert type(stock.policy.optimizer) is Muon
     assert stock.policy.optimizer.param_groups[0]["hidden"] == [0, 2, 4, 6]

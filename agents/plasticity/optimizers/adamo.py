@@ -21,7 +21,7 @@ class AdamO(AdamBased, HiddenWeights):
     language models (Arosseau/nanochat-isometry), from which the coefficient is, too: the paper's own for reinforcement
     learning could not be read. A singular value near 1 comes nearer by a share of 8 * lr * coefficient in a step, so
     that short runs need more than 1e-3 to show anything. Agents tell which layers are hidden; in a loop of one's own
-    all matrices count as such until `choose` says otherwise.
+    all tensors of two dimensions or more count as their weights until `choose` says otherwise.
 
     Args:
         params: parameters or groups of them.
