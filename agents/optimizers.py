@@ -62,15 +62,15 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
         paper="arXiv 1412.6980",
     ),
     "adamw": OptimizerSpec(
-        "torch.optim:AdamW", "Adam with weight decay beside it", {**_MOMENTS, **_decay(0.01)}, paper="arXiv 1711.05101",
+        "torch.optim:AdamW", "Adam with weight decay beside it", {**_decay(0.01), **_MOMENTS}, paper="arXiv 1711.05101",
         cost="about 1%, DQN 4%",
     ),
     "rmsprop": OptimizerSpec(
         "torch.optim:RMSprop", "gradients over the root of their mean square",
         {
-            "alpha": Setting(float, 0.99, "decay rate of the mean square", ge=0, le=1),
+            "alpha": Setting(float, 0.99, "decay rate of the mean square", ge=0, check=settings.below_1),
             "eps": Setting(float, 1e-8, "added to its root", ge=0),
-            "momentum": Setting(float, 0.0, "decay rate of a momentum; 0 for none", ge=0),
+            "momentum": Setting(float, 0.0, "decay rate of a momentum; 0 for none", ge=0, check=settings.below_1),
             "centered": Setting(bool, False, "the variance takes the place of the mean square"),
             "weight_decay": Setting(float, 0.0, "weights times this are added to their gradients", ge=0),
         },
@@ -83,39 +83,37 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
     "upgd": OptimizerSpec(
         "agents.plasticity.optimizers:UPGD", "move useful weights less, and perturb all others",
         {
-            "betas": _MOMENTS["betas"],
-            "eps": Setting(float, 1e-5, "added to the root of the second moments", ge=0),
-            **_decay(1e-3),
-            "beta_utility": Setting(
-                float, 0.999, "decay rate of the utilities", ge=0, check=settings.below_1
-            ),
             "sigma": Setting(float, 1e-3, "standard deviation of the noise, in steps of Adam's; 0 for none", ge=0),
+            "beta_utility": Setting(float, 0.999, "decay rate of the utilities", ge=0, check=settings.below_1),
+            **_decay(1e-3),
             "lr_factor": Setting(float, 2.0, "factor on the learning rate, since useless weights go half steps", gt=0),
             "local": Setting(bool, False, "utilities are compared within their tensor, not with those of all"),
+            "betas": _MOMENTS["betas"],
+            "eps": Setting(float, 1e-5, "added to the root of the second moments", ge=0),
         },
         paper="arXiv 2302.03281", cost="about 13%, DQN 26%",
     ),
     "adamo": OptimizerSpec(
         "agents.plasticity.optimizers:AdamO", "Adam, and draw hidden layers to isometries beside it",
         {
-            **_MOMENTS,
             "coefficient": Setting(float, 1e-3, "strength; 0 for Adam", ge=0),
             "scale": Setting(float, 1.0, "square that the singular values are drawn to", gt=0),
+            **_MOMENTS,
         },
         paper="arXiv 2606.09762", cost="about 8%, DQN 17%",
     ),
     "muon": OptimizerSpec(
         "agents.plasticity.optimizers:Muon", "orthogonal steps for hidden linear layers, AdamW for all else",
         {
-            **_MOMENTS,
-            **_decay(0.1),
-            "momentum": Setting(float, 0.95, "decay rate of Muon's momentum", ge=0, le=1),
+            "momentum": Setting(float, 0.95, "decay rate of Muon's momentum", ge=0, check=settings.below_1),
             "nesterov": Setting(bool, True, "the momentum looks a step ahead"),
             "adjust_lr_fn": Setting(
                 str, "match_rms_adamw",
                 "how a weight's shape scales its steps: match_rms_adamw, to the size of AdamW's, or original",
                 check=settings.adjustment,
             ),
+            **_decay(0.1),
+            **_MOMENTS,
         },
         paper="arXiv 2502.16982",
         cost="many gradient steps on a CPU without bfloat16: it is for GPUs",
@@ -135,13 +133,15 @@ def with_optimizer(
         spec: of the agent.
 
     Raises:
-        ValueError: it is not known, does not take one of the settings, or `policy_kwargs` give one, too.
+        ValueError: it is not known or a class, does not take one of the settings, or `policy_kwargs` give one, too.
     """
     if optimizer is None:
         return policy_kwargs
-    given = {"name": optimizer} if isinstance(optimizer, str) else dict(optimizer)
+    given = dict(optimizer) if isinstance(optimizer, Mapping) else {"name": optimizer}
     name, arguments = given.pop("name", None), dict(policy_kwargs or {})
-    if name not in OPTIMIZERS:
+    if isinstance(name, type):
+        raise ValueError(f'optimizer is the class {name.__name__}; give policy_kwargs={{"optimizer_class": ...}}')
+    if not isinstance(name, str) or name not in OPTIMIZERS:
         raise ValueError(f"optimizer is {name!r}; choose from {', '.join(OPTIMIZERS)}")
     known = OPTIMIZERS[name].settings
     if strange := [key for key in given if key not in known]:

@@ -70,7 +70,7 @@ def decay_rates(value: Pair) -> Pair:
 
 
 def below_1(value: float) -> float:
-    """A decay rate below 1."""
+    """A decay rate, below 1."""
     if value >= 1:
         raise ValueError("is no decay rate; give a number of at least 0 and below 1, such as 0.999")
     return value

@@ -129,6 +129,8 @@ def test_policy_kwargs_say_it_as_ever() -> None:
     [
         ("muan", None, r"^optimizer is 'muan'; choose from adam, adamw, rmsprop, trac, upgd, adamo, muon$"),
         ({"eps": 1e-5}, None, r"^optimizer is None; choose from adam, "),
+        ({"name": ["trac"]}, None, r"^optimizer is \['trac'\]; choose from adam, "),
+        (TRAC, None, r'^optimizer is the class TRAC; give policy_kwargs={"optimizer_class": ...}$'),
         ({"name": "trac", "beta": 1}, None, r"^optimizer.beta is no setting of trac; choose from betas, eps$"),
         ({"name": "adam", "eps": 1}, None, r'^optimizer.eps is no setting of adam; give policy_kwargs={"optimizer_kw'),
         ("adam", {"optimizer_class": torch.optim.SGD}, r"^optimizer is 'adam', but policy_kwargs has 'optimizer_class"),

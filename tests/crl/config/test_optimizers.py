@@ -58,6 +58,9 @@ REFUSED = {
     "={name: upgd, beta_utility: 1}": (
         "agent.optimizer.beta_utility=1 is no decay rate; give a number of at least 0 and below 1, such as 0.999"
     ),
+    "={name: muon, momentum: 1}": (
+        "agent.optimizer.momentum=1 is no decay rate; give a number of at least 0 and below 1, such as 0.999"
+    ),
     "={name: muon, adjust_lr_fn: x}": 'agent.optimizer.adjust_lr_fn="x" is not known; give match_rms_adamw or original',
 }
 
