@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from agents.plasticity.registry import criterion, intervention
 
 if TYPE_CHECKING:
+    from agents.plasticity.injectable import Injectable
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
+    from agents.plasticity.optimizers import TRAC, UPGD, AdamO, Muon
     from agents.plasticity.penalties import (
         CChain,
         L2Init,
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
     from agents.plasticity.resets import (
         CBP,
         CPR,
+        FIRE,
         GXD,
+        SNR,
         SWR,
         FullReset,
         HeadReset,
         Oracle,
+        PlasticityInjection,
         ReDo,
         ReGraMa,
         ShrinkAndPerturb,
@@ -41,16 +46,21 @@ if TYPE_CHECKING:
     from agents.plasticity.sample_weight_decay import SampleWeightDecay
 
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
+    "AdamO": "optimizers",
     "AdaptiveReplayRatio": "replay_ratio",
     "CChain": "penalties",
     "L2Init": "penalties",
+    "Muon": "optimizers",
     "NetworkIntervention": "network_intervention",
     "NormalizeAndProject": "penalties",
     "Parseval": "penalties",
+    "Injectable": "injectable",
     "PlasticOptimizer": "loop",
     "SIGReg": "penalties",
     "SampleWeightDecay": "sample_weight_decay",
     "Spectral": "penalties",
+    "TRAC": "optimizers",
+    "UPGD": "optimizers",
     "WeightClipping": "penalties",
     "WeightDecay": "penalties",
 }
@@ -59,21 +69,29 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
 __all__ = [
     "CBP",
     "CPR",
+    "FIRE",
     "GXD",
+    "SNR",
     "SWR",
+    "TRAC",
+    "UPGD",
+    "AdamO",
     "AdaptiveReplayRatio",
     "CChain",
     "Edit",
     "FullReset",
     "HeadReset",
+    "Injectable",
     "Intervention",
     "L2Init",
     "Learner",
+    "Muon",
     "NetworkIntervention",
     "NormalizeAndProject",
     "Oracle",
     "Parseval",
     "PlasticOptimizer",
+    "PlasticityInjection",
     "ReDo",
     "ReGraMa",
     "SIGReg",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +18,23 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from agents.networks.simba import SimbaBlock
-from agents.plasticity import GXD, CChain, Intervention, L2Init, ShrinkAndPerturb, SIGReg, Spectral, Switch, UnitReset
+from agents.plasticity import (
+    FIRE,
+    GXD,
+    TRAC,
+    UPGD,
+    AdamO,
+    CChain,
+    Injectable,
+    Intervention,
+    L2Init,
+    PlasticityInjection,
+    ShrinkAndPerturb,
+    SIGReg,
+    Spectral,
+    Switch,
+    UnitReset,
+)
 from agents.plasticity.layers import OWN
 from agents.plasticity.registry import CRITERIA, SELECTIONS
 from agents.plasticity.units import TorchDefault
@@ -97,6 +113,7 @@ def reset_of(criterion: str, **arguments: Any) -> Callable[[], Intervention]:
 SELECTED = {
     "rate": {"rate": 0.1}, "threshold": {"tau": 0.9, "cap": 0.4}, "percentage": {"share": 0.3},
     "budget": {"share": 0.3}, "calibrated": {"rate": 0.5},
+    "absolute": {"tau": 1e-3},
 }  # fmt: skip
 SURGERIES: list[dict[str, Any]] = [
     {"outgoing": "zero", "compensate": True},
@@ -126,16 +143,18 @@ TRIED: dict[str, Callable[[], Intervention]] = {
     **ACTING,
     "c_chain as published": lambda: CChain(paper=True, window=2, warmup=1),
     "l2_init in the loss": lambda: L2Init(decoupled=False),
+    "plasticity injection": lambda: PlasticityInjection(step=2),
+    "fire with linear layers restored": lambda: FIRE(linear="restore", period=3),
     "shrink and perturb at a switch": lambda: ShrinkAndPerturb(mode="boundary"),
     "shrink and perturb to init": lambda: ShrinkAndPerturb(mode="to_init", shrink=0.9, period=2),
 }
 
 
-def network() -> nn.Sequential:
+def network(last: type[nn.Module] = nn.Tanh) -> nn.Sequential:
     """Every way in which units are read: by a convolution, flattened, through a normalisation, by a linear layer."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 2), nn.ReLU(), nn.Conv2d(6, 5, 2), nn.ReLU(), nn.Flatten(), nn.Linear(20, 12), nn.LayerNorm(12),
-        nn.ReLU(), nn.Linear(12, 10), nn.Tanh(), nn.Linear(10, 3),
+        nn.ReLU(), nn.Linear(12, 10), last(), nn.Linear(10, 3),
     )  # fmt: skip
 
 
@@ -148,9 +167,12 @@ def run(
 ) -> Regression:
     """Some steps and a task switch, with the hooks inside `around`."""
     torch.manual_seed(0)
-    module, target, x = network(), network(), torch.randn(64, 1, 4, 4)
-    targets = dict(zip(module.to(device).parameters(), target.to(device).parameters(), strict=True))
     intervention = make()
+    last = nn.ReLU if getattr(intervention, "criterion", {}).get("name") == "silence" else nn.Tanh
+    module, target, x = network(last), network(last), torch.randn(64, 1, 4, 4)
+    targets = dict(zip(module.to(device).parameters(), target.to(device).parameters(), strict=True))
+    if isinstance(intervention, PlasticityInjection):
+        module, targets = nn.Sequential(*module[:5], Injectable(*module[5:])), {}
     learner = Regression([intervention], model=module, x=x.to(device), targets=targets, rate=rate)
     learner.target = target
     if around is not None:
@@ -351,6 +373,20 @@ def test_an_update_reads_its_log_once_and_no_other_value(kind: str, monkeypatch:
     (log,) = read
     assert log.numel() == (4 if kind.startswith("dqn") else 12)
     assert model.optimizer_steps == 4
+
+
+@pytest.mark.parametrize("kind", [TRAC, UPGD, partial(AdamO, coefficient=0.1)])  # torch's own count on the host
+def test_no_step_of_an_optimizer_waits(kind: Callable[..., torch.optim.Optimizer], monkeypatch: Any) -> None:
+    torch.manual_seed(0)
+    model, x = network(), torch.randn(64, 1, 4, 4)
+    optimizer = kind(model.parameters(), lr=1e-2)
+    before = model.state_dict()["0.weight"].clone()
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        with watched(monkeypatch):
+            optimizer.step()
+    assert not torch.equal(model.state_dict()["0.weight"], before)
 
 
 # ---------------------------------------------------------------------------------------------------- on a GPU
