@@ -218,7 +218,7 @@ MISFITS = {
     ),
     "dropout": (
         {"agent": AGENTS["ppo"][1].replace("[8]", "[8, 8]").replace("name: ppo", "name: ppo, dropout: 0.1")},
-        "agent.norm and agent.dropout as the source has them, or another source",
+        "agent.norm, agent.dropout and agent.injectable as the source has them, or another source",
     ),
     "depth": ({"agent": AGENTS["ppo"][1].replace("[8]", "[8, 8]")}, "does not fit: its net_arch is another one: this "),
 }
