@@ -22,9 +22,10 @@ class PlasticityInjection(Scheduled):
     are trained as before. It is done once, as published: each time would add two heads to memory and time for good.
     Only where a reset has drawn the whole head anew (`FullReset`), with which the frozen ones are dropped, it can be
     done again.
-    Units of h_1 are those that are scored, reset and measured from then on. Of a target network the head is frozen as
-    it is there, with the same h_1 and h_2, and follows as ever. Whoever asks whether plasticity is what an agent lacks
-    learns it from whether this helps.
+    Units of h_1 are those that are scored, reset and measured from then on. Units of the features are read by all three
+    heads: a reset of such a unit zeroes its columns in the frozen ones, too, which nothing else changes. Of a target
+    network the head is frozen as it is there, with the same h_1 and h_2, and follows as ever. Whoever asks whether
+    plasticity is what an agent lacks learns it from whether this helps.
 
     Networks must be built for it: ``agent.injectable: true``, or ``policy_kwargs={"injectable": True}``. These are the
     actor and the critic of PPO, and the critics of DQN, SAC and TD3. The authors treat DQN.
