@@ -73,7 +73,7 @@ class Injectable(nn.Sequential):
     def _of(self, kind: str, z: Tensor) -> Tensor:
         (frozen,) = self._frozen
         names = [name for name, _ in frozen.named_parameters()]
-        weights = {name: getattr(self, f"{kind}_{number}") for number, name in enumerate(names)}
+        weights = {name: getattr(self, f"{kind}_{number}").detach() for number, name in enumerate(names)}
         found: Tensor = torch.func.functional_call(frozen, weights, (z,))
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.plasticity.network_intervention import Networks, trained_parameters
+from agents.plasticity.network_intervention import Networks, check_steps, trained_parameters
 from agents.plasticity.protocols import Edit, Learner
 from agents.plasticity.resets.whole import Scheduled
 from agents.plasticity.units import Network
@@ -32,13 +32,15 @@ class PlasticityInjection(Scheduled):
 
     Args:
         networks: names of the networks, or ``paper``; None for all that can be injected.
-        step: gradient step at the end of whose update it is done; None: at the first task switch, which the stream must
-            reveal.
+        step: gradient step at the end of whose update it is done, or the next multiple of it, where training has gone
+            further before or the head was drawn anew; None: at the first task switch, which the stream must reveal.
     """
 
     name = "plasticity_injection"
 
     def __init__(self, *, networks: Networks = None, step: int | None = None) -> None:
+        if step is not None:
+            check_steps("step", step, 1)
         super().__init__(networks, step)
         self.step = step
 
@@ -64,6 +66,9 @@ class PlasticityInjection(Scheduled):
         ):
             return "has a target network whose head is not known; leave targets out"
         return ""
+
+    def hindrance(self, steps: int) -> str | None:
+        return None if super().hindrance(steps) is None else f"step {self.step:,}"
 
     def claims(self) -> dict[str, list[str]]:
         return {"inject plasticity into {}": [network.name for network in self._networks]}

@@ -195,8 +195,23 @@ def test_what_it_cannot_be_done_to_is_refused() -> None:
     targets = dict(zip(model.parameters(), copy.deepcopy(model).parameters(), strict=True))
     with pytest.raises(ValueError, match=r"the head of net has a target network whose head is not known"):
         Regression([PlasticityInjection()], model=model, targets=targets)
-    with pytest.raises(ValueError, match=r"^period is 0; give a whole number of gradient steps of at least 1"):
+    with pytest.raises(ValueError, match=r"^step is 0; give a whole number of gradient steps of at least 1"):
         PlasticityInjection(step=0)
+
+
+def test_training_that_is_too_short_is_told_by_the_step() -> None:
+    (injection,) = regression([PlasticityInjection(step=1000)]).interventions
+    assert injection.hindrance(999) == "step 1,000"
+    assert injection.hindrance(1000) is None
+
+
+def test_what_is_frozen_learns_nothing_even_where_all_parameters_are_let_learn() -> None:
+    head = small()
+    head.inject(filled(1.0, 1.0, 0.5, 0.0))
+    head.requires_grad_(True)
+    head(torch.ones(2, 1)).sum().backward()
+    assert all(parameter.grad is None for parameter in head.frozen)
+    assert all(parameter.grad is not None for parameter in head.live)
 
 
 def test_two_in_one_list_are_refused() -> None:
