@@ -11,7 +11,7 @@ import stable_baselines3
 from agents.specs import agent_spec, known_specs
 
 OURS = {"dqn": ["double_q", "epsilon_per_env"]}
-SWITCHING = ["interventions", "at_switch"]
+SWITCHING = ["interventions", "at_switch", "optimizer"]
 
 
 def stock_of(name: str) -> Any:
