@@ -44,6 +44,8 @@ class DQN(OffPolicyMixin, StockDQN):
             random, or none of it.
         interventions: what keeps the network plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
+        random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
+            `agents.augmentation.RandomShift`.
 
     All other arguments are as in SB3.
 
@@ -93,6 +95,7 @@ class DQN(OffPolicyMixin, StockDQN):
         epsilon_per_env: bool = False,
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
+        random_shift: int = 0,
     ) -> None:
         self.double_q = double_q
         self.epsilon_per_env = epsilon_per_env
@@ -102,7 +105,7 @@ class DQN(OffPolicyMixin, StockDQN):
             target_update_interval, exploration_fraction, exploration_initial_eps, exploration_final_eps,
             max_grad_norm, stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device,
             _init_setup_model,
-            interventions=interventions, at_switch=at_switch,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
         )  # fmt: skip
 
     @property
@@ -120,8 +123,7 @@ class DQN(OffPolicyMixin, StockDQN):
 
     def _gradient_step(self, batch_size: int) -> Mapping[str, Tensor]:
         """A step on a minibatch, whose graph ends here; its loss, detached."""
-        assert self.replay_buffer is not None
-        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        batch = self._minibatch(batch_size)
         targets = self._bootstrapped(batch)
         self.optimizer_steps += 1
         with self.hooks.taps(self.optimizer_steps) as taps:

@@ -44,6 +44,8 @@ class SAC(ActorCriticsMixin, StockSAC):
         action_noise: as in SB3, or by name or as a number, see `agents.noise.Noise`.
         interventions: what keeps the networks plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
+        random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
+            `agents.augmentation.RandomShift`.
 
     All other arguments are as in SB3.
 
@@ -94,13 +96,14 @@ class SAC(ActorCriticsMixin, StockSAC):
         *,
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
+        random_shift: int = 0,
     ) -> None:
         super().__init__(
             policy, env, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
             gradient_steps, action_noise, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,
             ent_coef, target_update_interval, target_entropy, use_sde, sde_sample_freq, use_sde_at_warmup,
             stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device, _init_setup_model,
-            interventions=interventions, at_switch=at_switch,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
         )  # fmt: skip
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
@@ -119,8 +122,7 @@ class SAC(ActorCriticsMixin, StockSAC):
 
     def _gradient_step(self, batch_size: int) -> dict[str, Tensor]:
         """A step on a minibatch, whose graphs end here; what is logged of it, detached."""
-        assert self.replay_buffer is not None
-        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        batch = self._minibatch(batch_size)
         if self.use_sde:
             self.actor.reset_noise()  # log_std may have changed since the last gradient step
         self.optimizer_steps += 1

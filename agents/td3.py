@@ -41,6 +41,8 @@ class TD3(ActorCriticsMixin, StockTD3):
             without noise nothing explores but the first, random steps.
         interventions: what keeps the networks plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
+        random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
+            `agents.augmentation.RandomShift`.
 
     All other arguments are as in SB3.
 
@@ -89,13 +91,14 @@ class TD3(ActorCriticsMixin, StockTD3):
         *,
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
+        random_shift: int = 0,
     ) -> None:
         super().__init__(
             policy, env, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
             gradient_steps, action_noise, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,
             policy_delay, target_policy_noise, target_noise_clip, stats_window_size, tensorboard_log, policy_kwargs,
             verbose, seed, device, _init_setup_model,
-            interventions=interventions, at_switch=at_switch,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
         )  # fmt: skip
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
@@ -113,8 +116,7 @@ class TD3(ActorCriticsMixin, StockTD3):
 
     def _gradient_step(self, batch_size: int, *, actor: bool) -> dict[str, Tensor]:
         """A step of the critics and perhaps of the actor on a minibatch, whose graphs end here; losses, detached."""
-        assert self.replay_buffer is not None
-        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        batch = self._minibatch(batch_size)
         self.optimizer_steps += 1
         noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
         updates = [self._step_critic(batch, self._bootstrapped(batch, noise))]
