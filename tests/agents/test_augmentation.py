@@ -101,3 +101,15 @@ def test_ppo_learns_from_moved_images(tmp_path: Path, monkeypatch: pytest.Monkey
     loaded = PPO.load(tmp_path / "model.zip", env=model.env)
     assert loaded.random_shift == 3
     assert loaded.augmentation is not None
+
+
+def test_nothing_is_read_from_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a value was asked for on the host")
+
+    shift, batch = RandomShift(2, IMAGES, CPU, seed=4), images(8)
+    with monkeypatch.context() as patch:
+        for method in ("item", "tolist", "nonzero", "cpu", "numpy", "__bool__", "__int__", "__index__"):
+            patch.setattr(Tensor, method, refuse)
+        moved = shift(ReplayBufferSamples(batch, batch, batch, batch, batch))
+    assert moved.observations.shape == batch.shape
