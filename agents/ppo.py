@@ -54,7 +54,8 @@ class PPO(LearnerMixin, StockPPO):
 
     Args:
         policy: as in SB3, or with layer normalisation ``"LayerNormMlpPolicy"``, ``"LayerNormCnnPolicy"`` or
-            ``"LayerNormMultiInputPolicy"`` (`agents.networks.policies`).
+            ``"LayerNormMultiInputPolicy"``. Of `policy_kwargs` it also takes ``norm``, ``dropout`` and ``network``, see
+            `agents.networks.policies.PlasticPolicy`.
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         interventions: what keeps the networks plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.

@@ -4,8 +4,14 @@
 `crl compare`, and, where units were reset, `costs.csv`: for each run how many, what replacing them was predicted to
 change a transition's loss by, all units of a reset together and to first order, and what it did change it by.
 
+What is printed is the table of the README: the returns at the ends of visits, of all tasks together as shares of the
+oracle's where there are several, with 95% bootstrap intervals over seeds, best first; and by how much they differ from
+those of the arm `none`, paired by seed, with p corrected for all comparisons (Holm).
+
     python benchmarks/ablations.py resets              # what is finished
     python benchmarks/ablations.py resets --train      # go on with it first
+    python benchmarks/ablations.py resets --shown      # the table of what is kept
+    python benchmarks/ablations.py --figure            # draw all that is kept, docs/ablations.png
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS, KEPT, RUNS = ROOT / "configs" / "ablations", ROOT / "benchmarks" / "ablations", ROOT / "runs" / "ablations"
+RETURN, ALL = "return at the ends of visits", "all, over the oracle's"  # of crl compare
 COSTS = ("predicted_cost", "realised_cost")
 
 
@@ -64,20 +71,80 @@ def collect(name: str) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["run", "arm", "seed", "units_reset", *COSTS])
             writer.writerows(found)
-    with (runs / "runs.csv").open(encoding="utf-8", newline="") as file:
-        folders = [str(runs / row["run"]) for row in csv.DictReader(file)]
-    if code := crl("compare", *folders, "--csv", str(kept / "compare.csv")):
+    if code := crl("compare", str(runs), "--csv", str(kept / "compare.csv")):
         sys.exit(code)
+
+
+def returns(name: str) -> tuple[str, list[dict[str, str]]]:
+    """What is kept of the returns of an ablation: what they are, and a row of `crl compare` for each arm."""
+    with (KEPT / name / "compare.csv").open(encoding="utf-8", newline="") as file:
+        found = [row for row in csv.DictReader(file) if row["measure"] == RETURN]
+    tasks = {row["task"] for row in found}
+    found = [row for row in found if row["task"] == ALL or len(tasks) == 1]
+    return "return over the oracle's" if len(tasks) > 1 else "return", sorted(
+        found, key=lambda row: -float(row["mean"])
+    )
+
+
+def rows(name: str) -> Iterator[str]:
+    """The table of what is kept of an ablation, in Markdown."""
+    heading, found = returns(name)
+    yield f"| arm | seeds | {heading} | difference from `none` | p |"
+    yield "|---" * 5 + "|"
+    for row in found:
+        known = [_interval(row, "mean"), _interval(row, "difference")]
+        p = row["p_holm"] and f"{float(row['p_holm']):.3f}".replace("0.000", "< 0.001")
+        yield f"| `{row['group']}` | {row['seeds']} | {known[0]} | {known[1]} | {p} |"
+
+
+def _interval(row: dict[str, str], of: str) -> str:
+    if not row[of]:
+        return ""
+    low, high = (row[f"{of}_{end}"] and f"{float(row[f'{of}_{end}']):.2f}" for end in ("low", "high"))
+    return f"{float(row[of]):.2f}" + (f" [{low}, {high}]" if low else "")
+
+
+def draw(path: Path) -> None:
+    """Draw the returns of all arms of what is kept, means and intervals, a panel for each ablation."""
+    from matplotlib.figure import Figure
+
+    names = sorted(file.parent.name for file in KEPT.glob("*/compare.csv"))
+    found = {name: returns(name) for name in names}
+    most = max(len(arms) for _, arms in found.values())
+    figure = Figure(figsize=(4.5 * len(names), 0.6 + 0.24 * most), dpi=110, layout="constrained")
+    for axis, (name, (heading, arms)) in zip(
+        figure.subplots(1, len(names), squeeze=False)[0], found.items(), strict=True
+    ):
+        for place, row in enumerate(arms):
+            color = {"none": "black", "oracle": "tab:gray"}.get(row["group"], "tab:blue")
+            axis.plot(float(row["mean"]), -place, "o", color=color)
+            if row["mean_low"]:
+                axis.plot([float(row["mean_low"]), float(row["mean_high"])], [-place, -place], color=color)
+        plain = next(row for row in arms if row["group"] == "none")
+        axis.axvline(float(plain["mean"]), color="black", linewidth=0.6, linestyle=":")
+        axis.set_yticks([-place for place in range(len(arms))], [row["group"] for row in arms])
+        axis.set_xlim(left=0)
+        axis.set_xlabel(heading)
+        axis.set_title(name, fontsize="medium")
+    figure.savefig(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+    parser.add_argument("name", nargs="?", choices=sorted(path.stem for path in CONFIGS.glob("*.yaml")))
     parser.add_argument("--train", action="store_true", help="go on with the ablation first")
+    parser.add_argument("--shown", action="store_true", help="train and collect nothing")
+    parser.add_argument("--figure", action="store_true", help="draw all that is kept")
     args = parser.parse_args()
+    if args.figure:
+        draw(ROOT / "docs" / "ablations.png")
+    if args.name is None:
+        return
     if args.train and (code := crl("ablate", str(CONFIGS / f"{args.name}.yaml"))):
         sys.exit(code)
-    collect(args.name)
+    if not args.shown:
+        collect(args.name)
+    print("\n".join(rows(args.name)))
 
 
 if __name__ == "__main__":

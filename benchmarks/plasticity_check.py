@@ -8,7 +8,8 @@ stopped or killed is resumed, one that is finished is never run again, and what 
 `benchmarks/results/plasticity_check`. Start the script again to go on.
 
 The table has the mean return of the episodes in the last tenth of each level's steps: of levels 2 to 6 together, and of
-the last one. Intervals are Student's, of 95%, over the seeds' means (few and not normal: take them for a scale).
+the last one. Intervals are Student's, of 95%, over the seeds' means (few and not normal: take them for a scale);
+differences from plain are paired by seed, with p corrected for all of them (Holm).
 
 What the published script has and Stable-Baselines3's arguments cannot express is not rebuilt: values learn from
 returns without bootstrapping inside a rollout (lambda 1), and advantages are normalised once for a whole rollout.
@@ -33,10 +34,13 @@ from typing import Any
 
 import yaml
 
+from crl.statistics import Sample, holm, paired_difference
+
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG, STREAM, LEVELS, STEPS = ROOT / "configs" / "cartpole_ppo.yaml", "cchain/cartpole", 6, 40_000
+PLAIN = "plain"
 ARMS: dict[str, list[str]] = {  # name -> overrides of the config
-    "plain": [],
+    PLAIN: [],
     "l2_init": ["interventions=[{name: l2_init, coefficient: 1.0e-3, decoupled: false}]"],
     "spectral": ["interventions=[{name: spectral}]"],
     "c_chain": ["interventions=[{name: c_chain}]"],
@@ -132,14 +136,29 @@ def interval(values: Sequence[float]) -> str:
 
 
 def rows(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    yield "| arm | levels 2 to 6 | last level | seeds, levels 2 to 6 | seeds, last level | units reset |"
-    yield "|---" * 6 + "|"
+    # In so few steps as none but a try has, a level may end without an episode.
+    later = {
+        arm: [fmean(value for value in run["returns"][1:] if value is not None) for run in found[arm]] for arm in found
+    }
+    samples = {
+        arm: Sample({run["seed"]: {"": value} for run, value in zip(found[arm], later[arm], strict=True)})
+        for arm in found
+    }
+    others = [arm for arm in found if arm != PLAIN and PLAIN in found]
+    differences = {arm: paired_difference(samples[arm], samples[PLAIN]) for arm in others}
+    claimed = [arm for arm, difference in differences.items() if difference is not None and difference.p is not None]
+    p_values = dict(zip(claimed, holm([differences[arm].p for arm in claimed]), strict=True))
+    columns = ("arm", "levels 2 to 6", "less plain", "p", "last level", "seeds, levels 2 to 6", "seeds, last level")
+    yield f"| {' | '.join(columns)} | units reset |"
+    yield "|---" * (len(columns) + 1) + "|"
     for arm, runs in found.items():
-        # In so few steps as none but a try has, a level may end without an episode.
-        later = [fmean(value for value in one["returns"][1:] if value is not None) for one in runs]
-        last = [nan if one["returns"][-1] is None else one["returns"][-1] for one in runs]
-        units = fmean(sum(one["units_reset"].values()) for one in runs)
-        yield f"| {arm} | {interval(later)} | {interval(last)} | {shown(later)} | {shown(last)} | {units:.0f} |"
+        last = [nan if run["returns"][-1] is None else run["returns"][-1] for run in runs]
+        difference, p = differences.get(arm), p_values.get(arm)
+        less = "" if difference is None else f"{difference.value:+.1f}"
+        less += "" if p is None else f" ± {difference.high - difference.value:.1f}"
+        units = fmean(sum(run["units_reset"].values()) for run in runs)
+        cells = [arm, interval(later[arm]), less, "" if p is None else f"{p:.3f}", interval(last)]
+        yield f"| {' | '.join(cells)} | {shown(later[arm])} | {shown(last)} | {units:.0f} |"
 
 
 def main() -> None:

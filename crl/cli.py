@@ -212,7 +212,9 @@ def ablate(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of ablations.", show_default=False)
+    ],
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="File for all numbers.", show_default=False)] = None,
 ) -> None:
     """Compare runs of one stream, those that differ in their seeds alone together, with intervals and tests."""

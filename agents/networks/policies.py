@@ -1,15 +1,16 @@
-"""SB3's policies with hidden layers that are normalised, or whose activation functions fold."""
+"""SB3's policies with other hidden layers: normalised, with dropout, as SimBa's blocks, or folding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy, BaseModel, BasePolicy, ContinuousCritic
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from stable_baselines3.sac.policies import Actor, SACPolicy
 from stable_baselines3.td3.policies import Actor as DeterministicActor
@@ -17,68 +18,128 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from agents.networks.extractors import KNOWN
-from agents.networks.spec import Norm
-from agents.plasticity.layers import fold_of
+from agents.networks.hidden import NORMS, Hidden, fill, shaped, wider
+from agents.networks.simba import initialize
+from agents.networks.spec import Norm, Trunk
+from agents.plasticity.layers import DRAWING, fold_of
 
 
 class PlasticPolicy(BasePolicy):
-    """A policy of SB3's whose hidden layers may be normalised and have activation functions that fold.
+    """A policy of SB3's with other hidden layers, in target networks as in those that they follow.
 
-    With ``norm="layer"`` a `LayerNorm` with gain and bias stands between every hidden Linear or Conv2d and its
-    activation function (Lyle et al., arXiv 2402.18762), in the features extractors and behind them, in target networks
-    as in those that they follow; a convolution's is over (channels, height, width). Output layers have none, nor have
-    the trunk convolutions of `agents.networks.ImpalaCNN`, which no activation follows. Behind an activation function
-    that folds (`agents.plasticity.layers`) layers are as much wider as it puts out.
+    - ``norm="layer"``: a `LayerNorm` with gain and bias stands between every hidden Linear or Conv2d and its activation
+      function (Lyle et al., arXiv 2402.18762), in the features extractors and behind them; a convolution's is over
+      (channels, height, width). Output layers have none, nor have the trunk convolutions of
+      `agents.networks.ImpalaCNN`, which no activation follows. ``norm="rms"``: an `RMSNorm` there, with a gain alone
+      (Zhang and Sennrich, arXiv 1910.07467).
+    - ``dropout``: a `Dropout` stands behind the activation function of every hidden Linear, in the features extractors
+      and behind them. It draws in training mode alone, in which SB3 computes losses: actions are chosen, targets
+      computed by target networks, units scored on probes and agents evaluated without it. See
+      `PlasticActorCriticPolicy` for PPO.
+    - ``network="simba"``: the hidden layers behind the features are SimBa's (Lee et al., arXiv 2410.09754): a linear
+      embedding, a residual block for each (`agents.networks.simba.SimbaBlock`), and a last normalisation: LayerNorm,
+      or RMSNorm with ``norm="rms"``. Where `net_arch` is left out, our agents give actors one block of width 128 and
+      critics two of 512. The running normalisation of observations that belongs to it (RSNorm) is SB3's `VecNormalize`
+      around the environment: one for actor, critics and targets, which evaluation does not move. Unlike the published
+      one it cuts off at 10.
+    - Behind an activation function that folds (`agents.plasticity.layers`) layers are as much wider as it puts out.
 
-    The modules are SB3's, and so is what the policy computes; they are changed while it is built, before anything
+    The modules are SB3's, and so is what else the policy computes; they are changed while it is built, before anything
     holds their parameters.
 
     Args:
         args: as in SB3.
-        norm: ``none`` or ``layer``.
+        norm: ``none``, ``layer`` or ``rms``.
+        dropout: from 0 to below 1.
+        network: ``mlp`` or ``simba``.
         kwargs: as in SB3.
 
     Raises:
-        ValueError: the features extractor is to be normalised, but is none of `agents.networks.extractors.KNOWN`.
+        ValueError: the features extractor is to be changed, but is none of `agents.networks.extractors.KNOWN`; what
+            shall draw at random would stand nowhere; or SimBa's blocks are not all of one width.
     """
 
     activation_fn: Any
 
-    def __init__(self, *args: Any, norm: Norm = "none", **kwargs: Any) -> None:
-        self.norm = norm
+    def __init__(
+        self, *args: Any, norm: Norm = "none", dropout: float = 0.0, network: Trunk = "mlp", **kwargs: Any
+    ) -> None:
+        self.norm, self.dropout, self.network = norm, dropout, network
         super().__init__(*args, **kwargs)
+        resting = {module for root in self._resting() for module in root.modules()}
+        if dropout and not any(isinstance(module, nn.Dropout) for module in {*self.modules()} - resting):
+            raise ValueError(
+                f"dropout is {dropout}, but would stand nowhere: no linear layer that it may act on is hidden; give "
+                "net_arch one, for PPO in its critic, or leave dropout out"
+            )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), "norm": self.norm}
+        own = {"norm": self.norm, "dropout": self.dropout, "network": self.network}
+        return {**super()._get_constructor_parameters(), **own}
+
+    def _resting(self) -> Sequence[nn.Module]:
+        """In what nothing ever draws at random."""
+        return ()
+
+    @property
+    def _hidden(self) -> Hidden:
+        return Hidden(NORMS.get(self.norm), self.dropout, self.network)
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
-        """SB3's, with normalisations."""
+        """SB3's, with normalisations and dropout."""
         extractor = super().make_features_extractor()
-        if self.norm == "none":
-            return extractor
-        if type(extractor) not in KNOWN:
-            raise ValueError(
-                f"norm is {self.norm!r}, but the features extractor {type(extractor).__name__} is not understood; "
-                f"give one of {', '.join(kind.__name__ for kind in KNOWN)}"
-            )
+        for key, value in (("norm", self.norm), ("dropout", self.dropout)):
+            if value not in ("none", 0) and type(extractor) not in KNOWN:
+                raise ValueError(
+                    f"{key} is {value!r}, but the features extractor {type(extractor).__name__} is not understood; "
+                    f"give one of {', '.join(kind.__name__ for kind in KNOWN)}"
+                )
         observations = _zeros(self.observation_space)
-        normalize(extractor, lambda: BaseModel.extract_features(self, observations, extractor))
+        fill(extractor, self._hidden, lambda: BaseModel.extract_features(self, observations, extractor))
         return extractor
 
     def _shaped(self, layers: Iterable[nn.Module], *, output: bool) -> nn.Sequential:
-        return shaped(layers, norm=self.norm == "layer", output=output)
+        return shaped(layers, self._hidden, output=output)
+
+    def _fold(self, hidden: nn.Sequential) -> int:
+        """How many values leave hidden layers for each unit of the last one in `net_arch`."""
+        return fold_of(self.activation_fn) if len(hidden) and self.network == "mlp" else 1
 
 
 class PlasticActorCriticPolicy(PlasticPolicy, ActorCriticPolicy):
-    """PPO's."""
+    """PPO's.
+
+    Nothing draws at random where actions depend on it, in the actor and in features that it shares: there dropout and
+    `AID` stay in evaluation mode in updates, too. PPO divides the probability of an action by that which it had in the
+    rollout; had each another network drawn, they would differ before anything is learnt (Hausknecht and Wagener, arXiv
+    2202.11818).
+    """
 
     mlp_extractor: MlpExtractor
 
+    def _resting(self) -> Sequence[nn.Module]:
+        return (self.pi_features_extractor, self.mlp_extractor.policy_net)
+
+    def train(self, mode: bool = True) -> Self:
+        """As ever, but for what draws at random in what actions depend on, which stays in evaluation mode."""
+        super().train(mode)
+        for root in self._resting():
+            for module in root.modules():
+                if isinstance(module, DRAWING):
+                    module.train(False)
+        return self
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        for net in (self.mlp_extractor.policy_net, self.mlp_extractor.value_net):
+            if self.network == "simba":
+                initialize(list(net))  # SB3 has drawn all layers alike
+
     def _build_mlp_extractor(self) -> None:
         super()._build_mlp_extractor()
-        both, fold = self.mlp_extractor, fold_of(self.activation_fn)
-        both.latent_dim_pi *= fold if len(both.policy_net) else 1
-        both.latent_dim_vf *= fold if len(both.value_net) else 1
+        both = self.mlp_extractor
+        both.latent_dim_pi *= self._fold(both.policy_net)
+        both.latent_dim_vf *= self._fold(both.value_net)
         both.policy_net = self._shaped(both.policy_net, output=False)
         both.value_net = self._shaped(both.value_net, output=False)
 
@@ -109,8 +170,8 @@ class PlasticSACPolicy(_ActorCriticsPolicy, SACPolicy):
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:
         """SB3's, changed."""
         actor = super().make_actor(features_extractor)
+        fold = self._fold(actor.latent_pi)
         actor.latent_pi = self._shaped(actor.latent_pi, output=False)
-        fold = fold_of(self.activation_fn) if len(actor.latent_pi) else 1
         if not actor.use_sde:
             actor.mu, actor.log_std = wider(actor.mu, fold), wider(actor.log_std, fold)
         elif fold > 1:
@@ -150,69 +211,9 @@ def plastic(policy: type[BasePolicy]) -> type[PlasticPolicy]:
         if issubclass(policy, kind):
             return found
     raise ValueError(
-        f"the hidden layers of {policy.__name__} cannot be normalised or folded; give a policy of "
+        f"the hidden layers of {policy.__name__} cannot be changed; give a policy of "
         f"{', '.join(kind.__name__ for kind in OF)}"
     )
-
-
-# ---------------------------------------------------------------------- hidden layers
-
-
-def shaped(layers: Iterable[nn.Module], *, norm: bool, output: bool) -> nn.Sequential:
-    """Linear layers, each as wide as what the activation function before it puts out.
-
-    Args:
-        layers: Linear layers and activation functions, in execution order.
-        norm: put a `LayerNorm` behind every hidden one.
-        output: the last Linear is the output layer, and not hidden.
-    """
-    layers = list(layers)
-    linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    last = linears[-1] if output else None
-    found: list[nn.Module] = []
-    fold = 1
-    for layer in layers:
-        if isinstance(layer, nn.Linear):
-            found.append(wider(layer, fold))
-            if norm and layer is not last:
-                found.append(nn.LayerNorm(layer.out_features, device=layer.weight.device))
-        else:
-            found.append(layer)
-            fold = fold_of(layer)
-    return nn.Sequential(*found)
-
-
-def wider(layer: Any, fold: int) -> Any:
-    """A Linear layer with `fold` times as many inputs; the layer itself where that is 1."""
-    if fold == 1:
-        return layer
-    return nn.Linear(fold * layer.in_features, layer.out_features, layer.bias is not None, layer.weight.device)
-
-
-def normalize(extractor: nn.Module, forward: Callable[[], object]) -> None:
-    """Put a `LayerNorm` behind every Linear and Conv2d that stands in a `nn.Sequential`, in place.
-
-    Args:
-        extractor: where to look for sequences.
-        forward: runs it once, which shows the sizes of maps.
-    """
-    sequences = [found for found in extractor.modules() if type(found) is nn.Sequential]
-    convolutions = [layer for sequence in sequences for layer in sequence if isinstance(layer, nn.Conv2d)]
-    shapes: dict[nn.Module, torch.Size] = {}
-
-    def note(convolution: nn.Module, _: object, maps: torch.Tensor) -> None:
-        shapes[convolution] = maps.shape[1:]
-
-    handles = [convolution.register_forward_hook(note) for convolution in convolutions]
-    with torch.no_grad():
-        forward()
-    for handle in handles:
-        handle.remove()
-    for sequence in sequences:
-        for index, layer in reversed(list(enumerate(sequence))):
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                shape = shapes[layer] if isinstance(layer, nn.Conv2d) else [layer.out_features]
-                sequence.insert(index + 1, nn.LayerNorm(list(shape), device=layer.weight.device))
 
 
 def _zeros(space: spaces.Space[Any]) -> Any:

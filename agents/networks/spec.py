@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Features = Literal["flatten", "nature_cnn", "minatar_cnn", "impala"]
 Activation = Literal[
-    "relu", "tanh", "leaky_relu", "crelu", "fourier",
+    "relu", "tanh", "leaky_relu", "smooth_leaky", "aid", "crelu", "fourier",
     "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leakyrelu", "logsigmoid", "mish",
     "relu6", "selu", "sigmoid", "silu", "softplus", "softshrink", "softsign", "tanhshrink",
 ]  # fmt: skip
@@ -26,7 +26,8 @@ NO_ACTIVATIONS: Mapping[str, str] = {
     "threshold": "has no value of its own for its threshold",
 }
 """Activation functions of torch.nn that no network has here -> why."""
-Norm = Literal["none", "layer"]
+Norm = Literal["none", "layer", "rms"]
+Trunk = Literal["mlp", "simba"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,25 @@ class NetworkSpec:
         net_arch: widths of the hidden layers behind them, of each network by SB3's key (``pi`` and ``vf`` of PPO,
             ``pi`` and ``qf`` of SAC) or alike for all; in units, of which those of ``crelu`` and ``fourier`` have two
             values each.
-        activation: of these layers; ``leaky_relu`` has a slope of 0.1, torch's ``leakyrelu`` of 0.01. ``crelu`` and
-            ``fourier``, which are made for whole networks, also take the place of the ReLUs of ``minatar_cnn``; other
-            features keep theirs.
-        norm: ``layer`` puts a layer normalisation before the activation of every hidden layer, of features too.
+        activation: of these layers; ``leaky_relu`` has a slope of 0.1, torch's ``leakyrelu`` of 0.01. ``smooth_leaky``,
+            ``aid``, ``crelu`` and ``fourier``, which are made for whole networks, also take the place of the ReLUs of
+            ``minatar_cnn``; other features keep theirs.
+        norm: ``layer`` puts a layer normalisation before the activation of every hidden layer, of features too, and
+            ``rms`` one by the root mean square.
+        dropout: share of the values behind the activation of every hidden linear layer, of features too, that training
+            puts to 0.
+        network: ``simba`` makes residual blocks of the hidden layers behind the features, each as wide as `net_arch`
+            says.
     """
 
     features: Features
     net_arch: Sequence[int] | Mapping[str, Sequence[int]]
     activation: Activation
     norm: Norm = "none"
+    dropout: float = 0.0
+    network: Trunk = "mlp"
+
+
+def simba_widths(networks: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Network -> the widths of SimBa's blocks where none are given: of actors and critics as published for SAC."""
+    return {name: (128,) if name == "actor" else (512, 512) for name in networks}

@@ -50,9 +50,7 @@ def interventions_by_group() -> dict[str, str]:
         for name, entry in members.items():
             cost = f"costs {entry.cost}" if entry.cost else ""
             lines[f"  {name}"] = "; ".join(filter(None, [entry.summary, entry.paper, cost]))
-    lines["networks"] = "as they are built"
-    lines["  agent.norm: layer"] = "layer normalisation, a setting of every agent; arXiv 1607.06450"
-    return lines
+    return {**lines, "networks": "as they are built, settings of every agent", **NETWORKS}
 
 
 def resolve(target: str | Callable[..., Any]) -> Any:
@@ -71,6 +69,19 @@ GROUPS: dict[str, str] = {
     "others": "registered from outside",
 }
 """Groups of interventions, and what those in one do."""
+
+NETWORKS: Mapping[str, str] = {
+    "  agent.norm: layer": "layer normalisation; arXiv 1607.06450",
+    "  agent.norm: rms": "normalisation by the root mean square; arXiv 1910.07467",
+    "  agent.dropout: 0.1": "training drops a share of hidden values; arXiv 1207.0580",
+    "  agent.activation: crelu": "concatenated ReLU; arXiv 2303.07507",
+    "  agent.activation: fourier": "deep Fourier features; arXiv 2410.20634",
+    "  agent.activation: leaky_relu": "leaky ReLU with a slope of 0.1; arXiv 2506.00592",
+    "  agent.activation: smooth_leaky": "leaky ReLU without a kink; arXiv 2509.22562",
+    "  agent.activation: aid": "activation by interval-wise dropout; arXiv 2502.01342",
+    "  agent.network: simba": "SimBa's residual blocks behind normalised observations; arXiv 2410.09754",
+}
+"""What keeps networks plastic by what they are made of."""
 
 INTERVENTIONS: dict[str, Entry] = {
     "gxd": Entry(

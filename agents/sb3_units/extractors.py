@@ -16,14 +16,15 @@ from stable_baselines3.common.torch_layers import (
 from torch import Tensor, nn
 
 from agents.networks.extractors import KNOWN, ImpalaCNN, ImpalaSequence, MinAtarCNN
+from agents.networks.simba import EMBEDDING, INNER, SimbaBlock
 from agents.plasticity.units import Init, Network, Part, Producer, UnitLayer, chain
 from agents.plasticity.units.builders import parts_of, title
 
 Heads = Sequence[tuple[Producer, int]]
 Constants = tuple[tuple[Tensor, float], ...]
 
-TRUNK = "the skip connections behind it carry its channels on, past the weights that read them"
-ADDED = "its channels are added to those of a skip connection, so that no weight reads them alone"
+TRUNK = "the skip connections behind it carry its units on, past the weights that read them"
+ADDED = "its units are added to those of a skip connection, so that no weight reads them alone"
 
 
 NOISE = "gSDE's exploration noise grows with its units' activations, which no weight that a reset could zero carries"
@@ -130,14 +131,47 @@ def add_mlp(
         init: how the hidden layers were initialised.
     """
     heads = [(layer, 0) for layer, _ in outputs]
-    graph.layers += chain(network, hidden, heads, init, first=len(graph.layers))
-    graph.parts += parts_of(hidden, init, above=1)
+    add_hidden(graph, network, network, hidden, heads, init, first=len(graph.layers))
     graph.parts += [Part(layer, drawn, 0) for layer, drawn in outputs]
+
+
+def add_hidden(
+    graph: Graph, network: str, name: str, hidden: Sequence[nn.Module], heads: Heads, init: Init, *, first: int = 0
+) -> None:
+    """Put hidden layers that output layers read behind what the graph has.
+
+    Of SimBa's the hidden units of each block are layers; those of the stream that the blocks add to are fixed.
+
+    Args:
+        graph: is added to.
+        network: the name of the network that they belong to.
+        name: what their names begin with.
+        hidden: modules in execution order.
+        heads: (module, column) of every output layer.
+        init: how they were initialised; SimBa's have their own.
+        first: number of the first layer in the names.
+    """
+    blocks = [module for module in hidden if isinstance(module, SimbaBlock)]
+    if not blocks:
+        graph.layers += chain(name, hidden, heads, init, first=first, network=network)
+        graph.parts += parts_of(hidden, init, above=1)
+        return
+    embedding, *_, norm = hidden
+    modules = [embedding]
+    graph.fixed[f"{name}.embedding"] = TRUNK
+    for number, block in enumerate(blocks):
+        graph.layers += chain(
+            name, [block.inner], [(block.outer, 0)], INNER, first=first + number, network=network, alone=True
+        )
+        graph.fixed[f"{name}.block{number}.outer"] = ADDED
+        modules += [block.norm, block.inner, block.outer]
+    stream, *others = parts_of([*modules, norm], INNER, above=1)
+    graph.parts += [replace(stream, init=EMBEDDING), *others]
 
 
 def depth(hidden: Sequence[nn.Module]) -> int:
     """How many layers the hidden modules have."""
-    return sum(isinstance(module, nn.Linear) for module in hidden)
+    return sum(isinstance(module, nn.Linear) + 2 * isinstance(module, SimbaBlock) for module in hidden)
 
 
 def first_linear(network: str, hidden: Sequence[nn.Module], otherwise: Sequence[nn.Linear]) -> list[nn.Linear]:

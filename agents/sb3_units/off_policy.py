@@ -11,11 +11,11 @@ from stable_baselines3.td3.policies import Actor as TD3Actor
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
-from agents.plasticity.units import Network, TorchDefault, chain
-from agents.plasticity.units.builders import parts_of
+from agents.plasticity.units import Network, Part, TorchDefault
 from agents.sb3_units.extractors import (
     Constants,
     Graph,
+    add_hidden,
     add_mlp,
     depth,
     extractor_graph,
@@ -103,8 +103,8 @@ def _actor_critics(
         qf = extractor_graph("critic", critic.features_extractor, q_heads, INIT, above=above_qf)
     add_mlp(pi, "actor", hidden, [(output, INIT) for output in outputs], INIT)
     for name, inner, output in q_nets:
-        qf.layers += chain(name, inner, [(output, 0)], INIT, network="critic")
-        qf.parts += parts_of([*inner, output], INIT, above=0)
+        add_hidden(qf, "critic", name, inner, [(output, 0)], INIT)
+        qf.parts.append(Part(output, INIT, 0))
     return pi, qf, features
 
 

@@ -18,12 +18,12 @@ def compare(folders: Sequence[Path], csv: Path | None = None) -> None:
     Runs that have not ended are left out with a warning.
 
     Args:
-        folders: of the runs.
+        folders: of runs, and of ablations, which stand for all of their runs and name their arms.
         csv: file that is written, a row for each measure, task and group.
 
     Raises:
-        ConfigError: a folder is no run's or is damaged, no run has ended, two are the same, they are of different
-            streams, none has a return, or the file cannot be written.
+        ConfigError: a folder is no run's and no ablation's, or is damaged, no run has ended, two are the same, they are
+            of different streams, none has a return, or the file cannot be written.
     """
     if csv is not None and not csv.parent.is_dir():
         raise ConfigError(f"--csv {str(csv)!r} cannot be written: its folder does not exist; make it, or give another")
@@ -31,11 +31,13 @@ def compare(folders: Sequence[Path], csv: Path | None = None) -> None:
 
     runs = read_all(folders)
     from crl.compare.groups import grouped, reference_of
+    from crl.compare.places import names_of
     from crl.compare.rows import rows_of  # with scipy, which refusals do without
     from crl.compare.table import show, write_csv
     from crl.screen import tolerant
 
-    groups = grouped(runs)
+    arms = [(run.arm, run.config) for run in runs]
+    groups = grouped(runs, names_of(arms) if any(run.arm for run in runs) else None)
     reference = reference_of(groups)
     rows = rows_of(groups, reference)
     if not rows:

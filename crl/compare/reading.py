@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from crl.compare.places import not_begun, places_of
 from crl.config import ConfigError
 from crl.config.messages import one_line, shown
 from crl.config.reading import read_yaml
@@ -44,6 +45,7 @@ class Run:
         seed: of the run.
         results: what it has brought.
         scores: mean return of each task at each evaluation; None where the run had none.
+        arm: name that an ablation has given to its arm.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Run:
     seed: int
     results: RunResults
     scores: Scores | None
+    arm: str | None = None
 
     @property
     def stream(self) -> Mapping[str, Any]:
@@ -83,13 +86,17 @@ def stream_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def read_all(folders: Sequence[Path]) -> list[Run]:
     """The runs that have ended, of one stream.
 
+    Args:
+        folders: of runs, and of ablations, which stand for all of their runs.
+
     Raises:
-        ConfigError: a folder is no run's, something in it is a link or damaged, no run has ended, or the runs are of
+        ConfigError: a folder is neither, something in it is a link or damaged, no run has ended, or the runs are of
             different streams.
     """
-    found = [read(folder) for folder in folders]
+    places, waiting = places_of(folders)
+    found = [read(place.folder, place.arm) for place in places]
     runs = [run for run in found if run is not None]
-    unfinished = [str(folder) for folder, run in zip(folders, found, strict=True) if run is None]
+    unfinished = [str(place.folder) for place, run in zip(places, found, strict=True) if run is None]
     if unfinished:
         others = f" and {len(unfinished) - 1} more have" if len(unfinished) > 1 else " has"
         said = f"{unfinished[0]!r}{others} not ended"
@@ -98,14 +105,20 @@ def read_all(folders: Sequence[Path]) -> list[Run]:
                 f"{said}, and there is nothing to compare; end a run by crl resume, or wait until one has"
             )
         warn(f"{said}, and is left out" if len(unfinished) == 1 else f"{said}, and are left out")
+    if waiting:
+        warn(not_begun(waiting, len(places)))
     check_same_stream(runs)
     for sentence in other_evaluations(runs):
         warn(sentence)
     return runs
 
 
-def read(folder: Path) -> Run | None:
+def read(folder: Path, arm: str | None = None) -> Run | None:
     """A run; None of one that has not ended.
+
+    Args:
+        folder: of the run.
+        arm: name that an ablation has given to its arm.
 
     Raises:
         ConfigError: it is none, something in it is a link, or a file is damaged.
@@ -121,7 +134,7 @@ def read(folder: Path) -> Run | None:
         scores = read_scores(folder)
     except DamagedError as error:
         raise ConfigError(f"{error}; put it back as it was, or leave the run out") from None
-    run = Run(folder, config, seed, results, scores)
+    run = Run(folder, config, seed, results, scores, arm)
     try:
         last = in_order(run.segments)[-1]
     except ValueError as error:

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from agents.networks.spec import NO_ACTIVATIONS, Activation, Features, Norm
+from agents.networks.spec import NO_ACTIVATIONS, Activation, Features, Norm, Trunk
 from agents.settings import Pair, Setting
 from agents.settings import Schedule as AnySchedule
 from agents.specs import AGENTS, NOT_IN_CONFIGS, AgentSpec, agent_spec, known_specs
@@ -121,7 +121,9 @@ class AgentConfig(Model):
         features: what makes features of the observations; left out, what suits them.
         net_arch: widths of the hidden layers behind the features; left out, as published with these.
         activation: of the hidden layers; left out, as published with the features.
-        norm: layer puts a layer normalisation before every activation.
+        norm: layer puts a layer normalisation before every activation, rms one by the root mean square.
+        dropout: share of the values behind every activation of a linear layer that training puts to 0.
+        network: simba makes residual blocks of the hidden layers behind the features.
     """
 
     spec: ClassVar[AgentSpec]
@@ -134,6 +136,8 @@ class AgentConfig(Model):
     net_arch: Any = None
     activation: Annotated[Activation | None, BeforeValidator(_known_activation)] = None
     norm: Norm = "none"
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    network: Trunk = "mlp"
 
     @model_validator(mode="before")
     @classmethod
@@ -193,9 +197,10 @@ class AgentConfig(Model):
         return self.n_envs * frequency
 
     @classmethod
-    def alike(cls, widths: Layers) -> NetArch | Layers:
-        """The `net_arch` with these hidden layers in every network."""
-        return widths if cls.arch is None else cls.arch(**dict.fromkeys(cls.spec.networks.values(), widths))
+    def arranged(cls, widths: Mapping[str, Layers]) -> NetArch | Layers:
+        """The `net_arch` with these hidden layers of each network."""
+        found = {key: widths[name] for name, key in cls.spec.networks.items()}
+        return found[""] if cls.arch is None else cls.arch(**found)
 
     @property
     def layer_example(self) -> str:

@@ -57,17 +57,17 @@ class NormalizeConfig(Model):
     """Running normalisation of what the agent sees, by SB3's `VecNormalize`.
 
     Attributes:
-        obs: observations get a mean of 0 and a variance of 1.
+        obs: observations get a mean of 0 and a variance of 1; left out, those of floats where agent.network is simba.
         reward: rewards are divided by the standard deviation of their discounted sums.
     """
 
-    obs: Flag = False
+    obs: Flag | None = None
     reward: Flag = False
 
     @property
     def used(self) -> bool:
         """Whether anything is normalised."""
-        return self.obs or self.reward
+        return bool(self.obs) or self.reward
 
 
 class CheckpointConfig(Model):

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.utils import LinearSchedule
 
 import envs
@@ -17,7 +18,7 @@ from agents.plasticity.resets import UnitReset
 from agents.training_state import check_saveable
 from crl.config import AgentConfig, ConfigError, Linear, RunConfig
 from crl.config.messages import one_line
-from crl.models.environment import check_spaces, given, make_stream, played, warn_of_short_visits
+from crl.models.environment import are_floats, check_spaces, given, make_stream, played, warn_of_short_visits
 from crl.models.features import network_of, resolved
 from crl.models.memory import check_replay
 
@@ -43,7 +44,7 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
         warn_of_short_visits(config, env)
         for repetition in config.repetitions():
             warnings.warn(repetition, stacklevel=2)
-        config = config.model_copy(update={"agent": resolved(config.agent, env.single_observation_space)})
+        config = _filled_in(config, env.single_observation_space)
         problem = config.networks_problem()
         if problem is not None:
             raise ConfigError(problem)
@@ -53,6 +54,15 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
     except BaseException:
         env.close()
         raise
+
+
+def _filled_in(config: RunConfig, space: spaces.Space[Any]) -> RunConfig:
+    """The config with all that follows from the observations."""
+    agent, normalize = resolved(config.agent, space), config.normalize
+    if normalize.obs is None:
+        wanted = agent.network == "simba" and are_floats(space)
+        normalize = normalize.model_copy(update={"obs": wanted})
+    return config.model_copy(update={"agent": agent, "normalize": normalize})
 
 
 def _too_large(agent: AgentConfig) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -100,12 +101,16 @@ def check_spaces(config: RunConfig, env: envs.StreamVectorEnv) -> None:
             f"{given(config.stream)} has actions {actions} without finite bounds, which are not supported; "
             "wrap the environment to give its actions a finite low and high"
         )
-    floats = isinstance(observations, spaces.Box) and np.issubdtype(observations.dtype, np.floating)
-    if config.normalize.obs and not floats:
+    if config.normalize.obs and not are_floats(observations):
         raise ConfigError(
             f"normalize.obs=true needs observations of floats, but {given(config.stream)} has {observations}; "
             "give normalize.obs=false"
         )
+
+
+def are_floats(observations: spaces.Space[Any]) -> bool:
+    """Whether a normaliser can take the observations."""
+    return isinstance(observations, spaces.Box) and np.issubdtype(observations.dtype, np.floating)
 
 
 def played(config: RunConfig, env: envs.StreamVectorEnv) -> envs.StreamVectorEnv | VecNormalize:
@@ -115,4 +120,6 @@ def played(config: RunConfig, env: envs.StreamVectorEnv) -> envs.StreamVectorEnv
         return env
     # Not over the games themselves: SB3 would transpose images behind the normaliser, which keeps the original ones.
     games: VecEnv = LearnerMixin._wrap_env(env)
-    return VecNormalize(games, norm_obs=wanted.obs, norm_reward=wanted.reward, gamma=config.agent.settings["gamma"])
+    return VecNormalize(
+        games, norm_obs=bool(wanted.obs), norm_reward=wanted.reward, gamma=config.agent.settings["gamma"]
+    )

@@ -9,7 +9,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 
 from agents.networks import NetworkSpec
 from agents.networks.extractors import BOARD_MINIMUM, NATURE_CNN_MINIMUM, board_channels_first
-from agents.networks.spec import Features
+from agents.networks.spec import Features, simba_widths
 from crl.config import AgentConfig, ConfigError
 
 
@@ -32,11 +32,15 @@ def resolved(agent: AgentConfig, space: spaces.Space[Any]) -> AgentConfig:
             f"agent.features={features} does not fit observations {space}; give {others}, or leave it out"
         )
     head = agent.spec.heads[features]
+    names, activation = agent.spec.networks, head.activation
+    widths = dict.fromkeys(names, head.widths)
+    if agent.network == "simba":
+        widths, activation = simba_widths(names), "relu"
     return agent.model_copy(
         update={
             "features": features,
-            "net_arch": agent.alike(head.widths) if agent.net_arch is None else agent.net_arch,
-            "activation": agent.activation or head.activation,
+            "net_arch": agent.arranged(widths) if agent.net_arch is None else agent.net_arch,
+            "activation": agent.activation or activation,
         }
     )
 
@@ -45,7 +49,10 @@ def network_of(agent: AgentConfig) -> NetworkSpec:
     """The networks of a resolved agent."""
     assert agent.features is not None
     assert agent.activation is not None
-    return NetworkSpec(agent.features, agent.model_dump(mode="json")["net_arch"], agent.activation, agent.norm)
+    return NetworkSpec(
+        agent.features, agent.model_dump(mode="json")["net_arch"], agent.activation, agent.norm, agent.dropout,
+        agent.network,
+    )  # fmt: skip
 
 
 def features_of(space: spaces.Space[Any]) -> Features:

@@ -102,7 +102,7 @@ def watch(folders: Sequence[Path], port: int) -> int:
         ConfigError: a folder is refused, or the port is taken.
     """
     check_there(folders)
-    from crl.report.reading import places_of  # with torch, which refusals do without
+    from crl.compare.places import places_of
 
     places_of(folders)
     from crl.report.watching import serve

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crl.compare.groups import Group, grouped, oracle_of, reference_of
-from crl.config.messages import printable, shortened
-from crl.labels import group_labels, short_labels
+from crl.compare.places import names_of
 from crl.metrics import Segment
 from crl.plot.figure import Group as Drawn
 from crl.plot.figure import styles
@@ -97,7 +96,7 @@ def compared(runs: Sequence[Reported]) -> Compared:
     Raises:
         ConfigError: two runs of an arm that have ended have the same seed.
     """
-    names = names_of(runs)
+    names = names_of([(run.arm, run.config) for run in runs])
     ended = [(run.ended, name) for run, name in zip(runs, names, strict=True) if run.ended is not None]
     groups = grouped([run for run, _ in ended], [name for _, name in ended]) if ended else []
     there = [run for run in runs if run.curves is not None]
@@ -119,21 +118,3 @@ def _drawn(
     count = f" ({len(runs)} runs)" if len(runs) > 1 else ""
     mine = [curves[run.folder] for run in runs if run.folder in curves]
     return Drawn(f"{name}{count}", color, mine, dashes, f"arm{number}")
-
-
-def names_of(runs: Sequence[Reported]) -> list[str]:
-    """The name of each run's arm: what an ablation calls it, or else by what it differs from the others."""
-    labels = group_labels([run.config for run in runs])
-    short = dict(zip(labels, short_labels([run.config for run in runs]), strict=True))
-    keys = [(run.arm, label) for run, label in zip(runs, labels, strict=True)]
-    names = dict[tuple[str | None, str], str]()
-    for arm, label in keys:
-        if (arm, label) not in names:
-            several = len({other for name, other in keys if name == arm}) > 1
-            wanted = short[label] if arm is None else f"{arm} ({short[label]})" if several else arm
-            name, number = shortened(printable(wanted)), 1
-            while name in names.values():
-                number += 1
-                name = f"{shortened(printable(wanted))} ({number})"
-            names[arm, label] = name
-    return [names[key] for key in keys]

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from crl.ablation.tables import Finished, runs_table, visits_table
+from crl.compare.places import places_of
 from crl.compare.rows import Row, rows_of
 from crl.compare.table import TASKS_SHOWN, legend
 from crl.compare.table import as_csv as measures_csv
@@ -24,7 +25,7 @@ from crl.measures import PLASTICITY
 from crl.report import PAGE, figures, tables, visits
 from crl.report.arms import Compared, compared
 from crl.report.drawing import drawing
-from crl.report.reading import check_one_stream, notes_of, places_of, read
+from crl.report.reading import check_one_stream, notes_of, read
 from crl.report.tables import Table
 from crl.shell import typed
 

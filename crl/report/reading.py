@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from crl.ablation import record
 from crl.compare import reading
+from crl.compare.places import Place, not_begun
 from crl.config import ConfigError
 from crl.config.messages import in_words
 from crl.metrics import Scores
-from crl.opening import check_entries
 from crl.plot.reading import Curves
 from crl.plot.reading import read as read_curves
 from crl.plot.thinning import bounded
@@ -23,13 +22,6 @@ MAX_TEXT = 1 << 20  # bytes of a file that is shown
 COMMAND, VERSIONS = "command.txt", "versions.txt"
 MAX_ROWS = 4096  # of a run's logs that are kept, so that memory stays flat however long it is
 LISTED = 3  # runs that a sentence names
-
-
-class Place(NamedTuple):
-    """A run's folder, and the name that an ablation gives to its arm if it is of one."""
-
-    folder: Path
-    arm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,37 +58,6 @@ class Reported:
         return int(self.config["seed"])
 
 
-def places_of(folders: Sequence[Path]) -> tuple[list[Place], int]:
-    """The runs that are meant, and how many of them have not begun.
-
-    Args:
-        folders: of runs, and of ablations, which stand for all of their runs.
-
-    Raises:
-        ConfigError: one is neither.
-    """
-    found, waiting = dict[Path, Place](), 0
-    for folder in folders:
-        if not (folder / record.FILE).is_file():
-            if not (folder / "config.yaml").is_file():
-                raise ConfigError(
-                    f"{str(folder)!r} is neither a run nor an ablation: it has no config.yaml and no {record.FILE}; "
-                    "give a folder that crl train or crl ablate has made"
-                )
-            found.setdefault(folder.resolve(), Place(folder))
-            continue
-        check_entries(folder)
-        named = record.read(folder)[record.RUNS]
-        there = {path.name for path in folder.iterdir() if (path / "config.yaml").is_file()}
-        waiting += len(named.keys() - there)
-        for name in named:
-            if name in there:
-                found[(folder / name).resolve()] = Place(folder / name, name.rpartition("__s")[0])
-    if not found:
-        raise ConfigError(f"no run of {str(folders[0])!r} has begun; begin them by crl ablate")
-    return [*found.values()], waiting
-
-
 def read(place: Place) -> Reported:
     """A run, of which files may be missing or damaged.
 
@@ -112,7 +73,7 @@ def read(place: Place) -> Reported:
     except ConfigError as error:
         problems.append(f"{error}; its curves are left out")
     try:
-        ended = reading.read(folder)
+        ended = reading.read(folder, place.arm)
         results = ended.results if ended else _interrupted(folder)
         scores = ended.scores if ended else reading.read_scores(folder, going_on=True)
     except (ConfigError, DamagedError) as error:
@@ -141,7 +102,7 @@ def notes_of(runs: Sequence[Reported], waiting: int) -> Iterator[str]:
         waiting: how many runs have not begun.
     """
     if waiting:
-        yield f"{waiting} of {waiting + len(runs)} runs {'has' if waiting == 1 else 'have'} not begun"
+        yield not_begun(waiting, len(runs))
     going_on = [run for run in runs if run.ended is None and not run.problems]
     if going_on:
         one = len(going_on) == 1

@@ -15,11 +15,11 @@ from pathlib import Path, PurePosixPath
 from socketserver import ThreadingTCPServer
 from typing import Any
 
+from crl.compare.places import places_of
 from crl.config import ConfigError
 from crl.exit_codes import DONE
 from crl.report import PAGE
 from crl.report.building import build, page
-from crl.report.reading import places_of
 from crl.screen import concise_warnings, say
 
 HOST = "127.0.0.1"

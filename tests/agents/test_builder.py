@@ -21,7 +21,7 @@ from agents.networks.builder import ACTIVATIONS, EXTRACTORS, fitted, policy_of
 from agents.networks.policies import PlasticActorCriticPolicy, PlasticTD3Policy
 from agents.networks.spec import Activation, Features
 from agents.plasticity import GXD, ReDo
-from agents.plasticity.layers import CReLU
+from agents.plasticity.layers import AID, CReLU
 from agents.specs import agent_spec
 
 
@@ -29,7 +29,7 @@ def test_every_name_has_a_class() -> None:
     assert set(EXTRACTORS) == set(get_args(Features))
     assert set(ACTIVATIONS) == set(get_args(Activation))
     for name, kind in ACTIVATIONS.items():
-        if name not in ("leaky_relu", "crelu", "fourier"):
+        if name not in ("leaky_relu", "smooth_leaky", "aid", "crelu", "fourier"):
             assert kind is {each.lower(): getattr(nn, each) for each in nn.modules.activation.__all__}[name]
 
 
@@ -82,14 +82,15 @@ def test_where_sb3_has_hidden_layers_of_its_own_it_stands_there() -> None:
     assert arguments == {"activation_fn": CReLU, "features_extractor_class": NatureCNN}
 
 
-def test_a_users_subclass_does_not_fold() -> None:
+@pytest.mark.parametrize(("activation", "does"), [(CReLU, "folds"), (AID, "draws at random")])
+def test_a_users_subclass_knows_no_layers_of_ours(activation: type[nn.Module], does: str) -> None:
     class Own(ActorCriticPolicy):
         pass
 
     with pytest.raises(
-        ValueError, match=r"^the activation function CReLU folds, but the layers of Own do not; make it"
+        ValueError, match=rf"^the activation function {activation.__name__} {does}, but the layers of Own know nothing"
     ):
-        PPO(Own, "CartPole-v1", policy_kwargs={"activation_fn": CReLU})
+        PPO(Own, "CartPole-v1", policy_kwargs={"activation_fn": activation})
 
 
 class Few(PPO):

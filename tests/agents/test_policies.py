@@ -273,7 +273,7 @@ def test_norms_of_other_policies_and_other_norms_are_refused() -> None:
         def __init__(self, space: Any, actions: Any, schedule: Any, use_sde: bool = False) -> None:
             super().__init__(space, actions, schedule)
 
-    with pytest.raises(ValueError, match=r"^norm is 'batch'; give one of none, layer$"):
+    with pytest.raises(ValueError, match=r"^norm is 'batch'; give one of none, layer, rms$"):
         PPO("MlpPolicy", "CartPole-v1", policy_kwargs={"norm": "batch"})
     with pytest.raises(
         ValueError, match=r"^norm is 'layer', but the policy Own takes none; give one of MlpPolicy, Cnn"

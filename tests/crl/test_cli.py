@@ -173,7 +173,8 @@ def test_list(crl: Command, tmp_path: Path) -> None:
         "resets", "gxd", "redo", "regrama", "cbp", "cpr", "reset", "swr",
         "whole", "full_reset", "oracle", "head_reset", "shrink_and_perturb",
         "regularisers", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping",
-        "normalize_and_project", "replay", "adaptive_replay_ratio", "networks", "agent.norm:",
+        "normalize_and_project", "replay", "adaptive_replay_ratio", "networks",
+        *["agent.norm:"] * 2, "agent.dropout:", *["agent.activation:"] * 5, "agent.network:",
     ]  # fmt: skip
     assert all(len(line.split()) > 3 for line in interventions[1:])
     (gxd,) = [line for line in interventions if line.split()[0] == "gxd"]

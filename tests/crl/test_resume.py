@@ -42,7 +42,8 @@ stream:
   lengths: poisson
   align: step
   boundary: revealed
-agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}, activation: crelu}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}, activation: crelu,
+  norm: rms, dropout: 0.1}
 normalize: {obs: true, reward: true}
 at_switch: {optimizer: reset}
 interventions:
@@ -52,8 +53,7 @@ checkpoint: {every: 80, keep: 4}
     "dqn": """
 stream: {name: cchain/cartpole, steps_per_task: 60, cycles: 1, boundary: revealed}
 agent: {name: dqn, n_envs: 2, buffer_size: 40, learning_starts: 20, train_freq: 2, batch_size: 8, net_arch: [8],
-  target_update_interval: 64, double_q: true, epsilon_per_env: true}
-normalize: {obs: true}
+  target_update_interval: 64, double_q: true, epsilon_per_env: true, network: simba, dropout: 0.1}
 at_switch: {replay: clear, exploration: restart, random_steps: 20}
 interventions:
   - {name: redo, networks: [critic], period: 20, tau: 0.5, samples: 32}
@@ -73,7 +73,7 @@ checkpoint: {every: 40, keep: 3}
     "td3": """
 stream: {name: pendulum5, steps_per_task: 80, boundary: revealed}
 agent: {name: td3, n_envs: 2, buffer_size: 50, learning_starts: 20, train_freq: 4, gradient_steps: 3, batch_size: 8,
-  action_noise: {name: ornstein_uhlenbeck, sigma: 0.2}, net_arch: [8]}
+  action_noise: {name: ornstein_uhlenbeck, sigma: 0.2}, net_arch: [8], activation: aid}
 normalize: {obs: true}
 at_switch: {replay: clear, exploration: restart, random_steps: 20, optimizer: reset}
 interventions:

@@ -51,7 +51,8 @@ def fau(activations: Sequence[Tensor]) -> Tensor:
     """Fraction of active units: share of all activations that are above zero (adaptive replay ratio, arXiv 2310.07418).
 
     Samples, units and positions count alike: it is a density, not the share of units that ever fire. Of CReLU it is 0.5
-    by construction: one of a unit's two values is above 0 wherever the other is not.
+    by construction: one of a unit's two values is above 0 wherever the other is not. Of deep Fourier features it is the
+    share of sines and cosines above 0, which says nothing of their slopes.
 
     Args:
         activations: one tensor per hidden layer.

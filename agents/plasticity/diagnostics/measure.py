@@ -260,10 +260,10 @@ def with_units(learner: Learner) -> dict[str, Network]:
 
 
 def last_layers(network: Network) -> list[UnitLayer]:
-    """The hidden layers that no other layer but an output layer reads: several in twin critics, for example."""
-    inner = {id(part.module.weight) for part in network.parts if part.height > 0}
-    found = [layer for layer in network.layers if not any(id(reader.weight) in inner for reader in layer.consumers)]
-    return found or list(network.layers[-1:])
+    """The hidden layers that output layers alone read, or else those nearest to one: in twin critics several."""
+    heights = {id(part.module.weight): part.height for part in network.parts}
+    reached = [max(heights.get(id(reader.weight), 0) for reader in layer.consumers) for layer in network.layers]
+    return [layer for layer, height in zip(network.layers, reached, strict=True) if height == min(reached)]
 
 
 def _defined(measure: Callable[..., Tensor], *arguments: Any) -> Tensor | None:

@@ -57,13 +57,14 @@ def tangent_kernels(networks: Mapping[str, Network], forward: Callable[[], Mappi
 def is_understood(module: nn.Module) -> bool:
     """Whether `tangent_kernels` knows the per-sample gradients of the module's own parameters.
 
-    Linear and ungrouped Conv2d layers; LayerNorm, GroupNorm and batch normalisations that keep running statistics.
+    Linear and ungrouped Conv2d layers; LayerNorm, RMSNorm, GroupNorm, and batch normalisations that keep running
+    statistics.
     """
     if isinstance(module, nn.Conv2d):
         return module.groups == 1
     if isinstance(module, BATCH_NORMS):
         return module.running_mean is not None
-    return isinstance(module, nn.Linear | nn.LayerNorm | nn.GroupNorm)
+    return isinstance(module, nn.Linear | nn.LayerNorm | nn.RMSNorm | nn.GroupNorm)
 
 
 class _Recorder:
@@ -113,13 +114,13 @@ def _gram(module: nn.Module, x: Tensor, d: Tensor) -> Tensor:
     elif isinstance(module, nn.Conv2d):
         at_bias = d.flatten(2)
         gram = _products(_patches(module, x), at_bias)
-    elif isinstance(module, nn.LayerNorm):
+    elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
         at_bias = d.reshape(len(d), -1, math.prod(module.normalized_shape)).transpose(1, 2)
         gram = _squared((d * _normalized(module, x)).reshape(len(d), -1, at_bias.shape[1]).sum(1))
     else:
         at_bias = d.reshape(*d.shape[:2], -1)
         gram = _squared((d * _normalized(module, x)).reshape(at_bias.shape).sum(2))
-    return gram if module.bias is None else gram + _squared(at_bias.sum(2))
+    return gram if getattr(module, "bias", None) is None else gram + _squared(at_bias.sum(2))
 
 
 def _squared(gradients: Tensor) -> Tensor:
@@ -162,6 +163,8 @@ def _normalized(module: nn.Module, x: Tensor) -> Tensor:
     """What a normalisation's weight multiplies."""
     if isinstance(module, nn.LayerNorm):
         return F.layer_norm(x, module.normalized_shape, eps=module.eps)
+    if isinstance(module, nn.RMSNorm):
+        return F.rms_norm(x, module.normalized_shape, eps=module.eps)
     if isinstance(module, nn.GroupNorm):
         return F.group_norm(x, module.num_groups, eps=module.eps)
     assert isinstance(module, BATCH_NORMS)

@@ -42,9 +42,9 @@ class NormalizeAndProject(NetworkIntervention):
     what it computes stays (with batch normalisation in evaluation mode once running statistics have followed). Gain and
     offset of a normalisation of n units are scaled to a norm of sqrt(n) together, with which they begin. What is drawn
     anew as a whole has its new norm to keep. Output layers are left alone. Networks without a normalisation behind each
-    hidden layer are refused: build them so with ``agent.norm: layer``. The authors' code was not available to us: these
-    are their rules as others tell them. Growing norms made the learning rate fall; where that was needed, give a
-    schedule.
+    hidden layer are refused, SimBa's among them: build them so with ``agent.norm: layer`` or ``rms``. The authors' code
+    was not available to us: these are their rules as others tell them. Growing norms made the learning rate fall; where
+    that was needed, give a schedule.
 
     Args:
         networks: names of the networks whose weights are held, or ``paper``; None for all that the policy has.
@@ -74,7 +74,7 @@ class NormalizeAndProject(NetworkIntervention):
                 raise ValueError(
                     f"{self.name}: {network.name} has {part.module} without a normalisation before its activation "
                     "function, so that projecting its weights would change what it computes; build the networks with "
-                    f"one (agent.norm: layer), or leave {network.name} out of networks"
+                    f"one (agent.norm: layer or rms, in agent.network: mlp), or leave {network.name} out of networks"
                 )
             weight, bias = part.module.weight, part.module.bias
             yield Projected((weight,), () if bias is None else (bias,), weight.norm(), True)

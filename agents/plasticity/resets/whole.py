@@ -93,8 +93,7 @@ class Scheduled(NetworkIntervention, ABC):
             return  # frozen, or a normalisation that has running statistics alone
         drawn = part.init.draw(part.module, self._generator(network.name, number, self._steps))
         for key, fresh in zip(("weight", "bias"), drawn, strict=True):
-            parameter = getattr(part.module, key)
-            if parameter in changeable and fresh is not None:
+            if fresh is not None and (parameter := getattr(part.module, key)) in changeable:
                 yield parameter, fresh
 
 

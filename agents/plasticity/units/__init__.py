@@ -6,7 +6,7 @@ with `UnitLayer`, `Consumer` and `Network`.
 
 from agents.plasticity.units.builders import chain, sequential
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
-from agents.plasticity.units.inits import Affine, Init, Orthogonal, TorchDefault
+from agents.plasticity.units.inits import Affine, HeNormal, Init, Orthogonal, TorchDefault
 from agents.plasticity.units.live import LiveNetworks
 from agents.plasticity.units.places import Place
 from agents.plasticity.units.tracing import Traced, network_of, traced
@@ -14,6 +14,7 @@ from agents.plasticity.units.tracing import Traced, network_of, traced
 __all__ = [
     "Affine",
     "Consumer",
+    "HeNormal",
     "Init",
     "LiveNetworks",
     "Network",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from agents.plasticity.layers import FOLDING, fold_of
+from agents.plasticity.layers import OWN, fold_of
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
 from agents.plasticity.units.inits import Affine, Init, TorchDefault
 
@@ -17,11 +17,12 @@ POINTWISE = (
     nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LogSigmoid, nn.ReLU6, nn.SELU, nn.Softshrink,
     nn.Tanhshrink,
 )  # fmt: skip
-ACTIVATIONS = (*POINTWISE, *FOLDING)
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+ACTIVATIONS = (*POINTWISE, *OWN)
+OVER_UNITS = (nn.LayerNorm, nn.RMSNorm)  # over all values of a sample
+NORMS = (*OVER_UNITS, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d)  # the units behind them are those before them
-MIXING = (nn.LayerNorm, nn.GroupNorm)  # each unit changes the others'
+MIXING = (*OVER_UNITS, nn.GroupNorm)  # each unit changes the others'
 PRODUCERS = (nn.Linear, nn.Conv2d)
 UNDERSTOOD = (*PRODUCERS, nn.Flatten, *ACTIVATIONS, *NORMS, *POOLINGS, *PASSING)  # and no subclass: it may do anything
 BEHIND = (*ACTIVATIONS, *PASSING, nn.Softmax, nn.LogSoftmax, nn.Flatten, nn.Unflatten)  # an output layer
@@ -168,7 +169,7 @@ def _stages(name: str, modules: Iterable[nn.Module]) -> list[_Stage]:
         if isinstance(module, nn.Linear | nn.Conv2d) and not begun:
             refuse_grouped(name, module)
             stages.append(_Stage(module, module))
-        elif isinstance(module, nn.Flatten | nn.LayerNorm) and stage is None:
+        elif isinstance(module, (nn.Flatten, *OVER_UNITS)) and stage is None:
             continue  # it flattens or normalises the observation
         elif isinstance(module, PASSING):
             if begun:
@@ -243,7 +244,7 @@ def normalizes(norm: nn.Module, units: int, *, of_map: bool) -> bool:
         units: how many there are.
         of_map: they are the channels of a map.
     """
-    if isinstance(norm, nn.LayerNorm):
+    if isinstance(norm, OVER_UNITS):
         # Over (units,), or over all of (channels, height, width): shapes that begin with the units.
         return len(norm.normalized_shape) == (3 if of_map else 1) and norm.normalized_shape[0] == units
     if isinstance(norm, nn.GroupNorm):

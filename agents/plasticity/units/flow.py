@@ -10,6 +10,7 @@ from torch import nn
 
 from agents.plasticity.layers import FOLDING, fold_of
 from agents.plasticity.units.builders import (
+    ACTIVATIONS,
     NORMS,
     PASSING,
     POINTWISE,
@@ -97,7 +98,7 @@ class Flow:
             return self._produce(step, module, value)
         if type(module) in NORMS:
             return self._normalize(step, module, value)
-        if type(module) in POINTWISE:
+        if type(module) in ACTIVATIONS and type(module) not in FOLDING:
             return _activated(value, str(module))
         if type(module) in FOLDING and len(value.pieces) == 1 and not value.is_mixed and value.pieces[0].fold == 1:
             return _folded(_activated(value, str(module)), fold_of(module))

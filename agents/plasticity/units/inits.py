@@ -66,8 +66,21 @@ class TorchDefault:
 
 
 @dataclass(frozen=True)
+class HeNormal:
+    """Weights normal with the standard deviation sqrt(2 / fan_in), zero bias (He et al., arXiv 1502.01852)."""
+
+    def draw(self, module: nn.Module, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        weight, bias = _empty(module)
+        nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+        return weight, None if bias is None else bias.zero_()
+
+    def statistics(self, module: nn.Module) -> tuple[Statistics, Statistics]:
+        return Statistics(0.0, math.sqrt(2 / _matrix(module)[1])), ZERO
+
+
+@dataclass(frozen=True)
 class Affine:
-    """Weight 1 and bias 0: the affine parameters of a normalisation."""
+    """Weight 1 and bias 0: the affine parameters of a normalisation, of which some have no bias."""
 
     def draw(self, module: nn.Module, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         weight, bias = _empty(module)
@@ -86,7 +99,7 @@ def _matrix(module: nn.Module) -> tuple[int, int]:
 
 def _empty(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Unwritten CPU tensors of the shapes of the module's weight and bias."""
-    weight, bias = module.weight, module.bias
+    weight, bias = module.weight, getattr(module, "bias", None)
     assert isinstance(weight, Tensor)
     empty = torch.empty(weight.shape, dtype=weight.dtype)
     return empty, torch.empty(bias.shape, dtype=bias.dtype) if isinstance(bias, Tensor) else None

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from agents.plasticity.layers import FOLDING
+from agents.plasticity.layers import OWN
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and named arguments of a forward."""
@@ -122,8 +122,8 @@ def tensors_in(value: Any, kind: type[Any] = Tensor, depth: int = 4) -> list[Any
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module is one of PyTorch's own, or an activation function that folds, which is not looked into."""
-    own = type(module).__module__.startswith("torch.nn.") or type(module) in FOLDING
+    """Whether a module is one of PyTorch's own, or an activation function of ours, which is not looked into."""
+    own = type(module).__module__.startswith("torch.nn.") or type(module) in OWN
     return own and not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
 
 

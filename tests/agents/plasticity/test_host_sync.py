@@ -17,7 +17,9 @@ from small_loop import ACTING, Regression
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from agents.networks.simba import SimbaBlock
 from agents.plasticity import GXD, CChain, Intervention, L2Init, ShrinkAndPerturb, Spectral, Switch, UnitReset
+from agents.plasticity.layers import OWN
 from agents.plasticity.registry import CRITERIA, SELECTIONS
 from agents.plasticity.units import TorchDefault
 
@@ -185,6 +187,15 @@ def leaves_of(state: Any, place: str) -> Iterator[tuple[str, Tensor]]:
 
 
 # ---------------------------------------------------------------------------------------------------- on a CPU
+
+
+def test_hidden_layers_of_every_kind_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [nn.RMSNorm(8), *(kind() for kind in OWN), nn.Linear(32, 8), SimbaBlock(8, nn.ReLU(), nn.LayerNorm)]
+    net, x = nn.Sequential(*layers), torch.randn(5, 8)
+    for mode in (True, False):
+        with watched(monkeypatch):
+            net.train(mode)(x).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
 
 
 @pytest.mark.parametrize("what", TRIED)

@@ -1,7 +1,8 @@
-"""Activation functions that fold: what they put out, and that a unit's values are reset, seen and scored together."""
+"""Activation functions of ours: what they put out, and that a unit's values are reset, seen and scored together."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from agents.plasticity import registry
 from agents.plasticity.criteria import CriterionInputs
 from agents.plasticity.diagnostics.activations import dormant_ratio, fau
-from agents.plasticity.layers import CReLU, Fourier, fold_of
+from agents.plasticity.layers import AID, CReLU, Fourier, SmoothLeaky, fold_of
 from agents.plasticity.surgery import Surgery, reset_units
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import Consumer, Network, TorchDefault, UnitLayer, sequential, traced
@@ -47,6 +48,52 @@ def test_one_of_a_units_two_waves_always_has_a_slope() -> None:
     out = Fourier()(z.view(-1, 1))
     sine, cosine = (torch.autograd.grad(out[:, k].sum(), z, retain_graph=True)[0] for k in (0, 1))
     assert torch.maximum(sine.abs(), cosine.abs()).min() >= 0.5**0.5 - 1e-9
+
+
+def test_smooth_leaky_by_hand() -> None:
+    z = torch.tensor([0.0, 3.0, -3.0, 60.0, -60.0], dtype=torch.double, requires_grad=True)
+    out = SmoothLeaky()(z)
+    gate = 1 / (1 + math.exp(-5.0))  # c z / p = 5 * 3 / 3
+    assert out.tolist() == pytest.approx([0, 0.3 + 2.7 * gate, -0.3 - 2.7 * (1 - gate), 60, -6])
+    (slope,) = torch.autograd.grad(out.sum(), z)
+    assert slope[[0, 3, 4]].tolist() == pytest.approx([0.1 + 0.9 / 2, 1, 0.1])
+    assert torch.equal(SmoothLeaky(slope=1)(z), z)
+    with pytest.raises(ValueError, match=r"^steepness is 0; give a number above 0$"):
+        SmoothLeaky(steepness=0)
+
+
+def test_aid_keeps_signs_by_chance_and_their_mean_in_evaluation_mode() -> None:
+    z = torch.tensor([2.0, -3.0, 0.0]).expand(20_000, 3).contiguous().requires_grad_()
+    aid = AID(0.9)
+    torch.manual_seed(0)
+    drawn = aid(z)
+    assert [sorted(set(column)) for column in drawn.T.tolist()] == [[0, 2], [-3, 0], [0]]
+    assert drawn.mean(0).tolist() == pytest.approx([0.9 * 2, -0.1 * 3, 0], abs=0.03)
+    (slope,) = torch.autograd.grad(drawn.sum(), z)
+    assert torch.equal(slope[:, :2], (drawn[:, :2] != 0).float())  # what is dropped teaches nothing
+    assert not torch.equal(drawn, aid(z))
+    aid.eval()
+    assert aid(z)[0].tolist() == pytest.approx([1.8, -0.3, 0])
+    assert torch.equal(aid(z), aid(z))
+    for p in (0.4, 1.1):
+        with pytest.raises(ValueError, match=rf"^p is {p}; give a probability from 0.5 to 1$"):
+            AID(p)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_aid_of_1_is_relu_and_draws_nothing(training: bool) -> None:
+    z, state = torch.randn(50, 4), torch.get_rng_state()
+    assert torch.equal(AID(1.0).train(training)(z), z.relu())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("activation", [AID, SmoothLeaky])
+def test_units_behind_them_are_known_in_sequences_and_in_traces(activation: type[nn.Module]) -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.RMSNorm(3), activation(), nn.Dropout(0.2), nn.Linear(3, 2))
+    for network in (sequential(net), traced(net), traced(net, example=torch.randn(6, 4))):
+        (layer,) = network.layers
+        assert (layer.producer, layer.preactivation, layer.fold, layer.exact) == (net[0], net[1], 1, False)
+        assert [tensor is net[1].weight for tensor, _ in layer.constants] == [True]
 
 
 @pytest.mark.parametrize("activation", FOLDING)

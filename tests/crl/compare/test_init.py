@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,6 +74,21 @@ def test_few_seeds_show_all_scores_and_claim_nothing(tmp_path: Path, crl: Comman
     assert not {"IQM", "difference", "better"} & {*alone.stdout.replace("an IQM,", "").split()}
 
 
+def test_an_ablation_stands_for_its_runs_and_names_their_groups(tmp_path: Path, crl: Command) -> None:
+    folder = tmp_path / "grid"
+    folder.mkdir()
+    for seed in (1, 2):
+        compared_run(folder, seed, returns=[5.0]).rename(folder / f"bare__s{seed}")
+        compared_run(folder, seed, "gxd", [6.0]).rename(folder / f"often,rate=1__s{seed}")
+    names = [f"{arm}__s{seed}" for arm in ("often,rate=1", "bare") for seed in (1, 2, 3)]
+    (folder / "ablation.json").write_text(json.dumps({"common": {}, "runs": {name: {} for name in names}}))
+    result = crl("compare", "grid", "grid/bare__s1", "--csv", "table.csv", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "crl: warning: 2 of 6 runs have not begun\n")
+    assert [(row["group"], row["scores"]) for row in written(tmp_path / "table.csv")] == [
+        ("often,rate=1", "1:6.0 2:6.0"), ("bare", "1:5.0 2:5.0"),
+    ]  # fmt: skip
+
+
 def test_an_unfinished_run_is_left_out(tmp_path: Path, crl: Command) -> None:
     runs = [compared_run(tmp_path, seed, "plain") for seed in range(3)]
     (runs[0] / "results.json").unlink()
@@ -104,10 +120,12 @@ def test_other_streams_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_refused(tmp_path: Path) -> None:
     run = compared_run(tmp_path, 1)
+    (tmp_path / "other").mkdir()
     with pytest.raises(ConfigError, match="are the same run, of one config and seed; leave one out"):
-        compare([run, run])
+        compare([run, compared_run(tmp_path / "other", 1)])
     with pytest.raises(
-        ConfigError, match=r"nothing' is no run: it has no config.yaml; give a folder that crl train has"
+        ConfigError,
+        match=r"nothing' is neither a run nor an ablation: it has no config.yaml and no ablation.json",
     ):
         compare([run, tmp_path / "nothing"])
     with pytest.raises(ConfigError, match="its folder does not exist; make it, or give another"):

@@ -140,7 +140,8 @@ def test_dqn(load_agent: Load, tmp_path: Path) -> None:
         "net_arch": (64, 32), "activation": None, "buffer_size": 1_000_000, "learning_starts": 100, "tau": 1.0,
         "train_freq": 2, "gradient_steps": 1, "n_steps": 1, "target_update_interval": 10_000,
         "exploration_fraction": 0.1, "exploration_initial_eps": 1.0, "exploration_final_eps": 0.05,
-        "max_grad_norm": 10.0, "double_q": True, "epsilon_per_env": False, "norm": "none",
+        "max_grad_norm": 10.0, "double_q": True, "epsilon_per_env": False, "norm": "none", "dropout": 0.0,
+        "network": "mlp",
         "optimize_memory_usage": False, "replay_buffer_kwargs": {"handle_timeout_termination": True},
         "policy_kwargs": {
             "normalize_images": True, "optimizer_kwargs": {"eps": 1e-8, "betas": (0.9, 0.999), "weight_decay": 0.0},
@@ -176,7 +177,7 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
     ("agent", "override", "expected"),
     [
         ("dqn", "agent.clip_range=0.2", "agent.clip_range=0.2 is a setting of ppo, not of dqn; leave it out"),
-        ("dqn", "agent.norm=batch", "agent.norm=\"batch\" is not known; give 'none' or 'layer'"),
+        ("dqn", "agent.norm=batch", "agent.norm=\"batch\" is not known; give 'none', 'layer' or 'rms'"),
         ("dqn", "agent.ent_coef=0.1", "agent.ent_coef=0.1 is a setting of ppo and sac, not of dqn; leave it out"),
         ("sac", "agent.double_q=true", "agent.double_q=true is a setting of dqn, not of sac; leave it out"),
         ("sac", "agent.max_grad_norm=1", "agent.max_grad_norm=1 is a setting of dqn and ppo, not of sac; leave it"),

@@ -34,7 +34,8 @@ def refused(path: Path, *overrides: str) -> str:
 def test_everything_is_kept_and_nothing_normalised_by_default(path: Path) -> None:
     written = yaml.safe_load(to_yaml(loaded(path)))
     assert written["at_switch"] == KEPT
-    assert written["normalize"] == {"obs": False, "reward": False}
+    assert written["normalize"] == {"obs": None, "reward": False}  # the network decides, which SimBa alone asks for
+    assert not loaded(path).normalize.used
     assert loaded(path).at_switch.changes() == {}
 
 

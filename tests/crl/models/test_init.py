@@ -18,6 +18,7 @@ from torch import nn
 from agents import AGENTS
 from agents.networks import ImpalaCNN, MinAtarCNN
 from agents.networks.policies import PlasticActorCriticPolicy
+from agents.plasticity.layers import AID
 from agents.specs import known_specs
 from crl.config import ConfigError
 from crl.models import build, fixed_layers
@@ -129,6 +130,29 @@ def test_activations_that_fold_and_norms_of_all_agents(config: Any, agent: str, 
     model.learn(16)
     assert model.optimizer_steps > 0
     env.close()
+
+
+@pytest.mark.parametrize(("agent", "task", "critic"), [("sac", "Pendulum-v1", "qf"), ("ppo", "CartPole-v1", "vf")])
+def test_simba_has_the_published_widths_and_normalised_observations(
+    config: Any, agent: str, task: str, critic: str
+) -> None:
+    given = config(f"stream={{name: null, tasks: [{task}], steps_per_task: 16}}", "agent.network=simba", agent=agent)
+    resolved, model, env = build(given)
+    assert resolved.agent.net_arch.model_dump() == {"pi": (128,), critic: (512, 512)}
+    assert (resolved.agent.activation, resolved.normalize.obs) == ("relu", True)
+    assert model.get_vec_normalize_env().norm_obs
+    assert [layer.units for layer in model.networks["actor"].layers] == [4 * 128]
+    env.close()
+
+
+def test_what_else_networks_are_made_of(config: Any) -> None:
+    given = "agent.norm=rms", "agent.dropout=0.1", "agent.activation=aid", "agent.features=minatar_cnn"
+    resolved, model, env = build(config(*given, agent="dqn"))
+    assert (resolved.normalize.obs, model.get_vec_normalize_env()) == (False, None)
+    assert [type(layer) for layer in model.q_net.features_extractor.linear] == [nn.Linear, nn.RMSNorm, AID, nn.Dropout]
+    boards, _, games = build(config("agent.network=simba", "agent.net_arch=[8]", "normalize.obs=null"))
+    assert (boards.normalize.obs, boards.agent.net_arch.vf) == (False, (8,))  # boards are no floats
+    env.close(), games.close()
 
 
 def test_an_activation_that_folds_nowhere_is_refused(config: Any) -> None:

@@ -17,9 +17,10 @@ from reported_runs import reported_run
 
 from crl.cells import inert
 from crl.compare import compare
+from crl.compare.places import Place
 from crl.config import ConfigError
 from crl.report import figures, report
-from crl.report.reading import Place, read
+from crl.report.reading import read
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

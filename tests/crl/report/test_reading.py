@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from reported_runs import reported_run, still_going_on
 
+from crl.compare.places import Place, names_of, places_of
 from crl.config import ConfigError
 from crl.labels import short_labels
 from crl.metrics import Scores
 from crl.plot.reading import read as read_curves
 from crl.plot.thinning import bounded, thinned
 from crl.report import report
-from crl.report.arms import compared, names_of
+from crl.report.arms import compared
 from crl.report.figures import CELLS, _map
-from crl.report.reading import Place, check_one_stream, notes_of, places_of, read
+from crl.report.reading import check_one_stream, notes_of, read
 from crl.report.tables import Table, as_latex, differences, escaped
 from crl.report.visits import by_part
 
@@ -47,7 +48,7 @@ def test_an_ablation_stands_for_its_runs_and_names_their_arms(tmp_path: Path) ->
 def test_arms_of_one_name_stay_apart(tmp_path: Path) -> None:
     runs = [read(Place(reported_run(tmp_path, 1), "x")), read(Place(reported_run(tmp_path, 1, "redo"), "x"))]
     runs.append(read(Place(reported_run(tmp_path, 2, "redo"))))
-    assert names_of(runs) == ["x (plain)", "x (redo)", "redo"]
+    assert names_of([(run.arm, run.config) for run in runs]) == ["x (plain)", "x (redo)", "redo"]
 
 
 def test_short_labels_tell_methods_apart_and_what_differs_in_one() -> None:

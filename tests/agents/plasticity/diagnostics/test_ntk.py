@@ -19,6 +19,7 @@ MODELS: dict[str, Callable[[], nn.Sequential]] = {
     "mlp": lambda: nn.Sequential(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 5, bias=False), nn.ReLU(), nn.Linear(5, 3)),
     "in-place": lambda: nn.Sequential(nn.Linear(6, 7), nn.ReLU(inplace=True), nn.Linear(7, 3)),
     "layer-norm": lambda: nn.Sequential(nn.Linear(6, 7), nn.LayerNorm(7), nn.ReLU(), nn.Linear(7, 3)),
+    "rms-norm": lambda: nn.Sequential(nn.Linear(6, 7), nn.RMSNorm(7, eps=1e-5), nn.ReLU(), nn.Linear(7, 3)),
     "positions": lambda: nn.Sequential(
         nn.Unflatten(1, (2, 3)), nn.Linear(3, 8), nn.LayerNorm([8]), nn.GELU(), nn.Flatten(), nn.Linear(16, 2)
     ),

@@ -67,6 +67,16 @@ def test_a_norm_before_the_activation_belongs_to_the_units_and_the_activation_is
     assert layer.exact is False
 
 
+def test_a_norm_by_the_root_mean_square_is_one_too_and_mixes() -> None:
+    norm, of_map = nn.RMSNorm(3), nn.RMSNorm((4, 3, 3))
+    (layer,) = chain("net", [nn.RMSNorm(4), nn.Linear(4, 3), norm, nn.ReLU()], [(nn.Linear(3, 2), 0)], INIT)
+    assert (layer.preactivation, layer.exact) == (norm, False)
+    assert [(id(tensor), value) for tensor, value in layer.constants] == [(id(norm.weight), 1)]
+    modules = [nn.Conv2d(1, 4, 2), of_map, nn.ReLU(), nn.Flatten()]
+    (layer,) = chain("net", modules, [(nn.Linear(36, 2), 0)], INIT, alone=True)
+    assert (layer.preactivation, layer.exact) == (of_map, False)
+
+
 def test_a_norm_behind_the_activation_is_what_the_consumers_see() -> None:
     norm = nn.LayerNorm(3)
     (layer,) = chain("net", [nn.Linear(4, 3), nn.ReLU(), norm], [(nn.Linear(3, 2), 0)], INIT)

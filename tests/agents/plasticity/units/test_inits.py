@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from agents.plasticity.units import Affine, Init, Orthogonal, TorchDefault
+from agents.plasticity.units import Affine, HeNormal, Init, Orthogonal, TorchDefault
 
 
 def generator() -> torch.Generator:
@@ -44,9 +44,18 @@ def test_normalisations_begin_with_one_and_zero() -> None:
     weight, bias = Affine().draw(nn.LayerNorm((3, 2)), generator())
     assert torch.equal(weight, torch.ones(3, 2))
     assert torch.equal(bias, torch.zeros(3, 2))
+    weight, bias = Affine().draw(nn.RMSNorm(3), generator())  # which has no bias
+    assert torch.equal(weight, torch.ones(3))
+    assert bias is None
 
 
-@pytest.mark.parametrize("init", [Orthogonal(1.7), TorchDefault(), Affine()])
+def test_he_normal_is_that_of_torch_for_relu_with_zero_biases() -> None:
+    weight, bias = HeNormal().draw(nn.Linear(8, 5), generator())
+    assert torch.equal(weight, torch.empty(5, 8).normal_(0, 0.5, generator=generator()))  # sqrt(2/8)
+    assert torch.equal(bias, torch.zeros(5))
+
+
+@pytest.mark.parametrize("init", [Orthogonal(1.7), TorchDefault(), HeNormal(), Affine()])
 @pytest.mark.parametrize(
     "module", [nn.Linear(8, 5), nn.Linear(5, 8), nn.Linear(6, 6), nn.Conv2d(3, 4, 2), nn.Conv2d(2, 20, 3)]
 )
