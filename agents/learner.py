@@ -138,6 +138,14 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     @abstractmethod
     def given_replay_ratio(self) -> float | None: ...
 
+    def weigh_by_age(self, decay_steps: int, min_weight: float) -> None:
+        """Not possible where data is dropped after an update, see `OffPolicyMixin.weigh_by_age`.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(f"{type(self).__name__} replays no transitions; give it to DQN, SAC or TD3")
+
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Any: ...
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from agents.at_switch import AtSwitch
 from agents.buffers import sampling
+from agents.buffers.ages import AgeWeights
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.learner import LearnerMixin
 from agents.plasticity.units import Network
@@ -49,6 +50,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self._replay_ratio: float | None = None  # that was set; otherwise `gradient_steps` and `train_freq` decide
         self._gradient_steps_owed = 0.0
         self._gradient_steps_due: int | None = None  # of the update that comes next, where a ratio was set
+        self._age_weights: AgeWeights | None = None  # that transitions are drawn with; uniformly without
         super().__init__(*args, **kwargs)
 
     def _build_networks(self) -> Mapping[str, Network]:
@@ -60,15 +62,36 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
                 )
         return super()._build_networks()
 
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_age_weights"]  # the intervention that gives them is saved
+
     # ------------------------------------------------------------------ data
 
+    def weigh_by_age(self, decay_steps: int, min_weight: float) -> None:
+        """Draw transitions with weights of max(`min_weight`, 1 - age / `decay_steps`), ages in steps of the games.
+
+        Raises:
+            NotImplementedError: the replay buffer does not draw rows as SB3's own buffers of transitions do.
+        """
+        if not sampling.draws_rows(self.replay_buffer):
+            raise NotImplementedError(
+                f"{type(self.replay_buffer).__name__} draws samples in a way of its own; give no replay_buffer_class, "
+                "or one that leaves that to Stable-Baselines3's ReplayBuffer.sample"
+            )
+        self._age_weights = AgeWeights(self.n_envs / decay_steps, min_weight) if min_weight < 1 else None
+
+    def _minibatch(self, n: int) -> Batch:
+        """`n` transitions of the replay buffer to train on."""
+        assert self.replay_buffer is not None
+        return sampling.minibatch(self.replay_buffer, n, self._vec_normalize_env, self._age_weights)
+
     def sample(self, n: int, generator: torch.Generator) -> Batch:
-        """At most `n` transitions of the replay buffer, as it gives them to training: with replacement.
+        """At most `n` transitions of the replay buffer, drawn as training draws them: with replacement.
 
         Raises:
             NoDataError: it holds nothing that can be sampled yet.
         """
-        batch = sampling.sample(self.replay_buffer, n, generator, self._vec_normalize_env)
+        batch = sampling.sample(self.replay_buffer, n, generator, self._vec_normalize_env, self._age_weights)
         return sampling.moved(batch, self._upload)
 
     def sample_newest(self, n: int, span: int, generator: torch.Generator) -> Batch:

@@ -124,7 +124,8 @@ class TD3(ActorCriticsMixin, StockTD3):
             with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
                 actions = self.actor(batch.observations)
             # A fresh forward through the critic that has just been updated; its taps are closed.
-            loss = -self.critic.q1_forward(batch.observations, actions).mean()
+            observations: Any = batch.observations
+            loss = -self.critic.q1_forward(observations, actions).mean()
             updates.append(self._step("actor", loss, self.actor.optimizer, batch, taps))
         # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
         for update in updates:

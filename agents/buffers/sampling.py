@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from stable_baselines3.common.buffers import DictRolloutBuffer, ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.buffers import DictReplayBuffer, DictRolloutBuffer, ReplayBuffer, RolloutBuffer
 from stable_baselines3.common.type_aliases import (
     DictReplayBufferSamples,
     DictRolloutBufferSamples,
@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import Tensor
 
+from agents.buffers.ages import AgeWeights
 from agents.plasticity.protocols import NoDataError
 
 ReplayBatch = ReplayBufferSamples | DictReplayBufferSamples
@@ -27,8 +28,33 @@ RolloutBatch = RolloutBufferSamples | DictRolloutBufferSamples
 BatchT = TypeVar("BatchT", bound=ReplayBatch | RolloutBatch)
 
 
-def sample(buffer: ReplayBuffer | None, n: int, generator: torch.Generator, env: VecNormalize | None) -> ReplayBatch:
-    """At most `n` transitions, as the buffer gives them to training: with replacement.
+def draws_rows(buffer: ReplayBuffer | None) -> bool:
+    """Whether samples are what SB3 draws itself: rows of the buffer, all with one probability."""
+    return getattr(type(buffer), "sample", None) in (ReplayBuffer.sample, DictReplayBuffer.sample)
+
+
+def minibatch(buffer: ReplayBuffer, n: int, env: VecNormalize | None, weights: AgeWeights | None) -> ReplayBatch:
+    """`n` transitions as training gets them, drawn by numpy's global generator as SB3 does.
+
+    Args:
+        buffer: that is not empty.
+        n: how many, with replacement.
+        env: whose statistics normalise them.
+        weights: with which rows are drawn; None for the buffer's own way. Of its games each row's are drawn uniformly.
+    """
+    if weights is None:
+        return buffer.sample(n, env=env)
+    return _rows_back(buffer, weights.draw(_rows(buffer), np.random.random_sample(n)), env)
+
+
+def sample(
+    buffer: ReplayBuffer | None,
+    n: int,
+    generator: torch.Generator,
+    env: VecNormalize | None,
+    weights: AgeWeights | None = None,
+) -> ReplayBatch:
+    """At most `n` transitions, as `minibatch` gives them to training.
 
     Raises:
         NoDataError: it holds nothing that can be sampled yet.
@@ -37,7 +63,8 @@ def sample(buffer: ReplayBuffer | None, n: int, generator: torch.Generator, env:
         raise NoDataError("the replay buffer is empty; let the agent take some steps first")
     if lacks_episodes(buffer):
         raise NoDataError("the replay buffer holds no finished episode yet; let the agent take some steps first")
-    return _drawn(buffer, partial(buffer.sample, min(n, buffer.size() * buffer.n_envs), env), generator)
+    n = min(n, buffer.size() * buffer.n_envs)
+    return _drawn(buffer, partial(minibatch, buffer, n, env, weights), generator)
 
 
 def sample_newest(
@@ -50,10 +77,9 @@ def sample_newest(
     """
     if buffer is None or buffer.size() == 0 or isinstance(buffer, HerReplayBuffer):
         return sample(buffer, n, generator, env)
-    # Of a full buffer with one observation for each row the oldest has been written over by the newest one's next.
-    rows = min(max(span // buffer.n_envs, 1), buffer.size() - (buffer.full and buffer.optimize_memory_usage))
-    ages = torch.randint(rows, (min(n, rows * buffer.n_envs),), generator=generator).numpy()
-    return _drawn(buffer, partial(buffer._get_samples, (buffer.pos - 1 - ages) % buffer.buffer_size, env), generator)
+    rows = min(max(span // buffer.n_envs, 1), _rows(buffer))
+    ages = torch.randint(rows, (min(n, rows * buffer.n_envs),), generator=generator).numpy() + 1
+    return _drawn(buffer, partial(_rows_back, buffer, ages, env), generator)
 
 
 def sample_rollout(buffer: RolloutBuffer, n: int, generator: torch.Generator) -> RolloutBatch:
@@ -114,6 +140,17 @@ def cut_episodes(buffer: ReplayBuffer) -> None:
     if isinstance(buffer, HerReplayBuffer):
         for game in np.flatnonzero(buffer._current_ep_start != buffer.pos).tolist():
             buffer._compute_episode_length(game)
+
+
+def _rows(buffer: ReplayBuffer) -> int:
+    """How many rows hold transitions."""
+    # Of a full buffer with one observation for each row the oldest has been written over by the newest one's next.
+    return buffer.size() - (buffer.full and buffer.optimize_memory_usage)
+
+
+def _rows_back(buffer: ReplayBuffer, ages: np.ndarray, env: VecNormalize | None) -> ReplayBatch:
+    """Transitions of a random game each, of the rows that were written so many rows ago; the last one is 1 old."""
+    return buffer._get_samples((buffer.pos - ages) % buffer.buffer_size, env)
 
 
 def _drawn(buffer: ReplayBuffer, draw: Callable[[], ReplayBatch], generator: torch.Generator) -> ReplayBatch:

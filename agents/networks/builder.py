@@ -35,7 +35,7 @@ ACTIVATIONS: dict[str, Any] = {
     "crelu": CReLU,
     "fourier": Fourier,
 }
-CHANGES: Mapping[str, Any] = {"norm": "none", "dropout": 0.0, "network": "mlp"}
+CHANGES: Mapping[str, Any] = {"norm": "none", "dropout": 0.0, "network": "mlp", "injectable": False}
 """Arguments of a `PlasticPolicy` -> with which it is SB3's."""
 Names = Mapping[str, type[BasePolicy]]
 """SB3's names of an algorithm's policies -> their classes."""
@@ -106,6 +106,9 @@ def _check(arguments: Mapping[str, Any]) -> None:
     for key, known in (("norm", get_args(Norm)), ("network", get_args(Trunk))):
         if arguments.get(key, known[0]) not in known:
             raise ValueError(f"{key} is {arguments[key]!r}; give one of {', '.join(known)}")
+    injectable = arguments.get("injectable", False)
+    if not isinstance(injectable, bool):
+        raise ValueError(f"injectable is {injectable!r}; give true or false")
     dropout = arguments.get("dropout", 0.0)
     check("dropout", dropout, isinstance(dropout, int | float) and 0 <= dropout < 1, "a number from 0 to below 1")
 

@@ -21,6 +21,7 @@ from agents.networks.extractors import KNOWN
 from agents.networks.hidden import NORMS, Hidden, fill, shaped, wider
 from agents.networks.simba import initialize
 from agents.networks.spec import Norm, Trunk
+from agents.plasticity.injectable import Injectable
 from agents.plasticity.layers import DRAWING, fold_of
 
 
@@ -52,6 +53,8 @@ class PlasticPolicy(BasePolicy):
         norm: ``none``, ``layer`` or ``rms``.
         dropout: from 0 to below 1.
         network: ``mlp`` or ``simba``.
+        injectable: the layers behind the features are an `agents.plasticity.injectable.Injectable`, of PPO's actor and
+            critic and of all Q-functions. Before something is injected the policy computes what it would without.
         kwargs: as in SB3.
 
     Raises:
@@ -62,9 +65,15 @@ class PlasticPolicy(BasePolicy):
     activation_fn: Any
 
     def __init__(
-        self, *args: Any, norm: Norm = "none", dropout: float = 0.0, network: Trunk = "mlp", **kwargs: Any
+        self,
+        *args: Any,
+        norm: Norm = "none",
+        dropout: float = 0.0,
+        network: Trunk = "mlp",
+        injectable: bool = False,
+        **kwargs: Any,
     ) -> None:
-        self.norm, self.dropout, self.network = norm, dropout, network
+        self.norm, self.dropout, self.network, self.injectable = norm, dropout, network, injectable
         super().__init__(*args, **kwargs)
         resting = {module for root in self._resting() for module in root.modules()}
         if dropout and not any(isinstance(module, nn.Dropout) for module in {*self.modules()} - resting):
@@ -74,7 +83,7 @@ class PlasticPolicy(BasePolicy):
             )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = {"norm": self.norm, "dropout": self.dropout, "network": self.network}
+        own = {"norm": self.norm, "dropout": self.dropout, "network": self.network, "injectable": self.injectable}
         return {**super()._get_constructor_parameters(), **own}
 
     def _resting(self) -> Sequence[nn.Module]:
@@ -101,6 +110,11 @@ class PlasticPolicy(BasePolicy):
     def _shaped(self, layers: Iterable[nn.Module], *, output: bool) -> nn.Sequential:
         return shaped(layers, self._hidden, output=output)
 
+    def _head(self, layers: Iterable[nn.Module]) -> nn.Sequential:
+        """All that stands behind the features, its output layer last."""
+        found = self._shaped(layers, output=True)
+        return Injectable(*found) if self.injectable else found
+
     def _fold(self, hidden: nn.Sequential) -> int:
         """How many values leave hidden layers for each unit of the last one in `net_arch`."""
         return fold_of(self.activation_fn) if len(hidden) and self.network == "mlp" else 1
@@ -118,7 +132,7 @@ class PlasticActorCriticPolicy(PlasticPolicy, ActorCriticPolicy):
     mlp_extractor: MlpExtractor
 
     def _resting(self) -> Sequence[nn.Module]:
-        return (self.pi_features_extractor, self.mlp_extractor.policy_net)
+        return (self.pi_features_extractor, self.mlp_extractor.policy_net, self.action_net)
 
     def train(self, mode: bool = True) -> Self:
         """As ever, but for what draws at random in what actions depend on, which stays in evaluation mode."""
@@ -134,6 +148,21 @@ class PlasticActorCriticPolicy(PlasticPolicy, ActorCriticPolicy):
         for net in (self.mlp_extractor.policy_net, self.mlp_extractor.value_net):
             if self.network == "simba":
                 initialize(list(net))  # SB3 has drawn all layers alike
+        if self.injectable:
+            self._join_heads()
+
+    def _join_heads(self) -> None:
+        """Hidden layers and output layers become one module each; parameters stay the optimizer's."""
+        if self.use_sde:
+            raise ValueError(
+                "injectable is True, but the noise of use_sde reads the actor's hidden units, of which there would be "
+                "three kinds; leave one of them out"
+            )
+        both = self.mlp_extractor
+        self.action_net = Injectable(*both.policy_net, self.action_net)
+        self.value_net = Injectable(*both.value_net, self.value_net)  # type: ignore[assignment]
+        both.policy_net, both.value_net = nn.Sequential(), nn.Sequential()
+        both.latent_dim_pi = both.latent_dim_vf = self.features_dim
 
     def _build_mlp_extractor(self) -> None:
         super()._build_mlp_extractor()
@@ -150,7 +179,7 @@ class PlasticDQNPolicy(PlasticPolicy, DQNPolicy):
     def make_q_net(self) -> QNetwork:
         """SB3's, changed."""
         network = super().make_q_net()
-        network.q_net = self._shaped(network.q_net, output=True)
+        network.q_net = self._head(network.q_net)
         return network
 
 
@@ -159,7 +188,7 @@ class _ActorCriticsPolicy(PlasticPolicy):
         """SB3's, changed."""
         critic: ContinuousCritic = super().make_critic(features_extractor)  # type: ignore[misc]
         for number, q_net in enumerate(critic.q_networks):
-            critic.q_networks[number] = self._shaped(q_net.children(), output=True)
+            critic.q_networks[number] = self._head(q_net.children())
             critic.add_module(f"qf{number}", critic.q_networks[number])
         return critic
 

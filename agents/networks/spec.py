@@ -48,6 +48,7 @@ class NetworkSpec:
             puts to 0.
         network: ``simba`` makes residual blocks of the hidden layers behind the features, each as wide as `net_arch`
             says.
+        injectable: plasticity can be injected into what stands behind the features (`plasticity_injection`).
     """
 
     features: Features
@@ -56,6 +57,7 @@ class NetworkSpec:
     norm: Norm = "none"
     dropout: float = 0.0
     network: Trunk = "mlp"
+    injectable: bool = False
 
 
 def simba_widths(networks: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agents.plasticity.registry import criterion, intervention
 
 if TYPE_CHECKING:
+    from agents.plasticity.injectable import Injectable
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
     from agents.plasticity.penalties import (
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         L2Init,
         NormalizeAndProject,
         Parseval,
+        SIGReg,
         Spectral,
         WeightClipping,
         WeightDecay,
@@ -27,16 +29,20 @@ if TYPE_CHECKING:
     from agents.plasticity.resets import (
         CBP,
         CPR,
+        FIRE,
         GXD,
+        SNR,
         SWR,
         FullReset,
         HeadReset,
         Oracle,
+        PlasticityInjection,
         ReDo,
         ReGraMa,
         ShrinkAndPerturb,
         UnitReset,
     )
+    from agents.plasticity.sample_weight_decay import SampleWeightDecay
 
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
     "AdaptiveReplayRatio": "replay_ratio",
@@ -45,7 +51,10 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "NetworkIntervention": "network_intervention",
     "NormalizeAndProject": "penalties",
     "Parseval": "penalties",
+    "Injectable": "injectable",
     "PlasticOptimizer": "loop",
+    "SIGReg": "penalties",
+    "SampleWeightDecay": "sample_weight_decay",
     "Spectral": "penalties",
     "WeightClipping": "penalties",
     "WeightDecay": "penalties",
@@ -55,13 +64,16 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
 __all__ = [
     "CBP",
     "CPR",
+    "FIRE",
     "GXD",
+    "SNR",
     "SWR",
     "AdaptiveReplayRatio",
     "CChain",
     "Edit",
     "FullReset",
     "HeadReset",
+    "Injectable",
     "Intervention",
     "L2Init",
     "Learner",
@@ -70,8 +82,11 @@ __all__ = [
     "Oracle",
     "Parseval",
     "PlasticOptimizer",
+    "PlasticityInjection",
     "ReDo",
     "ReGraMa",
+    "SIGReg",
+    "SampleWeightDecay",
     "ShrinkAndPerturb",
     "Spectral",
     "Switch",

@@ -236,6 +236,8 @@ def audited_criteria() -> tuple[list[AuditedCriterion], dict[str, str]]:
         try:
             for options in ({}, *VARIANTS.get(name, ())):
                 criterion = registry.build("criterion", {"name": name, **options})
+                if criterion.listens:
+                    raise ValueError("one batch does not tell how long units have been silent")
                 label = " ".join([name, *options.values()])
                 found += _candidates(label, criterion, "loss")
                 if name in OF_OUTPUTS and not options:

@@ -13,6 +13,9 @@ The names of a criterion's parameters say what it looks at; what stands behind `
                         positions of a flattened map
 ``mean``                running mean of ``a``, (units,), or (units, positions) where these are several
 ``reference``           what the surgery puts in a unit's place: 0, or ``mean`` where the consumers' biases absorb it
+``silent``              examples since a unit last put out something else than 0, or was new, (units,)
+``firings``             how many times it did that lately, (units,)
+``between``             examples from each of these times back to the one before it, in all, (units,)
 ``generator``           a CPU generator of this layer's and step's own
 ======================  ===============================================================================================
 
@@ -28,9 +31,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.plasticity.units import UnitLayer
+from agents.plasticity.units.builders import ACTIVATIONS, NORMS
 
 NO_SIGNAL = 1e-12  # a layer whose mean absolute utility is not above this ranks nothing
 
@@ -159,6 +163,24 @@ def random(weight_in: Tensor, generator: torch.Generator) -> Tensor:
     return (1 - torch.rand(len(weight_in), generator=generator)).to(weight_in.device, non_blocking=True)
 
 
+def silence(silent: Tensor, firings: Tensor, between: Tensor, *, longest: int = 20_000) -> Tensor:
+    """Probability that a unit is silent for as long as it is now, by what it is used to: self-normalized resets.
+
+    A unit that fires independently from minibatch to minibatch is silent for s examples with probability exp(-s / m), m
+    being its mean time between firings, as the authors' code for transformers has it (arXiv 2410.20098). With n firings
+    that lie S examples apart in all, m is known as far as these tell, which makes it (S / (S + s))^n: the same for many
+    firings, and 1 for a unit that has never fired.
+
+    Args:
+        silent: the unit's silence.
+        firings: its firings.
+        between: the times from one to the next.
+        longest: examples from which on the probability is 0. Published is 20,000, to which thresholds are cut.
+    """
+    known = torch.where(firings > 0, (between / (between + silent)) ** firings, 1.0)
+    return torch.where(silent < longest, known, 0.0)
+
+
 def normalized(utility: Tensor) -> Tensor:
     """Utility over the layer's mean, so that the mean is 1 (and the sum the number of units).
 
@@ -178,6 +200,9 @@ class CriterionInputs:
     weight_in_grad: Tensor | None = None
     mean: Tensor | None = None
     reference: Tensor | None = None
+    silent: Tensor | None = None
+    firings: Tensor | None = None
+    between: Tensor | None = None
     generator: torch.Generator | None = None
 
     @property
@@ -191,7 +216,11 @@ class CriterionInputs:
         return self.layer.outgoing().detach()
 
 
+CAN_BE_SILENT = (nn.ReLU, nn.ReLU6, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Softshrink)
+"""Activation functions that put out exactly 0 for more than single numbers."""
+
 GRADIENTS = frozenset({"g", "preactivation_grad", "weight_in_grad"})
+SILENCE = frozenset({"silent", "firings", "between"})
 INPUTS = frozenset({field.name for field in fields(CriterionInputs)} - {"layer"} | {"weight_in", "weight_out"})
 
 
@@ -241,6 +270,11 @@ class Criterion:
         """Whether it looks at what goes into activation functions."""
         return "preactivation_grad" in self.inputs
 
+    @property
+    def listens(self) -> bool:
+        """Whether it looks at how long units have been silent, which all minibatches tell together."""
+        return bool(self.inputs & SILENCE)
+
     def refuse_unknown(self, layer: UnitLayer) -> None:
         """Refuse a layer that cannot show what the criterion looks at.
 
@@ -251,6 +285,11 @@ class Criterion:
             raise ValueError(
                 f"{layer.name}: the criterion {self.name!r} looks at what goes into the activation function, but no "
                 "module is known that puts it out; give its UnitLayer a preactivation, or choose 'regrama' (of weights)"
+            )
+        if self.listens and isinstance(layer.tap, (*ACTIVATIONS, *NORMS)) and not isinstance(layer.tap, CAN_BE_SILENT):
+            raise ValueError(
+                f"{layer.name}: the criterion {self.name!r} looks at how long units put out 0, which they never do "
+                f"behind {type(layer.tap).__name__}; build {layer.network} with ReLU, or leave it out of networks"
             )
 
     @torch.no_grad()

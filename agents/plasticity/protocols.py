@@ -150,6 +150,15 @@ class Learner(Protocol):
             NotImplementedError: the learner does not decide it.
         """
 
+    def weigh_by_age(self, decay_steps: int, min_weight: float) -> None:
+        """Draw replayed transitions with weights of max(`min_weight`, 1 - age / `decay_steps`) from now on.
+
+        Minibatches, and what `sample` gives; ages are steps of the games.
+
+        Raises:
+            NotImplementedError: the learner draws none, or a buffer of its own kind does it in its own way.
+        """
+
     @property
     def optimizer_steps(self) -> int:
         """How many optimizer steps have been made since training began."""

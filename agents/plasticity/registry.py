@@ -63,9 +63,9 @@ def resolve(target: str | Callable[..., Any]) -> Any:
 
 GROUPS: dict[str, str] = {
     "resets": "draw single hidden units, or weights, anew",
-    "whole networks": "draw, or shrink, all weights",
+    "whole networks": "draw, shrink or turn all weights",
     "regularisers": "hold weights or outputs, by a term of the loss or beside it",
-    "replay": "decide how often data is learnt from",
+    "replay": "decide which data is learnt from, and how often",
     "others": "registered from outside",
 }
 """Groups of interventions, and what those in one do."""
@@ -80,6 +80,7 @@ NETWORKS: Mapping[str, str] = {
     "  agent.activation: smooth_leaky": "leaky ReLU without a kink; arXiv 2509.22562",
     "  agent.activation: aid": "activation by interval-wise dropout; arXiv 2502.01342",
     "  agent.network: simba": "SimBa's residual blocks behind normalised observations; arXiv 2410.09754",
+    "  agent.injectable: true": "heads that plasticity_injection can act on; arXiv 2305.15555",
 }
 """What keeps networks plastic by what they are made of."""
 
@@ -104,6 +105,10 @@ INTERVENTIONS: dict[str, Entry] = {
         "agents.plasticity.resets:CPR", "calibrated partial resets: mix units with fresh ones",
         of_units=True, group="resets", paper="arXiv 2607.24996", cost="0.2%, DQN 1.4%",
     ),
+    "snr": Entry(
+        "agents.plasticity.resets:SNR", "self-normalized resets: reset units that are silent for unusually long",
+        of_units=True, group="resets", paper="arXiv 2410.20098",
+    ),
     "reset": Entry(
         "agents.plasticity.resets:UnitReset", "any criterion, selection and surgery put together",
         of_units=True, group="resets", cost="as much as the method that it stands for",
@@ -127,6 +132,14 @@ INTERVENTIONS: dict[str, Entry] = {
     "shrink_and_perturb": Entry(
         "agents.plasticity.resets:ShrinkAndPerturb", "shrink all weights and add fresh ones, or pull them to the start",
         group="whole networks", paper="arXiv 1910.08475", cost="nothing between periods",
+    ),
+    "fire": Entry(
+        "agents.plasticity.resets:FIRE", "make all weights isometric, as near to what they are as that can be",
+        group="whole networks", paper="arXiv 2602.08040", cost="nothing between acts",
+    ),
+    "plasticity_injection": Entry(
+        "agents.plasticity.resets:PlasticityInjection", "freeze heads and learn on with new ones, outputs as they were",
+        group="whole networks", paper="arXiv 2305.15555", cost="two forward passes of the heads, once it is done",
     ),
     "c_chain": Entry(
         "agents.plasticity.penalties:CChain", "penalise churn: what a step did to the outputs on other data",
@@ -156,6 +169,15 @@ INTERVENTIONS: dict[str, Entry] = {
         "agents.plasticity.penalties:NormalizeAndProject", "hold the norms of weights in front of normalisations",
         group="regularisers", paper="arXiv 2407.01800",
     ),
+    "sigreg": Entry(
+        "agents.plasticity.penalties:SIGReg", "hold representations near an isotropic Gaussian",
+        of_units=True, group="regularisers", paper="arXiv 2602.19373",
+    ),
+    "sample_weight_decay": Entry(
+        "agents.plasticity.sample_weight_decay:SampleWeightDecay",
+        "draw replayed transitions the less often, the older they are",
+        group="replay", paper="arXiv 2604.01913",
+    ),
     "adaptive_replay_ratio": Entry(
         "agents.plasticity.replay_ratio:AdaptiveReplayRatio",
         "learn from data more often once the critic is plastic again (of PPO's epochs: experimental)",
@@ -178,12 +200,16 @@ CRITERIA: dict[str, Entry] = {
         "agents.plasticity.criteria:contribution", "activation times outgoing weights (plain, centred or adaptable)"
     ),
     "magnitude": Entry("agents.plasticity.criteria:magnitude", "incoming times outgoing weights"),
+    "silence": Entry(
+        "agents.plasticity.criteria:silence", "probability of so long a silence, by what the unit is used to"
+    ),
     "random": Entry("agents.plasticity.criteria:random", "chance, as a baseline"),
 }
 
 SELECTIONS: dict[str, Entry] = {
     "rate": Entry("agents.plasticity.selections:Rate", "a share of the mature units per gradient step, lowest first"),
     "threshold": Entry("agents.plasticity.selections:Threshold", "units below a share of their layer's mean utility"),
+    "absolute": Entry("agents.plasticity.selections:Absolute", "units whose utility is below a number"),
     "percentage": Entry("agents.plasticity.selections:Percentage", "the lowest share of each layer"),
     "budget": Entry("agents.plasticity.selections:Budget", "the cheapest units, up to a share of the loss in all"),
     "calibrated": Entry("agents.plasticity.selections:Calibrated", "a part of every unit, more of the lower ones"),

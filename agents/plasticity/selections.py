@@ -224,6 +224,29 @@ class Threshold(LayerSelection):
 
 
 @dataclass(frozen=True)
+class Absolute(LayerSelection):
+    """Units whose utility is at most tau, whatever the others' are: for criteria that have a scale of their own.
+
+    Args:
+        tau: threshold on the utility. More resets more units.
+        allow_full: also redraw a layer whose utilities are all zero.
+    """
+
+    tau: float
+    allow_full: bool = False
+
+    def __post_init__(self) -> None:
+        check("tau", self.tau, math.isfinite(self.tau), "a threshold on utilities, which is a number")
+
+    def missed(self, lowest: float) -> str:
+        return f"no unit's utility was at or below tau={self.tau:g}"
+
+    def of_layer(self, layer: LayerUtilities, steps: int) -> tuple[Tensor, Tensor]:
+        mask = layer.eligible & (layer.utility <= self.tau)
+        return (mask if self.allow_full else mask & has_signal(layer.utility)).to(layer.utility.dtype), layer.left
+
+
+@dataclass(frozen=True)
 class Percentage(LayerSelection):
     """The lowest share of each layer at every check, rounded up to whole units.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
@@ -11,6 +12,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
+from agents.plasticity.injectable import Injectable
 from agents.plasticity.units import Network
 from agents.plasticity.units.builders import refuse_changed
 from agents.sb3_units.off_policy import dqn_networks, sac_networks, td3_networks
@@ -52,7 +54,22 @@ def policy_networks(policy: BasePolicy) -> dict[str, Network]:
         )
     networks = POLICIES[kind][0](policy)
     _check_complete(policy, networks)
-    return {network.name: network for network in networks if network.parts}
+    return {network.name: replace(network, heads=_heads(policy, network)) for network in networks if network.parts}
+
+
+def _heads(policy: BasePolicy, network: Network) -> tuple[tuple[Injectable, ...], ...]:
+    """The network's heads that plasticity can be injected into, each with those of the target networks."""
+    own, followed = set(network.parameters), policy_targets(policy)
+    heads = _injectable(policy)
+    return tuple(
+        (head, *(target for target in heads if followed.get(head.live[0]) is target.live[0]))
+        for head in heads
+        if own.issuperset(head.live)
+    )
+
+
+def _injectable(policy: BasePolicy) -> list[Injectable]:
+    return [module for module in policy.modules() if isinstance(module, Injectable)]
 
 
 def _check_complete(policy: BasePolicy, networks: Sequence[Network]) -> None:
@@ -73,7 +90,8 @@ def _check_complete(policy: BasePolicy, networks: Sequence[Network]) -> None:
                 )
             owners[held] = network.name
     constants = [tensor for network in networks for tensor, _ in network.constants]
-    known = {*owners, *constants, *policy_targets(policy).values()}
+    frozen = [parameter for head in _injectable(policy) for parameter in head.frozen]
+    known = {*owners, *constants, *frozen, *policy_targets(policy).values()}
     for path, parameter in policy.named_parameters():
         if parameter not in known:
             raise ValueError(

@@ -6,7 +6,9 @@ import math
 
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
+from torch import nn
 
+from agents.plasticity.injectable import Injectable
 from agents.plasticity.units import Init, Network, Orthogonal, TorchDefault
 from agents.sb3_units.extractors import (
     Graph,
@@ -36,8 +38,8 @@ def actor_critic_networks(policy: ActorCriticPolicy) -> list[Network]:
     """
     computes_as(policy, ActorCriticPolicy, METHODS)
     of_type("actor", policy.mlp_extractor, MlpExtractor)
-    action_net, value_net = output_layer("actor", policy.action_net), output_layer("critic", policy.value_net)
-    pi, vf = list(policy.mlp_extractor.policy_net), list(policy.mlp_extractor.value_net)
+    pi, action_net = _split("actor", policy.mlp_extractor.policy_net, policy.action_net)
+    vf, value_net = _split("critic", policy.mlp_extractor.value_net, policy.value_net)
     pi_head = [(reader, 0) for reader in first_linear("actor", pi, [action_net])]
     vf_head = [(reader, 0) for reader in first_linear("critic", vf, [value_net])]
     init = _init(policy, math.sqrt(2))
@@ -57,6 +59,13 @@ def actor_critic_networks(policy: ActorCriticPolicy) -> list[Network]:
         for graph in (features, actor):
             graph.fix_readers_of_noise(action_net)
     return [actor.network("actor", log_std), critic.network("critic"), features.network("features")]
+
+
+def _split(network: str, hidden: nn.Module, output: nn.Module) -> tuple[list[nn.Module], nn.Linear]:
+    """Hidden modules and the output layer, which may be one module together."""
+    behind = list(output) if isinstance(output, Injectable) else [output]
+    *inner, last = [*hidden.children(), *behind]
+    return inner, output_layer(network, last)
 
 
 def _init(policy: ActorCriticPolicy, gain: float) -> Init:

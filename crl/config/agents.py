@@ -124,6 +124,7 @@ class AgentConfig(Model):
         norm: layer puts a layer normalisation before every activation, rms one by the root mean square.
         dropout: share of the values behind every activation of a linear layer that training puts to 0.
         network: simba makes residual blocks of the hidden layers behind the features.
+        injectable: plasticity_injection can act on the layers behind the features.
     """
 
     spec: ClassVar[AgentSpec]
@@ -138,6 +139,7 @@ class AgentConfig(Model):
     norm: Norm = "none"
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     network: Trunk = "mlp"
+    injectable: Flag = False
 
     @model_validator(mode="before")
     @classmethod

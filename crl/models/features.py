@@ -51,7 +51,7 @@ def network_of(agent: AgentConfig) -> NetworkSpec:
     assert agent.activation is not None
     return NetworkSpec(
         agent.features, agent.model_dump(mode="json")["net_arch"], agent.activation, agent.norm, agent.dropout,
-        agent.network,
+        agent.network, agent.injectable,
     )  # fmt: skip
 
 

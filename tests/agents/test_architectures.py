@@ -136,7 +136,7 @@ def test_stock_sb3_trains_the_policy_the_same_and_loads_it(tmp_path: Path) -> No
 
 
 def test_defaults_are_sb3s_policy() -> None:
-    form = {"norm": "none", "dropout": 0.0, "network": "mlp"}
+    form = {"norm": "none", "dropout": 0.0, "network": "mlp", "injectable": False}
     assert type(build(PPO, form).policy) is ActorCriticPolicy
     assert_same(parameters(build(PPO, form)), parameters(build(PPO, {})))
 

@@ -21,14 +21,14 @@ from agents.plasticity.diagnostics import Diagnostics
 MLP = ("dqn-mlp", "sac-mlp", "td3-mlp")
 # Every intervention on a small network, and on every form of policy one that looks at gradients or redraws layers.
 RUNS = [
-    ("dqn-mlp", "gxd"), ("dqn-mlp", "cbp-each-step"), ("dqn-mlp", "full"),
-    ("sac-mlp", "gxd-outputs"), ("sac-mlp", "regrama"), ("sac-mlp", "head"),
+    ("dqn-mlp", "gxd"), ("dqn-mlp", "cbp-each-step"), ("dqn-mlp", "full"), ("dqn-mlp", "sample-weights"),
+    ("sac-mlp", "gxd-outputs"), ("sac-mlp", "regrama"), ("sac-mlp", "head"), ("sac-mlp", "sigreg"),
     ("td3-mlp", "gxd"), ("td3-mlp", "redo"), ("td3-mlp", "shrink-each-step"),
     *((kind, "regrama") for kind in ("dqn-cnn", "dqn-norm-crelu", "sac-norm-fourier", "sac-cnn-shared")),
     *((kind, "regrama") for kind in ("sac-cnn-shared-linear", "sac-dict-shared", "sac-her")),
     ("sac-cnn-shared", "head"), ("dqn-board", "head"), ("sac-gsde", "gxd-outputs"), ("dqn-her", "redo"),
 ]  # fmt: skip
-NO_UNITS = ("shrink-each-step", "head")  # which redraw no hidden unit
+NO_UNITS = ("shrink-each-step", "head", "sigreg", "sample-weights")  # which redraw no hidden unit
 
 
 # ------------------------------------------------------------------------------------------------ save and load

@@ -43,19 +43,23 @@ stream:
   align: step
   boundary: revealed
 agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}, activation: crelu,
-  norm: rms, dropout: 0.1}
+  norm: rms, dropout: 0.1, injectable: true}
 normalize: {obs: true, reward: true}
 at_switch: {optimizer: reset}
 interventions:
+  - {name: plasticity_injection}
   - {name: gxd, networks: [actor, critic], rate: 1e-2, period: 5, maturity: 5, score_every: 1}
 checkpoint: {every: 80, keep: 4}
 """,
     "dqn": """
 stream: {name: cchain/cartpole, steps_per_task: 60, cycles: 1, boundary: revealed}
 agent: {name: dqn, n_envs: 2, buffer_size: 40, learning_starts: 20, train_freq: 2, batch_size: 8, net_arch: [8],
-  target_update_interval: 64, double_q: true, epsilon_per_env: true, network: simba, dropout: 0.1}
+  target_update_interval: 64, double_q: true, epsilon_per_env: true, network: simba, dropout: 0.1,
+  injectable: true}
 at_switch: {replay: clear, exploration: restart, random_steps: 20}
 interventions:
+  - {name: plasticity_injection, step: 30}
+  - {name: fire, period: 40, linear: restore}
   - {name: redo, networks: [critic], period: 20, tau: 0.5, samples: 32}
   - {name: gxd, networks: [critic], rate: 1e-2, period: 10, maturity: 5, score_every: 1}
 checkpoint: {every: 60, keep: 3}

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from agents.plasticity import (
     CBP,
     CPR,
+    FIRE,
     GXD,
+    SNR,
     SWR,
     CChain,
     Edit,
@@ -25,6 +27,7 @@ from agents.plasticity import (
     ReDo,
     ReGraMa,
     ShrinkAndPerturb,
+    SIGReg,
     Spectral,
     UnitReset,
     Update,
@@ -52,20 +55,26 @@ ACTING: dict[str, Callable[[], Intervention]] = {
         score_every=1,
     ),
     "swr": lambda: SWR(rate=0.1, period=2, score_every=1),
+    "snr": lambda: SNR(eta=1.0, period=2, score_every=1),  # all units, so that none is old enough for others
     "full_reset": lambda: FullReset(period=3),
     "head_reset": lambda: HeadReset(layers=2, period=3),
     "shrink_and_perturb": lambda: ShrinkAndPerturb(mode="soft", shrink=0.99, perturb=0.01, period=2),
+    "fire": lambda: FIRE(period=3),
     "c_chain": lambda: CChain(coefficient="auto", scale=0.5, window=4, warmup=2, samples=16),
     "l2_init": lambda: L2Init(coefficient=1.0),
     "spectral": lambda: Spectral(coefficient=0.1),
     "parseval": lambda: Parseval(coefficient=0.1, every=2),
+    "sigreg": lambda: SIGReg(coefficient=1.0, every=2),
     "weight_decay": lambda: WeightDecay(coefficient=1.0),
     "weight_clipping": lambda: WeightClipping(kappa=0.5),
 }
-ELSEWHERE = {"oracle", "adaptive_replay_ratio", "normalize_and_project"}
-"""Registered, but not for every learner: one acts at task switches alone, one on what an own loop decides, one on
-networks with normalisations."""
-QUIET = ("swr", "shrink_and_perturb", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping")
+ELSEWHERE = {"oracle", "adaptive_replay_ratio", "sample_weight_decay", "normalize_and_project", "plasticity_injection"}
+"""Registered, but not for every learner: one acts at task switches alone, two on what an own loop decides, one on
+networks with normalisations, one on those that are built for it."""
+QUIET = (
+    "swr", "shrink_and_perturb", "fire", "c_chain", "l2_init", "spectral", "parseval", "sigreg", "weight_decay",
+    "weight_clipping",
+)  # fmt: skip
 """Those that redraw nothing, and so announce nothing."""
 
 

@@ -122,6 +122,8 @@ RESETS = {
     "shrink-each-step": lambda: plasticity.ShrinkAndPerturb(shrink=0.99, perturb=0.01, period=1),
     "head": lambda: plasticity.HeadReset(period=5),
     "full": lambda: plasticity.FullReset(period=7),
+    "sigreg": lambda: plasticity.SIGReg(every=2),
+    "sample-weights": lambda: plasticity.SampleWeightDecay(decay_steps=40),
 }
 
 

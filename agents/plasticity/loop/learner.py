@@ -74,6 +74,14 @@ class LoopLearner:
         """
         raise NotImplementedError(NO_REPLAY_RATIO)
 
+    def weigh_by_age(self, decay_steps: int, min_weight: float) -> None:
+        """Not known how.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("a PlasticOptimizer draws no minibatches: weigh examples where the loop draws them")
+
     @property
     def paper_networks(self) -> Sequence[str]:
         """All of them."""

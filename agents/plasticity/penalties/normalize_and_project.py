@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -95,9 +95,10 @@ class NormalizeAndProject(NetworkIntervention):
         scaled = [each for each in here if trained.issuperset((*each.counted, *each.others))]
         if len(scaled) < len(here):
             self._tell_untrained(tensor for each in here for tensor in (*each.counted, *each.others))
-        for each in scaled:
-            factor = each.norm / _norm(each.counted).clamp_min(TINY)
-            torch._foreach_mul_([*each.counted, *each.others], factor)
+        if scaled:
+            factors = torch.stack([each.norm for each in scaled]) / _norms_of(scaled).clamp_min(TINY)
+            for each, factor in zip(scaled, factors.unbind(), strict=True):
+                torch._foreach_mul_([*each.counted, *each.others], factor)
 
     @torch.no_grad()
     def on_surgery(self, edit: Edit) -> None:
@@ -105,7 +106,7 @@ class NormalizeAndProject(NetworkIntervention):
         for projected in self._projected.values():
             for each in projected:
                 if each.follows and drawn.issuperset(each.counted):
-                    each.norm.copy_(_norm(each.counted))
+                    each.norm.copy_(_norms_of([each])[0])
 
     def state_dict(self) -> dict[str, Tensor]:
         return {key: norm.clone() for key, norm in self._norms().items()}
@@ -123,6 +124,12 @@ class NormalizeAndProject(NetworkIntervention):
         }
 
 
-def _norm(tensors: tuple[Tensor, ...]) -> Tensor:
-    found: Tensor = torch.stack(torch._foreach_norm(tensors)).norm()
+def _norms_of(projected: Sequence[Projected]) -> Tensor:
+    """The norm of what is counted of each, (projected,)."""
+    norms = iter(torch._foreach_norm([tensor for each in projected for tensor in each.counted]))
+    rows = [[next(norms) for _ in each.counted] for each in projected]
+    none = projected[0].norm.new_zeros(())
+    width = max(map(len, rows))
+    table = torch.stack([norm for row in rows for norm in (*row, *[none] * (width - len(row)))])
+    found: Tensor = table.view(-1, width).norm(dim=1)
     return found

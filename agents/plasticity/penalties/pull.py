@@ -70,7 +70,11 @@ class Pull(NetworkIntervention, ABC):
                     parameter.lerp_(point, (rate * self.coefficient).to(parameter.device, parameter.dtype))
             elif pairs:
                 parameters, points = zip(*pairs, strict=True)
-                torch._foreach_lerp_(parameters, points, rate * self.coefficient)
+                self._draw(parameters, points, rate * self.coefficient)
+
+    def _draw(self, parameters: tuple[Tensor, ...], points: tuple[Tensor, ...], share: float) -> None:
+        """Take parameters a share of the way to their points."""
+        torch._foreach_lerp_(parameters, points, share)
 
     def _groups(self, update: Update) -> list[tuple[float | Tensor, list[tuple[Tensor, Tensor]]]]:
         """Learning rate, and parameters with their points, of each group of what this update trains now."""

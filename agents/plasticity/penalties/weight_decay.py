@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from agents.plasticity.network_intervention import Networks
@@ -47,6 +48,10 @@ class WeightDecay(Pull):
     @property
     def points(self) -> Mapping[str, Mapping[Tensor, Tensor]]:
         return self._zeros
+
+    def _draw(self, parameters: tuple[Tensor, ...], points: tuple[Tensor, ...], share: float) -> None:
+        # A GPU takes all at once, which it does not with points that are broadcast.
+        torch._foreach_add_(parameters, parameters, alpha=-share)
 
     def claims(self) -> dict[str, list[str]]:
         return {"let the weights of {} decay": self._names}

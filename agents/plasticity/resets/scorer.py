@@ -12,6 +12,7 @@ from agents.plasticity.criteria import Criterion, CriterionInputs
 from agents.plasticity.probing import output_gradients, probed
 from agents.plasticity.protocols import Learner, Update
 from agents.plasticity.resets.running import RunningMean
+from agents.plasticity.resets.silence import Silence
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import UnitLayer
 
@@ -51,6 +52,7 @@ class Scorer:
         self._zero = torch.zeros((), device=device)
         self._utility = {layer.name: RunningMean((layer.units,), device) for layer in layers}
         self._mean = {layer.name: RunningMean(_mean_shape(layer), device) for layer in layers if averages}
+        self._silence = {layer.name: Silence(layer.units, device) for layer in layers if criterion.listens}
         self.unscored = {layer.name for layer in layers}
         """Layers of which no minibatch has shown what the criterion looks at."""
 
@@ -64,6 +66,8 @@ class Scorer:
         a, g = update.taps.get(layer.name, (None, None))
         if a is not None and self._mean:
             self._mean[layer.name].take_in(layer.mean(a), self._keep)
+        if a is not None and self._silence:
+            self._silence[layer.name].take_in(a)
         if self._samples is not None:
             return None
         inner = update.preactivation_grads.get(layer.name)
@@ -142,6 +146,7 @@ class Scorer:
         weights: Tensor | None = None,
     ) -> CriterionInputs:
         mean = self._mean[layer.name].value().nan_to_num() if self._mean else None
+        heard = self._silence[layer.name].tensors() if self._silence and a is not None else {}
         draws = "generator" in self._criterion.inputs
         return CriterionInputs(
             layer,
@@ -152,19 +157,20 @@ class Scorer:
             mean=mean,
             reference=mean if self._compensates else self._zero,
             generator=self._generator("score", layer.name, step) if draws else None,
+            **heard,
         )
 
     def clear(self, masks: Mapping[str, Tensor]) -> None:
         """Forget the masked units."""
         for name, mask in masks.items():
-            for means in (self._utility, self._mean):
-                if name in means:
-                    means[name].clear(mask)
+            for held in (self._utility, self._mean, self._silence):
+                if name in held:
+                    held[name].clear(mask)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that must be saved, to be restored in place."""
         kinds = {"utility": self._utility, "mean": self._mean}
-        tensors = {}
+        tensors = {f"{key}/{name}": t for name, heard in self._silence.items() for key, t in heard.tensors().items()}
         for kind, means in kinds.items():
             for name, mean in means.items():
                 tensors[f"{kind}/{name}"], tensors[f"{kind}_weight/{name}"] = mean.total, mean.weight

@@ -97,7 +97,7 @@ class UnitReset(NetworkIntervention):
         self._sampled = score_on == "sample" or signal == "outputs"
         self._averages = bool(self._criterion.inputs & {"mean"}) or self._surgery.compensate
         self.needs = self._taps_needed()
-        self.memory = _memory(self.decay, self.score_every)
+        self.memory = math.inf if self._criterion.listens else _memory(self.decay, self.score_every)
         """Gradient steps before a selection whose minibatches are scored: older ones would be forgotten."""
 
     def _check_combination(self) -> None:
@@ -118,10 +118,11 @@ class UnitReset(NetworkIntervention):
             )
 
     def _taps_needed(self) -> frozenset[str]:
-        if self._sampled and not self._averages:
+        followed = self._averages or self._criterion.listens
+        if self._sampled and not followed:
             return frozenset()
         seen = {"a": "activations", "g": "activation_grads", "preactivation_grad": "preactivation_grads"}
-        inputs = self._criterion.inputs | ({"a"} if self._averages else set())
+        inputs = self._criterion.inputs | ({"a"} if followed else set())
         return frozenset(need for key, need in seen.items() if key in inputs)
 
     def hindrance(self, steps: int) -> str | None:

@@ -151,6 +151,10 @@ class _Redraw(Scheduled):
         for tensor, target in self._learner.targets.items() if self.targets == "copy" else ():
             if tensor in changed:
                 target.copy_(tensor)
+        for head, *targets in (heads for network in self._networks for heads in network.heads):
+            if all(parameter in changed for parameter in head.live):  # nothing that was injected is left
+                for each in (head, *(targets if self.targets == "copy" else ())):
+                    each.forget()
         layers = [layer for network in self._networks for layer in network.layers]
         amounts = {
             layer.name: torch.ones(layer.units, device=layer.producer.weight.device)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from agents.plasticity.injectable import Injectable
 from agents.plasticity.layers import OWN, fold_of
 from agents.plasticity.units.graph import Consumer, Network, Part, Producer, UnitLayer
 from agents.plasticity.units.inits import Affine, Init, TorchDefault
@@ -133,13 +134,14 @@ def sequential(model: nn.Module, name: str = "net", init: Init | None = None) ->
         if type(module) not in BEHIND:
             raise ValueError(f"{name}: {title(module)} is not understood behind the output layer {modules[output]}")
     layers = chain(name, modules[:output], [(_producer(modules[output]), 0)], init, alone=True)
-    return Network(name, tuple(layers), tuple(parts_of(modules, init, above=0)))
+    heads = tuple((head,) for head in model.modules() if isinstance(head, Injectable))
+    return Network(name, tuple(layers), tuple(parts_of(modules, init, above=0)), heads=heads)
 
 
 def flat(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """The modules in execution order, with what stands in nested `nn.Sequential` in their place."""
+    """The modules in execution order, with what stands in nested sequences in their place."""
     for module in modules:
-        if type(module) is nn.Sequential:
+        if type(module) is nn.Sequential or type(module) is Injectable:
             yield from flat(module)
         else:
             yield module

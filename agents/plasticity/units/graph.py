@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from agents.plasticity.injectable import Injectable
 from agents.plasticity.units.inits import Init
 from agents.plasticity.units.places import Input, Output, Place
 
@@ -201,6 +202,8 @@ class Network:
         parts: every module with parameters, output layers included.
         constants: (tensor, value): parameters outside modules that start from a constant (``log_std``).
         fixed: hidden layers whose units are not known one by one, so that they cannot be reset -> why.
+        heads: all layers behind its features, where these are built for plasticity injection: each with those of target
+            networks that follow it.
 
     Raises:
         ValueError: a parameter belongs to two parts, so that what is done to one would be done to the other; a layer is
@@ -212,6 +215,7 @@ class Network:
     parts: tuple[Part, ...]
     constants: tuple[tuple[Tensor, float], ...] = ()
     fixed: Mapping[str, str] = field(default_factory=dict)
+    heads: tuple[tuple[Injectable, ...], ...] = ()
 
     def __post_init__(self) -> None:
         owners: dict[Tensor, nn.Module] = {}

@@ -165,7 +165,7 @@ def traced(
             sources[layer.name] = stage.norms[-1] if stage.norms else stage.module
     parts = _parts(flow.made, init or TorchDefault())
     constants = _constants(name, model, trace, parts, starts or {})
-    network = Traced(name, tuple(layers), parts, constants, fixed, model, sources)
+    network = Traced(name, tuple(layers), parts, constants, fixed, module=model, sources=sources)
     if inputs is not None:
         network.verify(inputs)
     return network

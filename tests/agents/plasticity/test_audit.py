@@ -340,7 +340,7 @@ def test_users_criteria_are_candidates() -> None:
     ]  # fmt: skip
     assert {"contribution", "contribution centred", "contribution adaptable", "random"} < set(labels)
     assert labels[-3:] == ["peak", "distance", "distance to mean"]
-    assert set(refused) == {"share"}
+    assert set(refused) == {"silence", "share"}
     assert "share is missing" in refused["share"]
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     batch = torch.randn(5, 2), torch.randn(5, 1)

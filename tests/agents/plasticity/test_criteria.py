@@ -279,6 +279,7 @@ def test_a_criterion_knows_what_it_looks_at() -> None:
         "regrama_activation": ({"g"}, True, False),
         "contribution": ({"a", "weight_in", "weight_out", "mean"}, False, False),
         "magnitude": ({"weight_in", "weight_out"}, False, False),
+        "silence": ({"silent", "firings", "between"}, False, False),
         "random": ({"weight_in", "generator"}, False, False),
     }
     found = {name: Criterion(name, entry.resolve(), {}) for name, entry in CRITERIA.items()}
@@ -294,6 +295,9 @@ def test_every_criterion_gives_one_utility_per_unit(layer: UnitLayer) -> None:
         weight_in_grad=torch.rand(3, 2),
         mean=torch.rand(3),
         reference=ZERO,
+        silent=torch.tensor([0.0, 4.0, 4.0]),
+        firings=torch.tensor([0.0, 1.0, 2.0]),
+        between=torch.tensor([0.0, 4.0, 8.0]),
         generator=torch.Generator().manual_seed(0),
     )
     for name, entry in CRITERIA.items():
@@ -341,7 +345,7 @@ WRONG = [
     (criteria.gxd, {"reducton": "abs_mean"}, "reducton is no option of 'mine'; choose from reduction"),
     (criteria.redo, {"tau": 1}, "tau is no option of 'mine'; choose from none"),
     (needs_option, {}, "by is missing, which 'mine' needs; give it"),
-    (looks_at_nothing, {}, "whose parameter 'activation' is nothing that can be looked at; choose from a, g, gen.*"),
+    (looks_at_nothing, {}, "whose parameter 'activation' is nothing that can be looked at; choose from a, bet.*"),
     (takes_anything, {}, "whose parameter 'tensors' is nothing"),
 ]
 

@@ -8,9 +8,18 @@ import sys
 import pytest
 
 import agents.plasticity
-from agents.plasticity import loop, network_intervention, penalties, protocols, replay_ratio, resets
+from agents.plasticity import (
+    injectable,
+    loop,
+    network_intervention,
+    penalties,
+    protocols,
+    replay_ratio,
+    resets,
+    sample_weight_decay,
+)
 
-HOMES = (loop, network_intervention, penalties, protocols, replay_ratio, resets)
+HOMES = (injectable, loop, network_intervention, penalties, protocols, replay_ratio, resets, sample_weight_decay)
 
 
 def loaded(statement: str, *modules: str) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agents.plasticity.registry import SELECTIONS
 from agents.plasticity.selections import (
+    Absolute,
     Budget,
     Calibrated,
     LayerUtilities,
@@ -226,12 +227,30 @@ def test_calibrated_spares_young_units_and_layers_without_a_signal() -> None:
         assert not Calibrated().select([candidates(silent)], 1, None)[0][0].any()
 
 
+# ---------------------------------------------------------------------------------------------------- absolute
+
+
+def test_absolute_looks_at_each_unit_by_itself() -> None:
+    layer = candidates([0.3, 0.1, 0.2, 0.1, 0.1], young=[4], left=0.5)
+    ((amounts, left),) = Absolute(0.1).select([layer], 7, None)
+    assert picked(amounts) == [1, 3]
+    assert left == 0.5
+    for silent in SILENT:
+        assert not Absolute(0.1).select([candidates(silent)], 1, None)[0][0].any()
+    assert picked(Absolute(0.1, allow_full=True).select([candidates(SILENT[0], young=[4])], 1, None)[0][0]) == [
+        0,
+        1,
+        2,
+        3,
+    ]
+
+
 # ---------------------------------------------------------------------------------------------------- all
 
 
 SOME: dict[str, Selection] = {
     "rate": Rate(0.3), "threshold": Threshold(0.9), "percentage": Percentage(0.4), "budget": Budget(0.1),
-    "calibrated": Calibrated(),
+    "calibrated": Calibrated(), "absolute": Absolute(0.25),
 }  # fmt: skip
 
 
@@ -243,7 +262,7 @@ def test_every_selection_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", SOME)
 def test_amounts_have_the_utilitys_type_and_place(name: str) -> None:
-    """The order of the units does not matter, and utilities of another size pick the same but for a budget."""
+    """The order of the units does not matter, and utilities of another size pick the same but for what has a scale."""
     utility = torch.tensor([0.3, 0.1, 0.2, 0.9, 0.5], dtype=torch.float64)
     order = torch.tensor([4, 2, 0, 1, 3])
     loss = torch.tensor(8.0, dtype=torch.float64)
@@ -254,7 +273,7 @@ def test_amounts_have_the_utilitys_type_and_place(name: str) -> None:
     assert left.shape == ()
     assert 0 < amounts.sum() < 5
     assert torch.equal(amounts[order], moved)
-    if name != "budget":
+    if name not in ("budget", "absolute"):
         ((scaled, _),) = SOME[name].select([candidates(100 * utility)], 1, loss)
         torch.testing.assert_close(scaled, amounts)
 
@@ -273,6 +292,7 @@ WRONG = [
     (Threshold, {"tau": -1}, "tau is -1; give a threshold of at least 0"),
     (Threshold, {"tau": 0.1, "cap": 0}, "cap is 0; give a share of a layer above 0 and at most 1"),
     (Threshold, {"tau": 0.1, "cap": 1.5}, r"cap is 1\.5; give a share of a layer"),
+    (Absolute, {"tau": math.inf}, "tau is inf; give a threshold on utilities, which is a number"),
     (Percentage, {"share": 0}, "share is 0; give a share of a layer above 0 and at most 1"),
     (Percentage, {"share": 1.01}, r"share is 1\.01; give"),
     (Budget, {"share": 0}, "share is 0; give a share of the loss above 0"),

@@ -19,7 +19,7 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 import envs
 from agents import DQN, PPO, SAC, TD3
-from agents.plasticity import CBP, GXD, ReDo, ReGraMa, ShrinkAndPerturb
+from agents.plasticity import CBP, GXD, ReDo, ReGraMa, SampleWeightDecay, ShrinkAndPerturb, SIGReg
 from agents.training_state import rebuild_games, restore_training_state, training_state
 from crl import storage
 
@@ -47,7 +47,8 @@ CASES: dict[str, dict[str, Any]] = {
     "ppo-board": {"cls": PPO, "policy": "CnnPolicy", "env": ["breakout"]},
     "dqn-n-step": {
         "cls": DQN, "env": ["cartpole"], "n_steps": 3, "target_update_interval": 20,
-        "interventions": lambda: [ReDo(tau=0.9, period=4, samples=32)], "epsilon_per_env": True,
+        "interventions": lambda: [ReDo(tau=0.9, period=4, samples=32), SampleWeightDecay(decay_steps=60)],
+        "epsilon_per_env": True,
     },
     "dqn-images": {
         "cls": DQN, "policy": "CnnPolicy", "env": ["TwoImages-v0"], "target_update_interval": 20,
@@ -56,7 +57,7 @@ CASES: dict[str, dict[str, Any]] = {
     "dqn-dict": {"cls": DQN, "policy": "MultiInputPolicy", "env": ["TwoPairs-v0"], "double_q": True},
     "sac-normalized": {
         "cls": SAC, "env": ["pendulum"], "normalized": {}, "ent_coef": "auto_0.1", "n_steps": 2,
-        "interventions": lambda: [ReGraMa(tau=0.9, period=4, maturity=4, cap=0.5)],
+        "interventions": lambda: [ReGraMa(tau=0.9, period=4, maturity=4, cap=0.5), SIGReg(every=2)],
     },
     "sac-noise": {
         "cls": SAC, "env": ["pendulum"], "action_noise": ou_noise,

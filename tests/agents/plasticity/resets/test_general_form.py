@@ -121,13 +121,15 @@ COMBINED = [
     (criterion, selection)
     for criterion in CRITERIA
     for selection in SELECTIONS
-    if selection != "budget" or criterion == "gxd"
+    if (selection != "budget" or criterion == "gxd")
+    and (selection != "absolute" or criterion == "random")
+    and (selection != "threshold" or criterion != "silence")  # of which all are alike here
 ]
 
 
 SELECTED = {
     "rate": {"rate": 0.05}, "threshold": {"tau": 0.9}, "percentage": {"share": 0.2}, "budget": {"share": 0.2},
-    "calibrated": {"rate": 0.5},
+    "calibrated": {"rate": 0.5}, "absolute": {"tau": 0.5},
 }  # fmt: skip
 
 
