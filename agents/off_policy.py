@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn, TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq, TrainFrequencyUnit
 from torch import Tensor
 
 from agents.at_switch import AtSwitch
@@ -83,7 +83,10 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     def _minibatch(self, n: int) -> Batch:
         """`n` transitions of the replay buffer to train on."""
         assert self.replay_buffer is not None
-        return sampling.minibatch(self.replay_buffer, n, self._vec_normalize_env, self._age_weights)
+        found: Batch = self._augmented(
+            sampling.minibatch(self.replay_buffer, n, self._vec_normalize_env, self._age_weights)
+        )
+        return found
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         """At most `n` transitions of the replay buffer, drawn as training draws them: with replacement.
@@ -110,12 +113,6 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         return found
 
     # ------------------------------------------------------------------ training
-
-    def _minibatch(self, batch_size: int) -> ReplayBufferSamples:
-        """Transitions of the replay buffer to learn from."""
-        assert self.replay_buffer is not None
-        found: ReplayBufferSamples = self._augmented(self.replay_buffer.sample(batch_size, env=self._vec_normalize_env))
-        return found
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """One update from replay; none, while it fills again after it was cleared.
