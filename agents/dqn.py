@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
+from agents.optimizers import with_optimizer
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
@@ -44,6 +45,8 @@ class DQN(OffPolicyMixin, StockDQN):
             random, or none of it.
         interventions: what keeps the network plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
+        optimizer: of the networks, a name of `agents.optimizers`, or a mapping of it and its settings; None for Adam,
+            or what `policy_kwargs` give.
         random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
             `agents.augmentation.RandomShift`.
 
@@ -95,10 +98,12 @@ class DQN(OffPolicyMixin, StockDQN):
         epsilon_per_env: bool = False,
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
     ) -> None:
         self.double_q = double_q
         self.epsilon_per_env = epsilon_per_env
+        policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
             policy, env, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
             gradient_steps, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,

@@ -24,6 +24,7 @@ from agents.buffers.packing import packed, unpacked
 from agents.networks.builder import LAYER_NORM, fitted
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
+from agents.plasticity.optimizers import HiddenWeights
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
@@ -234,11 +235,25 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             self.policy_class, {**named, **self.policy_kwargs}, self.observation_space, self.spec, self.policy_aliases
         )
         super()._setup_model()
+        self._tell_hidden_weights()
         if self.random_shift:
             seed = derive_seed(self.seed or 0, "random_shift")
             self.augmentation = RandomShift(self.random_shift, self.observation_space, self.device, seed)
         self.hooks = Hooks(self, self.interventions)
         self.hooks.attach()
+
+    def _tell_hidden_weights(self) -> None:
+        """Tell the optimizers that treat weights of hidden layers differently which these are.
+
+        Raises:
+            ValueError: the policy is not understood.
+        """
+        choosing = [optimizer for optimizer in self.optimizers if isinstance(optimizer, HiddenWeights)]
+        if choosing:
+            parts = [part for network in self.networks.values() for part in network.parts if part.height]
+            weights = {parameter for part in parts for parameter in part.module.parameters(recurse=False)}
+            for optimizer in choosing:
+                optimizer.choose(weights)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         """SB3's; behind ``LayerNorm`` with layer normalisation, unless the algorithm has a policy of that name."""

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from agents.buffers import sampling
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
+from agents.optimizers import with_optimizer
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.validation import check
@@ -59,6 +60,8 @@ class PPO(LearnerMixin, StockPPO):
         env: as in SB3, or a Gymnasium `VectorEnv` with same-step resets.
         interventions: what keeps the networks plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
+        optimizer: of the networks, a name of `agents.optimizers`, or a mapping of it and its settings; None for Adam,
+            or what `policy_kwargs` give.
         random_shift: pixels by which the images of a minibatch are moved at random at most, see
             `agents.augmentation.RandomShift`; the ratio is then taken to the policy on the image as it was played.
 
@@ -108,10 +111,12 @@ class PPO(LearnerMixin, StockPPO):
         *,
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
     ) -> None:
         self._iterations = 0  # rollouts since `learn` began
         self._replay_ratio: float | None = None  # that was set; otherwise `n_epochs` decides
+        policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
             policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, clip_range_vf,
             normalize_advantage, ent_coef, vf_coef, max_grad_norm, use_sde, sde_sample_freq, rollout_buffer_class,

@@ -20,6 +20,7 @@ from agents.actor_critics import ActorCriticsMixin
 from agents.at_switch import AtSwitch
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.noise import Noise, remembers
+from agents.optimizers import with_optimizer
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
@@ -44,6 +45,8 @@ class SAC(ActorCriticsMixin, StockSAC):
         action_noise: as in SB3, or by name or as a number, see `agents.noise.Noise`.
         interventions: what keeps the networks plastic, called in this order.
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
+        optimizer: of the networks, a name of `agents.optimizers`, or a mapping of it and its settings; None for Adam,
+            or what `policy_kwargs` give.
         random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
             `agents.augmentation.RandomShift`.
 
@@ -96,8 +99,10 @@ class SAC(ActorCriticsMixin, StockSAC):
         *,
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
+        optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
     ) -> None:
+        policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
             policy, env, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
             gradient_steps, action_noise, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,

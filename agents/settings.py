@@ -69,6 +69,20 @@ def decay_rates(value: Pair) -> Pair:
     return value
 
 
+def below_1(value: float) -> float:
+    """A decay rate below 1."""
+    if value >= 1:
+        raise ValueError("is no decay rate; give a number of at least 0 and below 1, such as 0.999")
+    return value
+
+
+def adjustment(value: str) -> str:
+    """How Muon's steps are scaled, by torch's names."""
+    if value not in ("match_rms_adamw", "original"):
+        raise ValueError("is not known; give match_rms_adamw or original")
+    return value
+
+
 def action_noise(value: Any) -> Any:
     """A standard deviation, or one of `NOISES` with its numbers, of which those left out are filled in."""
     if not isinstance(value, Mapping):

@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from agents import settings
 from agents.networks.spec import Activation, Features
+from agents.optimizers import adam_settings
 from agents.plasticity.registry import Entry, add, resolve
-from agents.settings import Pair, Schedule, Setting
+from agents.settings import Schedule, Setting
 
 Data = Literal["replay", "rollout"]
 SWITCHING = frozenset({"optimizer", "normalizer"})
@@ -44,6 +45,7 @@ class AgentSpec:
         actions: kinds of spaces, by the names of their classes, whose actions it can choose.
         networks: network's name -> the key of ``net_arch`` that holds its hidden layers' widths; of an agent with one
             network, whose ``net_arch`` is these widths themselves, the empty name.
+        adam_eps: what SB3 adds to the root of the second moments of its Adam.
         shares_features: actor and critic have one features extractor, which is a network of its own (``features``),
             unless ``policy_kwargs`` decides that.
         paper_networks: those that published resets act on.
@@ -65,6 +67,7 @@ class AgentSpec:
     forgets: frozenset[str]
     heads: Mapping[str, Head]
     settings: Mapping[str, Setting] = field(repr=False)
+    adam_eps: float = 1e-8
     shares_features: bool = False
     continuous: frozenset[str] = frozenset()
     misfit: Callable[[Mapping[str, Any]], str | None] = lambda _settings: None
@@ -162,17 +165,12 @@ def _replaying(learning_rate: float, batch_size: int, tau: float, train_freq: in
     }
 
 
-def _policy(more: Mapping[str, Setting] | None = None, eps: float = 1e-8) -> dict[str, Setting]:
+def _policy(more: Mapping[str, Setting] | None = None, eps: float = AgentSpec.adam_eps) -> dict[str, Setting]:
     """What the policy of an algorithm takes, with `more` of its own; `eps` is what SB3 gives its Adam."""
-    adam = {
-        "eps": Setting(float, eps, "added to the root of the second moments", ge=0),
-        "betas": Setting(Pair, (0.9, 0.999), "decay rates of the two moments", check=settings.decay_rates),
-        "weight_decay": Setting(float, 0.0, "weights times this are added to their gradients", ge=0),
-    }
     found = {
         **(more or {}),
         "normalize_images": Setting(bool, True, "images of bytes are divided by 255"),
-        "optimizer_kwargs": Setting(adam, meaning="of Adam"),
+        "optimizer_kwargs": Setting(adam_settings(eps), meaning="of Adam"),
     }
     return {"policy_kwargs": Setting(found, meaning="of the policy", elsewhere=POLICY_NOT_IN_CONFIGS)}
 
@@ -185,6 +183,7 @@ def _noise(log_std: float) -> dict[str, Setting]:
     }
 
 
+ON_POLICY_EPS = 1e-5  # of SB3's Adam
 SHARED = "actor and critic have one features extractor"
 CRITICS = {
     "n_critics": Setting(int, 2, "Q-functions", ge=1, le=64),
@@ -223,7 +222,7 @@ POLICY_NOT_IN_CONFIGS: dict[str, str] = {
     "features_extractor_class": "has a key of its own; give agent.features",
     "features_extractor_kwargs": "follows from agent.features; leave it out",
     "use_sde": "has a key of its own; give agent.use_sde",
-    "optimizer_class": "is Adam; leave it out",
+    "optimizer_class": "has a key of its own; give agent.optimizer",
     "observation_space": "is that of the stream; leave it out",
     "action_space": "is that of the stream; leave it out",
     "lr_schedule": "has a key of its own; give agent.learning_rate",
@@ -316,6 +315,7 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         data="rollout",
         actions=frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary"}),
         networks={"actor": "pi", "critic": "vf"},
+        adam_eps=ON_POLICY_EPS,
         shares_features=True,
         paper_networks=("actor", "critic"),
         forgets=SWITCHING,
@@ -354,7 +354,7 @@ AGENTS: dict[str, AgentSpec | Entry] = {
                     "squash_output": Setting(bool, False, "of gSDE: tanh squashes the actions"),
                     "share_features_extractor": Setting(bool, True, SHARED),
                 },
-                eps=1e-5,
+                eps=ON_POLICY_EPS,
             ),
         },
     ),

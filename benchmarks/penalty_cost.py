@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import envs
 from agents import DQN, PPO
+from agents.optimizers import OPTIMIZERS
 from agents.plasticity import (
     SWR,
     CChain,
@@ -79,6 +80,8 @@ METHODS: dict[str, Side] = {
     "swr": Side(SWR),
     "swr, period 32": Side(partial(SWR, period=32, rate=1e-3)),
     "sample_weight_decay": Side(partial(SampleWeightDecay, decay_steps=5_000), agents=["DQN"]),
+    # Muon's bfloat16 takes a CPU that lacks it thirty gradient steps.
+    **{f"optimizer {name}": Side(settings={"optimizer": name}) for name in OPTIMIZERS if name != "muon"},
 }
 
 
@@ -147,7 +150,7 @@ def main() -> None:
             plain = times[METHODS[name].beside]
             # Of the rounds' ratios: what disturbs the machine for a while disturbs both sides.
             ratio = statistics.median(one / other for one, other in zip(spent, plain, strict=True))
-            most = REQUIRED[agent].get(name, 0.1 if not name.startswith(("none", "c_chain")) else None)
+            most = REQUIRED[agent].get(name, 0.1 if not name.startswith(("none", "c_chain", "optimizer")) else None)
             bound = "" if most is None else f"{most:.0%}"
             cells = [agent, name, f"{1e3 * statistics.median(plain) * ratio:.2f}", f"{ratio - 1:+.1%}", bound]
             print(f"| {' | '.join(cells)} |", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import re
 import sys
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS, Entry, interventions_by_group
+from agents.optimizers import ADAM, OPTIMIZERS, OptimizerSpec
+from agents.plasticity.registry import CRITERIA, INTERVENTIONS, SELECTIONS, Entry, interventions_by_group, resolve
 from agents.specs import AGENTS, AgentSpec, agent_spec
 from crl.config.agents import agent_section
 from crl.config.constructors import arguments_of
@@ -22,6 +24,7 @@ from crl.config.fields import SCHEDULES, Model
 from crl.config.imports import import_module
 from crl.config.keys import Key, json_schema, keys_of
 from crl.config.messages import ConfigError, in_words, nearest, shown
+from crl.config.optimizers import optimizer_section
 from crl.config.parts import PARTS
 from crl.config.schema import RunConfig
 from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS, NamedStream
@@ -82,6 +85,7 @@ class Kind(StrEnum):
     shifts = "shifts"
     drifts = "drifts"
     agents = "agents"
+    optimizers = "optimizers"
     schedules = "schedules"
     criteria = "criteria"
     selections = "selections"
@@ -98,6 +102,7 @@ REGISTRIES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.shifts: SHIFTS,
     Kind.drifts: DRIFTS,
     Kind.agents: AGENTS,
+    Kind.optimizers: OPTIMIZERS,
     Kind.schedules: SCHEDULES,
     Kind.criteria: CRITERIA,
     Kind.selections: SELECTIONS,
@@ -148,8 +153,14 @@ def _summary(kind: Kind, name: str) -> str:
         return f"{found.description}; arguments: {', '.join(found.arguments)}"
     if kind is Kind.schedules:
         return f"{_first(docstring_of(found).text)}; {{{name}: [1e-3, 0]}} of {_that_take_schedules()}"
+    if kind is Kind.optimizers:
+        return _of_optimizer(found)
     entry: AgentSpec | Entry = found
     return entry.summary
+
+
+def _of_optimizer(found: OptimizerSpec) -> str:
+    return "; ".join(filter(None, [found.summary, found.paper, f"costs {found.cost}" if found.cost else ""]))
 
 
 def _first(text: str) -> str:
@@ -282,6 +293,11 @@ def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:
         code = agent_spec(name).resolve()
         keys = _owned(keys_of(RunConfig.model_json_schema()), "agent.", name, agent_section(name))
         return docstring_of(code).text, keys, f"{sys.modules[code.__module__].__doc__}"
+    if kind is Kind.optimizers:
+        ours = not found.target.startswith("torch.")
+        text = docstring_of(resolve(found.target)).text if ours else found.summary
+        keys = _owned(keys_of(RunConfig.model_json_schema()), "agent.optimizer.", name, optimizer_section(name))
+        return text, keys, text if ours else found.paper
     if kind is Kind.shifts:
         from envs.shifts import SHIFTS as CODE
 
@@ -357,12 +373,13 @@ def _example(kind: Kind, name: str, keys: Sequence[Key]) -> dict[str, Any]:
         return {"agent": {"name": name, "n_envs": 8, "learning_rate": 3e-4}}
     if kind is Kind.schedules:
         return {"agent": {"learning_rate": {name: [1e-3, 0]}}}
+    if kind is Kind.optimizers:
+        return {"agent": {"optimizer": name if name == ADAM else {"name": name, **_telling(keys)}}}
     if kind is Kind.parts:
         return {"parts": [{"name": name, **needed}]}
     if kind is Kind.interventions:
         boundary = {"stream": {"boundary": "revealed"}}
-        shown_too = {key.name: json.loads(str(key.default)) for key in keys if _is_telling(key)}
-        given = needed or dict([*shown_too.items()][:1])
+        given = needed or _telling(keys)
         code = INTERVENTIONS[name].resolve()
         uses = "..." not in needed.values() and code(**given).uses_boundaries
         return {**(boundary if uses else {}), "interventions": [{"name": name, **given}]}
@@ -371,9 +388,10 @@ def _example(kind: Kind, name: str, keys: Sequence[Key]) -> dict[str, Any]:
     return {"interventions": [{"name": "reset", **parts}]}
 
 
-def _is_telling(key: Key) -> bool:
-    """Whether an example shows an argument's default: it is what is set first."""
-    return key.default not in (None, "null", "false") and "." not in key.name
+def _telling(keys: Sequence[Key]) -> dict[str, Any]:
+    """The argument whose default an example shows: it is what is set first."""
+    found = (key for key in keys if key.default not in (None, "null", "false") and "." not in key.name)
+    return {key.name: json.loads(str(key.default)) for key in itertools.islice(found, 1)}
 
 
 def _task(kind: Kind, name: str, keys: Sequence[Key], needed: Mapping[str, Any]) -> dict[str, Any]:

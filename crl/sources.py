@@ -24,6 +24,7 @@ from torch import Tensor
 
 from agents.learner import LearnerMixin
 from agents.plasticity.hooks import fits
+from agents.plasticity.moments import remembered
 from agents.saving import TENSORS_MEMBER, TREE_MEMBER, merge
 from agents.training_state import begin_with, statistics_of
 from crl import checkpoints, storage
@@ -260,17 +261,19 @@ def _moments(model: LearnerMixin, source: Source, anew: list[str]) -> Iterator[t
 
 def _remembers(optimizer: torch.optim.Optimizer, moments: Mapping[Any, Any]) -> bool:
     """Whether an optimizer could have these moments, of its parameters by number."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    own = remembered(optimizer)
     return all(
-        type(number) is int
-        and 0 <= number < len(parameters)
+        number in own
         and isinstance(slots, Mapping)
-        and slots.keys() == {"step", "exp_avg", "exp_avg_sq"}
-        and all(_is_finite(slot) for slot in slots.values())
-        and slots["step"].numel() == 1
-        and slots["exp_avg"].shape == slots["exp_avg_sq"].shape == parameters[number].shape
+        and fits(slots, own[number])
+        and all(map(_is_sound, slots.values()))
         for number, slots in moments.items()
     )
+
+
+def _is_sound(slot: Any) -> bool:
+    """Whether an optimizer could go on with this, whatever it stands for."""
+    return _is_finite(slot) or (type(slot) is int and 0 <= slot < 2**62)
 
 
 def _tensors(model: LearnerMixin, source: Source, anew: list[str]) -> Iterator[tuple[str, Tensor]]:

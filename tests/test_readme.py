@@ -75,6 +75,11 @@ def test_a_run_is_trained_from_python(monkeypatch: pytest.MonkeyPatch, capsys: p
         assert load(ROOT / path, overrides).seed == seed
 
 
+def test_the_shown_optimizer_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(f"stream: {{name: minatar3}}\n{block('<!-- optimizer -->')}", "utf-8")
+    assert load(tmp_path / "config.yaml").agent.optimizer.model_dump()["sigma"] == 1e-3
+
+
 def test_the_shown_arguments_are_taken(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(f"stream: {{name: pendulum5}}\n{block('<!-- arguments -->')}", "utf-8")
     agent = load(tmp_path / "config.yaml").agent

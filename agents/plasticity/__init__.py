@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agents.plasticity.injectable import Injectable
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
+    from agents.plasticity.optimizers import TRAC, UPGD, AdamO, Muon
     from agents.plasticity.penalties import (
         CChain,
         L2Init,
@@ -45,9 +46,11 @@ if TYPE_CHECKING:
     from agents.plasticity.sample_weight_decay import SampleWeightDecay
 
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
+    "AdamO": "optimizers",
     "AdaptiveReplayRatio": "replay_ratio",
     "CChain": "penalties",
     "L2Init": "penalties",
+    "Muon": "optimizers",
     "NetworkIntervention": "network_intervention",
     "NormalizeAndProject": "penalties",
     "Parseval": "penalties",
@@ -56,6 +59,8 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "SIGReg": "penalties",
     "SampleWeightDecay": "sample_weight_decay",
     "Spectral": "penalties",
+    "TRAC": "optimizers",
+    "UPGD": "optimizers",
     "WeightClipping": "penalties",
     "WeightDecay": "penalties",
 }
@@ -68,6 +73,9 @@ __all__ = [
     "GXD",
     "SNR",
     "SWR",
+    "TRAC",
+    "UPGD",
+    "AdamO",
     "AdaptiveReplayRatio",
     "CChain",
     "Edit",
@@ -77,6 +85,7 @@ __all__ = [
     "Intervention",
     "L2Init",
     "Learner",
+    "Muon",
     "NetworkIntervention",
     "NormalizeAndProject",
     "Oracle",

@@ -2,21 +2,23 @@
 
 Keys are those of ``optimizer.state[parameter]`` in `torch.optim` (all but LBFGS, which remembers no single weights),
 which others use too. First moments become 0. Second moments become the mean over the tensor's unchanged entries: one of
-0 would give the new weights steps of three to seven times the learning rate. Step counts are the tensor's and stay.
+0 would give the new weights steps of three to seven times the learning rate. Step counts and TRAC's tuners are the
+tensor's and stay.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-FIRST = ("exp_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq", "prev")
+FIRST = ("exp_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq", "prev", "utility", "offset")
 SECOND = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "acc_delta", "variance")
 FACTORED = {"row_var": -1, "col_var": -2}  # Adafactor's: second moments of whole rows and columns -> the axis they span
-SCALARS = ("step", "mu_product", "eta", "mu")
+SCALARS = ("step", "mu_product", "eta", "mu", "tuners")
 STEP_SIZE, AVERAGE = "step_size", "ax"  # Rprop's, which begins as the learning rate; ASGD's mean of the weight itself
 KNOWN = frozenset((*FIRST, *SECOND, *FACTORED, *SCALARS, STEP_SIZE, AVERAGE))
 
@@ -36,6 +38,17 @@ def refuse_unknown_moments(optimizers: Iterable[torch.optim.Optimizer]) -> None:
                         f"{type(optimizer).__name__} remembers {key!r} of its weights, which resets cannot make new; "
                         "take another optimizer, such as Adam, or surgery {'moments': 'keep'}"
                     )
+
+
+def remembered(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """What an optimizer will remember after its first step: number of a parameter -> its state, of a copy's."""
+    twin = copy.deepcopy(optimizer)
+    for group in twin.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    twin.step()
+    found: dict[int, dict[str, Any]] = twin.state_dict()["state"]
+    return found
 
 
 @torch.no_grad()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -23,38 +22,29 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from agents.networks.spec import NO_ACTIVATIONS, Activation, Features, Norm, Trunk
-from agents.settings import Pair, Setting
-from agents.settings import Schedule as AnySchedule
+from agents.optimizers import ADAM, adam_settings
 from agents.specs import AGENTS, NOT_IN_CONFIGS, AgentSpec, agent_spec, known_specs
 from crl.config.fields import (
-    DEFAULTS_FOR_NULL,
-    MAX_WHOLE,
     Flag,
     Games,
     Model,
     Number,
-    Range,
-    Schedule,
-    Whole,
     Width,
     refuse_misspelt_name,
 )
 from crl.config.messages import (
     foreign_key,
     in_words,
-    misplaced_key,
     nearest,
     one_line,
     refusal,
     refused_sentence,
     shown,
 )
+from crl.config.optimizers import DEFAULT, OF_ADAM, AnyOptimizer
+from crl.config.settings import fields_of, plain, refuse_misplaced
 
 Layers = tuple[Width, ...]
-TYPES: dict[Any, Any] = {
-    int: Whole, float: Number, bool: Flag, AnySchedule: Schedule, Pair: tuple[Number, Number],
-}  # fmt: skip
-"""Type of a setting -> as configs mean it."""
 
 
 def _known_activation(name: Any) -> Any:
@@ -85,33 +75,6 @@ class NetArch(Model):
         return data
 
 
-class Arguments(Model):
-    """A setting that holds settings of its own."""
-
-    elsewhere: ClassVar[Mapping[str, str]] = {}
-    """Keys that do not stand here -> where they do."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_misplaced_keys(cls, data: Any) -> Any:
-        _refuse_misplaced(cls, data, cls.elsewhere)
-        return data
-
-    def plain(self) -> dict[str, Any]:
-        """As a learner takes it."""
-        return {key: _plain(getattr(self, key)) for key in type(self).model_fields}
-
-
-def _plain(value: Any) -> Any:
-    return value.plain() if isinstance(value, Arguments) else value
-
-
-def _refuse_misplaced(section: type[Model], data: Any, elsewhere: Mapping[str, str]) -> None:
-    for key in data if isinstance(data, dict) else ():
-        if key in elsewhere and key not in section.model_fields:
-            raise misplaced_key(key, elsewhere[key])
-
-
 class AgentConfig(Model):
     """What all agents have; the section of each has the settings of its record beside it.
 
@@ -125,6 +88,7 @@ class AgentConfig(Model):
         dropout: share of the values behind every activation of a linear layer that training puts to 0.
         network: simba makes residual blocks of the hidden layers behind the features.
         injectable: plasticity_injection can act on the layers behind the features.
+        optimizer: of the networks; a name, or a mapping of it and its settings. crl list optimizers shows all.
     """
 
     spec: ClassVar[AgentSpec]
@@ -140,11 +104,12 @@ class AgentConfig(Model):
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     network: Trunk = "mlp"
     injectable: Flag = False
+    optimizer: AnyOptimizer = DEFAULT
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_settings_of_others(cls, data: Any) -> Any:
-        _refuse_misplaced(cls, data, NOT_IN_CONFIGS)
+        refuse_misplaced(cls, data, NOT_IN_CONFIGS)
         for key in data if isinstance(data, dict) else ():
             owners = [name for name in known_specs() if key in agent_section(name).model_fields]
             if key not in cls.model_fields and owners:
@@ -164,8 +129,15 @@ class AgentConfig(Model):
 
     def _problem(self) -> str | None:
         """The sentence that refuses settings which do not go together."""
-        problem = self.spec.misfit(self.settings)
+        problem = self.spec.misfit(self.settings) or self._optimizer_problem()
         return problem or (self._replay_problem() if self.spec.data == "replay" else self._rollout_problem())
+
+    def _optimizer_problem(self) -> str | None:
+        name, given = self.optimizer.name, self.settings.get("policy_kwargs", {}).get("optimizer_kwargs")
+        defaults = {key: setting.default for key, setting in adam_settings(self.spec.adam_eps).items()}
+        if name == ADAM or given in (None, defaults):
+            return None
+        return f"{OF_ADAM}={shown(given)} are settings of adam, but agent.optimizer is {name}; give one of them up"
 
     def _replay_problem(self) -> str | None:
         size = self.settings["buffer_size"]
@@ -190,7 +162,7 @@ class AgentConfig(Model):
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments of the learner's constructor."""
-        return {key: _plain(getattr(self, key)) for key in self.spec.settings}
+        return {key: plain(getattr(self, key)) for key in self.spec.settings}
 
     @property
     def rollout(self) -> int:
@@ -261,7 +233,7 @@ def _section(name: str, spec: AgentSpec) -> type[AgentConfig]:
     widths: dict[str, Any] = {key: (Layers, ...) for key in spec.networks.values() if key}
     owner = name.upper()
     arch = create_model(f"{owner}NetArch", __base__=NetArch, **widths) if widths else None
-    fields = _fields(spec.settings, owner)
+    fields = fields_of(spec.settings, owner)
     fields |= {"name": (Literal[name], ...), "net_arch": (_layers(arch) | None, None)}
     section: type[AgentConfig] = create_model(f"{owner}Config", __base__=AgentConfig, __doc__=spec.summary, **fields)
     section.spec, section.arch = spec, arch
@@ -281,44 +253,6 @@ def _layers(arch: type[NetArch] | None) -> Any:
 
     either = Annotated[Layers, Tag("~list")] | Annotated[arch, Tag("~mapping")]  # type: ignore[valid-type]
     return Annotated[either, Discriminator(kind), AfterValidator(spread)]
-
-
-def _fields(settings: Mapping[str, Setting], owner: str) -> dict[str, Any]:
-    """The fields of a section; `owner` begins the names of those inside it."""
-    found: dict[str, Any] = {}
-    for key, setting in settings.items():
-        if isinstance(setting.type, Mapping):
-            title = f"{owner}{key.title().replace('_', '')}"
-            inner: type[Arguments] = create_model(title, __base__=Arguments, **_fields(setting.type, owner))
-            inner.elsewhere = setting.elsewhere
-            hint, default = Annotated[inner, DEFAULTS_FOR_NULL], inner()
-        else:
-            hint, default = _hint(setting), setting.default
-        found[key] = (hint, Field(default, description=setting.meaning))
-    return found
-
-
-def _hint(setting: Setting) -> Any:
-    """The type of a setting with its bounds."""
-    hint = TYPES.get(setting.type, setting.type)
-    bounds = {key: value for key in ("ge", "gt", "le") if (value := getattr(setting, key)) is not None}
-    if hint is Whole:
-        hint = Annotated[int, Range(bounds.pop("ge", None), bounds.pop("le", MAX_WHOLE))]
-    hint = Annotated[hint, Field(**bounds)] if bounds else hint
-    if setting.check is not None:
-        validator = BeforeValidator if isinstance(setting.type, UnionType) else AfterValidator
-        hint = Annotated[hint, validator(_refusing(setting.check))]
-    return hint | None if setting.default is None else hint
-
-
-def _refusing(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def validate(value: Any) -> Any:
-        try:
-            return check(value)
-        except ValueError as error:
-            raise refusal(str(error)) from None
-
-    return validate
 
 
 def _of_its_record(data: Any) -> Any:

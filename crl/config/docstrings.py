@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 ARGUMENTS = ("Args:", "Attributes:")
 HEADINGS = (*ARGUMENTS, "Example::", "Raises:", "Returns:", ">>>")
 YAML = {"None": "null", "True": "true", "False": "false"}
-PAPER = re.compile(r"arXiv (\d{4}\.\d{5})|Nature \d+:\d+")
+PAPER = re.compile(r"arXiv (\d{4}\.\d{4,5})|Nature \d+:\d+")
 
 
 class Docstring(NamedTuple):

@@ -59,6 +59,7 @@ MAPPINGS = {
     "criterion": "{name: gxd}",
     "interventions": "{name: gxd}",
     "normalize": "{obs: true}",
+    "optimizer": "{name: adamw}",
     "optimizer_kwargs": "{eps: 1.0e-5}",
     "parts": "{name: my_part}",
     "policy_kwargs": "{normalize_images: true}",

@@ -21,6 +21,7 @@ NAMED = {
     "criterion": "name",
     "selection": "name",
     "interventions": "name",
+    "optimizer": "name",
     "parts": "name",
     "shifts": "name",
     "tasks": "id",

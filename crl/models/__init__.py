@@ -12,6 +12,7 @@ from stable_baselines3.common.utils import LinearSchedule
 import envs
 from agents.learner import LearnerMixin
 from agents.networks.builder import policy_of
+from agents.optimizers import ADAM, with_optimizer
 from agents.plasticity.hooks import MisfitError
 from agents.plasticity.registry import INTERVENTIONS, place
 from agents.plasticity.resets import UnitReset
@@ -95,10 +96,13 @@ def _model(config: RunConfig, env: envs.StreamVectorEnv) -> LearnerMixin:
     learner: Any = _learner(agent)
     try:
         policy, networks = policy_of(network_of(agent))
+        policy_kwargs = {**settings.get("policy_kwargs", {}), **networks}
+        if agent.optimizer.name != ADAM:
+            policy_kwargs.pop("optimizer_kwargs", None)  # of Adam, and its defaults
         model: LearnerMixin = learner(
             policy,
             played(config, env),
-            **{**settings, "policy_kwargs": {**settings.get("policy_kwargs", {}), **networks}},
+            **{**settings, "policy_kwargs": with_optimizer(policy_kwargs, agent.optimizer.plain(), agent.spec)},
             interventions=interventions,
             at_switch=config.at_switch.changes(),
             seed=config.seed,

@@ -11,7 +11,7 @@ import stable_baselines3
 from agents.specs import agent_spec, known_specs
 
 OURS = {"dqn": ["double_q", "epsilon_per_env"]}
-OF_ALL = ["interventions", "at_switch", "random_shift"]
+OF_ALL = ["interventions", "at_switch", "optimizer", "random_shift"]
 
 
 def stock_of(name: str) -> Any:

@@ -148,7 +148,7 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     everything = crl("list", cwd=tmp_path)
     assert everything.returncode == 0
     assert [line for line in everything.stdout.splitlines() if not line.startswith(" ")] == [
-        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "schedules:", "criteria:",
+        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "optimizers:", "schedules:", "criteria:",
         "selections:", "interventions:", "parts:",
     ]  # fmt: skip
     names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]

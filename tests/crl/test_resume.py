@@ -67,7 +67,7 @@ checkpoint: {every: 60, keep: 3}
     "sac": """
 stream: {name: pendulum5, steps_per_task: 70}
 agent: {name: sac, buffer_size: 100, learning_starts: 40, train_freq: 10, gradient_steps: 3, batch_size: 8,
-  net_arch: {pi: [8, 8], qf: [8]}, norm: layer, activation: fourier, use_sde: true, sde_sample_freq: 2,
+  net_arch: {pi: [8, 8], qf: [8]}, norm: layer, activation: fourier, optimizer: upgd, use_sde: true, sde_sample_freq: 2,
   action_noise: {name: ornstein_uhlenbeck, sigma: 0.1}}
 normalize: {obs: true, reward: true}
 interventions:
@@ -77,7 +77,8 @@ checkpoint: {every: 40, keep: 3}
     "td3": """
 stream: {name: pendulum5, steps_per_task: 80, boundary: revealed}
 agent: {name: td3, n_envs: 2, buffer_size: 50, learning_starts: 20, train_freq: 4, gradient_steps: 3, batch_size: 8,
-  action_noise: {name: ornstein_uhlenbeck, sigma: 0.2}, net_arch: [8], activation: aid}
+  action_noise: {name: ornstein_uhlenbeck, sigma: 0.2}, net_arch: [8], activation: aid,
+  optimizer: muon}
 normalize: {obs: true}
 at_switch: {replay: clear, exploration: restart, random_steps: 20, optimizer: reset}
 interventions:
@@ -88,7 +89,8 @@ checkpoint: {every: 40, keep: 3}
     "rebuilt ppo": """
 imports: [walk_world]
 stream: {tasks: [Walk-v0, {id: Walk-v0, noise: 0.6}], steps_per_task: 240}
-agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]}}
+agent: {name: ppo, n_envs: 2, n_steps: 20, batch_size: 20, n_epochs: 2, net_arch: {pi: [8], vf: [8]},
+  optimizer: trac}
 normalize: {obs: true, reward: true}
 checkpoint: {every: 60, keep: 3}
 """,

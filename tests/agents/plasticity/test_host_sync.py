@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +21,9 @@ from agents.networks.simba import SimbaBlock
 from agents.plasticity import (
     FIRE,
     GXD,
+    TRAC,
+    UPGD,
+    AdamO,
     CChain,
     Injectable,
     Intervention,
@@ -370,6 +373,20 @@ def test_an_update_reads_its_log_once_and_no_other_value(kind: str, monkeypatch:
     (log,) = read
     assert log.numel() == (4 if kind.startswith("dqn") else 12)
     assert model.optimizer_steps == 4
+
+
+@pytest.mark.parametrize("kind", [TRAC, UPGD, partial(AdamO, coefficient=0.1)])  # torch's own count on the host
+def test_no_step_of_an_optimizer_waits(kind: Callable[..., torch.optim.Optimizer], monkeypatch: Any) -> None:
+    torch.manual_seed(0)
+    model, x = network(), torch.randn(64, 1, 4, 4)
+    optimizer = kind(model.parameters(), lr=1e-2)
+    before = model.state_dict()["0.weight"].clone()
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        with watched(monkeypatch):
+            optimizer.step()
+    assert not torch.equal(model.state_dict()["0.weight"], before)
 
 
 # ---------------------------------------------------------------------------------------------------- on a GPU

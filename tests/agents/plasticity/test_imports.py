@@ -12,6 +12,7 @@ from agents.plasticity import (
     injectable,
     loop,
     network_intervention,
+    optimizers,
     penalties,
     protocols,
     replay_ratio,
@@ -19,7 +20,17 @@ from agents.plasticity import (
     sample_weight_decay,
 )
 
-HOMES = (injectable, loop, network_intervention, penalties, protocols, replay_ratio, resets, sample_weight_decay)
+HOMES = (
+    injectable,
+    loop,
+    network_intervention,
+    optimizers,
+    penalties,
+    protocols,
+    replay_ratio,
+    resets,
+    sample_weight_decay,
+)
 
 
 def loaded(statement: str, *modules: str) -> list[str]:
@@ -37,7 +48,8 @@ def test_plasticity_needs_neither_sb3_nor_gymnasium() -> None:
 
 def test_names_need_no_torch() -> None:
     statement = (
-        "from agents import AGENTS; from agents.plasticity import criterion, intervention; "
+        "from agents import AGENTS; from agents.optimizers import OPTIMIZERS; "
+        "from agents.plasticity import criterion, intervention; "
         "from agents.plasticity.registry import CRITERIA, INTERVENTIONS, plugins; plugins(); "
         "criterion('mine')(lambda a: a); intervention('mine')(type('Mine', (), {}))"
     )

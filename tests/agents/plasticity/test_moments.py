@@ -10,7 +10,7 @@ import torch
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from torch import Tensor, nn, optim
 
-from agents.plasticity import PlasticOptimizer, UnitReset
+from agents.plasticity import TRAC, UPGD, AdamO, Muon, PlasticOptimizer, UnitReset
 from agents.plasticity.moments import KNOWN, SCALARS, refuse_unknown_moments, renew_moments
 
 OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
@@ -27,6 +27,10 @@ OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
     "RMSprop": lambda p: optim.RMSprop(p, momentum=0.9, centered=True),
     "Rprop": lambda p: optim.Rprop(p, lr=0.01),
     "SGD": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "TRAC": TRAC,
+    "UPGD": UPGD,
+    "AdamO": AdamO,
+    "Muon": Muon,
     "RMSpropTFLike": lambda p: RMSpropTFLike(p, momentum=0.9, centered=True),
 }
 
@@ -58,7 +62,7 @@ def test_every_optimizer_forgets_the_rows_that_are_new_and_no_others(name: str) 
             assert torch.equal(new, old)
             continue
         assert torch.equal(new[kept], old[kept])
-        if key in ("exp_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq", "prev"):
+        if key in ("exp_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq", "prev", "utility", "offset"):
             expected = torch.zeros(3)
         elif key == "step_size":
             expected = torch.full((3,), 0.01)
