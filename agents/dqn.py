@@ -47,6 +47,8 @@ class DQN(OffPolicyMixin, StockDQN):
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
         optimizer: of the networks, a name of `agents.optimizers`, or a mapping of it and its settings; None for Adam,
             or what `policy_kwargs` give.
+        random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
+            `agents.augmentation.RandomShift`.
 
     All other arguments are as in SB3.
 
@@ -97,6 +99,7 @@ class DQN(OffPolicyMixin, StockDQN):
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
+        random_shift: int = 0,
     ) -> None:
         self.double_q = double_q
         self.epsilon_per_env = epsilon_per_env
@@ -107,7 +110,7 @@ class DQN(OffPolicyMixin, StockDQN):
             target_update_interval, exploration_fraction, exploration_initial_eps, exploration_final_eps,
             max_grad_norm, stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device,
             _init_setup_model,
-            interventions=interventions, at_switch=at_switch,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
         )  # fmt: skip
 
     @property

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from agents.augmentation import RandomShift
 from agents.buffers.packing import packed, unpacked
 from agents.networks.builder import LAYER_NORM, fitted
 from agents.plasticity.functional import run_with, snapshot
@@ -27,6 +28,7 @@ from agents.plasticity.optimizers import HiddenWeights
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
+from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import LiveNetworks, Network
 from agents.plasticity.units.builders import NORMS
@@ -46,6 +48,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
     Attributes:
         optimizer_steps: optimizer steps made since training began.
+        random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none.
+        augmentation: what moves them; None where nothing does.
         update_ended: called in this order at the very end of every update, and of rollouts that none follows: nothing
             is half done there, it is the place for checkpoints.
     """
@@ -60,7 +64,9 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     optimizer_steps: int
     replicas = ALONE
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, random_shift: int = 0, **kwargs: Any) -> None:
+        self.random_shift = random_shift
+        self.augmentation: RandomShift | None = None
         self.optimizer_steps = 0
         self.update_ended: list[Callable[[], None]] = []
         self._norm_by_name = False
@@ -73,7 +79,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return [name for part in cls.__mro__ for name in vars(part).get("COUNTERS", ())]
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_live", "update_ended"]
+        return [*super()._excluded_save_params(), "_live", "update_ended", "augmentation"]
 
     # ------------------------------------------------------------------ networks
 
@@ -231,6 +237,9 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         )
         super()._setup_model()
         self._tell_hidden_weights()
+        if self.random_shift:
+            seed = derive_seed(self.seed or 0, "random_shift")
+            self.augmentation = RandomShift(self.random_shift, self.observation_space, self.device, seed)
         self.hooks = Hooks(self, self.interventions)
         self.hooks.attach()
 
@@ -330,6 +339,10 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             torch.nn.utils.clip_grad_norm_(self.policy.parameters(), max_grad_norm)
         optimizer.step()
         return update
+
+    def _augmented(self, batch: Any) -> Any:
+        """A minibatch whose images are moved at random, where that is asked for."""
+        return batch if self.augmentation is None else self.augmentation(batch)
 
     def announce(self, edit: Edit, author: Intervention) -> None:
         """Count the units that `author` has redrawn, and tell the other interventions."""

@@ -83,7 +83,10 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
     def _minibatch(self, n: int) -> Batch:
         """`n` transitions of the replay buffer to train on."""
         assert self.replay_buffer is not None
-        return sampling.minibatch(self.replay_buffer, n, self._vec_normalize_env, self._age_weights)
+        found: Batch = self._augmented(
+            sampling.minibatch(self.replay_buffer, n, self._vec_normalize_env, self._age_weights)
+        )
+        return found
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         """At most `n` transitions of the replay buffer, drawn as training draws them: with replacement.

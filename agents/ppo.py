@@ -62,6 +62,8 @@ class PPO(LearnerMixin, StockPPO):
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
         optimizer: of the networks, a name of `agents.optimizers`, or a mapping of it and its settings; None for Adam,
             or what `policy_kwargs` give.
+        random_shift: pixels by which the images of a minibatch are moved at random at most, see
+            `agents.augmentation.RandomShift`; the ratio is then taken to the policy on the image as it was played.
 
     All other arguments are as in SB3.
 
@@ -110,6 +112,7 @@ class PPO(LearnerMixin, StockPPO):
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
+        random_shift: int = 0,
     ) -> None:
         self._iterations = 0  # rollouts since `learn` began
         self._replay_ratio: float | None = None  # that was set; otherwise `n_epochs` decides
@@ -119,7 +122,7 @@ class PPO(LearnerMixin, StockPPO):
             normalize_advantage, ent_coef, vf_coef, max_grad_norm, use_sde, sde_sample_freq, rollout_buffer_class,
             rollout_buffer_kwargs, target_kl, stats_window_size, tensorboard_log, policy_kwargs, verbose, seed,
             device, _init_setup_model,
-            interventions=interventions, at_switch=at_switch,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
         )  # fmt: skip
 
     @property
@@ -197,7 +200,7 @@ class PPO(LearnerMixin, StockPPO):
         for epoch in range(int(self.replay_ratio)):
             approx_kls: list[Tensor] = []
             for batch in self.rollout_buffer.get(self.batch_size):
-                losses, keep_training = self._gradient_step(batch)
+                losses, keep_training = self._gradient_step(self._augmented(batch))
                 log.append(torch.stack([losses[name] for name in LOGGED]))
                 approx_kls.append(losses["approx_kl"])
                 if not keep_training:

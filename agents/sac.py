@@ -47,6 +47,8 @@ class SAC(ActorCriticsMixin, StockSAC):
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
         optimizer: of the networks, a name of `agents.optimizers`, or a mapping of it and its settings; None for Adam,
             or what `policy_kwargs` give.
+        random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
+            `agents.augmentation.RandomShift`.
 
     All other arguments are as in SB3.
 
@@ -98,6 +100,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
+        random_shift: int = 0,
     ) -> None:
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
@@ -105,7 +108,7 @@ class SAC(ActorCriticsMixin, StockSAC):
             gradient_steps, action_noise, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,
             ent_coef, target_update_interval, target_entropy, use_sde, sde_sample_freq, use_sde_at_warmup,
             stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device, _init_setup_model,
-            interventions=interventions, at_switch=at_switch,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
         )  # fmt: skip
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:

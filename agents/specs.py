@@ -134,6 +134,9 @@ def _common(learning_rate: float, batch_size: int) -> dict[str, Setting]:
         "learning_rate": Setting(Schedule, learning_rate, "of the optimizers"),
         "batch_size": Setting(int, batch_size, "transitions of each gradient step", ge=1),
         "gamma": Setting(float, 0.99, "discount of what comes a step later", ge=0, le=1),
+        "random_shift": Setting(
+            int, 0, "pixels by which images of a minibatch are moved at random, such as 4; 0 for none", ge=0, le=2**10
+        ),
     }
 
 

@@ -44,6 +44,8 @@ class TD3(ActorCriticsMixin, StockTD3):
         at_switch: what is forgotten at revealed task switches, the arguments of `agents.at_switch.AtSwitch`.
         optimizer: of the networks, a name of `agents.optimizers`, or a mapping of it and its settings; None for Adam,
             or what `policy_kwargs` give.
+        random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
+            `agents.augmentation.RandomShift`.
 
     All other arguments are as in SB3.
 
@@ -93,6 +95,7 @@ class TD3(ActorCriticsMixin, StockTD3):
         interventions: Sequence[Intervention] = (),
         at_switch: Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
+        random_shift: int = 0,
     ) -> None:
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
@@ -100,7 +103,7 @@ class TD3(ActorCriticsMixin, StockTD3):
             gradient_steps, action_noise, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,
             policy_delay, target_policy_noise, target_noise_clip, stats_window_size, tensorboard_log, policy_kwargs,
             verbose, seed, device, _init_setup_model,
-            interventions=interventions, at_switch=at_switch,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
         )  # fmt: skip
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:

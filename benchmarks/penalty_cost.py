@@ -144,7 +144,7 @@ def main() -> None:
     print("| agent | method | ms per gradient step | adds | at most |\n|---|---|---|---|---|")
     for agent in arguments.agents:
         wanted = [name for name in arguments.methods if agent in METHODS[name].agents]
-        sides = dict.fromkeys(side for name in wanted for side in (METHODS[name].beside, name))
+        sides = dict.fromkeys(side for name in wanted for side in ("none", METHODS[name].beside, name))
         times = measured(agent, list(sides), arguments.rounds)
         for name, spent in times.items():
             plain = times[METHODS[name].beside]

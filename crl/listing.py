@@ -37,6 +37,8 @@ OF_WORLDS = {
     "offset": "numbers that are added to every observation; null for none",
     "episode_limit": "steps after which an unfinished episode is truncated",
     "reward_scale": "factor on rewards; returns are reported without it",
+    "start_level": "the first level",
+    "num_levels": "how many levels there are from the first on; 0 for all",
 }
 """Argument that several worlds have -> what it means."""
 

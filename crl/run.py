@@ -38,6 +38,7 @@ from crl.screen import concise_warnings, is_quiet, say, tolerant, warn
 from crl.shell import typed
 from crl.visits import FOLDER as VISITS
 from crl.visits import VisitsPart
+from envs.threads import available_threads
 
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
 
@@ -179,7 +180,7 @@ def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
 
 
 def _threads(config: RunConfig) -> int:
-    return run_folder.available_threads() if config.threads == "auto" else config.threads
+    return available_threads() if config.threads == "auto" else config.threads
 
 
 # ------------------------------------------------------------------ parts

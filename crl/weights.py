@@ -92,7 +92,8 @@ def _actions(model: LearnerMixin, own: Mapping[str, Tensor], found: Mapping[str,
 
 def _layers(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
     remedy = (
-        "give agent.net_arch, agent.features, agent.network and agent.norm as the source has them, or another source"
+        "give agent.net_arch, agent.features, agent.network, agent.norm, agent.dropout and agent.injectable as the "
+        "source has them, or another source"
     )
     for name in [*own, *found]:
         if name not in found or name not in own:

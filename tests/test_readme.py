@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from fake_pool import install
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from crl.config import load
@@ -176,7 +177,7 @@ def test_the_shown_evaluations_can_be_used(tmp_path: Path) -> None:
     assert (found.evaluation.tasks, found.evaluation.limit, found.checkpoint.visits) == (10, 10_000, True)
 
 
-def test_the_shown_streams_can_be_played(tmp_path: Path) -> None:
+def test_the_shown_streams_can_be_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import envs
     from crl.models.environment import make_stream
 
@@ -196,6 +197,13 @@ def test_the_shown_streams_can_be_played(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert abs((stream.total_steps or 0) / 1_050_000 - 1) < 0.01
     assert (streams["variants"].n_segments, streams["variants"].total_steps) == (5000, 5000 * 8192)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | yaml.safe_load(block("<!-- procgen -->"))), "utf-8")
+    install(monkeypatch)
+    procgen = make_stream(load(tmp_path / "config.yaml")).requested_stream
+    assert [segment.steps for segment in map(procgen.segment, range(2))] == [1_000_000] * 2
+    assert [task.arguments["world"] for task in procgen.tasks] == [
+        {"start_level": 20, "num_levels": 1}, {"num_levels": 200},
+    ]  # fmt: skip
     friction = yaml.safe_load(re.search(r"`(\{id: ant, .*?\})` is SlipperyAnt", README, re.DOTALL)[1])  # type: ignore[index]
     assert friction | {"variants": 10} == envs.catalogue.STREAMS["slippery_ant"].entries(0)[0]
 
@@ -281,12 +289,13 @@ def test_the_ablation_that_is_shown_is_the_one_that_comes_with_crl() -> None:
 
 def test_configs_are_named() -> None:
     assert {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} - set(NAMED) <= {
-        "configs/minatar3_ppo_redo.yaml", "configs/minatar3_ppo_regrama.yaml"
+        "configs/minatar3_ppo_redo.yaml", "configs/minatar3_ppo_regrama.yaml",
+        "configs/procgen_starpilot_ppo_cchain.yaml", "configs/procgen_starpilot_ppo_plasticine.yaml",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", NAMED)
-def test_every_config_that_is_named_trains(path: str, tmp_path: Path) -> None:
+def test_every_config_that_is_named_trains(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from crl import run
     from crl.config import check_arguments
 
@@ -294,6 +303,9 @@ def test_every_config_that_is_named_trains(path: str, tmp_path: Path) -> None:
     small = ["stream.steps_per_task=16", "stream.cycles=1", "threads=1", "device=cpu", f"runs={tmp_path}"]
     small += ["evaluation.episodes=1", "evaluation.limit=20"]
     few = ["stream.tasks.0.variants=3"] if "permuted" in path else []
+    if "procgen" in path:
+        install(monkeypatch)  # whether envpool is installed or not
+        few = ["stream.name=null", "stream.tasks=[starpilot_hard]"]
     config = check_arguments(load(ROOT / path, [*small, *SMALL[agent], *few]))
     assert run.train(config, ["crl"]) == 0
     (folder,) = tmp_path.iterdir()

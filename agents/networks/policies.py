@@ -19,7 +19,7 @@ from torch import nn
 
 from agents.networks.extractors import KNOWN
 from agents.networks.hidden import NORMS, Hidden, fill, shaped, wider
-from agents.networks.simba import initialize
+from agents.networks.simba import SimbaBlock, initialize
 from agents.networks.spec import Norm, Trunk
 from agents.plasticity.injectable import Injectable
 from agents.plasticity.layers import DRAWING, fold_of
@@ -34,9 +34,10 @@ class PlasticPolicy(BasePolicy):
       `agents.networks.ImpalaCNN`, which no activation follows. ``norm="rms"``: an `RMSNorm` there, with a gain alone
       (Zhang and Sennrich, arXiv 1910.07467).
     - ``dropout``: a `Dropout` stands behind the activation function of every hidden Linear, in the features extractors
-      and behind them. It draws in training mode alone, in which SB3 computes losses: actions are chosen, targets
-      computed by target networks, units scored on probes and agents evaluated without it. See
-      `PlasticActorCriticPolicy` for PPO.
+      and behind them. It draws in training mode alone, in which SB3 computes losses, and what the networks that are
+      trained say of the next observations for targets: SAC's next actions, and Double DQN's choice. Games are played,
+      target networks asked, units scored on probes and agents evaluated without it. See `PlasticActorCriticPolicy` for
+      PPO.
     - ``network="simba"``: the hidden layers behind the features are SimBa's (Lee et al., arXiv 2410.09754): a linear
       embedding, a residual block for each (`agents.networks.simba.SimbaBlock`), and a last normalisation: LayerNorm,
       or RMSNorm with ``norm="rms"``. Where `net_arch` is left out, our agents give actors one block of width 128 and
@@ -59,7 +60,7 @@ class PlasticPolicy(BasePolicy):
 
     Raises:
         ValueError: the features extractor is to be changed, but is none of `agents.networks.extractors.KNOWN`; what
-            shall draw at random would stand nowhere; or SimBa's blocks are not all of one width.
+            shall draw at random, or SimBa's blocks, would stand nowhere; or these are not all of one width.
     """
 
     activation_fn: Any
@@ -76,6 +77,14 @@ class PlasticPolicy(BasePolicy):
         self.norm, self.dropout, self.network, self.injectable = norm, dropout, network, injectable
         super().__init__(*args, **kwargs)
         resting = {module for root in self._resting() for module in root.modules()}
+        for module in resting:
+            if isinstance(module, DRAWING):
+                module.train(False)
+        if network == "simba" and not any(isinstance(module, SimbaBlock) for module in self.modules()):
+            raise ValueError(
+                "network is 'simba', but no hidden layer stands behind the features; give net_arch one, or leave "
+                "network out"
+            )
         if dropout and not any(isinstance(module, nn.Dropout) for module in {*self.modules()} - resting):
             raise ValueError(
                 f"dropout is {dropout}, but would stand nowhere: no linear layer that it may act on is hidden; give "

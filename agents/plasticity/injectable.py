@@ -18,7 +18,7 @@ class Injectable(nn.Sequential):
     h(z) - h_fresh(z) + h_old(z) (Nikishin et al., arXiv 2305.15555): the layers' own weights are those that learn, at
     first the fresh ones themselves, so that the first two terms are 0; the fresh and the old ones are frozen, and
     gradients go through them to z. These are parameters of its own, zeros till then, that take no gradients. Target
-    networks follow them as all others.
+    networks follow them as all others. A reset of a unit in z zeroes its columns in all three.
 
     Args:
         layers: in execution order, the output layer last. What draws at random does so in the layers alone.
@@ -55,6 +55,11 @@ class Injectable(nn.Sequential):
         """The others."""
         return list(self.parameters(recurse=False))
 
+    def frozen_like(self, live: Tensor) -> list[nn.Parameter]:
+        """The old and the fresh one of a parameter that learns."""
+        number = next(number for number, parameter in enumerate(self.live) if parameter is live)
+        return [getattr(self, f"{kind}_{number}") for kind in KINDS]
+
     @property
     def depth(self) -> int:
         """How many linear layers it has."""
@@ -68,7 +73,7 @@ class Injectable(nn.Sequential):
     def _of(self, kind: str, z: Tensor) -> Tensor:
         (frozen,) = self._frozen
         names = [name for name, _ in frozen.named_parameters()]
-        weights = {name: getattr(self, f"{kind}_{number}") for number, name in enumerate(names)}
+        weights = {name: getattr(self, f"{kind}_{number}").detach() for number, name in enumerate(names)}
         found: Tensor = torch.func.functional_call(frozen, weights, (z,))
         return found
 

@@ -113,7 +113,7 @@ class AID(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Of any shape, which stays."""
         if self.training and self.p < 1:
-            return torch.where(torch.rand_like(z) < self.p, z.relu(), z.clamp(max=0))
+            return torch.where(torch.rand_like(z, dtype=torch.float32) < self.p, z.relu(), z.clamp(max=0))
         return self.p * z.relu() + (1 - self.p) * z.clamp(max=0)
 
     def extra_repr(self) -> str:

@@ -134,6 +134,8 @@ def reset_units(
             noise = generators[layer.name] if surgery.outgoing == "small_random" else None
             for consumer in layer.consumers:
                 _shrink_outgoing(consumer, amounts[layer.name], noise, surgery.scale, touched)
+                for frozen in consumer.frozen:
+                    _shrink_outgoing(frozen, amounts[layer.name], None, surgery.scale, touched)
     for tensor, mask in touched.items():
         if tensor in twins:
             twins[tensor].copy_(torch.where(mask, tensor, twins[tensor]))
@@ -154,7 +156,7 @@ class _Touched(dict[Tensor, Tensor]):
 
 
 def _compensate(layer: UnitLayer, amounts: Tensor, means: Tensor, twins: Mapping[Tensor, Tensor]) -> None:
-    for consumer in layer.consumers:
+    for consumer in layer.readers:
         consumer.absorb(amounts, means)
         if consumer.weight in twins:
             bias = None if consumer.bias is None else twins[consumer.bias]

@@ -54,7 +54,13 @@ def policy_networks(policy: BasePolicy) -> dict[str, Network]:
         )
     networks = POLICIES[kind][0](policy)
     _check_complete(policy, networks)
-    return {network.name: replace(network, heads=_heads(policy, network)) for network in networks if network.parts}
+    return {network.name: _with_heads(policy, network) for network in networks if network.parts}
+
+
+def _with_heads(policy: BasePolicy, network: Network) -> Network:
+    heads = _injectable(policy)
+    layers = tuple(layer.before(heads) for layer in network.layers)
+    return replace(network, layers=layers, heads=_heads(policy, network))
 
 
 def _heads(policy: BasePolicy, network: Network) -> tuple[tuple[Injectable, ...], ...]:

@@ -20,6 +20,7 @@ def random_state(model: LearnerMixin) -> State:
         "torch": torch.get_rng_state(),
         "cuda": list(cuda),
         "actions": model.action_space.np_random.bit_generator.state,
+        **({} if model.augmentation is None else {"augmentation": model.augmentation.generator.get_state()}),
     }
 
 
@@ -32,3 +33,7 @@ def restore_random(model: LearnerMixin, state: State) -> None:
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
     model.action_space.np_random.bit_generator.state = state["actions"]
+    if model.augmentation is not None:
+        held = model.augmentation.generator
+        if held.get_state().shape == state["augmentation"].shape:  # else it is of another kind of device
+            held.set_state(state["augmentation"])

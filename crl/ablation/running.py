@@ -19,9 +19,9 @@ from crl.ablation.settings import LOCAL, MOST_AT_ONCE, RAY
 from crl.config.messages import printable
 from crl.exit_codes import DONE, INTERRUPTED
 from crl.opening import check_entries
-from crl.run_folder import available_cores
 from crl.screen import GIGA, say, warn
 from crl.shell import typed
+from envs.threads import available_cores
 
 
 def ablate(

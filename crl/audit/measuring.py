@@ -11,7 +11,6 @@ import torch
 from agents.plasticity.audit import AuditedCriterion, audited_criteria
 from agents.plasticity.probing import layers_of
 from agents.plasticity.seeds import derive_seed
-from crl import run_folder
 from crl.audit.agreement import LayerAudit, audit_layers, summaries
 from crl.audit.figure import draw
 from crl.audit.loading import Played, play
@@ -21,6 +20,7 @@ from crl.config.messages import one_line
 from crl.exit_codes import DONE
 from crl.learnt import newest_checkpoint
 from crl.screen import console, say, tolerant
+from envs.threads import available_threads
 
 
 def audit_checkpoint(folder: Path, config: RunConfig, task: str | None, samples: int, seed: int) -> int:
@@ -33,7 +33,7 @@ def audit_checkpoint(folder: Path, config: RunConfig, task: str | None, samples:
         ConfigError: the checkpoint, the task or the agent does not fit; nothing has been written.
     """
     started = time.perf_counter()
-    torch.set_num_threads(run_folder.available_threads())
+    torch.set_num_threads(available_threads())
     played = play(newest_checkpoint(folder), config, task, samples, seed)
     try:
         return _audit(folder, played, samples, started)

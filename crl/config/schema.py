@@ -199,7 +199,7 @@ class RunConfig(_Beginning):
         # What modules register is known once they are imported, which takes its time.
         problem = None if self.imports else self.names_problem()
         if problem is None and not isinstance(self.agent, UnknownAgent):
-            problem = self.networks_problem() or next(self._switch_problems(), None) or self._length_problem()
+            problem = self.networks_problem() or self.switch_problem() or self._length_problem()
         if problem is not None:
             raise refused_sentence(problem)
         return self
@@ -292,8 +292,15 @@ class RunConfig(_Beginning):
                 return f"{key} names {name}, which has no hidden units with {networks[name]}; {UNITS[name]}"
         return None
 
+    def switch_problem(self) -> str | None:
+        """The sentence that refuses the first thing that cannot be forgotten at switches, None if none is.
+
+        What the config leaves out is not looked at, so ask again once it is filled in.
+        """
+        return next(self._switch_problems(), None)
+
     def _switch_problems(self) -> Iterator[str]:
-        """Sentences that refuse what shall be forgotten at switches."""
+        normalized = self.normalize.used or (self.normalize.obs is None and self.agent.network == "simba")
         for key, value in self.at_switch.changes().items():
             given = f"at_switch.{key}={value}"
             kept = f"give at_switch.{key}={AtSwitchConfig.model_fields[key].default}"
@@ -305,7 +312,7 @@ class RunConfig(_Beginning):
                     f"{given} acts on task switches, which stream.boundary=hidden hides; "
                     f"give stream.boundary=revealed, or {kept}"
                 )
-            if key == "normalizer" and not self.normalize.used:
+            if key == "normalizer" and not normalized:
                 yield f"{given} needs a normalizer; give normalize.obs=true or normalize.reward=true, or {kept}"
             if key == "exploration" and (why := self.agent.spec.unrestartable(self.agent.settings)) is not None:
                 yield f"{given} has nothing to restart: {why[0]}; {why[1]}, or {kept}"

@@ -12,7 +12,7 @@ from rich.table import Table
 
 import envs
 from agents.learner import LearnerMixin
-from crl import best, checkpoints, run_folder, storage, visits
+from crl import best, checkpoints, storage, visits
 from crl.config import ConfigError, RunConfig
 from crl.config.messages import nearest, shown
 from crl.csv_log import CsvLog
@@ -23,6 +23,7 @@ from crl.evaluation.rows import Row, places_of, rows, world_at
 from crl.exit_codes import DONE
 from crl.learnt import agent_of, load, newest_checkpoint
 from crl.screen import console, say, tolerant, warn
+from envs.threads import available_threads
 
 
 class _Saved(NamedTuple):
@@ -40,7 +41,7 @@ def evaluate_run(folder: Path, config: RunConfig, task: str | None, checkpoint: 
     Raises:
         ConfigError: a checkpoint, the task or the agent does not fit.
     """
-    torch.set_num_threads(run_folder.available_threads())
+    torch.set_num_threads(available_threads())
     config, model, env = agent_of(config)
     try:
         places = _chosen(config, env.stream, task)

@@ -46,7 +46,7 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
         for repetition in config.repetitions():
             warnings.warn(repetition, stacklevel=2)
         config = _filled_in(config, env.single_observation_space)
-        problem = config.networks_problem()
+        problem = config.networks_problem() or config.switch_problem()
         if problem is not None:
             raise ConfigError(problem)
         if config.agent.spec.data == "replay":

@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium
 
-from envs.catalogue import ABOUT, CONTROL, GAMES, STREAMS, TASKS, is_game
+from envs.catalogue import ABOUT, CONTROL, GAMES, PROCGEN_GAMES, STREAMS, TASKS, is_game
 from envs.checks import check_argument, did_you_mean
 from envs.games import Games
 from envs.state import json_value
@@ -30,7 +30,7 @@ class _World:
 
 
 class Known(_World):
-    """A world of ours: a game, a control task or one of MuJoCo."""
+    """A world of ours: a game, a control task, or one of MuJoCo or ProcGen."""
 
     @property
     def in_place(self) -> dict[str, Any]:
@@ -98,7 +98,8 @@ def _require_registered(name: str) -> None:
         raise ValueError(f"{name!r} is a stream and cannot be one task among others; {remedy}")
     known = [f"{module}{colon}{known}" for known in gymnasium.registry]
     remedy = did_you_mean(name, [*known, *STREAMS, *TASKS]) or (
-        f"; give a game ({', '.join(GAMES)}), a stream ({', '.join(STREAMS)}), a control task ({', '.join(CONTROL)}) "
-        "or a registered Gymnasium id, with its module in front ('my_pkg:MyEnv-v0') where importing that registers it"
+        f"; give a game ({', '.join(GAMES)}), a control task ({', '.join(CONTROL)}), a ProcGen game with _easy or "
+        f"_hard behind it ({', '.join(PROCGEN_GAMES)}), a stream of envs.catalogue.STREAMS, or a registered Gymnasium "
+        "id, with its module in front ('my_pkg:MyEnv-v0') where importing that registers it"
     )
     raise ValueError(f"unknown task {name!r}{remedy}")

@@ -115,13 +115,13 @@ def test_of_ppo_nothing_draws_where_actions_depend_on_it() -> None:
     """The ratio is 1 until something is learnt; of a policy of SB3's own with dropout it is not."""
     for form in FORMS.values():
         model = build(PPO, form)
+        resting = [m for m in model.policy.mlp_extractor.policy_net.modules() if type(m) in (AID, nn.Dropout)]
+        assert not any(m.training for m in resting)
         model.fill_buffer()
         model.policy.set_training_mode(True)
         losses = [model.losses(batch) for batch in model.rollout_buffer.get(16)]
         assert all(abs(float(each["approx_kl"])) < 1e-6 for each in losses)
-        assert not any(
-            m.training for m in model.policy.mlp_extractor.policy_net.modules() if type(m) in (AID, nn.Dropout)
-        )
+        assert not any(m.training for m in resting)
 
 
 def test_stock_sb3_trains_the_policy_the_same_and_loads_it(tmp_path: Path) -> None:
@@ -184,6 +184,7 @@ def test_aid_stands_in_the_minatar_network_too() -> None:
             {"network": "simba", "net_arch": [8, 6]},
             r"^network is 'simba', but the hidden layers are \[8, 6\] wide, and",
         ),
+        ({"network": "simba", "net_arch": []}, r"^network is 'simba', but no hidden layer stands behind the features;"),
         ({"activation_fn": AID, "net_arch": []}, r"^the activation function AID would stand nowhere: net_arch has no"),
     ],
 )

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from stable_baselines3.common.envs import FakeImageEnv
 from stable_baselines3.common.utils import polyak_update
 from torch import Tensor
 
 import agents
-from agents.plasticity import FullReset, PlasticityInjection
+from agents.plasticity import FullReset, PlasticityInjection, UnitReset
 from agents.training_state.learner import learner_state
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -110,6 +111,25 @@ def _values(model: Any, observation: Any) -> Tensor:
             return torch.cat([policy.q_net(tensor), policy.q_net_target(tensor)])
         action = torch.zeros(1, 1)
         return torch.cat([*policy.critic(tensor, action), *policy.critic_target(tensor, action)])
+
+
+def test_features_are_read_by_the_frozen_heads_too() -> None:
+    """By the old and the new ones of actor and critic, of which all columns of a unit that is reset go."""
+    env = FakeImageEnv(screen_height=36, screen_width=36, discrete=True)
+    chosen = {"name": "percentage", "share": 0.1}
+    reset = UnitReset(criterion="random", selection=chosen, period=1, maturity=0, score_every=1)
+    model = agents.PPO(
+        "CnnPolicy", env, seed=0, device="cpu", n_steps=8, batch_size=8, n_epochs=1, interventions=[reset],
+        policy_kwargs={"injectable": True, "net_arch": [4], "features_extractor_kwargs": {"features_dim": 16}},
+    )  # fmt: skip
+    *_, last = model.networks["features"].layers
+    assert len(last.readers) == 2
+    for head in heads(model):
+        head.inject([torch.randn_like(parameter) for parameter in head.live])
+    assert len(last.readers) == 6
+    model.learn(8)  # one gradient step
+    for reader in last.readers:
+        assert (reader.weight == 0).all(0).sum() == 2
 
 
 @pytest.mark.parametrize("targets", ["copy", "leave"])

@@ -11,7 +11,7 @@ import stable_baselines3
 from agents.specs import agent_spec, known_specs
 
 OURS = {"dqn": ["double_q", "epsilon_per_env"]}
-SWITCHING = ["interventions", "at_switch", "optimizer"]
+OF_ALL = ["interventions", "at_switch", "optimizer", "random_shift"]
 
 
 def stock_of(name: str) -> Any:
@@ -25,7 +25,7 @@ def test_arguments_and_defaults_are_sb3s(name: str) -> None:
     positional = {key: one for key, one in ours.items() if one.kind is not inspect.Parameter.KEYWORD_ONLY}
     assert list(positional) == list(stock)
     assert {key: one.default for key, one in positional.items()} == {key: one.default for key, one in stock.items()}
-    assert [key for key in ours if key not in stock] == [*OURS.get(name, []), *SWITCHING]
+    assert [key for key in ours if key not in stock] == [*OURS.get(name, []), *OF_ALL]
     assert get_type_hints(cls.__init__).keys() == {*ours, "return"}
 
 

@@ -91,15 +91,6 @@ def test_a_read_only_place_is_said_to_be_read_only(
     assert str(refusal.value) == f"{expected}, and a run goes on in its folder; copy it to a place that can be written"
 
 
-def test_threads_are_given_or_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 3, 5}, raising=False)
-    for given, expected in (("2", 2), ("0", 3), ("", 3), ("2,1", 3)):
-        monkeypatch.setenv("OMP_NUM_THREADS", given)
-        assert run_folder.available_threads() == expected
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert run_folder.available_threads() == 3
-
-
 def test_versions() -> None:
     lines = dict(line.split(" ", 1) for line in versions(3, "cuda:1").splitlines())
     assert [*lines] == [

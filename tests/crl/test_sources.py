@@ -216,6 +216,10 @@ MISFITS = {
         {"agent": AGENTS["ppo"][1].replace("[8]", "[9]")},
         "does not fit: its net_arch is another one: mlp_extr",
     ),
+    "dropout": (
+        {"agent": AGENTS["ppo"][1].replace("[8]", "[8, 8]").replace("name: ppo", "name: ppo, dropout: 0.1")},
+        "agent.norm, agent.dropout and agent.injectable as the source has them, or another source",
+    ),
     "depth": ({"agent": AGENTS["ppo"][1].replace("[8]", "[8, 8]")}, "does not fit: its net_arch is another one: this "),
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.catalogue import CONTROL, GAMES, MUJOCO, STREAMS, TASKS, is_game
+from envs.catalogue import CONTROL, GAMES, MUJOCO, PROCGEN, PROCGEN_GAMES, STREAMS, TASKS, is_game
 
 
 def test_games_are_the_package_s() -> None:
@@ -32,7 +32,9 @@ def test_games_are_told_from_other_entries() -> None:
 def test_plain_names() -> None:
     assert CONTROL == ("cartpole", "acrobot", "mountain_car", "mountain_car_continuous", "pendulum")
     assert MUJOCO == ("ant", "halfcheetah", "hopper", "walker2d")
-    assert tuple(TASKS) == GAMES + CONTROL + MUJOCO
+    assert (len(PROCGEN_GAMES), PROCGEN[:2], len(PROCGEN)) == (16, ("bigfish_easy", "bigfish_hard"), 32)
+    assert tuple(TASKS) == GAMES + CONTROL + MUJOCO + PROCGEN
+    assert [name for name, task in TASKS.items() if not task.restores] == list(PROCGEN)
     assert not set(TASKS) & set(STREAMS)
 
 
@@ -63,6 +65,24 @@ def test_cchain_offsets_come_from_the_seed() -> None:
     # No level and no dimension is special; 1,200 and 2,700 draws of each.
     assert np.abs(drawn.std(axis=(0, 2)) - 2).max() < 0.2
     assert np.abs(drawn.std(axis=(0, 1)) - 2).max() < 0.14
+
+
+def test_procgen_levels() -> None:
+    for game in PROCGEN_GAMES:
+        for source, mode, levels in (("cchain", "hard", range(20, 30)), ("plasticine", "easy", range(0, 200, 20))):
+            stream = STREAMS[f"{source}/{game}"]
+            assert stream.tasks == tuple(f"level_{level}" for level in levels)
+            assert (stream.steps_per_task, stream.cycles, stream.restores) == (2_000_000, 1, False)
+            assert _mappings(stream.entries(3)) == [
+                {"id": f"{game}_{mode}", "start_level": level, "num_levels": 1} for level in levels
+            ]
+
+
+def test_cora_s_games() -> None:
+    stream = STREAMS["cora/procgen"]
+    assert stream.tasks == ("climber", "dodgeball", "ninja", "starpilot", "bigfish", "fruitbot")
+    assert (stream.steps_per_task, stream.cycles, stream.restores) == (5_000_000, 5, False)
+    assert _mappings(stream.entries(3)) == [{"id": f"{game}_easy", "num_levels": 200} for game in stream.tasks]
 
 
 def test_pendulums() -> None:

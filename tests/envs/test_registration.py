@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 from shifted import assert_same
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
-from envs.catalogue import MUJOCO, STREAMS, TASKS
+from envs.catalogue import MUJOCO, PROCGEN, STREAMS, TASKS
 from envs.registration import NAMESPACE
 from envs.single import StreamEnv
 from envs.state import copied
@@ -25,7 +25,13 @@ from envs.vector import StreamVectorEnv
 
 ROOT = Path(__file__).parents[2]
 OF_MUJOCO = {"slippery_ant", *MUJOCO}
-NAMES = [name for name in (*STREAMS, *TASKS) if name not in OF_MUJOCO or find_spec("mujoco")]
+OF_PROCGEN = {*PROCGEN, *(name for name, stream in STREAMS.items() if not stream.restores)}
+CHECKED_OF_PROCGEN = {"cchain/starpilot", "bigfish_easy"} if find_spec("envpool") else set()  # all are made alike
+NAMES = [
+    name
+    for name in (*STREAMS, *TASKS)
+    if (name not in OF_MUJOCO or find_spec("mujoco")) and (name not in OF_PROCGEN or name in CHECKED_OF_PROCGEN)
+]
 ADVICE = (
     # Of Stable-Baselines3 on images: ours are boards of 10 x 10 bits.
     "ignore:It seems that your observation .* is an image but:UserWarning",

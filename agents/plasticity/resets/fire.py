@@ -13,6 +13,7 @@ from agents.plasticity.anchors import Anchors
 from agents.plasticity.network_intervention import Networks
 from agents.plasticity.protocols import Edit, Learner
 from agents.plasticity.resets.whole import Scheduled, Targets
+from agents.plasticity.units import Network
 from agents.plasticity.validation import check
 
 STEPS = 10
@@ -54,7 +55,8 @@ class FIRE(Scheduled):
             (``restore``).
         period: gradient steps between acts (published: once in a run, of SAC after 500,000); None: at every task
             switch, which the stream must reveal.
-        targets: target networks become copies (``copy``), as published, or are left to follow (``leave``).
+        targets: target networks become whole copies of networks that are changed (``copy``), as published, or are left
+            to follow (``leave``).
     """
 
     name = "fire"
@@ -92,14 +94,14 @@ class FIRE(Scheduled):
                     parameter.copy_(anchors[parameter])
                     restored[parameter] = None
             for part in network.parts:
+                if not isinstance(part.module, nn.Linear | nn.Conv2d):
+                    continue
                 weight = part.module.weight
-                assert isinstance(weight, Tensor)
-                if isinstance(part.module, nn.Linear | nn.Conv2d) and weight in changeable and weight not in anchors:
+                if weight in changeable and weight not in anchors:
                     weight.copy_(isometric(weight))
                     changed[weight] = None
-        for tensor, target in self._learner.targets.items() if self.targets == "copy" else ():
-            if tensor in changed or tensor in restored:
-                target.copy_(tensor)
+            if self.targets == "copy" and any(p in changed or p in restored for p in network.parameters):
+                self._copy(network)
         amounts = {
             layer.name: torch.ones(layer.units, device=layer.producer.weight.device)
             for network in self._networks
@@ -107,6 +109,13 @@ class FIRE(Scheduled):
             if layer.producer.weight in restored
         }
         self._learner.announce(Edit(amounts, tuple(restored)), self)
+
+    def _copy(self, network: Network) -> None:
+        """To its target network, with biases, normalisations and what an injection froze."""
+        frozen = [parameter for head, *_ in network.heads for parameter in head.frozen]
+        for parameter in (*network.parameters, *frozen):
+            if parameter in self._learner.targets:
+                self._learner.targets[parameter].copy_(parameter)
 
     def on_surgery(self, edit: Edit) -> None:
         """What is new is put back to where it began, not to where that before it did."""

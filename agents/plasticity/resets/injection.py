@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.plasticity.network_intervention import Networks, trained_parameters
+from agents.plasticity.network_intervention import Networks, check_steps, trained_parameters
 from agents.plasticity.protocols import Edit, Learner
 from agents.plasticity.resets.whole import Scheduled
 from agents.plasticity.units import Network
@@ -22,22 +22,25 @@ class PlasticityInjection(Scheduled):
     are trained as before. It is done once, as published: each time would add two heads to memory and time for good.
     Only where a reset has drawn the whole head anew (`FullReset`), with which the frozen ones are dropped, it can be
     done again.
-    Units of h_1 are those that are scored, reset and measured from then on. Of a target network the head is frozen as
-    it is there, with the same h_1 and h_2, and follows as ever. Whoever asks whether plasticity is what an agent lacks
-    learns it from whether this helps.
+    Units of h_1 are those that are scored, reset and measured from then on. Units of the features are read by all three
+    heads: a reset of such a unit zeroes its columns in the frozen ones, too, which nothing else changes. Of a target
+    network the head is frozen as it is there, with the same h_1 and h_2, and follows as ever. Whoever asks whether
+    plasticity is what an agent lacks learns it from whether this helps.
 
     Networks must be built for it: ``agent.injectable: true``, or ``policy_kwargs={"injectable": True}``. These are the
     actor and the critic of PPO, and the critics of DQN, SAC and TD3. The authors treat DQN.
 
     Args:
         networks: names of the networks, or ``paper``; None for all that can be injected.
-        step: gradient step at the end of whose update it is done; None: at the first task switch, which the stream must
-            reveal.
+        step: gradient step at the end of whose update it is done, or the next multiple of it, where training has gone
+            further before or the head was drawn anew; None: at the first task switch, which the stream must reveal.
     """
 
     name = "plasticity_injection"
 
     def __init__(self, *, networks: Networks = None, step: int | None = None) -> None:
+        if step is not None:
+            check_steps("step", step, 1)
         super().__init__(networks, step)
         self.step = step
 
@@ -63,6 +66,9 @@ class PlasticityInjection(Scheduled):
         ):
             return "has a target network whose head is not known; leave targets out"
         return ""
+
+    def hindrance(self, steps: int) -> str | None:
+        return None if super().hindrance(steps) is None else f"step {self.step:,}"
 
     def claims(self) -> dict[str, list[str]]:
         return {"inject plasticity into {}": [network.name for network in self._networks]}

@@ -13,7 +13,7 @@ class SNR(UnitReset):
     A unit is reset when a silence as long as its present one has a probability of at most eta, by its own distribution
     of examples from one firing to the next. It fires in a minibatch if it puts out something else than 0 for one of the
     examples: units behind activation functions that are never 0 (tanh, SiLU, GELU, CReLU, Fourier) always do, and
-    networks that have such are refused.
+    networks that have such are refused, where the module that the next layer reads is one of them.
 
     The paper takes the (1 - eta) quantile of a histogram of these times as a threshold, renews thresholds every so many
     tasks, and doubles one that resets themselves have cut the histogram at. Ours is the tail of the distribution of a

@@ -134,8 +134,9 @@ def sequential(model: nn.Module, name: str = "net", init: Init | None = None) ->
         if type(module) not in BEHIND:
             raise ValueError(f"{name}: {title(module)} is not understood behind the output layer {modules[output]}")
     layers = chain(name, modules[:output], [(_producer(modules[output]), 0)], init, alone=True)
-    heads = tuple((head,) for head in model.modules() if isinstance(head, Injectable))
-    return Network(name, tuple(layers), tuple(parts_of(modules, init, above=0)), heads=heads)
+    heads = [head for head in model.modules() if isinstance(head, Injectable)]
+    parts = tuple(parts_of(modules, init, above=0))
+    return Network(name, tuple(layer.before(heads) for layer in layers), parts, heads=tuple((head,) for head in heads))
 
 
 def flat(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:

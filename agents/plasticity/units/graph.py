@@ -9,8 +9,8 @@ values, whose columns lie as far apart as there are units, times P.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +34,10 @@ class Consumer:
         bias: (outputs,).
         start: the first unit's column.
         block: columns of each value of a unit.
-        fold: values of each unit.
         module: a Linear or Conv2d that holds the weight; needed where the layer has no `tap`.
+        fold: values of each unit.
+        head: the weight is its first one, and the units stand before it: once plasticity was injected into it, its
+            `frozen` weights read them, too.
     """
 
     weight: Tensor
@@ -44,6 +46,18 @@ class Consumer:
     block: int = 1
     module: nn.Module | None = None
     fold: int = 1
+    head: Injectable | None = None
+
+    @property
+    def frozen(self) -> tuple[Consumer, ...]:
+        """What reads the same units beside it since plasticity was injected."""
+        if self.head is None or not self.head.injected:
+            return ()
+        weights = self.head.frozen_like(self.weight)
+        biases = (None, None) if self.bias is None else self.head.frozen_like(self.bias)
+        return tuple(
+            replace(self, weight=weight, bias=bias, head=None) for weight, bias in zip(weights, biases, strict=True)
+        )
 
     def columns(self, units: Tensor) -> tuple[Tensor, Tensor]:
         """The slice of the weight that the units feed, and `units` (one value each) spread over it, broadcastable."""
@@ -162,9 +176,20 @@ class UnitLayer:
             if reader.module is not None
         )
 
+    @property
+    def readers(self) -> tuple[Consumer, ...]:
+        """The consumers, and those beside them in heads that plasticity was injected into."""
+        return tuple(reader for consumer in self.consumers for reader in (consumer, *consumer.frozen))
+
+    def before(self, heads: Iterable[Injectable]) -> UnitLayer:
+        """This layer, with it said of its consumers which of the heads they begin."""
+        behind = [head for head in heads if all(weight is not self.producer.weight for weight in head.live)]
+        found: dict[Tensor, Injectable] = {weight: head for head in behind for weight in head.live}
+        return replace(self, consumers=tuple(replace(each, head=found.get(each.weight)) for each in self.consumers))
+
     def outgoing(self) -> Tensor:
-        """What leaves each unit to all consumers, (units, weights, positions)."""
-        return torch.cat([consumer.outgoing(self.units) for consumer in self.consumers], 1)
+        """What leaves each unit to all readers, (units, weights, positions)."""
+        return torch.cat([reader.outgoing(self.units) for reader in self.readers], 1)
 
     def mean(self, a: Tensor) -> Tensor:
         """Mean of the units' activations over a batch, (units,), or at each of several positions, (units, positions).

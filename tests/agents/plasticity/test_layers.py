@@ -80,6 +80,12 @@ def test_aid_keeps_signs_by_chance_and_their_mean_in_evaluation_mode() -> None:
             AID(p)
 
 
+def test_aid_draws_with_its_probability_in_low_precision_too() -> None:
+    torch.manual_seed(0)
+    dropped = (AID(0.999)(torch.ones(100_000, dtype=torch.bfloat16)) == 0).sum()
+    assert 60 < dropped < 140
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_aid_of_1_is_relu_and_draws_nothing(training: bool) -> None:
     z, state = torch.randn(50, 4), torch.get_rng_state()

@@ -39,6 +39,7 @@ CASES: dict[str, dict[str, Any]] = {
         "interventions": lambda: [CBP(rate=0.05, period=1, maturity=3)], "learning_rate": lambda left: 1e-3 * left,
     },
     "ppo-images": {"cls": PPO, "policy": "CnnPolicy", "env": ["SavedImages-v0"]},
+    "ppo-images-moved": {"cls": PPO, "policy": "CnnPolicy", "env": ["SavedImages-v0"], "random_shift": 2},
     "ppo-dict": {
         "cls": PPO, "policy": "MultiInputPolicy", "env": ["SavedPairs-v0"],
         "normalized": {"norm_obs_keys": ["a vector"]},
@@ -49,7 +50,10 @@ CASES: dict[str, dict[str, Any]] = {
         "interventions": lambda: [ReDo(tau=0.9, period=4, samples=32), SampleWeightDecay(decay_steps=60)],
         "epsilon_per_env": True,
     },
-    "dqn-images": {"cls": DQN, "policy": "CnnPolicy", "env": ["TwoImages-v0"], "target_update_interval": 20},
+    "dqn-images": {
+        "cls": DQN, "policy": "CnnPolicy", "env": ["TwoImages-v0"], "target_update_interval": 20,
+        "random_shift": 2,
+    },
     "dqn-dict": {"cls": DQN, "policy": "MultiInputPolicy", "env": ["TwoPairs-v0"], "double_q": True},
     "sac-normalized": {
         "cls": SAC, "env": ["pendulum"], "normalized": {}, "ent_coef": "auto_0.1", "n_steps": 2,

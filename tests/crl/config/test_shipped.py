@@ -92,6 +92,28 @@ def test_the_shipped_config_of_cartpole() -> None:
     assert config.interventions == ()
 
 
+@pytest.mark.parametrize(("source", "gamma"), [("cchain", 0.999), ("plasticine", 0.99)])
+def test_the_shipped_configs_of_procgen_are_the_published_ones(source: str, gamma: float) -> None:
+    config = shipped(f"procgen_starpilot_ppo_{source}")
+    agent = config.agent
+    assert (config.stream.name, config.stream.total_steps) == (f"{source}/starpilot", 20_000_000)
+    assert (agent.n_envs, agent.n_steps, agent.n_epochs, agent.rollout / agent.batch_size) == (1, 1000, 3, 8)
+    assert (agent.learning_rate, agent.gamma, agent.gae_lambda, agent.ent_coef) == (1e-3, gamma, 0.95, 0.01)
+    assert (agent.clip_range, agent.vf_coef * 2, agent.max_grad_norm, agent.features) == (0.2, 0.5, 0.5, "impala")
+    assert agent.policy_kwargs.optimizer_kwargs.eps == 1e-5
+    assert (config.normalize.obs in (None, False), config.normalize.reward, config.interventions) == (True, True, ())
+    assert config.at_switch.changes() == {"normalizer": "reset"}
+
+
+def test_the_shipped_config_of_procgen() -> None:
+    config = shipped("procgen_starpilot_ppo_gxd")
+    agent = config.agent
+    assert (config.stream.name, config.stream.boundary) == ("cchain/starpilot", "hidden")
+    assert (agent.n_envs, agent.n_steps, agent.n_epochs, agent.rollout / agent.batch_size) == (64, 256, 3, 8)
+    assert (agent.learning_rate, agent.gamma, agent.ent_coef, agent.features) == (5e-4, 0.999, 0.01, "impala")
+    assert (config.interventions[0].name, config.interventions[0].arguments()["networks"]) == ("gxd", ["features"])
+
+
 def test_methods_differ_in_one_word() -> None:
     texts = [(CONFIGS / f"minatar3_ppo_{method}.yaml").read_text().split("\n", 1)[1] for method in ("gxd", "redo")]
     assert texts[0].replace("gxd", "redo") == texts[1]

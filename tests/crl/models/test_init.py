@@ -145,6 +145,15 @@ def test_simba_has_the_published_widths_and_normalised_observations(
     env.close()
 
 
+def test_observations_that_simba_normalises_can_begin_anew_at_switches(config: Any) -> None:
+    given = "agent.network=simba", "agent.net_arch=[8]", "stream.boundary=revealed", "at_switch.normalizer=reset"
+    _, model, env = build(config("stream={name: null, tasks: [CartPole-v1], steps_per_task: 16}", *given))
+    assert (model.forgets.normalizer, model.get_vec_normalize_env().norm_obs) == ("reset", True)
+    env.close()
+    with pytest.raises(ConfigError, match=r"^at_switch.normalizer=reset needs a normalizer; give normalize.obs=true"):
+        build(config(*given))  # boards are no floats
+
+
 def test_what_else_networks_are_made_of(config: Any) -> None:
     given = "agent.norm=rms", "agent.dropout=0.1", "agent.activation=aid", "agent.features=minatar_cnn"
     resolved, model, env = build(config(*given, agent="dqn"))

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from whole_networks import SWITCH
 
 from agents.plasticity import GXD, FullReset, Injectable, Intervention, PlasticityInjection, WeightDecay
+from agents.plasticity.surgery import Surgery, reset_units
+from agents.plasticity.units import sequential
 
 
 def small() -> Injectable:
@@ -193,10 +195,53 @@ def test_what_it_cannot_be_done_to_is_refused() -> None:
     targets = dict(zip(model.parameters(), copy.deepcopy(model).parameters(), strict=True))
     with pytest.raises(ValueError, match=r"the head of net has a target network whose head is not known"):
         Regression([PlasticityInjection()], model=model, targets=targets)
-    with pytest.raises(ValueError, match=r"^period is 0; give a whole number of gradient steps of at least 1"):
+    with pytest.raises(ValueError, match=r"^step is 0; give a whole number of gradient steps of at least 1"):
         PlasticityInjection(step=0)
+
+
+def test_training_that_is_too_short_is_told_by_the_step() -> None:
+    (injection,) = regression([PlasticityInjection(step=1000)]).interventions
+    assert injection.hindrance(999) == "step 1,000"
+    assert injection.hindrance(1000) is None
+
+
+def test_what_is_frozen_learns_nothing_even_where_all_parameters_are_let_learn() -> None:
+    head = small()
+    head.inject(filled(1.0, 1.0, 0.5, 0.0))
+    head.requires_grad_(True)
+    head(torch.ones(2, 1)).sum().backward()
+    assert all(parameter.grad is None for parameter in head.frozen)
+    assert all(parameter.grad is not None for parameter in head.live)
 
 
 def test_two_in_one_list_are_refused() -> None:
     with pytest.raises(ValueError, match=r"both inject plasticity into net; leave one of them out"):
         regression([PlasticityInjection(step=2), PlasticityInjection(step=4)])
+
+
+@pytest.mark.parametrize("compensate", [False, True])
+def test_what_reads_new_units_in_frozen_heads_becomes_zero(compensate: bool) -> None:
+    """Of the units before a head the first one is silent, and the second one always puts out 2."""
+    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), Injectable(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.copy_(torch.tensor([-1.0, 2.0]))
+    (layer, inner), head, z = sequential(model).layers, model[2], torch.randn(5, 1)
+    assert isinstance(head, Injectable)
+    assert layer.outgoing().shape == (2, 3, 1)
+    head.inject([torch.randn_like(parameter) for parameter in head.live])
+    with torch.no_grad():
+        head.live[0].add_(1.0)
+        before = model(z)
+    assert layer.outgoing().shape == (2, 9, 1)
+    assert inner.outgoing().shape == (3, 1, 1)
+    chosen = torch.tensor([1.0, float(compensate)])
+    kept = [parameter.clone() for parameter in head.frozen]
+    surgery, means = Surgery(compensate=compensate), {layer.name: torch.tensor([0.0, 2.0])}
+    reset_units([layer], {layer.name: chosen}, [], lambda _: torch.Generator().manual_seed(0), surgery, means)
+    torch.testing.assert_close(model(z), before, rtol=0, atol=1e-5 if compensate else 0.0)
+    assert model[0].weight[0].any()
+    for weight in (head.live[0], head.old_0, head.fresh_0):
+        assert (weight == 0).all(0).tolist() == (chosen > 0).tolist()
+    others = [number for number in range(len(kept)) if number % 4 > (1 if compensate else 0)]
+    assert all(torch.equal(head.frozen[number], kept[number]) for number in others)

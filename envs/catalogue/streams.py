@@ -1,95 +1,12 @@
-"""The games, the control tasks and the named streams: plain data, read without importing Gymnasium or a game."""
+"""The streams known by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-GAMES: tuple[str, ...] = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
-"""The five MinAtar games, by the names that the ``minatar`` package gives them."""
-
-
-class NamedWorld(NamedTuple):
-    """A world of ours known by name.
-
-    Attributes:
-        description: one line for listings.
-        target: where its record is ("module:attribute"), see ``envs.worlds``.
-        restores: whether a resumed run finds its games as they were.
-    """
-
-    description: str
-    target: str
-    restores: bool = True
-
-    def resolve(self) -> Any:
-        """Import the record."""
-        module, _, attribute = self.target.partition(":")
-        return getattr(import_module(module), attribute)
-
-
-TASKS: Mapping[str, NamedWorld] = MappingProxyType(
-    {game: NamedWorld("MinAtar game (arXiv 1903.03176)", f"envs.minatar.worlds:{game}") for game in GAMES}
-    | {
-        "cartpole": NamedWorld("CartPole-v1 with other physics", "envs.control.cartpole:cartpole"),
-        "acrobot": NamedWorld("Acrobot-v1 with other physics", "envs.control.acrobot:acrobot"),
-        "mountain_car": NamedWorld("MountainCar-v0 with other physics", "envs.control.mountain_car:mountain_car"),
-        "mountain_car_continuous": NamedWorld(
-            "MountainCarContinuous-v0 with other physics",
-            "envs.control.mountain_car_continuous:mountain_car_continuous",
-        ),
-        "pendulum": NamedWorld("Pendulum-v1 with other physics", "envs.control.pendulum:pendulum"),
-        "ant": NamedWorld("Ant-v5 with other physics (extra mujoco)", "envs.mujoco:ant"),
-        "halfcheetah": NamedWorld("HalfCheetah-v5 with other physics (extra mujoco)", "envs.mujoco:halfcheetah"),
-        "hopper": NamedWorld("Hopper-v5 with other physics (extra mujoco)", "envs.mujoco:hopper"),
-        "walker2d": NamedWorld("Walker2d-v5 with other physics (extra mujoco)", "envs.mujoco:walker2d"),
-    }
-)
-"""Every plain name that a task may have."""
-
-CONTROL, MUJOCO = (
-    tuple(name for name, world in TASKS.items() if world.target.startswith(package))
-    for package in ("envs.control", "envs.mujoco")
-)
-"""Gymnasium's control tasks and MuJoCo's, with arguments for what a stream changes."""
-
-ABOUT: tuple[str, ...] = ("name", "steps", "shifts", "drift", "variants")
-"""Keys of a task's entry that are no arguments of its world."""
-
-LIMIT = "max_episode_steps"
-"""The argument that every Gymnasium id takes."""
-
-WHOLE: frozenset[str] = frozenset(
-    {"episode_limit", "every", "integers", LIMIT, "permutation", "seed", "size", "skip", "steps", "variants"}
-)
-"""Keys of a task's entry, and of what is in it, whose numbers are whole."""
-
-DRAWS: Mapping[str, str] = MappingProxyType(
-    {
-        "uniform": "such as [0.5, 2]: the smallest and the largest value",
-        "log_uniform": "such as [0.02, 2]: the smallest value, above 0, and the largest",
-        "normal": "such as [0, 2]: the mean and the standard deviation",
-        "integers": "such as [0, 9]: the smallest and the largest whole number",
-        "choice": "such as [1, 2, 5]: the values to choose from",
-    }
-)
-"""How an argument may be drawn, and what is given for that."""
-
-
-def is_draw(value: object) -> bool:
-    """Whether an argument's value says how to draw it."""
-    return isinstance(value, Mapping) and len(value.keys() - {"size"}) == 1 and bool(value.keys() & set(DRAWS))
-
-
-EPISODE_LIMIT = 2500
-"""Steps after which an unfinished episode of a MinAtar game is truncated, where nothing else is asked for."""
-
-
-def is_game(entry: object) -> bool:
-    """Whether a task's entry is one of the MinAtar games, be it with arguments."""
-    return (entry.get("id") if isinstance(entry, Mapping) else entry) in GAMES
+from envs.catalogue.tasks import PROCGEN_GAMES, TASKS
 
 
 @dataclass(frozen=True)
@@ -173,6 +90,45 @@ def _variants(label: str, count: int, entry: dict[str, Any], steps: int, descrip
     )
 
 
+def _levels(task: str, levels: Sequence[int], description: str, source: str) -> NamedStream:
+    """A stream of single levels of a ProcGen task."""
+    return NamedStream(
+        tasks=tuple(f"level_{level}" for level in levels),
+        steps_per_task=2_000_000,
+        cycles=1,
+        description=f"{description} of ProcGen's {task}, one after the other",
+        source=source,
+        worlds=lambda seed: tuple({"id": task, "start_level": level, "num_levels": 1} for level in levels),
+    )
+
+
+_CORA = ("climber", "dodgeball", "ninja", "starpilot", "bigfish", "fruitbot")
+
+_PROCGEN: dict[str, NamedStream] = (
+    {
+        f"cchain/{game}": _levels(
+            f"{game}_hard", range(20, 30), "ten hard levels", "C-CHAIN, arXiv 2506.00592 (its levels and steps)"
+        )
+        for game in PROCGEN_GAMES
+    }
+    | {
+        f"plasticine/{game}": _levels(
+            f"{game}_easy", range(0, 200, 20), "ten easy levels", "Plasticine, arXiv 2504.17490 (its levels and steps)"
+        )
+        for game in PROCGEN_GAMES
+    }
+    | {
+        "cora/procgen": NamedStream(
+            tasks=_CORA,
+            steps_per_task=5_000_000,
+            cycles=5,
+            description="200 easy levels of each of six ProcGen games, one game after the other",
+            source="CORA, arXiv 2110.10067 (which evaluates on all levels; here on the 200)",
+            worlds=lambda seed: tuple({"id": f"{game}_easy", "num_levels": 200} for game in _CORA),
+        )
+    }
+)
+
 _SWINGING = {"kind": "sinusoidal", "mean": 10.0, "amplitude": 8.0, "period": 50_000}
 
 STREAMS: Mapping[str, NamedStream] = MappingProxyType(
@@ -233,46 +189,6 @@ STREAMS: Mapping[str, NamedStream] = MappingProxyType(
             "SlipperyAnt, Nature 632:768 (2024), arXiv 2306.13812 (there Ant-v3, switched at the end of an episode)",
         ),
     }
+    | _PROCGEN
 )
 """The named streams."""
-
-
-class NamedChange(NamedTuple):
-    """A shift or a kind of drift known by name; ``envs.shifts`` and ``envs.drift`` have their classes.
-
-    Attributes:
-        description: one line for listings.
-        arguments: names of its arguments.
-        drawn: the argument that a stream draws where it is left out, if there is one; of shifts alone.
-    """
-
-    description: str
-    arguments: tuple[str, ...]
-    drawn: str | None = None
-
-
-SHIFTS: Mapping[str, NamedChange] = MappingProxyType(
-    {
-        "pixel_permutation": NamedChange("permutes the positions of observations", ("seed",), "seed"),
-        "action_permutation": NamedChange("permutes what actions mean", ("seed", "permutation"), "seed"),
-        "observation_offset": NamedChange("adds a constant to observations", ("offset",)),
-        "observation_noise": NamedChange("adds Gaussian noise to observations", ("std",)),
-        "reward_scale": NamedChange("scales rewards for learning; returns are reported unscaled", ("scale",)),
-        "reward_sign": NamedChange("flips rewards, so that the aim is the opposite", ("sign",)),
-        "sticky_actions": NamedChange("repeats the previous action with a probability", ("probability",)),
-        "frame_skip": NamedChange("repeats every action and adds up the rewards", ("skip",)),
-    }
-)
-"""The shifts, by the names that tasks give them."""
-
-
-DRIFTS: Mapping[str, NamedChange] = MappingProxyType(
-    {
-        "linear": NamedChange("from one value to another, where it stays", ("start", "end", "steps", "every")),
-        "sinusoidal": NamedChange("up and down around a mean", ("mean", "amplitude", "period", "phase", "every")),
-        "random_walk": NamedChange(
-            "Gaussian steps, reflected at two bounds", ("start", "std", "low", "high", "seed", "every")
-        ),
-    }
-)
-"""The kinds of drift."""

@@ -1,0 +1,40 @@
+"""The games, the control tasks and the named streams: plain data, read without importing Gymnasium or a game."""
+
+from envs.catalogue.changes import DRAWS, DRIFTS, SHIFTS, NamedChange, is_draw
+from envs.catalogue.streams import STREAMS, NamedStream
+from envs.catalogue.tasks import (
+    ABOUT,
+    CONTROL,
+    EPISODE_LIMIT,
+    GAMES,
+    LIMIT,
+    MUJOCO,
+    PROCGEN,
+    PROCGEN_GAMES,
+    TASKS,
+    WHOLE,
+    NamedWorld,
+    is_game,
+)
+
+__all__ = [
+    "ABOUT",
+    "CONTROL",
+    "DRAWS",
+    "DRIFTS",
+    "EPISODE_LIMIT",
+    "GAMES",
+    "LIMIT",
+    "MUJOCO",
+    "PROCGEN",
+    "PROCGEN_GAMES",
+    "SHIFTS",
+    "STREAMS",
+    "TASKS",
+    "WHOLE",
+    "NamedChange",
+    "NamedStream",
+    "NamedWorld",
+    "is_draw",
+    "is_game",
+]

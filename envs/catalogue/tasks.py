@@ -1,0 +1,93 @@
+"""The tasks known by name, and what a task's entry may say."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+GAMES: tuple[str, ...] = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
+"""The five MinAtar games, by the names that the ``minatar`` package gives them."""
+
+PROCGEN_GAMES: tuple[str, ...] = (
+    "bigfish", "bossfight", "caveflyer", "chaser", "climber", "coinrun", "dodgeball", "fruitbot", "heist", "jumper",
+    "leaper", "maze", "miner", "ninja", "plunder", "starpilot",
+)  # fmt: skip
+"""The sixteen games of ProcGen."""
+
+PROCGEN: tuple[str, ...] = tuple(f"{game}_{mode}" for game in PROCGEN_GAMES for mode in ("easy", "hard"))
+"""Their tasks: each game with easy levels and with hard ones."""
+
+
+class NamedWorld(NamedTuple):
+    """A world of ours known by name.
+
+    Attributes:
+        description: one line for listings.
+        target: where its record is ("module:attribute"), see ``envs.worlds``.
+        restores: whether a resumed run finds its games as they were.
+    """
+
+    description: str
+    target: str
+    restores: bool = True
+
+    def resolve(self) -> Any:
+        """Import the record."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+TASKS: Mapping[str, NamedWorld] = MappingProxyType(
+    {game: NamedWorld("MinAtar game (arXiv 1903.03176)", f"envs.minatar.worlds:{game}") for game in GAMES}
+    | {
+        "cartpole": NamedWorld("CartPole-v1 with other physics", "envs.control.cartpole:cartpole"),
+        "acrobot": NamedWorld("Acrobot-v1 with other physics", "envs.control.acrobot:acrobot"),
+        "mountain_car": NamedWorld("MountainCar-v0 with other physics", "envs.control.mountain_car:mountain_car"),
+        "mountain_car_continuous": NamedWorld(
+            "MountainCarContinuous-v0 with other physics",
+            "envs.control.mountain_car_continuous:mountain_car_continuous",
+        ),
+        "pendulum": NamedWorld("Pendulum-v1 with other physics", "envs.control.pendulum:pendulum"),
+        "ant": NamedWorld("Ant-v5 with other physics (extra mujoco)", "envs.mujoco:ant"),
+        "halfcheetah": NamedWorld("HalfCheetah-v5 with other physics (extra mujoco)", "envs.mujoco:halfcheetah"),
+        "hopper": NamedWorld("Hopper-v5 with other physics (extra mujoco)", "envs.mujoco:hopper"),
+        "walker2d": NamedWorld("Walker2d-v5 with other physics (extra mujoco)", "envs.mujoco:walker2d"),
+    }
+    | {
+        task: NamedWorld("ProcGen game (arXiv 1912.01588; extra procgen)", f"envs.procgen:{task}", restores=False)
+        for task in PROCGEN
+    }
+)
+"""Every plain name that a task may have."""
+
+
+CONTROL, MUJOCO = (
+    tuple(name for name, world in TASKS.items() if world.target.startswith(package))
+    for package in ("envs.control", "envs.mujoco")
+)
+"""Gymnasium's control tasks and MuJoCo's, with arguments for what a stream changes."""
+
+
+ABOUT: tuple[str, ...] = ("name", "steps", "shifts", "drift", "variants")
+"""Keys of a task's entry that are no arguments of its world."""
+
+LIMIT = "max_episode_steps"
+"""The argument that every Gymnasium id takes."""
+
+
+WHOLE: frozenset[str] = frozenset(
+    (
+        "episode_limit", "every", "integers", LIMIT, "num_levels", "permutation", "seed", "size", "skip", "start_level",
+        "steps", "variants",
+    )
+)  # fmt: skip
+"""Keys of a task's entry, and of what is in it, whose numbers are whole."""
+
+
+EPISODE_LIMIT = 2500
+"""Steps after which an unfinished episode of a MinAtar game is truncated, where nothing else is asked for."""
+
+
+def is_game(entry: object) -> bool:
+    """Whether a task's entry is one of the MinAtar games, be it with arguments."""
+    return (entry.get("id") if isinstance(entry, Mapping) else entry) in GAMES

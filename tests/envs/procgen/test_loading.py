@@ -1,0 +1,79 @@
+"""Where envpool is not installed, or cannot be imported."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import envs
+from envs.procgen import loading
+
+
+def specs(monkeypatch: pytest.MonkeyPatch, **found: Any) -> None:
+    """Have these packages be installed, and no others."""
+    monkeypatch.setattr(loading, "find_spec", found.get)
+
+
+def test_the_extra_is_told_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs(monkeypatch)
+    sentence = "ProcGen is played by envpool, which is not installed; run pip install -e '.[procgen]' (about 1 GB)"
+    with pytest.raises(ImportError) as refusal:
+        loading.pool_maker()
+    assert str(refusal.value) == sentence
+    with pytest.raises(ValueError, match="cannot be made") as refused:
+        envs.make("cchain/starpilot")
+    assert str(refused.value) == f"task 'starpilot_hard(num_levels=1, start_level=20)' cannot be made: {sentence}"
+
+
+def test_an_envpool_that_cannot_be_imported_says_so_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> Any:
+        raise AttributeError("np.bool was\n  removed")
+
+    specs(monkeypatch, envpool=ModuleSpec("envpool", None))
+    monkeypatch.setattr(loading, "import_module", fail)
+    with pytest.raises(ImportError) as refusal:
+        loading.pool_maker()
+    assert str(refusal.value) == (
+        "ProcGen is played by envpool, which cannot be imported (AttributeError: np.bool was removed); correct what it "
+        "names, or run pip install -e '.[procgen]'"
+    )
+    assert isinstance(refusal.value.__cause__, AttributeError)
+
+
+@pytest.mark.parametrize(("platform", "loads"), [("linux", True), ("win32", False), ("darwin", False)])
+def test_qt_is_loaded_first_on_linux(
+    platform: str, loads: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done: list[Any] = []
+
+    def module(name: str) -> ModuleType:
+        done.append(name)
+        found = ModuleType(name)
+        vars(found).update({loading.GAMES: None}, make="envpool's")
+        return found
+
+    qt = ModuleSpec("PyQt5", None, is_package=True)
+    qt.submodule_search_locations = [str(tmp_path)]
+    specs(monkeypatch, envpool=ModuleSpec("envpool", None), PyQt5=qt)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(loading, "import_module", module)
+    monkeypatch.setattr(ctypes, "CDLL", lambda path, mode: done.append((Path(path), mode)))
+    assert loading.pool_maker() == "envpool's"
+    libraries = [(tmp_path / "Qt5" / "lib" / name, ctypes.RTLD_GLOBAL) for name in loading.QT]
+    assert done == [*(libraries if loads else []), "envpool", "envpool.procgen"]
+
+
+def test_an_envpool_that_was_imported_without_qt_is_imported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = {"envpool": ModuleType("envpool"), "envpool.procgen": ModuleType("envpool.procgen")}
+    vars(modules["envpool"])["make"] = "envpool's"
+    specs(monkeypatch, envpool=ModuleSpec("envpool", None))
+    monkeypatch.setattr(loading, "import_module", modules.get)
+    monkeypatch.setattr(loading, "reload", lambda module: vars(module).update({loading.GAMES: None}))
+    assert loading.pool_maker() == "envpool's"
+    assert loading.GAMES in vars(modules["envpool.procgen"])
