@@ -75,9 +75,10 @@ def tuned(tuners: Tensor, h: Tensor) -> Tensor:
         tuners: v, sigma and s of every tensor, (tensors, 3, discounts).
         h: the product of gradient and offset, a scalar.
     """
-    discounts = 1 - torch.logspace(-1, -DISCOUNTS, DISCOUNTS, dtype=torch.float64, device=tuners.device)
-    v, sigma, _ = tuners.double().unbind(1)
-    v = discounts.square() * v + h.double().square()
+    exact = torch.float32 if tuners.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    discounts = 1 - torch.logspace(-1, -DISCOUNTS, DISCOUNTS, dtype=exact, device=tuners.device)
+    v, sigma, _ = tuners.to(exact).unbind(1)
+    v = discounts.square() * v + h.to(exact).square()
     sigma = discounts * sigma - h
     s = START / ERFI_AT_START * erfi(sigma / (math.sqrt(2) * v.sqrt() + TINY))
     return torch.stack([v, sigma, s], dim=1).to(tuners.dtype)
