@@ -136,7 +136,10 @@ def test_tasks_are_values() -> None:
         ("pendulm", "unknown task 'pendulm'; did you mean 'pendulum'?"),
         ("cchain/cartpol", "unknown task 'cchain/cartpol'; did you mean 'cchain/cartpole'?"),
         ("CartPole-v9", "unknown task 'CartPole-v9'; did you mean 'CartPole-v1'?"),
-        ("qqq", "unknown task 'qqq'; give a game (asterix, breakout, freeway, seaquest, space_invaders), a stream"),
+        (
+            "qqq",
+            "unknown task 'qqq'; give a game (asterix, breakout, freeway, seaquest, space_invaders), a control task (",
+        ),
         ("no_such_module:A-v0", "the module 'no_such_module' of task 'no_such_module:A-v0' cannot be imported"),
         (":A-v0", "the module '' of task ':A-v0' cannot be imported"),
         ("minatar3", "'minatar3' is a stream and cannot be one task among others; list its games instead"),

@@ -55,7 +55,7 @@ ACTING: dict[str, Callable[[], Intervention]] = {
         score_every=1,
     ),
     "swr": lambda: SWR(rate=0.1, period=2, score_every=1),
-    "snr": lambda: SNR(eta=1.0, period=2, score_every=1),  # all units, so that none is old enough for others
+    "snr": lambda: SNR(eta=1.0, period=2, score_every=1),  # all units: each fires in every minibatch of this loop
     "full_reset": lambda: FullReset(period=3),
     "head_reset": lambda: HeadReset(layers=2, period=3),
     "shrink_and_perturb": lambda: ShrinkAndPerturb(mode="soft", shrink=0.99, perturb=0.01, period=2),

@@ -20,7 +20,7 @@ from agents.specs import NOT_IN_CONFIGS, POLICY_NOT_IN_CONFIGS, agent_spec
 from crl.config import ConfigError, RunConfig, check_arguments, config_hash, load, to_yaml
 from crl.config.agents import AnyAgent, agent_section
 
-OURS = {"double_q", "epsilon_per_env"}
+OURS = {"double_q", "epsilon_per_env", "random_shift"}
 Load = Callable[..., RunConfig]
 
 
@@ -141,7 +141,7 @@ def test_dqn(load_agent: Load, tmp_path: Path) -> None:
         "train_freq": 2, "gradient_steps": 1, "n_steps": 1, "target_update_interval": 10_000,
         "exploration_fraction": 0.1, "exploration_initial_eps": 1.0, "exploration_final_eps": 0.05,
         "max_grad_norm": 10.0, "double_q": True, "epsilon_per_env": False, "norm": "none", "dropout": 0.0,
-        "network": "mlp", "injectable": False, "optimizer": {"name": "adam"},
+        "network": "mlp", "injectable": False, "optimizer": {"name": "adam"}, "random_shift": 0,
         "optimize_memory_usage": False, "replay_buffer_kwargs": {"handle_timeout_termination": True},
         "policy_kwargs": {
             "normalize_images": True, "optimizer_kwargs": {"eps": 1e-8, "betas": (0.9, 0.999), "weight_decay": 0.0},
