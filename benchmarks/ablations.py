@@ -25,9 +25,12 @@ from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
 
+from crl.compare.groups import MEASURES
+from crl.compare.rows import ALL
+
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS, KEPT, RUNS = ROOT / "configs" / "ablations", ROOT / "benchmarks" / "ablations", ROOT / "runs" / "ablations"
-RETURN, ALL = "return at the ends of visits", "all, over the oracle's"  # of crl compare
+RETURN = MEASURES[0].name
 COSTS = ("predicted_cost", "realised_cost")
 
 

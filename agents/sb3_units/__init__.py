@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,24 +54,19 @@ def policy_networks(policy: BasePolicy) -> dict[str, Network]:
         )
     networks = POLICIES[kind][0](policy)
     _check_complete(policy, networks)
-    return {network.name: _with_heads(policy, network) for network in networks if network.parts}
+    heads, followed = _injectable(policy), policy_targets(policy)
+    return {network.name: _with_heads(network, heads, followed) for network in networks if network.parts}
 
 
-def _with_heads(policy: BasePolicy, network: Network) -> Network:
-    heads = _injectable(policy)
-    layers = tuple(layer.before(heads) for layer in network.layers)
-    return replace(network, layers=layers, heads=_heads(policy, network))
-
-
-def _heads(policy: BasePolicy, network: Network) -> tuple[tuple[Injectable, ...], ...]:
-    """The network's heads that plasticity can be injected into, each with those of the target networks."""
-    own, followed = set(network.parameters), policy_targets(policy)
-    heads = _injectable(policy)
-    return tuple(
+def _with_heads(network: Network, heads: Sequence[Injectable], followed: Mapping[Tensor, Tensor]) -> Network:
+    """The network, with those of a policy's heads that plasticity can be injected into; beside them the targets'."""
+    own = set(network.parameters)
+    found = tuple(
         (head, *(target for target in heads if followed.get(head.live[0]) is target.live[0]))
         for head in heads
         if own.issuperset(head.live)
     )
+    return replace(network, layers=tuple(layer.before(heads) for layer in network.layers), heads=found)
 
 
 def _injectable(policy: BasePolicy) -> list[Injectable]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from agents.plasticity.isometry import gap, slope
 from agents.plasticity.optimizers.adam import AdamBased, Group
 from agents.plasticity.optimizers.hidden import HiddenWeights
 from agents.plasticity.validation import check
@@ -51,13 +52,6 @@ class AdamO(AdamBased, HiddenWeights):
             rate, hidden = group["lr"] * group["coefficient"], {group["params"][i] for i in group["hidden"]}
             for parameter in parameters if rate else ():
                 if parameter in hidden:
-                    parameter.sub_(slope(parameter.flatten(1), group["scale"]).view_as(parameter), alpha=rate)
+                    weight = parameter.flatten(1)
+                    parameter.sub_(slope(gap(weight, group["scale"]), weight).view_as(parameter), alpha=4 * rate)
             self._adam(group, parameters, parameters, group["lr"])
-
-
-def slope(weight: Tensor, scale: float) -> Tensor:
-    """The gradient of the squared Frobenius norm of W W^T - scale I, or of W^T W - scale I where that is smaller."""
-    rows, columns = weight.shape
-    gram = weight @ weight.T if rows <= columns else weight.T @ weight
-    gram.diagonal().sub_(scale)
-    return 4 * (gram @ weight if rows <= columns else weight @ gram)

@@ -77,12 +77,14 @@ class UPGD(AdamBased):
             moves.append([torch.zeros_like(parameter) for parameter in parameters])
             self._adam(group, parameters, moves[-1], 1.0)
         utilities = [self._utilities(group, parameters) for group, parameters in trained]
-        largest = torch.stack([utility.max() for each in utilities for utility in each]).max()
-        for (group, parameters), move, each in zip(trained, moves, utilities, strict=True):
+        maxima = [[utility.max() for utility in each] for each in utilities]
+        largest = torch.stack([one for each in maxima for one in each]).max()
+        for (group, parameters), move, each, own in zip(trained, moves, utilities, maxima, strict=True):
             if group["sigma"]:
                 torch._foreach_add_(move, self._noise(group, parameters), alpha=-group["sigma"])
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-            gates = [_gate(utility, utility.max() if group["local"] else largest) for utility in each]
+            bounds = own if group["local"] else [largest] * len(each)
+            gates = [_gate(utility, bound) for utility, bound in zip(each, bounds, strict=True)]
             torch._foreach_addcmul_(parameters, move, gates, value=group["lr_factor"] * group["lr"])
 
     def _utilities(self, group: Group, parameters: list[Tensor]) -> list[Tensor]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from agents.plasticity.isometry import gap, slope
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps
 from agents.plasticity.penalties.known import with_gradients
 from agents.plasticity.protocols import Learner, Update
@@ -94,25 +95,21 @@ class Parseval(NetworkIntervention):
             return None
         strength = self.every * self.coefficient
         gaps = [self._gap(weight, each) for weight, each in held.items()]
-        scaled = [each.scale * gap.float().square().sum() for gap, each in zip(gaps, held.values(), strict=True)]
+        scaled = [each.scale * found.float().square().sum() for found, each in zip(gaps, held.values(), strict=True)]
         value = strength * torch.stack(scaled).sum()
 
         def gradients(reached: Tensor) -> list[Tensor]:
-            found = []
-            for gap, (weight, each) in zip(gaps, held.items(), strict=True):
-                slope = gap @ weight if len(gap) == len(weight) else weight @ gap
-                found.append(slope * (4 * strength * each.scale * reached).to(slope.dtype))
-            return found
+            slopes = [slope(found, weight) for found, weight in zip(gaps, held, strict=True)]
+            return [
+                along * (4 * strength * each.scale * reached).to(along.dtype)
+                for along, each in zip(slopes, held.values(), strict=True)
+            ]
 
         with torch.enable_grad():
             return with_gradients(value, list(held), gradients)
 
     def _gap(self, weight: Tensor, held: Held) -> Tensor:
-        """W W^T - s I, or W^T W - s I where that is smaller."""
-        rows, columns = weight.shape
-        gram = weight @ weight.T if rows <= columns or self.paper else weight.T @ weight
-        gram.diagonal().sub_(held.square)
-        return gram
+        return gap(weight, held.square, rows=self.paper)
 
     @torch.no_grad()
     def metrics(self) -> dict[str, float]:
@@ -121,6 +118,6 @@ class Parseval(NetworkIntervention):
         for name, held in self._held.items():
             if self.coefficient and held:
                 gaps = [self._gap(weight, each) for weight, each in held.items()]
-                squares = torch.stack([gap.float().square().sum() for gap in gaps]).sum()
-                found[f"{name}/distance"] = float(squares / sum(gap.numel() for gap in gaps)) ** 0.5
+                squares = torch.stack([each.float().square().sum() for each in gaps]).sum()
+                found[f"{name}/distance"] = float(squares / sum(each.numel() for each in gaps)) ** 0.5
         return found
