@@ -2,6 +2,7 @@
 
 from envs.catalogue.changes import DRAWS, DRIFTS, SHIFTS, NamedChange, is_draw
 from envs.catalogue.streams import STREAMS, NamedStream
+from envs.catalogue.suites import ATARI, DMC, METAWORLD, PROCGEN, PROCGEN_GAMES
 from envs.catalogue.tasks import (
     ABOUT,
     CONTROL,
@@ -9,8 +10,6 @@ from envs.catalogue.tasks import (
     GAMES,
     LIMIT,
     MUJOCO,
-    PROCGEN,
-    PROCGEN_GAMES,
     TASKS,
     WHOLE,
     NamedWorld,
@@ -19,12 +18,15 @@ from envs.catalogue.tasks import (
 
 __all__ = [
     "ABOUT",
+    "ATARI",
     "CONTROL",
+    "DMC",
     "DRAWS",
     "DRIFTS",
     "EPISODE_LIMIT",
     "GAMES",
     "LIMIT",
+    "METAWORLD",
     "MUJOCO",
     "PROCGEN",
     "PROCGEN_GAMES",
