@@ -43,15 +43,16 @@ class ProcgenGames(PoolGames):
     ) -> None:
         game, _, mode = check_choice("a ProcGen task", task, PROCGEN).partition("_")
         id = f"{game.capitalize()}{mode.capitalize()}-v0"
-        levels = _checked_levels(start_level, num_levels)
-        super().__init__(task, n_envs, id, levels, render_mode=render_mode, **levels)
+        start, count = _checked_levels(start_level, num_levels)
+        levels = {"start_level": start, "num_levels": count}
+        super().__init__(task, n_envs, id, levels, render_mode=render_mode, start_level=start, num_levels=count)
 
     def _pictures(self) -> NDArray[np.uint8]:
         pictures: NDArray[np.uint8] = self._observations.transpose(0, 2, 3, 1)
         return pictures.repeat(CELL, axis=1).repeat(CELL, axis=2)
 
 
-def _checked_levels(start_level: object, num_levels: object) -> dict[str, int]:
+def _checked_levels(start_level: object, num_levels: object) -> tuple[int, int]:
     """The first level and how many there are.
 
     Raises:
@@ -68,7 +69,7 @@ def _checked_levels(start_level: object, num_levels: object) -> dict[str, int]:
         raise ValueError(
             f"levels end at {LEVELS - 1:,}, got start_level={start:,} and num_levels={count:,}; give smaller numbers"
         )
-    return {"start_level": start, "num_levels": count}
+    return start, count
 
 
 __getattr__ = worlds(PROCGEN, ProcgenGames)

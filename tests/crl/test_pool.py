@@ -79,7 +79,7 @@ def test_a_killed_run_that_goes_on_ends_as_one_that_was_not(
     expected = trained_run(tmp_path, config)
     assert checkpoints_of(expected) == [32, 64, 96]
     if made is not None:
-        assert sum(pool.phantoms for pool in made) == 0
+        assert sum(pool.phantoms for pool in made if "episodic_life" not in pool.given) == 0
         # For each task, for the second one's switch, and at each checkpoint other games, with other seeds.
         played = [tuple(pool.given["seed"]) for pool in made if pool.given["num_envs"] == 2 and pool.elapsed.any()]
         assert len(set(played)) == len(played) == 4
