@@ -36,7 +36,14 @@ def bare(made: PoolGames) -> Play:
     """Envpool itself, as it is made for a batch of the adapter."""
     pool = made._made([*range(made.num_envs)])
     pool.reset()
-    return lambda actions: int((pool.step(actions.astype(made._taken))[4]["elapsed_step"] > 0).sum())
+    held = []
+
+    def step(actions: Any) -> int:
+        # A learner has the observations of a step while it takes the next.
+        held[:] = pool.step(actions.astype(made._taken))
+        return int((held[4]["elapsed_step"] > 0).sum())
+
+    return step
 
 
 def ours(made: Any) -> Play:

@@ -60,15 +60,19 @@ def test_an_envpool_that_cannot_be_imported_says_so_itself(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("system", "extra", "loads"),
+    ("system", "folder", "extra", "loads"),
     [
-        ("linux", "procgen", True), ("win32", "procgen", False), ("darwin", "procgen", False),
-        ("linux", "envpool", False),
+        ("linux", "Qt5/lib", "procgen", True),
+        ("linux", "bindings", "procgen", False),
+        ("win32", "Qt5/lib", "procgen", False),
+        ("darwin", "Qt5/lib", "procgen", False),
+        ("linux", "Qt5/lib", "envpool", False),
     ],
-)  # fmt: skip
-def test_qt_is_loaded_first_for_procgen_on_linux(
-    system: str, extra: str, loads: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+)
+def test_qt_of_the_wheel_is_loaded_first_for_procgen_on_linux(
+    system: str, folder: str, extra: str, loads: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / folder).mkdir(parents=True)  # Debian's and conda's PyQt5 have bindings alone, beside Qt of the system
     done: list[Any] = []
 
     def module(name: str) -> ModuleType:
