@@ -67,8 +67,14 @@ RUNS = {
 INSTALLED = pytest.mark.skipif(not find_spec("envpool"), reason="envpool is not installed")
 
 
-@pytest.mark.parametrize("suite", RUNS)
-@pytest.mark.parametrize("player", ["fake", pytest.param("envpool", marks=INSTALLED)])
+@pytest.mark.parametrize(
+    ("player", "suite"),
+    [
+        *(("fake", suite) for suite in RUNS),
+        *(pytest.param("envpool", suite, marks=INSTALLED) for suite in ("ProcGen", "DeepMind Control")),
+        *(pytest.param("envpool", suite, marks=[INSTALLED, pytest.mark.slow]) for suite in ("Atari", "Meta-World")),
+    ],
+)
 def test_a_killed_run_that_goes_on_ends_as_one_that_was_not(
     player: str, suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
