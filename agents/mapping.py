@@ -177,7 +177,7 @@ class _Mapping:
             if tensor not in filled:
                 filled[tensor] = self._filled(name, places[name], kept[name])
         state = {name: filled[tensor] for name, tensor in self._state.items()}
-        stay = {name for name in state if name in self._found and torch.equal(state[name], self._found[name])}
+        stay = {name for name, other in self._found.items() if name in state and _is_equal(state[name], other)}
         return Mapped(state, kept, frozenset(state.keys() - stay))
 
     def _places(self, name: str) -> list[Places]:
@@ -224,6 +224,10 @@ def _actions_kept(own: Actions, theirs: Actions | None, count: int, other: int) 
     pairs = [(place, others.index(name)) for place, name in enumerate(names) if name in others]
     to, start = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
     return to, start
+
+
+def _is_equal(own: Tensor, other: Tensor) -> bool:
+    return torch.equal(own, other.to(own.dtype))
 
 
 def _first(count: int) -> Places:

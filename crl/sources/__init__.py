@@ -70,8 +70,7 @@ def beginning(given: str, model: LearnerMixin) -> Beginning:
     anew = ["replay"] if model.spec.data == "replay" else []
     try:
         source = from_zip(path, model) if path.is_file() else from_checkpoint(path)
-        found = source.modules["policy"]
-        policy = fitted(model, found, source.actions)
+        policy = fitted(model, source)
         kept = learnt(model, source, policy, anew)
         begin_with(model, kept)
     except MisfitError as error:
@@ -83,9 +82,9 @@ def beginning(given: str, model: LearnerMixin) -> Beginning:
             f"{told_as} cannot be read ({type(error).__name__}: {one_line(error)}): it is damaged, or none of SB3's or "
             "ours; give another one"
         ) from error
-    parameters = "parameters, as far as both worlds have them" if policy.moved else "parameters"
+    parameters = "the parameters that both worlds have" if policy.moved else "parameters"
     sentence = f"beginning with {path}: {in_words([parameters, *titles(model, kept)])} are kept; "
-    news = [f"{sentence}{in_words([*anew, 'steps'])} begin anew", *told(model, found, policy)]
+    news = [f"{sentence}{in_words([*anew, 'steps'])} begin anew", *told(model, source.modules["policy"], policy)]
     record = {"path": str(path), "step": source.step, "sha256": source.sha256}
     return Beginning(kept, record, news, source.lost)
 

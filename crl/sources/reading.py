@@ -19,6 +19,8 @@ from safetensors import torch as safetensors
 
 from agents.learner import LearnerMixin
 from agents.mapping import Actions
+from agents.networks.builder import ACTIVATIONS
+from agents.plasticity.layers import kind_of
 from agents.saving import TENSORS_MEMBER, TREE_MEMBER, merge
 from crl import checkpoints, storage
 from crl.config import ConfigError
@@ -26,6 +28,7 @@ from crl.config.messages import one_line
 from crl.config.reading import read_yaml
 
 NEEDED = ("learner", "world")
+VARIABLES = "pytorch_variables.pth"  # in a zip: what is learned beside the policy
 SPARE = 1 << 26  # bytes that a zip may have beside the agent's tensors
 COPIES = 8  # of the policy's parameters that it may hold: with both moments, in double precision, there are six
 
@@ -44,6 +47,8 @@ class Source:
     actions: Actions | None = None
     """Those of its world, where they are known."""
     step: int | None = None
+    activation: str | None = None
+    """The class of its activation functions, by name, where that is known."""
     lost: list[str] = field(default_factory=list)
     """Sentences on what cannot be read."""
 
@@ -68,7 +73,8 @@ def from_checkpoint(path: Path) -> Source:
     learner = state["learner"]
     held = learner.get("interventions")  # which the end of a visit does not have
     # A checkpoint holds the run's config, and one of the best lies two folders below it.
-    names = next((_names(each) for each in (path, path.parent.parent) if (each / "config.yaml").is_file()), [])
+    config = next((_config(each) for each in (path, path.parent.parent) if (each / "config.yaml").is_file()), {})
+    names = _names(config)
     states = held["interventions"] if held else []
     return Source(
         learner["modules"],
@@ -78,16 +84,33 @@ def from_checkpoint(path: Path) -> Source:
         next((layer for layer in state["world"]["wrappers"] if "ret_rms" in layer), None),
         _actions(**learner.get("actions", {})),
         storage.Manifest.load(path).step,
+        _activation(config),
     )
 
 
-def _names(folder: Path) -> list[str]:
-    """Of the interventions that the config in a folder names."""
+def _config(folder: Path) -> Any:
+    """What the config in a folder says, unchecked."""
     try:
-        given = read_yaml(folder / "config.yaml")["interventions"]
-        return [str(each["name"]) for each in given]
-    except (ConfigError, *checkpoints.UNFIT):
+        return read_yaml(folder / "config.yaml")
+    except ConfigError:
+        return {}
+
+
+def _names(config: Any) -> list[str]:
+    """Of the interventions that a config names."""
+    try:
+        return [str(each["name"]) for each in config["interventions"]]
+    except checkpoints.UNFIT:
         return []
+
+
+def _activation(config: Any) -> str | None:
+    """Of a config's agent: the class of its activation functions."""
+    try:
+        name: str = kind_of(ACTIVATIONS[config["agent"]["activation"]]).__name__
+    except checkpoints.UNFIT:
+        return None
+    return name
 
 
 def from_zip(path: Path, model: LearnerMixin) -> Source:
@@ -105,7 +128,7 @@ def from_zip(path: Path, model: LearnerMixin) -> Source:
         if "policy.pth" not in names:
             raise ValueError("it has no policy.pth")
         found = {name: _loaded(archive, f"{name}.pth", most) for name in modules if f"{name}.pth" in names}
-        variables = _loaded(archive, "pytorch_variables.pth", most) if tensors else None
+        variables = _loaded(archive, VARIABLES, most) if tensors and VARIABLES in names else None
         data = storage.parsed(_read(archive, "data", most)) if "data" in names else {}
         states: list[Any] = []
         if {TENSORS_MEMBER, TREE_MEMBER} <= names:
@@ -127,6 +150,7 @@ def from_zip(path: Path, model: LearnerMixin) -> Source:
         _whole(data.get("optimizer_steps")),
         actions=_actions(_class_name(space.get(":type:")), data.get("action_meanings"), space.get("nvec")),
         step=_whole(data.get("num_timesteps")),
+        activation=_class_name((data.get("policy_kwargs") or {}).get("activation_fn")),
         lost=lost,
     )
 

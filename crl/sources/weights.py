@@ -10,7 +10,9 @@ from torch import Tensor
 
 from agents.learner import LearnerMixin
 from agents.mapping import Actions, Mapped, UnlikeError, mapped
+from agents.plasticity.layers import kind_of
 from crl.config.messages import in_words
+from crl.sources.reading import Source
 
 KINDS = ("action_net", "actor", "actor_target", "critic", "q_net")
 """Parts of policies that tell algorithms apart."""
@@ -24,20 +26,19 @@ class MisfitError(ValueError):
     """A policy cannot begin with another one's parameters, which the message says."""
 
 
-def fitted(model: LearnerMixin, found: Any, theirs: Actions | None) -> Mapped:
+def fitted(model: LearnerMixin, source: Source) -> Mapped:
     """What a learner's policy begins with.
 
     Args:
         model: whose policy it is.
-        found: a state dict, of anybody's.
-        theirs: the actions of its world, as far as they are known.
+        source: that has learnt; anybody may have made it.
 
     Raises:
         MisfitError: it is of another algorithm or has other layers, or nothing of it can be kept.
-        TypeError: it is no state dict.
+        KeyError, TypeError: it has no policy.
         ValueError: it has numbers that are not finite.
     """
-    own = model.policy.state_dict(keep_vars=True)
+    own, found = model.policy.state_dict(keep_vars=True), source.modules["policy"]
     if not isinstance(found, Mapping) or not all(map(_is_plain, found.values())):
         raise TypeError("its policy is no dict of tensors")
     if _kinds(own) != _kinds(found):
@@ -46,8 +47,10 @@ def fitted(model: LearnerMixin, found: Any, theirs: Actions | None) -> Mapped:
             f"it is of another algorithm: its policy has {others}, and this run's {ours}; give agent.name as the "
             "source has it, or another source"
         )
+    if (problem := _activation(model, source.activation)) is not None:
+        raise MisfitError(problem)
     try:
-        result = mapped(model.policy, found, Actions.of(model.action_space, model.action_meanings), theirs)
+        result = mapped(model.policy, found, Actions.of(model.action_space, model.action_meanings), source.actions)
     except UnlikeError as error:
         raise MisfitError(_unlike(error.name, own, found)) from error
     if not all(tensor.isfinite().all() for tensor in found.values()):
@@ -67,6 +70,18 @@ def _is_plain(value: Any) -> bool:
 
 def _kinds(state: Mapping[str, Any]) -> set[str]:
     return {str(name).partition(".")[0] for name in state} & set(KINDS)
+
+
+def _activation(model: LearnerMixin, found: str | None) -> str | None:
+    """The sentence on other activation functions, which no parameter shows."""
+    own = getattr(model.policy, "activation_fn", None)
+    ours = None if own is None else kind_of(own).__name__
+    if None in (found, ours) or found == ours:
+        return None
+    return (
+        f"its activation functions are {found}, and this run's {ours}; give agent.activation as the source has it, or "
+        "another source"
+    )
 
 
 def _unlike(name: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

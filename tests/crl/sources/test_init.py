@@ -215,6 +215,11 @@ MISFITS = {
         {"agent": AGENTS["ppo"][1].replace("[8]", "[9]")},
         "does not fit: its net_arch is another one: mlp_extr",
     ),
+    "activation": (
+        {"agent": AGENTS["ppo"][1].replace("name: ppo", "name: ppo, activation: relu")},
+        "does not fit: its activation functions are Tanh, and this run's ReLU; give agent.activation as the source has "
+        "it, or another source",
+    ),
     "dropout": (
         {"agent": AGENTS["ppo"][1].replace("[8]", "[8, 8]").replace("name: ppo", "name: ppo, dropout: 0.1")},
         "agent.norm, agent.dropout and agent.injectable as the source has them, or another source",

@@ -150,9 +150,9 @@ def test_what_is_kept_is_told_and_whose_it_was_is_written_down(source: Any, tmp_
     (run,) = (tmp_path / "runs").iterdir()
     read = newest(copy)
     assert process.printed().splitlines()[:5] == [
-        f"beginning with {read}: parameters, as far as both worlds have them are kept; the moments of "
-        "policy.optimizer, the state of gxd, the state of l2_init and steps begin anew",
-        "  network       kept  left behind  fresh",
+        f"beginning with {read}: the parameters that both worlds have are kept; the moments of policy.optimizer, the "
+        "state of gxd, the state of l2_init and steps begin anew",
+        "  network      kept  left behind  fresh",
         "  actor    40 of 83           18  2 of 6 inputs of mlp_extractor.policy_net.0, action_net",
         "  critic   49 of 65            0  2 of 6 inputs of mlp_extractor.value_net.0",
         f"run folder: runs/{run.name}",
@@ -175,7 +175,7 @@ def test_an_agent_of_python_moves_on_in_one_call(source: Any) -> None:
     model, other = agent(), agent()
     text = crl.transfer(source("ppo") / "model.zip", model)
     assert text.splitlines()[1:] == [
-        "  network       kept  left behind  fresh",
+        "  network      kept  left behind  fresh",
         "  actor    24 of 51           34  action_net",
         "  critic   33 of 33           16  nothing",
     ]
