@@ -169,8 +169,8 @@ class _Mapping:
         places = {name: self._places(name) for name in self._state}
         kept = {name: _marked(tensor, places[name]) for name, tensor in self._state.items()}
         for name, mask in kept.items():
-            weight = kept.get(f"{name.removesuffix('bias')}weight") if name.endswith(".bias") else None
-            if weight is not None and weight.dim() > 1:
+            weight = kept.get(f"{name.removesuffix('bias')}weight")
+            if name.endswith(".bias") and weight is not None and weight.dim() > mask.dim() == 1:
                 mask &= weight.flatten(1).any(1)
         filled: dict[Tensor, Tensor] = {}  # once, what several networks share
         for name, tensor in self._state.items():
