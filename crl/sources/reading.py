@@ -73,7 +73,7 @@ def from_checkpoint(path: Path) -> Source:
     learner = state["learner"]
     held = learner.get("interventions")  # which the end of a visit does not have
     # A checkpoint holds the run's config, and one of the best lies two folders below it.
-    config = next((_config(each) for each in (path, path.parent.parent) if (each / "config.yaml").is_file()), {})
+    config: Any = next((_config(each) for each in (path, path.parent.parent) if (each / "config.yaml").is_file()), {})
     names = _names(config)
     states = held["interventions"] if held else []
     return Source(
