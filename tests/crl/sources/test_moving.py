@@ -185,20 +185,18 @@ def test_what_is_kept_is_told_and_whose_it_was_is_written_down(source: Any, tmp_
 
 def test_an_agent_of_python_moves_on_in_one_call(source: Any) -> None:
     def agent() -> PPO:
-        games = envs.make("mountain_car", n_envs=2, seed=0)
+        games = envs.make("pendulum", n_envs=2, seed=0)
         return PPO("MlpPolicy", games, n_steps=20, batch_size=20, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu")
 
     model, other = agent(), agent()
     text = crl.transfer(source("ppo") / "model.zip", model)
     assert text.splitlines()[1:] == [
         "  network      kept  left behind  fresh",
-        "  actor    24 of 51           34  action_net",
-        "  critic   33 of 33           16  nothing",
+        "  actor    32 of 42           26  action_net, log_std",  # a pendulum's action is a number
+        "  critic   41 of 41            8  nothing",
     ]
     theirs = policy_of(newest(source("ppo")))
-    assert model.policy.mlp_extractor.policy_net[0].weight.equal(
-        theirs["mlp_extractor.policy_net.0.weight"][:, :2].contiguous()
-    )
+    assert model.policy.mlp_extractor.policy_net[0].weight.equal(theirs["mlp_extractor.policy_net.0.weight"][:, :3])
     assert model.policy.action_net.weight.equal(other.policy.action_net.weight)
     model.learn(40)
     crl.transfer(source("ppo"), other)
