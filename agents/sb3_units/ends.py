@@ -120,7 +120,7 @@ def axes_of(ends: Ends, heads: Sequence[Injectable], *, vector: bool) -> dict[Te
     for layer in ends.outputs:
         found[layer.weight] = (Axis.ACTIONS, found.get(layer.weight, (None, None))[1])
         found[layer.bias] = (Axis.ACTIONS,)
-    if ends.deviation is not None:
+    if ends.deviation is not None and ends.deviation.shape[-1] == ends.actions:  # else one for all of them
         found[ends.deviation] = (*[None] * (ends.deviation.dim() - 1), Axis.ACTIONS)
     for head in heads:
         found |= {frozen: found[live] for live in head.live if live in found for frozen in head.frozen_like(live)}
