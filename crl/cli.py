@@ -264,8 +264,8 @@ def list_names(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="One of the lists (streams, tasks, shifts, drifts, agents, optimizers, schedules, criteria, "
-            "selections, interventions, parts), or a name in one of them, such as gxd; left out, all lists.",
+            help="One of the lists (streams, tasks, shifts, drifts, spaces, agents, optimizers, schedules, "
+            "criteria, selections, interventions, parts), or a name in one of them, such as gxd; left out, all lists.",
             show_default=False,
         ),
     ] = None,

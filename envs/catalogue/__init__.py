@@ -1,6 +1,6 @@
 """The games, the control tasks and the named streams: plain data, read without importing Gymnasium or a game."""
 
-from envs.catalogue.changes import DRAWS, DRIFTS, SHIFTS, NamedChange, is_draw
+from envs.catalogue.changes import ACTIONS, DRAWS, DRIFTS, OBSERVATIONS, SHIFTS, SPACES, NamedChange, is_draw
 from envs.catalogue.streams import STREAMS, NamedStream
 from envs.catalogue.tasks import (
     ABOUT,
@@ -19,6 +19,7 @@ from envs.catalogue.tasks import (
 
 __all__ = [
     "ABOUT",
+    "ACTIONS",
     "CONTROL",
     "DRAWS",
     "DRIFTS",
@@ -26,9 +27,11 @@ __all__ = [
     "GAMES",
     "LIMIT",
     "MUJOCO",
+    "OBSERVATIONS",
     "PROCGEN",
     "PROCGEN_GAMES",
     "SHIFTS",
+    "SPACES",
     "STREAMS",
     "TASKS",
     "WHOLE",

@@ -21,6 +21,7 @@ class NamedStream:
         source: where this sequence comes from.
         worlds: from the stream's seed, the entries that the tasks are made from (see ``envs.entries.tasks_from``); None
             where the names are the entries.
+        spaces: how tasks of different spaces become one (see ``envs.spaces.SpaceMapping``); None where they are alike.
     """
 
     tasks: tuple[str, ...]
@@ -29,6 +30,7 @@ class NamedStream:
     description: str
     source: str
     worlds: Callable[[int], tuple[Mapping[str, Any], ...]] | None = None
+    spaces: Mapping[str, Any] | None = None
 
     def entries(self, seed: int) -> tuple[str | Mapping[str, Any], ...]:
         """What the tasks are made from, in their order, in a stream with this seed."""
@@ -179,6 +181,14 @@ STREAMS: Mapping[str, NamedStream] = MappingProxyType(
             description="Pendulum-v1 whose gravity swings between 2 and 18 m/s^2 in 50,000 steps, without a boundary",
             source="this project",
             worlds=lambda seed: ({"id": "pendulum", "drift": {"gravity": _SWINGING}},),
+        ),
+        "mujoco3": NamedStream(
+            tasks=("hopper", "walker2d", "halfcheetah"),
+            steps_per_task=1_000_000,
+            cycles=1,
+            description="three robots of MuJoCo with bodies of their own, one after the other",
+            source="this project",
+            spaces=MappingProxyType({"observations": "pad", "actions": "pad"}),
         ),
         "slippery_ant": _variants(
             "ant(friction=*)",

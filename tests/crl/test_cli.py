@@ -148,8 +148,8 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     everything = crl("list", cwd=tmp_path)
     assert everything.returncode == 0
     assert [line for line in everything.stdout.splitlines() if not line.startswith(" ")] == [
-        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "optimizers:", "schedules:", "criteria:",
-        "selections:", "interventions:", "parts:",
+        "streams:", "tasks:", "shifts:", "drifts:", "spaces:", "agents:", "optimizers:", "schedules:",
+        "criteria:", "selections:", "interventions:", "parts:",
     ]  # fmt: skip
     names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]
     assert {
@@ -195,6 +195,10 @@ def test_listed_streams_tell_tasks_steps_source_and_what_a_resume_finds(crl: Com
         "restored at a resume",
         "source: this project; permuted inputs as in Nature 632:768 (2024), there of MNIST",
     ]
+    assert blocks["mujoco3"][1].strip() == (
+        "tasks: hopper, walker2d, halfcheetah; 1,000,000 steps each; observations pad; actions pad; games are "
+        "restored at a resume"
+    )
     assert set(blocks) == set(STREAMS)
     assert all(len(block) == 3 and "source: " in block[2] for block in blocks.values())
 
@@ -214,6 +218,9 @@ def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: P
         "sinusoidal": "up and down around a mean; arguments: mean, amplitude, period, phase, every",
         "random_walk": "Gaussian steps, reflected at two bounds; arguments: start, std, low, high, seed, every",
     }
+    spaces = dict(line.split(maxsplit=1) for line in crl("list", "spaces", cwd=tmp_path).stdout.splitlines()[1:])
+    assert spaces["resize"] == "one height and width for images, their channels padded; stream.spaces.observations"
+    assert spaces["pad"].endswith("a task takes as many as it has; stream.spaces.observations and actions")
     assert (set(shifts), set(tasks)) == (set(SHIFTS), {*TASKS, "ID-v0"})
 
 

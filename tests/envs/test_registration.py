@@ -24,7 +24,7 @@ from envs.state import copied
 from envs.vector import StreamVectorEnv
 
 ROOT = Path(__file__).parents[2]
-OF_MUJOCO = {"slippery_ant", *MUJOCO}
+OF_MUJOCO = {"mujoco3", "slippery_ant", *MUJOCO}
 OF_PROCGEN = {*PROCGEN, *(name for name, stream in STREAMS.items() if not stream.restores)}
 CHECKED_OF_PROCGEN = {"cchain/starpilot", "bigfish_easy"} if find_spec("envpool") else set()  # all are made alike
 NAMES = [
