@@ -27,7 +27,7 @@ OFF = "learning_starts: 16, train_freq: 8, batch_size: 8, buffer_size: 200, net_
 RUNS: dict[str, tuple[str, tuple[int, ...], list[str]]] = {
     "ppo, boards": (
         """
-stream: {tasks: [breakout, asterix], steps_per_task: 64, cycles: 2, boundary: observed}
+stream: {tasks: [breakout, asterix], steps_per_task: 64, boundary: observed}
 agent: {name: ppo, n_envs: 2, n_steps: 32, batch_size: 32, n_epochs: 1}
 interventions: [oracle]
 """,
@@ -36,7 +36,7 @@ interventions: [oracle]
     ),
     "dqn, vectors": (
         f"""
-stream: {{tasks: [mountain_car, acrobot], steps_per_task: 64, cycles: 2, boundary: observed,
+stream: {{tasks: [mountain_car, acrobot], steps_per_task: 64, boundary: observed,
   spaces: {{observations: pad, actions: [noop, left, right, negative torque, positive torque]}}}}
 agent: {{name: dqn, n_envs: 2, {OFF}}}
 interventions: [full_reset]
@@ -51,7 +51,7 @@ interventions: [full_reset]
     ),
     "sac, numbers": (
         f"""
-stream: {{tasks: [pendulum, mountain_car_continuous], steps_per_task: 64, cycles: 2, boundary: observed,
+stream: {{tasks: [pendulum, mountain_car_continuous], steps_per_task: 64, boundary: observed,
   spaces: {{observations: pad, actions: pad}}}}
 agent: {{name: sac, n_envs: 2, {OFF}}}
 at_switch: {{replay: clear}}
@@ -103,7 +103,9 @@ def test_a_config_keeps_its_mapping(tmp_path: Path) -> None:
     written = yaml.safe_load(to_yaml(config))["stream"]
     assert written["spaces"] == {"size": None, **spaces}
     assert written["tasks"][0]["actions"] == ["noop", "5"]
-    checked = check_arguments(loaded(tmp_path, stream % "{observations: pad, actions: union}"))
+    checked = check_arguments(
+        loaded(tmp_path, stream % "{observations: pad, actions: union}", "{name: ppo, n_steps: 64}")
+    )
     filled, _, env = build(checked)
     env.close()
     assert filled.stream.spaces.actions == env.action_meanings == ("noop", "5", "negative torque", "positive torque")
