@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import gymnasium
@@ -12,10 +11,10 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from envs.fits.base import Owners, Plan, Spec, VectorFit, channel_axis, is_image, listed
+from envs.fits.resizing import Resizing
 from envs.shifts.base import VectorObservationShift
 
 ALONE = "put them into separate streams, or wrap one to the other's space"
-_EXACT = 2**24  # below this float32 holds all whole numbers
 
 
 class VectorFittedObservations(VectorFit, VectorObservationShift):
@@ -34,57 +33,28 @@ class VectorFittedObservations(VectorFit, VectorObservationShift):
     def _take(self, **arguments: Any) -> None:
         self._shape = tuple(arguments["shape"])
         self._dtype = np.dtype(arguments["dtype"])
-        self._channels, self._size = arguments["channels"], arguments["size"]
+        self._channels, size = arguments["channels"], arguments["size"]
+        self._resizing = None
+        if size is not None:
+            sides = list(self._box().shape)
+            channels = sides.pop(self._channels[0])
+            self._resizing = Resizing(self.num_envs, (channels, *sides), size)
 
     def _space(self) -> Box:
         return _box(self._shape, self._dtype, self.arguments["low"], self.arguments["high"])
 
     def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
         found = observations
-        if self._channels is not None:
+        if self._resizing is not None:
+            own, to = self._channels
+            found = np.moveaxis(self._resizing(np.moveaxis(found, own + 1, 1)), 1, to + 1)
+        elif self._channels is not None:
             found = np.moveaxis(found, *(axis + 1 for axis in self._channels))
-        if self._size is not None:
-            found = resized(found, self._size, self._channels[1] + 1)
         if found.shape[1:] == self._shape:
             return found.astype(self._dtype, order="C")
         fitted = np.zeros((len(found), *self._shape), self._dtype)
         fitted[(slice(None), *map(slice, found.shape[1:]))] = found
         return fitted
-
-
-def resized(images: NDArray[Any], size: Sequence[int], channels: int) -> NDArray[np.uint8]:
-    """8-bit images in another height and width: each pixel is the mean of the area that it covers, rounded.
-
-    Args:
-        images: a batch of them, with four axes.
-        size: height and width.
-        channels: the axis of the channels.
-
-    >>> resized(np.array([[[[0, 10, 20, 40]]]], np.uint8), (1, 2), 1).tolist()
-    [[[[5, 30]]]]
-    """
-    moved = np.moveaxis(images, channels, 1)
-    height, width = moved.shape[2:]
-    # Sums of whole numbers are exact as long as the type holds them, in whatever order they are added up.
-    dtype = np.float32 if 255 * height * width < _EXACT else np.float64
-    rows, columns = _overlaps(height, size[0]).astype(dtype), _overlaps(width, size[1]).astype(dtype)
-    sums = rows @ np.ascontiguousarray(moved, dtype) @ columns.T
-    np.rint(sums / dtype(height * width), out=sums)
-    return np.moveaxis(sums.astype(np.uint8), 1, channels)
-
-
-@cache
-def _overlaps(old: int, new: int) -> NDArray[np.int64]:
-    """How much of each of ``old`` pixels each of ``new`` ones covers, in 1/new of a pixel: (new, old).
-
-    >>> _overlaps(3, 2).tolist()
-    [[2, 1, 0], [0, 1, 2]]
-    """
-    ends, starts = np.arange(1, new + 1)[:, None] * old, np.arange(new)[:, None] * old
-    overlaps: NDArray[np.int64] = np.minimum(ends, np.arange(1, old + 1) * new) - np.maximum(
-        starts, np.arange(old) * new
-    )
-    return np.maximum(overlaps, 0)
 
 
 def plan(owners: Owners, spaces: Sequence[gymnasium.Space[Any]], how: str, size: Sequence[int] | None) -> Plan:

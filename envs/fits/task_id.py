@@ -26,23 +26,19 @@ class VectorTaskId(VectorFit, VectorObservationShift):
 
     def _take(self, **arguments: Any) -> None:
         self._count, self._axis = arguments["count"], arguments["axis"]
-        inner = self._box()
-        shape = [1] * len(inner.shape)
-        shape[self._axis] = self._count
-        told = np.zeros(self._count, inner.dtype)
-        told[arguments["index"]] = arguments["value"]
-        self._told = told.reshape(shape)
+        inner, before = self._box(), (slice(None),) * (self._axis + 1)
+        sides = list(inner.shape)
+        sides[self._axis] += self._count
+        self._blank = np.zeros((self.num_envs, *sides), inner.dtype)  # all but what comes from the games
+        self._blank[(*before, arguments["index"] - self._count)] = arguments["value"]
+        self._rest = (*before, slice(None, -self._count))
 
     def _space(self) -> Box:
         return _with_id(self._box(), self._count, self._axis, self.arguments["value"])
 
     def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
-        sides = list(observations.shape)
-        sides[self._axis + 1] += self._count
-        seen = np.empty(sides, observations.dtype)
-        before = (slice(None),) * (self._axis + 1)
-        seen[(*before, slice(None, -self._count))] = observations
-        seen[(*before, slice(-self._count, None))] = self._told
+        seen = self._blank[: len(observations)].copy()
+        seen[self._rest] = observations
         return seen
 
 

@@ -11,7 +11,7 @@ from shaped import games_of, shaped
 from shifted import DenseGames
 
 from envs.fits import fit_games
-from envs.fits.observations import plan, resized
+from envs.fits.observations import plan
 
 
 def fitted(
@@ -75,32 +75,6 @@ def test_images_have_the_first_ones_order_of_axes() -> None:
     other, _ = fitted("pad", small, tall + 1).reset(seed=0)
     assert other.shape == (2, 5, 4, 3)
     assert (other == 1).all()
-
-
-@pytest.mark.parametrize(
-    ("rows", "size", "expected"),
-    [
-        ([[0, 10, 20, 40], [0, 10, 20, 40]], [1, 2], [[5, 30]]),  # means of 2x2
-        ([[9, 3, 6]], [1, 2], [[7, 5]]),  # (2 x 9 + 1 x 3) / 3 and (1 x 3 + 2 x 6) / 3
-        ([[8], [2]], [3, 1], [[8], [5], [2]]),  # the middle one covers a third of both
-        ([[1, 2], [3, 4]], [4, 4], [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]),
-        ([[1, 2], [2, 2]], [1, 1], [[2]]),  # 1.75, rounded
-    ],
-)
-def test_pixels_are_the_means_of_their_areas(rows: Any, size: Any, expected: Any) -> None:
-    assert resized(image(*rows)[None], size, 3)[0, ..., 0].tolist() == expected
-    assert resized(np.array([[rows]], np.uint8), size, 1)[0, 0].tolist() == expected
-
-
-def test_resizing_is_exact_where_float32_is_not() -> None:
-    """A sum of 258 x 258 pixels of 255 is above 2**24; all batches and channels are alike."""
-    white = np.full((3, 258, 258, 2), 255, np.uint8)
-    assert (resized(white, (83, 300), 3) == 255).all()
-    noise = np.random.default_rng(0).integers(0, 256, (4, 64, 48, 3), np.uint8)
-    small = resized(noise, (32, 24), 3)
-    means = noise.reshape(4, 32, 2, 24, 2, 3).astype(int).sum((2, 4)) / 4
-    np.testing.assert_array_equal(small, np.rint(means))
-    np.testing.assert_array_equal(resized(noise[1:2], (32, 24), 3), small[1:2])
 
 
 def test_images_are_resized_and_their_channels_padded() -> None:
