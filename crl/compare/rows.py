@@ -42,7 +42,8 @@ class Row:
         estimates: name of the aggregate -> value and interval.
         difference: from the reference, over the seeds that both have; None of the reference itself, and where too few
             seeds are in both for a claim.
-        p: of the difference, corrected for all comparisons of the measure.
+        p: of the difference, corrected for all comparisons of the measure: those of single tasks, or those of all tasks
+            together, which answer one question and not one for each task.
         better: probability that a run of the group is better than one of the reference, None as the difference is.
     """
 
@@ -83,11 +84,14 @@ def _rows_of(measure: Measure, groups: Sequence[Group], reference: Group, oracle
     rows = [
         _row(measure, *each, compared_with.get(each[0]) if each[1] != reference.label else None) for each in samples
     ]
-    claimed = [place for place, row in enumerate(rows) if row.difference is not None]
-    corrected = holm([row.difference.p for row in rows if row.difference is not None])  # type: ignore[misc]
-    for place, p in zip(claimed, corrected, strict=True):
-        rows[place] = replace(rows[place], p=p)
-    return rows
+    together = [row for row in rows if row.task == ALL]
+    return _corrected(rows[: len(rows) - len(together)]) + _corrected(together)
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the p of their differences, corrected for all that these rows compare."""
+    corrected = iter(holm([row.difference.p for row in rows if row.difference is not None]))  # type: ignore[misc]
+    return [row if row.difference is None else replace(row, p=next(corrected)) for row in rows]
 
 
 def _values(measure: Measure, group: Group, oracle: Group | None) -> Values:

@@ -102,8 +102,8 @@ def legend(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> li
     if any(row.difference is not None for row in rows):
         lines.append(
             f"difference: from {reference.label}, over the seeds that both have, with the 95% interval and p of a "
-            "paired t-test, p corrected by Holm for all comparisons of a measure; better: probability that a run is "
-            f"better than one of {reference.label}"
+            "paired t-test, p corrected by Holm for all comparisons of a measure, in single tasks or in all together; "
+            f"better: probability that a run is better than one of {reference.label}"
         )
     elif reference not in few and len(groups) - len(few) > 1:
         lines.append(

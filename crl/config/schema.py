@@ -360,5 +360,6 @@ def to_yaml(config: RunConfig) -> str:
 
 def config_hash(config: RunConfig) -> str:
     """What the run is known by: 16 hexadecimal digits that depend on all that decides its numbers."""
-    text = json.dumps(config.model_dump(mode="json", exclude=NOT_HASHED), sort_keys=True)
+    # Without what is as by default: a key that a later version adds leaves the runs of this one as they are.
+    text = json.dumps(config.model_dump(mode="json", exclude=NOT_HASHED, exclude_defaults=True), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

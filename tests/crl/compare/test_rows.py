@@ -95,6 +95,21 @@ def test_all_comparisons_of_a_measure_are_corrected_together(tmp_path: Path) -> 
     assert found["return", "a", "plain"].difference is None
 
 
+def test_all_tasks_together_are_one_question(tmp_path: Path) -> None:
+    runs = [
+        two_tasks(tmp_path, seed, method, [0, 8, 8, 8 + more * seed], [0, 0, 8 + more, 8])
+        for seed in range(5)
+        for method, more in (("plain", 0), ("oracle", 2))
+    ]
+    found = rows(read_all(runs))
+    of = {task: found["return", task, "oracle"] for task in ("a", "b", ALL)}
+    raw = {task: row.difference.p for task, row in of.items() if row.difference is not None}
+    assert {task: row.p for task, row in of.items()} == pytest.approx(
+        {"a": max(raw["a"], 2 * raw["b"]), "b": 2 * raw["b"], ALL: raw[ALL]}
+    )
+    assert raw["b"] < raw["a"] < 1
+
+
 def test_less_forgetting_is_better(tmp_path: Path) -> None:
     runs = [
         two_tasks(tmp_path, seed, method, [0, 8, 8, 8], [0, 0, 8 + seed, kept])

@@ -87,6 +87,17 @@ def test_names_alone_are_the_same_run(tmp_path: Path) -> None:
     assert config_hash(given(path=path)) == config_hash(given("interventions=[{name: gxd}, {name: redo}]"))
 
 
+def test_a_run_is_known_when_a_later_version_has_more_keys() -> None:
+    class Later(RunConfig):
+        more: int = 0
+
+    def later(**keys: int) -> str:
+        return config_hash(Later.model_validate(yaml.safe_load(NONE.read_text()) | keys).resolved())
+
+    assert later() == later(more=0) == config_hash(given()) == config_hash(given("checkpoint.keep=3"))
+    assert len({later(), later(more=1), config_hash(given("checkpoint.keep=2"))}) == 3
+
+
 def test_items_of_other_lists() -> None:
     tasks = TASKS % "breakout"
     config = load(NONE, [tasks, "stream.tasks.0.variants=3", "stream.tasks+=freeway", "agent.net_arch.pi+=32"])
