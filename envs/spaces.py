@@ -139,7 +139,7 @@ def _kinds_of(tasks: Sequence[Task]) -> tuple[list[_Kind], list[int]]:
                 # A batch of one: an environment of MinAtar would load its package, which takes seconds.
                 games = task.make_games(1)
                 games.close()
-            said = getattr(task.world, "action_meanings", ()) or _said_by(layers_of(games)[-1])
+            said = _said_by(task, layers_of(games)[-1])
         before, kind = task, _Kind(games.single_observation_space, games.single_action_space, ())
         kind = kind._replace(meanings=_meanings(task, kind.actions, said))
         if kind not in kinds:
@@ -148,8 +148,8 @@ def _kinds_of(tasks: Sequence[Task]) -> tuple[list[_Kind], list[int]]:
     return kinds, places
 
 
-def _meanings(task: Task, space: Space[Any], said: Sequence[Any]) -> tuple[str, ...]:
-    """What each of the Discrete actions of a task means, in lower case; empty where nobody says, and of fitted tasks.
+def _meanings(task: Task, space: Space[Any], said: tuple[str, ...]) -> tuple[str, ...]:
+    """What each of the Discrete actions of a task means; empty where nobody says, and of fitted tasks.
 
     Args:
         task: whose entry goes before the world.
@@ -166,20 +166,19 @@ def _meanings(task: Task, space: Space[Any], said: Sequence[Any]) -> tuple[str, 
         raise ValueError(
             f"task {task.name!r} names {len(task.actions)} actions, but has {space}; give one name for each"
         )
-    names = task.actions or tuple(str(name).strip().lower() for name in said)
+    names = task.actions or said
     return names if len(names) == count else ()  # wrappers may have changed what the environment inside says
 
 
-def _said_by(games: Games) -> Sequence[Any]:
-    """What a batch, or its first environment, says of its actions, as Atari's do."""
+def _said_by(task: Task, games: Games) -> tuple[str, ...]:
+    """What a world of ours, its batch or its first environment, as Atari's do, says of its actions; in lower case."""
     key = "get_action_meanings"
-    if isinstance(games, SyncGames):
-        env = games.envs[0]
-        found = env.get_wrapper_attr(key) if env.has_wrapper_attr(key) else tuple
-    else:
-        found = getattr(games, key, tuple)
-    said: Sequence[Any] = found()
-    return said
+    said = getattr(task.world, "action_meanings", ())
+    if not said and isinstance(games, SyncGames):
+        said = games.envs[0].get_wrapper_attr(key)() if games.envs[0].has_wrapper_attr(key) else ()
+    elif not said:
+        said = getattr(games, key, tuple)()
+    return tuple(str(name).strip().lower() for name in said or ())
 
 
 # ------------------------------------------------------------------ observations
@@ -227,8 +226,8 @@ def _check_alike(kinds: Sequence[_Kind], names: Sequence[str], *, declared: bool
         remedy = f"declare spaces: {{actions: union}}, {actions.NAMED} where its world names none, or {APART}"
     elif all(isinstance(kind.actions, Box) for kind in kinds):
         remedy = f"declare spaces: {{actions: pad}}, or {APART}"
+    first, known = kinds[0], next((place for place, kind in enumerate(kinds) if kind.meanings), 0)
     for name, kind in zip(names, kinds, strict=True):
-        first, known = kinds[0], next((place for place, other in enumerate(kinds) if other.meanings), 0)
         tasks = f"tasks {names[0]!r} and {name!r}"
         if kind.actions != first.actions:
             raise ValueError(f"{tasks} have different action spaces, {first.actions} and {kind.actions}; {remedy}")

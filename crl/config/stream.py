@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from agents.settings import number
-from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Repetitions, whole
+from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Range, Repetitions, whole
 from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
 from envs.catalogue import ABOUT, ACTIONS, EPISODE_LIMIT, LIMIT, SHIFTS, STREAMS, TASKS, WHOLE, is_draw, is_game
 from envs.checks import closest
@@ -136,6 +136,9 @@ def _actions(value: Any) -> Any:
     return value
 
 
+Side = Annotated[int, Range(1, 4096)]  # of images, which take memory
+
+
 class SpacesConfig(Model):
     """How tasks of different spaces become one stream; what is left out is refused where it differs.
 
@@ -147,7 +150,7 @@ class SpacesConfig(Model):
     """
 
     observations: Literal["pad", "resize"] | None = None
-    size: tuple[Count, Count] | None = None
+    size: tuple[Side, Side] | None = None
     actions: Annotated[Literal["union", "pad", "same"] | tuple[str, ...] | None, BeforeValidator(_actions)] = None
 
 
