@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gymnasium import Space
 from gymnasium.spaces import Box, Discrete
 
-from envs.catalogue import ACTIONS, OBSERVATIONS
+from envs.catalogue import ACTIONS, OBSERVATIONS, TASKS
 from envs.checks import check_argument, check_choice, check_int
 from envs.fits import actions, observations, task_id
 from envs.fits.base import Owners, Plan
@@ -82,11 +82,13 @@ class Shared(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """The spaces of a task, and what its actions mean, where that is known."""
+    """The spaces of a task, what its actions mean, where that is known, and of which world they are."""
 
     observations: Space[Any]
     actions: Space[Any]
     meanings: tuple[str, ...]
+    world: str
+    """Name of one of ours; empty for others, which may be one under several names."""
 
 
 def common_spaces(tasks: Sequence[Task], mapping: SpaceMapping = SpaceMapping(), *, observed: bool = False) -> Shared:
@@ -140,8 +142,14 @@ def _kinds_of(tasks: Sequence[Task]) -> tuple[list[_Kind], list[int]]:
                 games = task.make_games(1)
                 games.close()
             said = _said_by(task, layers_of(games)[-1])
-        before, kind = task, _Kind(games.single_observation_space, games.single_action_space, ())
-        kind = kind._replace(meanings=_meanings(task, kind.actions, said))
+        before, world = task, getattr(task.world, "id", "")
+        meanings = _meanings(task, games.single_action_space, said)
+        kind = _Kind(
+            games.single_observation_space,
+            games.single_action_space,
+            meanings,
+            world if world in TASKS and not task.fit else "",
+        )
         if kind not in kinds:
             kinds.append(kind)
         places.append(kinds.index(kind))
@@ -237,7 +245,8 @@ def _check_alike(kinds: Sequence[_Kind], names: Sequence[str], *, declared: bool
                 f"{', '.join(kinds[known].meanings)} and {', '.join(kind.meanings)}; {remedy}"
             )
         unknown = isinstance(kind.actions, Discrete) and not (kind.meanings and first.meanings)
-        if unknown and not declared and kind.observations != first.observations:
+        others = kind.world != first.world and bool(kind.world and first.world)
+        if unknown and not declared and (others or kind.observations != first.observations):
             raise ValueError(
                 f"{tasks} are different worlds, which do not both say what their actions {kind.actions} mean; say it "
                 f"{actions.NAMED}, or declare spaces: {{actions: same}} if they mean the same"

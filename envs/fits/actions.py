@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.fits.base import Owners, Plan, Spec, VectorFit, listed
+from envs.fits.base import Owners, Plan, Spec, VectorFit, grouped
 from envs.games import Step
 
 NOOP = "noop"
@@ -130,9 +130,9 @@ def plan_union(
         table = [int(space.start) + own.index(meaning if meaning in own else NOOP) for meaning in united]
         same = table == list(range(int(space.n)))
         specs.append(None if same else ("actions", {"actions": table}))
-        if lacks:
-            lacking.append(f"in {listed(tasks)} {', '.join(lacks)} do {NOOP}")
-    sentence = "; ".join([f"actions are {', '.join(united)}", *lacking])
+        lacking.append(", ".join(lacks))
+    told = [f"in {tasks} {lacks} do {NOOP}" for lacks, tasks in grouped(lacking, owners).items() if lacks]
+    sentence = "; ".join([f"actions are {', '.join(united)}", *told])
     return Plan(Discrete(len(united)), specs, sentence, tuple(united))
 
 
@@ -161,11 +161,8 @@ def plan_box(owners: Owners, spaces: Sequence[gymnasium.Space[Any]]) -> Plan:
     dtype: Any = np.result_type(*(box.dtype for box in boxes))
     common = Box(np.array(low, dtype), np.array(high, dtype), dtype=dtype.type)
     specs = [None if box == common else ("box", {"low": low, "high": high}) for box in boxes]
-    told = [
-        f"{listed(tasks)} takes the first {box.shape[0]}"
-        for tasks, box in zip(owners, boxes, strict=True)
-        if box.shape[0] < length
-    ]
+    counts = grouped((box.shape[0] for box in boxes), owners)
+    told = [f"{tasks} takes the first {count}" for count, tasks in counts.items() if count < length]
     if any((box.low != low[: box.shape[0]]).any() or (box.high != high[: box.shape[0]]).any() for box in boxes):
         told.append("each at the same place between its task's own bounds")
     return Plan(common, specs, "; ".join([f"actions are {length} numbers", *told]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium
@@ -68,7 +68,12 @@ def channel_axis(shape: Sequence[int]) -> int:
     return 0 if shape[0] < min(shape[1:]) else 2
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names of tasks for a sentence, of many the first."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
+def grouped(values: Iterable[Hashable], owners: Owners) -> dict[Any, str]:
+    """Value -> the names of the tasks that have it, for a sentence; of many the first."""
+    found: dict[Any, list[str]] = {}
+    for value, names in zip(values, owners, strict=True):
+        found.setdefault(value, []).extend(names)
+    return {
+        value: ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+        for value, names in found.items()
+    }

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from envs.fits.base import Owners, Plan, Spec, VectorFit, channel_axis, is_image, listed
+from envs.fits.base import Owners, Plan, Spec, VectorFit, channel_axis, grouped, is_image
 from envs.fits.resizing import Resizing
 from envs.shifts.base import VectorObservationShift
 
@@ -91,7 +91,7 @@ def plan(owners: Owners, spaces: Sequence[gymnasium.Space[Any]], how: str, size:
         to = shape[sides].tolist() if how == "resize" and (own[sides] != shape[sides]).any() else None
         moved = None if axis == axes[0] and to is None else [axis, axes[0]]
         specs.append(None if box == common else ("observations", {**fitted, "channels": moved, "size": to}))
-    found = ", ".join(f"{box.shape} of {listed(tasks)}" for box, tasks in zip(boxes, owners, strict=True))
+    found = ", ".join(f"{own} of {tasks}" for own, tasks in grouped((box.shape for box in boxes), owners).items())
     done = "resized and padded with zeros" if how == "resize" else "padded with zeros"
     return Plan(common, specs, f"observations are {common.shape} of {dtype}: {found}; {done}")
 

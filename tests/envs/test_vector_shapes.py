@@ -67,6 +67,7 @@ def test_a_task_takes_its_fit_along() -> None:
         assert alone.single_observation_space == env.single_observation_space
         assert alone.reset()[0][0, 3:].tolist() == [1 - index, index]
         assert alone.mapping == ()
+    assert StreamVectorEnv(env.stream, 2).stream.tasks == env.stream.tasks
     # Where something else is declared it is fitted anew, not twice.
     again = StreamVectorEnv(env.stream, 2, spaces=BOTH)
     assert again.single_observation_space.shape == (3,)
