@@ -38,8 +38,6 @@ OF_WORLDS = {
     "offset": "numbers that are added to every observation; null for none",
     "episode_limit": "steps after which an unfinished episode is truncated",
     "reward_scale": "factor on rewards; returns are reported without it",
-    "start_level": "the first level",
-    "num_levels": "how many levels there are from the first on; 0 for all",
 }
 """Argument that several worlds have -> what it means."""
 
@@ -124,10 +122,23 @@ def listed(kind: Kind) -> dict[str, str]:
     """Name -> what it is, of streams in several lines."""
     if kind is Kind.tasks:
         others = "a registered Gymnasium id, with its arguments; rebuilt, or restored where it has get_state"
-        return {name: _summary(kind, name) for name in TASKS} | {"ID-v0": others}
+        return _tasks() | {"ID-v0": others}
     if kind is Kind.interventions:
         return interventions_by_group()
     return {name: _summary(kind, name) for name in REGISTRIES[kind]}
+
+
+def _tasks() -> dict[str, str]:
+    """The tasks, those of a suite (``atari/pong``) together."""
+    suites: dict[str, list[str]] = {}
+    for name in TASKS:
+        suites.setdefault(name.partition("/")[0], []).append(name)
+    found = {}
+    for suite, names in suites.items():
+        alone = names == [suite]
+        others = [] if alone else textwrap.wrap(", ".join(name.partition("/")[2] for name in names), WIDTH)
+        found[suite if alone else f"{suite}/..."] = "\n".join([_summary(Kind.tasks, names[0]), *others])
+    return found
 
 
 def registered_by(modules: Sequence[str]) -> dict[str, str]:
@@ -247,15 +258,18 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def pages(name: str) -> list[Page]:
-    """The pages on a name: one for each kind of thing that is called so. Imports their code.
+def pages(name: str, of: Kind | None = None) -> list[Page]:
+    """The pages on a name: one for each kind of thing that is called so, or of one kind. Imports their code.
 
     Raises:
         ConfigError: nothing is called so, or its code cannot be used.
     """
-    found = [_page(kind, name) for kind, registry in REGISTRIES.items() if name in registry]
-    if not found and re.search(r"-v\d+$", name):
+    registries = {kind: registry for kind, registry in REGISTRIES.items() if of in (None, kind)}
+    found = [_page(kind, name) for kind, registry in registries.items() if name in registry]
+    if not found and of in (None, Kind.tasks) and re.search(r"-v\d+$", name):
         found = _of_gymnasium(name)
+    if not found and of is not None:
+        raise ConfigError(f"{shown(name)} is not one of the {of}; {nearest(name, REGISTRIES[of])}")
     if not found:
         near = closest(name, [*map(str, Kind), *(known for registry in REGISTRIES.values() for known in registry)])
         remedy = nearest(name, Kind) if near is None else f"did you mean {near!r}?"
@@ -292,12 +306,15 @@ def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:
     found = REGISTRIES[kind][name]
     if kind is Kind.streams:
         text = _of_stream(found)
-        return text, [], text
+        differs = [f"differs from the original: {found.differs}"] if found.differs else []
+        with_it = [f"settings of an agent: configs/{found.config} with stream.name={name}"] if found.config else []
+        return "\n".join([text, *differs, *with_it]), [], text
     if kind is Kind.tasks:
         world = found.resolve()
+        about = docstring_of(world.env).text if isinstance(getattr(world, "env", None), type) else ""
         named = getattr(world, "action_meanings", ())
-        text = f"{found.description}\nactions: {', '.join(named)}" if named else found.description
-        return text, _of_world(world), found.description
+        told = [found.description, f"actions: {', '.join(named)}" if named else "", about]
+        return "\n".join(filter(None, told)), _of_world(world), found.description
     if kind is Kind.spaces:
         keys = keys_of(SpacesConfig.model_json_schema())
         return _summary(kind, name), [key for key in keys if key.name in found.arguments], ""

@@ -1,7 +1,6 @@
 """``envs.make``: a stream of tasks from a few words."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from envs.catalogue import EPISODE_LIMIT, STREAMS, is_game
@@ -71,7 +70,6 @@ def make(
     visits = list(_visits(entries, episode_limit, stream_seed))
     tasks = [task for task, _ in visits]
     if named is not None:
-        tasks = [replace(task, name=name) for task, name in zip(tasks, named.tasks, strict=True)]
         steps_per_task = named.steps_per_task if steps_per_task is None else steps_per_task
         cycles = named.cycles if cycles is None else cycles
         spaces = named.spaces if spaces is None else spaces

@@ -211,6 +211,9 @@ def test_the_shown_streams_can_be_played(tmp_path: Path, monkeypatch: pytest.Mon
     assert [task.arguments["world"] for task in procgen.tasks] == [
         {"start_level": 20, "num_levels": 1}, {"num_levels": 200},
     ]  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | yaml.safe_load(block("<!-- pool -->"))), "utf-8")
+    atari = make_stream(load(tmp_path / "config.yaml")).requested_stream
+    assert [task.arguments["world"]["mode"] for task in atari.tasks[:1]] == [3]
     friction = yaml.safe_load(re.search(r"`(\{id: ant, .*?\})` is SlipperyAnt", README, re.DOTALL)[1])  # type: ignore[index]
     assert friction | {"variants": 10} == envs.catalogue.STREAMS["slippery_ant"].entries(0)[0]
 
@@ -295,9 +298,11 @@ def test_the_ablation_that_is_shown_is_the_one_that_comes_with_crl() -> None:
 
 
 def test_configs_are_named() -> None:
+    from envs.catalogue import STREAMS
+
     assert {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} - set(NAMED) <= {
         "configs/minatar3_ppo_redo.yaml", "configs/minatar3_ppo_regrama.yaml",
-        "configs/procgen_starpilot_ppo_cchain.yaml", "configs/procgen_starpilot_ppo_plasticine.yaml",
+        *(f"configs/{stream.config}" for stream in STREAMS.values()),
     }  # fmt: skip
 
 

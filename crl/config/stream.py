@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
@@ -19,9 +19,15 @@ COUNTS = {"variants": MAX_REPETITIONS, "steps": MAX_WHOLE}  # of a task -> the m
 AN_ID = "give a Gymnasium id with its version, such as CartPole-v1"
 
 
-def _is_a_name(name: str) -> bool:
-    """Whether `name` can only be a name of ours: Gymnasium ids have a version, a namespace or a module."""
-    return not re.search(r"[:/]|-v\d+$", name)
+def _misspelt(name: str, known: Iterable[str]) -> bool:
+    """Whether `name` is none of ours, and can be nothing else.
+
+    Gymnasium ids have a version, a namespace or a module; names of ours may have a slash as ids with a namespace do.
+    """
+    known = tuple(known)
+    if name in known or re.search(r":|-v\d+$", name):
+        return False
+    return "/" not in name or closest(name, known) is not None
 
 
 def _check_task(entry: Any) -> Any:
@@ -31,7 +37,7 @@ def _check_task(entry: Any) -> Any:
     if name in STREAMS:
         listed = "" if STREAMS[name].worlds else ", or list its tasks"
         raise refusal(f"is a stream and no task; give it as stream.name{listed}")
-    if _is_a_name(name) and name not in TASKS:
+    if _misspelt(name, TASKS):
         raise refusal(f"is neither a task nor a Gymnasium id; {nearest(name, TASKS, AN_ID)}")
     problem = _counts_problem(entry) if isinstance(entry, dict) else None
     if problem is not None:
@@ -97,9 +103,7 @@ def _is_json(value: Any) -> bool:
 
 def _check_stream(name: str) -> str:
     known = [*STREAMS, *TASKS]
-    # Streams of ours may have a slash as ids with a namespace do, but no version.
-    misspelt = _is_a_name(name) or (not re.search(r":|-v\d+$", name) and closest(name, STREAMS) is not None)
-    if misspelt and name not in known:
+    if _misspelt(name, known):
         raise refusal(f"is neither a stream nor a task nor a Gymnasium id; {nearest(name, known, AN_ID)}")
     return name
 

@@ -2,6 +2,7 @@
 
 from envs.catalogue.changes import ACTIONS, DRAWS, DRIFTS, OBSERVATIONS, SHIFTS, SPACES, NamedChange, is_draw
 from envs.catalogue.streams import STREAMS, NamedStream
+from envs.catalogue.suites import ATARI, DMC, METAWORLD, PROCGEN, PROCGEN_GAMES
 from envs.catalogue.tasks import (
     ABOUT,
     CONTROL,
@@ -9,8 +10,6 @@ from envs.catalogue.tasks import (
     GAMES,
     LIMIT,
     MUJOCO,
-    PROCGEN,
-    PROCGEN_GAMES,
     TASKS,
     WHOLE,
     NamedWorld,
@@ -20,12 +19,15 @@ from envs.catalogue.tasks import (
 __all__ = [
     "ABOUT",
     "ACTIONS",
+    "ATARI",
     "CONTROL",
+    "DMC",
     "DRAWS",
     "DRIFTS",
     "EPISODE_LIMIT",
     "GAMES",
     "LIMIT",
+    "METAWORLD",
     "MUJOCO",
     "OBSERVATIONS",
     "PROCGEN",
