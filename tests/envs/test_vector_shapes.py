@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from fake_pool import install
 from gymnasium.spaces import Box, Discrete
 from shaped import shaped
 from shifted import through_json
@@ -238,3 +239,28 @@ def test_entries_say_what_actions_mean() -> None:
     assert task_from({"id": "CartPole-v1", "actions": ["Noop", "right"]}).actions == ("noop", "right")
     with pytest.raises(ValueError, match=r"actions of task 'CartPole-v1' must be a list, got 'left'; write \[noop, l"):
         task_from({"id": "CartPole-v1", "actions": "left"})
+
+
+def test_games_of_envpool_s_suites_share_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grey frames of Atari's and colors of ProcGen's, whose arrows are the same and whose other keys are not."""
+    install(monkeypatch)
+    tasks = [{"id": "atari/pong"}, "starpilot_easy"]
+    spaces = {"observations": "resize", "actions": "union"}
+    env = make(tasks, n_envs=2, steps_per_task=4, seed=0, spaces=spaces, boundary="observed")
+    assert env.single_observation_space == Box(0, 255, (4 + 2, 84, 84), np.uint8)
+    assert env.action_meanings[:6] == ("noop", "fire", "up", "right", "left", "down")
+    assert env.action_meanings[18:] == ("d", "a", "w", "s", "q", "e")
+    observations, _ = env.reset()
+    assert observations[:, 4:].max((2, 3)).tolist() == [[255, 0]] * 2
+    env.step(np.zeros(2, np.int64))
+    observations, *_ = env.step(np.zeros(2, np.int64))
+    assert (env.task, observations[:, 3:].max((2, 3)).tolist()) == ("starpilot_easy", [[0, 0, 255]] * 2)
+    _, rewards, *_ = env.step(np.array([4, 18]))  # of ProcGen "left" is 1, and "d" 9
+    assert rewards.tolist() == [1, 9]
+    minimal = [{"id": f"atari/{game}", "full_action_space": False} for game in ("pong", "qbert")]
+    with pytest.raises(
+        ValueError, match=r"are different worlds, which do not both say what their actions Discrete\(6\)"
+    ):
+        make(minimal, n_envs=1, steps_per_task=4)
+    modes = [minimal[0], minimal[0] | {"mode": 1}]
+    assert make(modes, n_envs=1, steps_per_task=4).action_meanings == ()
