@@ -285,7 +285,9 @@ def list_names(
         register_plugins()
         worlds = registered_by(imports or [])
         if of is not None and name not in [*Kind]:
-            raise ConfigError(f"{shown(name)} is not a list, in which {shown(of)} could be; {nearest(f'{name}', Kind)}")
+            raise ConfigError(
+                f"{shown(name)} is not a list, in which {shown(of)} could be; {nearest(f'{name}', map(str, Kind))}"
+            )
         if name is not None and (of is not None or name not in [*Kind]):
             found = pages(name) if of is None else pages(of, Kind(name))
             print("\n".join(line for page in found for line in page.lines).rstrip())

@@ -136,7 +136,7 @@ def _tasks() -> dict[str, str]:
     found = {}
     for suite, names in suites.items():
         alone = names == [suite]
-        others = [] if alone else textwrap.wrap(", ".join(name.partition("/")[2] for name in names), WIDTH)
+        others = [] if alone else _wrapped(", ".join(name.partition("/")[2] for name in names), "")
         found[suite if alone else f"{suite}/..."] = "\n".join([_summary(Kind.tasks, names[0]), *others])
     return found
 

@@ -70,11 +70,8 @@ def test_every_argument_has_a_type_and_a_meaning() -> None:
 
 def test_a_stream_s_page_tells_what_differs_and_which_settings_go_with_it(crl: Command, tmp_path: Path) -> None:
     lines = crl("list", "streams", "cw20", cwd=tmp_path).stdout.splitlines()
-    assert lines[:3] == [
-        "cw20 (stream)", "  ten tasks of Meta-World's arm, one after the other, twice",
-        "  tasks: 10, hammer to peg-unplug-side; 1,000,000 steps each, 2 cycles; games are rebuilt at a resume",
-    ]  # fmt: skip
-    assert lines[3:5] == [
+    assert lines[:2] == ["cw20 (stream)", "  ten tasks of Meta-World's arm, one after the other, twice"]
+    assert lines[4:6] == [
         "  source: Continual World, arXiv 2105.10919",
         "  differs from the original: version 3 of the tasks in envpool, with 39 observations and rewards up",
     ]
@@ -84,9 +81,9 @@ def test_a_stream_s_page_tells_what_differs_and_which_settings_go_with_it(crl: C
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("streams", "cw21"), '"cw21" is not one of the streams; did you mean "cw20"?'),
+        (("streams", "cw21"), "\"cw21\" is not one of the streams; did you mean 'cw20'?"),
         (("interventions", "cw20"), '"cw20" is not one of the interventions; '),
-        (("stream", "cw20"), '"stream" is not a list, in which "cw20" could be; did you mean "streams"?'),
+        (("stream", "cw20"), '"stream" is not a list, in which "cw20" could be; did you mean \'streams\'?'),
     ],
 )
 def test_what_is_not_in_a_list(crl: Command, words: tuple[str, str], sentence: str, tmp_path: Path) -> None:
