@@ -14,6 +14,7 @@ STREAMS: Mapping[str, NamedStream] = {
         1,
         "three robots of MuJoCo with bodies of their own, one after the other",
         "this project",
+        config="mujoco3_sac.yaml",
         spaces=MappingProxyType({"observations": "pad", "actions": "pad"}),
     ),
     "slippery_ant": NamedStream(
