@@ -315,8 +315,8 @@ def test_every_config_that_is_named_trains(path: str, tmp_path: Path, monkeypatc
     small = ["stream.steps_per_task=16", "stream.cycles=1", "threads=1", "device=cpu", f"runs={tmp_path}"]
     small += ["evaluation.episodes=1", "evaluation.limit=20"]
     few = ["stream.tasks.0.variants=3"] if "permuted" in path else []
+    install(monkeypatch)  # whether envpool is installed or not
     if "procgen" in path:
-        install(monkeypatch)  # whether envpool is installed or not
         few = ["stream.name=null", "stream.tasks=[starpilot_hard]"]
     config = check_arguments(load(ROOT / path, [*small, *SMALL[agent], *few]))
     assert run.train(config, ["crl"]) == 0
