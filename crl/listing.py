@@ -27,7 +27,8 @@ from crl.config.messages import ConfigError, in_words, nearest, shown
 from crl.config.optimizers import optimizer_section
 from crl.config.parts import PARTS
 from crl.config.schema import RunConfig
-from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS, NamedStream
+from crl.config.stream import SpacesConfig
+from envs.catalogue import ACTIONS, DRIFTS, OBSERVATIONS, SHIFTS, SPACES, STREAMS, TASKS, NamedStream
 from envs.checks import closest
 
 SHOWN_TASKS = 6  # of a stream; the tasks of a longer one are numbered
@@ -66,6 +67,7 @@ VALUES: Mapping[str, Any] = {
     "scale": 0.5,
     "selection": {"name": "percentage", "share": 0.02},
     "share": 0.02,
+    "size": [84, 84],
     "skip": 2,
     "start": 10.0,
     "std": 0.1,
@@ -82,6 +84,7 @@ class Kind(StrEnum):
     tasks = "tasks"
     shifts = "shifts"
     drifts = "drifts"
+    spaces = "spaces"
     agents = "agents"
     optimizers = "optimizers"
     schedules = "schedules"
@@ -91,6 +94,9 @@ class Kind(StrEnum):
     parts = "parts"
 
 
+OF_SPACES = {"observations": OBSERVATIONS, "actions": ACTIONS}
+"""Key of stream.spaces -> what it may be."""
+
 ONE_OF = {Kind.criteria: "criterion"} | {kind: kind.value.removesuffix("s") for kind in Kind if kind != Kind.criteria}
 """What one of a kind is called."""
 
@@ -99,6 +105,7 @@ REGISTRIES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.tasks: TASKS,
     Kind.shifts: SHIFTS,
     Kind.drifts: DRIFTS,
+    Kind.spaces: SPACES,
     Kind.agents: AGENTS,
     Kind.optimizers: OPTIMIZERS,
     Kind.schedules: SCHEDULES,
@@ -160,6 +167,9 @@ def _summary(kind: Kind, name: str) -> str:
     if kind is Kind.tasks:
         arguments = f"arguments: {', '.join(found.resolve().arguments)}"
         return f"{found.description}; {arguments}; {_kept(found.restores)}"
+    if kind is Kind.spaces:
+        of = [key for key, names in OF_SPACES.items() if name in names]
+        return f"{found.description}; stream.spaces.{' and '.join(of)}"
     if kind in (Kind.shifts, Kind.drifts):
         return f"{found.description}; arguments: {', '.join(found.arguments)}"
     if kind is Kind.schedules:
@@ -191,9 +201,10 @@ def _kept(restores: bool) -> str:
 def _of_stream(stream: NamedStream) -> str:
     """Tasks, steps and source of a stream, and what becomes of its games at a checkpoint."""
     cycles = "" if stream.cycles == 1 else f", {stream.cycles} cycles"
+    spaces = "".join(f"{key} {how}; " for key, how in (stream.spaces or {}).items())
     return (
         f"{stream.description}\n"
-        f"tasks: {_shortened(stream.tasks)}; {stream.steps_per_task:,} steps each{cycles}; "
+        f"tasks: {_shortened(stream.tasks)}; {stream.steps_per_task:,} steps each{cycles}; {spaces}"
         f"games are {_kept(stream.restores)} at a resume\n"
         f"source: {stream.source}"
     )
@@ -301,7 +312,12 @@ def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:
     if kind is Kind.tasks:
         world = found.resolve()
         about = docstring_of(world.env).text if isinstance(getattr(world, "env", None), type) else ""
-        return f"{found.description}\n{about}".strip(), _of_world(world), found.description
+        named = getattr(world, "action_meanings", ())
+        told = [found.description, f"actions: {', '.join(named)}" if named else "", about]
+        return "\n".join(filter(None, told)), _of_world(world), found.description
+    if kind is Kind.spaces:
+        keys = keys_of(SpacesConfig.model_json_schema())
+        return _summary(kind, name), [key for key in keys if key.name in found.arguments], ""
     if kind is Kind.schedules:
         meanings = docstring_of(found).meanings
         keys = [key._replace(meaning=meanings[key.name]) for key in keys_of(found.model_json_schema())]
@@ -384,6 +400,10 @@ def _example(kind: Kind, name: str, keys: Sequence[Key]) -> dict[str, Any]:
     needed = {key.name: VALUES.get(key.name, "...") for key in keys if key.default is None and "." not in key.name}
     if kind is Kind.streams:
         return {"stream": {"name": name}}
+    if kind is Kind.spaces:
+        key = next(key for key, names in OF_SPACES.items() if name in names)
+        size = {each.name: VALUES[each.name] for each in keys}
+        return {"stream": {"spaces": {key: name, **size}}}
     if kind in (Kind.tasks, Kind.shifts, Kind.drifts):
         return {"stream": {"tasks": [_task(kind, name, keys, needed)], "steps_per_task": 100_000}}
     if kind is Kind.agents:

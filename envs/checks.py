@@ -14,7 +14,7 @@ def check_int(key: str, value: object, minimum: int, remedy: str, *, maximum: in
         ValueError: it is not a whole number of at least ``minimum``, and at most ``maximum`` where that is given; True
             and False are not numbers here.
     """
-    too_large = maximum is not None and isinstance(value, Integral) and operator.index(value) > maximum
+    too_large = maximum is not None and isinstance(value, Integral) and not value <= maximum
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum or too_large:
         bound = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
         raise ValueError(f"{key} must be a whole number {bound}, got {value!r}; {remedy}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
 import pytest
 import torch
 import yaml
@@ -199,6 +200,10 @@ def test_the_shown_streams_can_be_played(tmp_path: Path, monkeypatch: pytest.Mon
     ]  # fmt: skip
     assert abs((stream.total_steps or 0) / 1_050_000 - 1) < 0.01
     assert (streams["variants"].n_segments, streams["variants"].total_steps) == (5000, 5000 * 8192)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | yaml.safe_load(block("<!-- spaces -->"))), "utf-8")
+    shapes = make_stream(load(tmp_path / "config.yaml", ["agent.n_envs=2", "agent.n_steps=512"]))
+    assert shapes.reset()[0].shape == (2, 6 + 2)
+    assert shapes.single_action_space == gymnasium.spaces.Discrete(5)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | yaml.safe_load(block("<!-- procgen -->"))), "utf-8")
     install(monkeypatch)
     procgen = make_stream(load(tmp_path / "config.yaml")).requested_stream

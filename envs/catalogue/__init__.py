@@ -1,6 +1,6 @@
 """The games, the control tasks and the named streams: plain data, read without importing Gymnasium or a game."""
 
-from envs.catalogue.changes import DRAWS, DRIFTS, SHIFTS, NamedChange, is_draw
+from envs.catalogue.changes import ACTIONS, DRAWS, DRIFTS, OBSERVATIONS, SHIFTS, SPACES, NamedChange, is_draw
 from envs.catalogue.streams import STREAMS, NamedStream
 from envs.catalogue.suites import ATARI, DMC, METAWORLD, PROCGEN, PROCGEN_GAMES
 from envs.catalogue.tasks import (
@@ -18,6 +18,7 @@ from envs.catalogue.tasks import (
 
 __all__ = [
     "ABOUT",
+    "ACTIONS",
     "ATARI",
     "CONTROL",
     "DMC",
@@ -28,9 +29,11 @@ __all__ = [
     "LIMIT",
     "METAWORLD",
     "MUJOCO",
+    "OBSERVATIONS",
     "PROCGEN",
     "PROCGEN_GAMES",
     "SHIFTS",
+    "SPACES",
     "STREAMS",
     "TASKS",
     "WHOLE",

@@ -67,7 +67,7 @@ CONTROL, MUJOCO = (
 """Gymnasium's control tasks and MuJoCo's, with arguments for what a stream changes."""
 
 
-ABOUT: tuple[str, ...] = ("name", "steps", "shifts", "drift", "variants")
+ABOUT: tuple[str, ...] = ("name", "steps", "shifts", "drift", "variants", "actions")
 """Keys of a task's entry that are no arguments of its world."""
 
 LIMIT = "max_episode_steps"

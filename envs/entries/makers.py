@@ -49,6 +49,11 @@ class Known(_World):
             {key: self.arguments[key] for key in self.arguments.keys() - self.in_place}
         )
 
+    @property
+    def action_meanings(self) -> tuple[str, ...]:
+        """What each of its Discrete actions means; empty where its record does not say."""
+        return tuple(getattr(TASKS[self.id].resolve(), "action_meanings", ()))
+
     def __call__(self, **options: Any) -> gymnasium.Env[Any, Any]:
         env: gymnasium.Env[Any, Any] = TASKS[self.id].resolve()(**self.arguments, **options)
         return env

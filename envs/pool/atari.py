@@ -51,6 +51,10 @@ class AtariGames(PoolGames):
     """
 
     suite = "Atari"
+    meanings = (
+        "noop", "fire", "up", "right", "left", "down", "upright", "upleft", "downright", "downleft", "upfire",
+        "rightfire", "leftfire", "downfire", "uprightfire", "upleftfire", "downrightfire", "downleftfire",
+    )  # fmt: skip
     heard = ("terminated",)
 
     def __init__(

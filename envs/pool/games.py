@@ -57,6 +57,8 @@ class PoolGames(Games):
     """Its name in messages."""
     extra: ClassVar[str] = "envpool"
     """What brings envpool."""
+    meanings: ClassVar[tuple[str, ...]] = ()
+    """What each of its Discrete actions means, where a task has all of them."""
     told: ClassVar[tuple[str, ...]] = ()
     """Numbers of envpool's infos that each step passes on."""
     heard: ClassVar[tuple[str, ...]] = ()

@@ -36,6 +36,10 @@ class ProcgenGames(PoolGames):
     """
 
     suite = "ProcGen"
+    meanings = (
+        "downleft", "left", "upleft", "down", "noop", "up", "downright", "right", "upright",
+        "d", "a", "w", "s", "q", "e",
+    )  # fmt: skip
     extra = "procgen"
 
     def __init__(

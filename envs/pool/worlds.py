@@ -34,6 +34,11 @@ class PoolWorld:
         return given
 
     @property
+    def action_meanings(self) -> tuple[str, ...]:
+        """What each of its Discrete actions means, where it has all of its suite's; empty for continuous ones."""
+        return self.env.meanings
+
+    @property
     def in_place(self) -> frozenset[str]:
         """None of them: envpool fixes all arguments where games are made."""
         return frozenset()

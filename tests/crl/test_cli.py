@@ -70,6 +70,8 @@ LIGHT_REFUSALS = {
     "train tiny.yaml -seed 3": "crl train has no option -seed; write seed=3",
     "train tiny.yaml --lr 1e-3": "crl train has no option --lr; write agent.learning_rate=1e-3",
     "train tiny.yaml --env CartPole-v1": "crl train has no option --env; write stream.name=CartPole-v1",
+    "train tiny.yaml --from nowhere": "from='nowhere' does not exist; give the folder of a run, or SB3's zip",
+    "train tiny.yaml --from": "Option '--from' requires an argument; see crl",
     "train --config tiny.yaml": "crl train has no option --config; write crl train tiny.yaml",
     "report nowhere": "'nowhere' does not exist; give a folder that crl train or crl ablate has made",
     "watch nowhere": "'nowhere' does not exist; give a folder that crl train or crl ablate has made",
@@ -148,8 +150,8 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     everything = crl("list", cwd=tmp_path)
     assert everything.returncode == 0
     assert [line for line in everything.stdout.splitlines() if not line.startswith(" ")] == [
-        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "optimizers:", "schedules:", "criteria:",
-        "selections:", "interventions:", "parts:",
+        "streams:", "tasks:", "shifts:", "drifts:", "spaces:", "agents:", "optimizers:", "schedules:",
+        "criteria:", "selections:", "interventions:", "parts:",
     ]  # fmt: skip
     names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]
     assert {
@@ -195,6 +197,10 @@ def test_listed_streams_tell_tasks_steps_source_and_what_a_resume_finds(crl: Com
         "restored at a resume",
         "source: this project; permuted inputs as in Nature 632:768 (2024), there of MNIST",
     ]
+    assert blocks["mujoco3"][1].strip() == (
+        "tasks: hopper, walker2d, halfcheetah; 1,000,000 steps each; observations pad; actions pad; games are "
+        "restored at a resume"
+    )
     assert set(blocks) == set(STREAMS)
     assert all(len(block) == 3 and "source: " in block[2] for block in blocks.values())
 
@@ -219,6 +225,9 @@ def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: P
         "sinusoidal": "up and down around a mean; arguments: mean, amplitude, period, phase, every",
         "random_walk": "Gaussian steps, reflected at two bounds; arguments: start, std, low, high, seed, every",
     }
+    spaces = dict(line.split(maxsplit=1) for line in crl("list", "spaces", cwd=tmp_path).stdout.splitlines()[1:])
+    assert spaces["resize"] == "one height and width for images, their channels padded; stream.spaces.observations"
+    assert spaces["pad"].endswith("a task takes as many as it has; stream.spaces.observations and actions")
     together = {f"{name.partition('/')[0]}/..." if "/" in name else name for name in TASKS}
     assert (set(shifts), set(tasks)) == (set(SHIFTS), {*together, "ID-v0"})
 

@@ -144,7 +144,7 @@ def test_catalogue_cannot_be_changed() -> None:
 
 
 def test_every_stream_that_is_published_says_what_differs_and_has_settings() -> None:
-    ours = {"minatar3", "minatar5", "minatar_saf", "permuted_breakout", "pendulum5", "pendulum_drift"}
+    ours = {"minatar3", "minatar5", "minatar_saf", "mujoco3", "permuted_breakout", "pendulum5", "pendulum_drift"}
     for name, stream in STREAMS.items():
         assert bool(stream.differs) is (name not in ours), name
         assert stream.config is not None

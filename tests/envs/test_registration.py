@@ -24,7 +24,7 @@ from envs.state import copied
 from envs.vector import StreamVectorEnv
 
 ROOT = Path(__file__).parents[2]
-OF_MUJOCO = {"slippery_ant", *MUJOCO}
+OF_MUJOCO = {"mujoco3", "slippery_ant", *MUJOCO}
 OF_ENVPOOL = {name for registry in (TASKS, STREAMS) for name, found in registry.items() if not found.restores}
 CHECKED = {"cchain/starpilot", "bigfish_easy", "atari/pong", "dmc/walker-run", "metaworld/push"}  # all are made alike
 NAMES = [

@@ -1,12 +1,22 @@
 """Streams of MuJoCo's walking robots."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from envs.catalogue.streams.named import NamedStream, variants
 
 _SLIPPERY, _SLIPPERY_WORLDS = variants("ant(friction=*)", 10, {"id": "ant", "friction": {"log_uniform": [0.02, 2.0]}})
 
 STREAMS: Mapping[str, NamedStream] = {
+    "mujoco3": NamedStream(
+        ("hopper", "walker2d", "halfcheetah"),
+        1_000_000,
+        1,
+        "three robots of MuJoCo with bodies of their own, one after the other",
+        "this project",
+        config="mujoco3_sac.yaml",
+        spaces=MappingProxyType({"observations": "pad", "actions": "pad"}),
+    ),
     "slippery_ant": NamedStream(
         _SLIPPERY,
         2_000_000,

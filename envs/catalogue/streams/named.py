@@ -24,6 +24,7 @@ class NamedStream:
             ``envs.entries.tasks_from``); None where the names are the entries.
         differs: what is not as in the original; empty where nothing is known to be, or there is none.
         config: the file in configs/ with the settings of an agent that go with it; None where there is none.
+        spaces: how tasks of different spaces become one (see ``envs.spaces.SpaceMapping``); None where they are alike.
     """
 
     tasks: tuple[str, ...]
@@ -34,6 +35,7 @@ class NamedStream:
     worlds: Worlds | None = None
     differs: str = ""
     config: str | None = None
+    spaces: Mapping[str, Any] | None = None
 
     def entries(self, seed: int) -> tuple[str | Mapping[str, Any], ...]:
         """What the tasks are made from, in their order, in a stream with this seed."""

@@ -73,6 +73,17 @@ def test_the_shipped_config_of_sac() -> None:
     )  # fmt: skip
 
 
+def test_the_shipped_config_of_three_robots() -> None:
+    config = shipped("mujoco3_sac")
+    assert (config.stream.boundary, config.stream.total_steps, config.agent.buffer_size) == (
+        "observed",
+        3_000_000,
+        10**6,
+    )
+    assert config.stream.spaces is not None  # the stream's own, filled in
+    assert config.stream.spaces.model_dump() == {"observations": "pad", "size": None, "actions": "pad"}
+
+
 def test_the_shipped_config_of_td3() -> None:
     config = shipped("pendulum_td3_redo")
     agent = config.agent
