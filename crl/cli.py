@@ -117,6 +117,32 @@ def audit(
 
 
 @app.command()
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
+    checkpoint: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEP",
+            min=0,
+            help="A step that is kept, of a checkpoint or the end of a visit; left out, the newest checkpoint.",
+            show_default=False,
+        ),
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Another run, to be shown beside it.", show_default=False)
+    ] = None,
+    modules: Modules = None,
+) -> None:
+    """Tell what keeps the networks of a run from learning, if anything does."""
+    from crl.config.imports import found_in
+    from crl.diagnosis import diagnose as diagnose_run
+
+    with _refusing(), found_in(modules or []):
+        code = diagnose_run(run, checkpoint, compare)
+    raise typer.Exit(code)
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
     task: Annotated[
