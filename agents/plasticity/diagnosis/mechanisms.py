@@ -10,10 +10,10 @@ from statistics import median
 from agents.plasticity.diagnosis.signs import SIGNS
 from agents.plasticity.diagnostics.fit.probe import OUTPUTS, POLICY
 
-DEAD, SATURATED, NORMS = "dead units", "saturation", "norm growth"
+DEAD, BOUND, SATURATED, NORMS = "dead units", "saturated units", "saturated policy", "norm growth"
 RANK, KERNEL = "rank collapse", "kernel collapse"
 STALE, DIVERGING = "stale optimizer", "value divergence"
-MECHANISMS = (DEAD, SATURATED, NORMS, RANK, KERNEL, STALE, DIVERGING)
+MECHANISMS = (DEAD, BOUND, SATURATED, NORMS, RANK, KERNEL, STALE, DIVERGING)
 """In the order of cause and effect: what stands later may follow from what stands before it."""
 
 HALF = 0.5
@@ -24,13 +24,13 @@ FEWEST_SIZES = 5
 WAYS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (DEAD, ("dormant_units", "unmoved_units"), OUTPUTS),
     (SATURATED, ("certainty",), POLICY),
-    (SATURATED, ("saturated_units",), OUTPUTS),
+    (BOUND, ("saturated_units",), OUTPUTS),
     (NORMS, ("weight_size",), OUTPUTS),
     (RANK, ("feature_rank",), OUTPUTS),
     (KERNEL, ("kernel_rank",), OUTPUTS),
 )
 """Mechanism, the signs that must all show it, and the measure of trainability that it must have harmed."""
-FOLLOWS: Mapping[str, tuple[str, ...]] = {RANK: (DEAD,), KERNEL: (DEAD, RANK)}
+FOLLOWS: Mapping[str, tuple[str, ...]] = {RANK: (DEAD, BOUND), KERNEL: (DEAD, BOUND, RANK)}
 """Mechanism -> those that bring it about, beside which it is none of its own."""
 
 
@@ -99,9 +99,8 @@ def findings(
     """The mechanisms that signs show and that the fit probe feels, the strongest first.
 
     A mechanism is named where more than half is gone of what the median fresh network has, by all of its signs; where
-    nine tenths of the fresh networks at least have more, so that chance is not at work; and where the network, by the
-    fit probe, has lost more than a tenth of what a fresh one can learn, and can learn less than nine tenths of them:
-    units that are dead but not missed are no illness. What follows from another finding of the same network, or from
+    nine tenths of the fresh networks at least have more, so that chance is not at work; and where the fit probe feels
+    it (`harmed`): units that are dead but not missed are no illness. What follows from another finding of the same network, or from
     one in a network whose outputs it reads, is left out (`FOLLOWS`).
 
     Args:
@@ -134,8 +133,12 @@ def ordered(found: Sequence[Finding]) -> list[Finding]:
 
 
 def harmed(score: Comparison) -> float | None:
-    """How sure it is that a network can be trained less well than a fresh one; None where it can."""
-    if not score.middle > 0 or score.value >= (1 - NEGLIGIBLE) * score.middle:
+    """How sure it is that training removes less of the error than of a fresh network; None where it is not less.
+
+    Less by a tenth of the whole error at least: where it removes next to nothing of fresh networks either, in so few
+    steps of such a size, nothing can be told.
+    """
+    if score.middle - score.value <= NEGLIGIBLE:
         return None
     confidence = confidence_of(score.fresh, score.value)
     return confidence if confidence >= LEAST else None
@@ -159,7 +162,7 @@ def _follows(one: Finding, found: Sequence[Finding], outputs: Collection[str]) -
         upstream = other.network not in outputs and one.network in outputs
         if other is not one and (
             (other.network == one.network and other.mechanism in causes)
-            or (upstream and one.mechanism in (RANK, KERNEL) and other.mechanism in (DEAD, RANK, KERNEL))
+            or (upstream and one.mechanism in (RANK, KERNEL) and other.mechanism in (*FOLLOWS[KERNEL], KERNEL))
         ):
             return True
     return False

@@ -51,8 +51,8 @@ SIGNS: Mapping[str, Sign] = {
     "dormant_units": Sign("share of a layer's units with an activation of at most 0.025 of the layer's mean", _rest),
     "unmoved_units": Sign("share of a layer's units with a weight gradient of at most 0.01 of the layer's mean", _rest),
     "saturated_units": Sign("share of a layer's units that are nearly always at a bound of their activation", _rest),
-    "feature_rank": Sign("effective rank of a last hidden layer, centred, per feature that is not dormant", _itself),
-    "kernel_rank": Sign("effective rank of the neural tangent kernel of 128 observations, over their number", _itself),
+    "feature_rank": Sign("log effective rank of a last hidden layer, centred, over that of living features", _itself),
+    "kernel_rank": Sign("log effective rank of the tangent kernel of 128 observations, over that of all", _itself),
     "certainty": Sign("probability of the policy's most likely action, or size of actions behind a tanh", _rest),
     "weight_size": Sign("root mean square of the weights, to which steps of a given size are small", _inverse),
 }
@@ -132,15 +132,16 @@ def _kernel_ranks(learner: Learner, bench: Bench) -> dict[str, Tensor]:
     }
     kernels = tangent_kernels(known, lambda: learner.outputs(bench.few)) if known else {}
     return {
-        f"{name}/kernel_rank": ranks.effective_rank(ranks.eigenvalues(kernel)) / len(kernel)
+        f"{name}/kernel_rank": ranks.effective_rank(ranks.eigenvalues(kernel)).log() / math.log(len(kernel))
         for name, kernel in kernels.items()
     }
 
 
 def feature_rank(features: Tensor) -> Tensor:
-    """Effective rank of centred features, over how many of them are not dormant; nan where all are.
+    """Log of the effective rank of centred features, over the log of how many are not dormant; nan of fewer than two.
 
-    A common offset of all features is left out: what it costs, the tangent kernel shows.
+    It is the entropy of their singular values, 1 where all directions are alike and 0 where there is one. A common
+    offset of all features is left out: what it costs, the tangent kernel shows.
 
     Args:
         features: (batch, units), or maps, whose entries count one by one.
@@ -149,7 +150,7 @@ def feature_rank(features: Tensor) -> Tensor:
     sizes = flat.abs().mean(0)
     alive = (sizes > activations.DORMANT * sizes.mean()).sum()
     rank = ranks.effective_rank(ranks.singular_values(flat - flat.mean(0)))
-    return torch.where(alive > 0, rank / alive.clamp(min=1, max=len(flat)), torch.nan)
+    return torch.where(alive > 1, rank.log() / alive.clamp(max=len(flat)).double().log(), torch.nan)
 
 
 def certainty(form: Form, outputs: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from agents.plasticity.diagnostics.fit.objectives import PAID, columns, fit_erro
 from agents.plasticity.diagnostics.fit.steps import error_removed, twins
 from agents.plasticity.fresh import fresh_parameters
 from agents.plasticity.network_intervention import trained_parameters
+from agents.plasticity.prefix import Prefix, modules_of
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.validation import check
@@ -110,20 +111,27 @@ class FitProbe:
     def is_due(self) -> bool:
         """Whether training has learnt from so much since the last probe that another one costs little beside it.
 
-        Transitions of minibatches are counted, `SPARSE` times those that a probe trains on.
+        Transitions of minibatches are counted, `SPARSE` times those that a probe trains on, and twice as many where the
+        fresh network's share must be taken again, too.
         """
         learner = self._learner
         if learner.batch_size is None:
             return True
         learnt = (learner.optimizer_steps - self._steps) * learner.batch_size
-        return learnt >= SPARSE * len(self.keys) * self._size * self._observations
+        trained = len(self.keys) * self._size * self._observations
+        again = bool(self._rates) and self._rates != self._rates_now()
+        return learnt >= SPARSE * trained * (1 + again)
+
+    def _rates_now(self) -> list[float]:
+        groups = [group for optimizer in self._learner.optimizers for group in optimizer.param_groups]
+        return [group["lr"] for group in groups if isinstance(group["lr"], float)]  # a tensor is not looked at
 
     def measure(self, draw: Callable[[int, torch.Generator], Any]) -> dict[str, Tensor]:
         """As `trainability`, on observations that `draw` gives; nan where it is not defined. Waits for no GPU."""
         learner, seed, steps = self._learner, self._seed, self._size
         generator = torch.Generator().manual_seed(derive_seed(seed, "observations", self._probes))
         batch = draw(self._observations, generator)
-        rates = [group["lr"] for o in learner.optimizers for group in o.param_groups if isinstance(group["lr"], float)]
+        rates = self._rates_now()
         own = errors_removed(learner, batch, learner.snapshot(), seed=seed, steps=steps)
         if self._fresh.keys() != own.keys() or self._rates != rates:
             fresh = fresh_parameters(learner, seed, "fresh")
@@ -201,8 +209,12 @@ def _removed_by(
     leaves = {parameter: parameters[names[parameter]].detach().clone().requires_grad_() for parameter in own}
     held = {**parameters, **{names[parameter]: leaf for parameter, leaf in leaves.items()}}
 
+    with torch.no_grad():
+        modules = {part.module for part in learner.networks[network].parts}
+        outputs = Prefix(partial(learner.outputs, batch, held, reached), modules_of(learner), modules)
+
     def mean_error() -> Tensor:
-        found = learner.outputs(batch, held, reached)
+        found = outputs()
         return torch.stack([error(name, found[name]) for name in reached]).mean()
 
     return error_removed(mean_error, list(leaves.values()), twins(learner.optimizers, leaves), steps)

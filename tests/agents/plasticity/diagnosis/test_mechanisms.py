@@ -44,11 +44,11 @@ def test_the_confidence_is_the_share_of_fresh_ones_that_have_more() -> None:
     assert confidence_of([0.5] * 19, 0.5) == 0.0
 
 
-def test_a_network_is_harmed_by_more_than_a_tenth_and_more_than_chance() -> None:
+def test_a_network_is_harmed_by_more_than_a_tenth_of_the_error_and_more_than_chance() -> None:
     assert harmed(Comparison(0.2, (0.5,) * 9)) == 0.9
-    assert harmed(Comparison(0.46, (0.5,) * 9)) is None
+    assert harmed(Comparison(0.41, (0.5,) * 9)) is None
+    assert harmed(Comparison(0.0, (0.09,) * 9)) is None  # nobody learns anything to speak of
     assert harmed(Comparison(0.2, (0.5,) * 8 + (0.1,))) is None
-    assert harmed(Comparison(0.0, (0.0,) * 9)) is None
 
 
 def test_what_is_shown_and_felt_is_found() -> None:
@@ -72,7 +72,10 @@ def test_what_follows_from_something_else_is_left_out() -> None:
     assert [(each.mechanism, each.network) for each in upstream] == [("dead units", "features")]
     # Two that bring each other about in neither way are both there, the stronger first.
     both = {"actor/certainty": fresh(0.99, 0.5), "actor/weight_size": fresh(3.0, 1.0)}
-    assert [each.mechanism for each in findings(both, SCORES, NETWORKS, ["actor"])] == ["saturation", "norm growth"]
+    assert [each.mechanism for each in findings(both, SCORES, NETWORKS, ["actor"])] == [
+        "saturated policy",
+        "norm growth",
+    ]
 
 
 def test_a_stale_optimizer_remembers_more_than_twice_what_any_gradient_is() -> None:

@@ -16,7 +16,8 @@ def test_the_rank_of_features_counts_those_that_are_not_dormant_and_no_offset() 
     features = torch.tensor([[1.0, 0, 0, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, -1, 0, 0]])
     assert feature_rank(features).item() == pytest.approx(1.0)
     assert feature_rank(features[:, :2] + 100).item() == pytest.approx(1.0)
-    assert feature_rank(torch.ones(4, 1) * torch.arange(4.0).view(4, 1) @ torch.ones(1, 5)).item() == pytest.approx(0.2)
+    alike = torch.arange(4.0).view(4, 1) @ torch.ones(1, 5)
+    assert feature_rank(alike).item() == pytest.approx(0.0, abs=1e-4)
     assert math.isnan(feature_rank(torch.zeros(4, 3)).item())
 
 
