@@ -100,8 +100,8 @@ def findings(
 
     A mechanism is named where more than half is gone of what the median fresh network has, by all of its signs; where
     nine tenths of the fresh networks at least have more, so that chance is not at work; and where the fit probe feels
-    it (`harmed`): units that are dead but not missed are no illness. What follows from another finding of the same network, or from
-    one in a network whose outputs it reads, is left out (`FOLLOWS`).
+    it (`harmed`): units that are dead but not missed are no illness. What follows from another finding of the same
+    network, or from one in a network whose outputs it reads, is left out (`FOLLOWS`).
 
     Args:
         read: ``<place>/<sign>`` -> comparison.

@@ -51,7 +51,7 @@ def test_it_writes_one_file_and_prints_what_is_in_it(run: Path, capsys: pytest.C
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith("run [1]: after 1,024 steps, in asterix, beside 9 fresh networks\n")
-    assert sum(line.startswith("actor/policy_trainability ") for line in out.splitlines()) == 1
+    assert sum(line.split()[:1] == ["actor/policy_trainability"] for line in out.splitlines()) == 1
     assert f"written: {written}, in " in out
 
 
