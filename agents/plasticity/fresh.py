@@ -35,9 +35,9 @@ def fresh_parameters(learner: Learner, *seed: object) -> dict[str, Tensor]:
         for number, part in enumerate(network.parts):
             if trained.isdisjoint(part.module.parameters(recurse=False)):
                 continue
-            for parameter, value in _drawn(network, number, part, seed):
+            for parameter, drawn in _drawn(network, number, part, seed):
                 if parameter in trained:
-                    put(parameter, value)
+                    put(parameter, drawn)
             if isinstance(part.module, nn.BatchNorm1d | nn.BatchNorm2d) and part.module.track_running_stats:
                 put(part.module.get_buffer("running_mean"), 0.0)
                 put(part.module.get_buffer("running_var"), 1.0)

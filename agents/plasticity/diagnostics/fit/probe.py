@@ -206,7 +206,9 @@ def _removed_by(
     if not trained:
         return None
     own = [parameter for parameter in learner.networks[network].parameters if parameter in trained]
-    leaves = {parameter: parameters[names[parameter]].detach().clone().requires_grad_() for parameter in own}
+    leaves: dict[Tensor, Tensor] = {
+        parameter: parameters[names[parameter]].detach().clone().requires_grad_() for parameter in own
+    }
     held = {**parameters, **{names[parameter]: leaf for parameter, leaf in leaves.items()}}
 
     with torch.no_grad():
