@@ -10,6 +10,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor
 
 from agents.buffers.sampling import ReplayBatch, RolloutBatch
+from agents.networks.extractors import board_channels_first
 from agents.plasticity.validation import check
 
 BatchT = TypeVar("BatchT", bound=ReplayBatch | RolloutBatch)
@@ -42,7 +43,8 @@ class RandomShift:
 
     Args:
         pixels: the most that an image is moved by, at least 1.
-        space: of the observations; of a dict the images are moved.
+        space: of the observations, as SB3 has transposed them; of a dict the images are moved. Squares with more
+            channels than rows, which SB3 leaves as they are, do not count as images.
         device: of the minibatches.
         seed: of the generator.
 
@@ -53,9 +55,12 @@ class RandomShift:
     def __init__(self, pixels: int, space: spaces.Space[Any], device: torch.device, seed: int) -> None:
         check("random_shift", pixels, pixels >= 1 and pixels % 1 == 0, "a whole number of pixels, 0 for none")
         parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-        self._keys = [key for key, part in parts.items() if is_image_space(part)]
+        self._keys = [key for key, part in parts.items() if _is_image(part)]
         if not self._keys:
-            raise ValueError(f"random_shift={pixels} moves images, but the observations are {space}; leave it out")
+            raise ValueError(
+                f"random_shift={pixels} moves images whose channels come first, but the observations are {space}; "
+                "leave it out"
+            )
         self._pixels = pixels
         self.generator = torch.Generator(device).manual_seed(seed)
 
@@ -74,3 +79,8 @@ class RandomShift:
             observations,
             torch.randint(low, high, size, generator=self.generator, device=observations.device),
         )
+
+
+def _is_image(space: spaces.Space[Any]) -> bool:
+    """Whether observations are images, and their channels come first."""
+    return isinstance(space, spaces.Box) and is_image_space(space) and bool(board_channels_first(space))

@@ -33,9 +33,16 @@ def newest_checkpoint(folder: Path) -> Path:
 
 
 def by_step(folder: Path) -> dict[int, Path]:
-    """Step -> the folder of what a run has kept there: at the end of a visit, or as a checkpoint."""
+    """Step -> the folder of what a run has kept there: at the end of a visit, or as a checkpoint.
+
+    Raises:
+        ConfigError: there is none.
+    """
     parents = (folder / visits.FOLDER, folder / checkpoints.FOLDER)
-    return {int(path.name): path for parent in parents for path in storage.checkpoints_in(parent)}
+    found = {int(path.name): path for parent in parents for path in storage.checkpoints_in(parent)}
+    if not found:
+        raise ConfigError(f"{str(folder)!r} has no checkpoint that is named after its step; give another run")
+    return found
 
 
 def saved_at(folder: Path, step: int, others: str = "") -> Path:
@@ -44,14 +51,12 @@ def saved_at(folder: Path, step: int, others: str = "") -> Path:
     Args:
         folder: of the run.
         step: of a checkpoint or of a visit's end.
-        others: what else could be given, for the message, such as `` or best``.
+        others: what else could be given, for the message, such as ``, best or all``.
 
     Raises:
         ConfigError: nothing is kept there.
     """
     there = by_step(folder)
-    if not there:
-        raise ConfigError(f"{str(folder)!r} has no checkpoint that is named after its step; give another run")
     if step not in there:
         nearest_step = min(there, key=lambda known: abs(known - step))
         raise ConfigError(

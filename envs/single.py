@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import gymnasium
 from gymnasium.error import ResetNeeded
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
+from envs.catalogue import TASKS
 from envs.infos import info_of
 from envs.making import make
 from envs.state import copied
 from envs.vector import StreamVectorEnv
+
+_OF_STREAMS = signature(make).parameters.keys() - {"episode_limit"}
 
 
 class StreamEnv(gymnasium.Env[Any, Any]):
@@ -24,7 +28,8 @@ class StreamEnv(gymnasium.Env[Any, Any]):
     Args:
         what: As for ``envs.make``.
         render_mode: "rgb_array" for pictures, uint8 (height, width, 3).
-        **arguments: others of ``envs.make``: steps_per_task, cycles, order, lengths, seed, stream_seed, ...
+        **arguments: others of ``envs.make``: steps_per_task, cycles, order, lengths, seed, stream_seed, ...; where
+            ``what`` is the name of a task, its entry's, too: ``gymnasium.make("envs:crl/pendulum-v0", gravity=5.0)``.
 
     Raises:
         ValueError: As ``envs.make``.
@@ -40,7 +45,7 @@ class StreamEnv(gymnasium.Env[Any, Any]):
     }
 
     def __init__(self, what: Any, render_mode: str | None = None, **arguments: Any) -> None:
-        self.venv = make(what, n_envs=1, render_mode=render_mode, **arguments)
+        self.venv = make_vector(1, what, render_mode=render_mode, **arguments)
         self.render_mode = render_mode
         self.observation_space = self.venv.single_observation_space
         self.action_space = self.venv.single_action_space
@@ -127,4 +132,7 @@ class StreamEnv(gymnasium.Env[Any, Any]):
 
 def make_vector(num_envs: int, what: Any, **arguments: Any) -> StreamVectorEnv:
     """What ``gymnasium.make_vec("envs:crl/minatar3-v0", num_envs=8)`` returns: ``envs.make`` in Gymnasium's words."""
+    if isinstance(what, str) and what in TASKS:
+        entry = {key: arguments.pop(key) for key in arguments.keys() - _OF_STREAMS}
+        what = {"id": what, **entry} if entry else what
     return make(what, n_envs=num_envs, **arguments)

@@ -21,6 +21,7 @@ from small_loop import Regression
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import plasticity
+from benchmarks import ablations
 from crl.config import load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,10 +132,11 @@ def test_the_shown_refusal_is_what_is_printed() -> None:
 def test_the_table_gives_the_defaults() -> None:
     from agents.plasticity.registry import INTERVENTIONS
 
+    described = README.partition("## Resets")[2].splitlines()
     for name, entry in INTERVENTIONS.items():
         if name == "reset":
             continue  # the general form, which has none for what it consists of
-        cells = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |")).split("|")
+        cells = next(line for line in described if line.startswith(f"| `{name}` |")).split("|")
         shown = {key: yaml.safe_load(value) for key, value in re.findall(r"`(\w+)` ([\w.-]+?)(?=[,; |:]|$)", cells[3])}
         parameters = inspect.signature(entry.resolve()).parameters
         defaults = {key: parameter.default for key, parameter in parameters.items() if key != "networks"}
@@ -329,3 +331,10 @@ def test_every_file_that_is_linked_is_there() -> None:
         for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).is_file(), f"{page.name}: {link}"
     assert not re.search(r"^[A-Z]{5,}$", README, re.MULTILINE)  # no text that is still to come
+
+
+def test_tables_of_ablations_are_of_what_is_kept() -> None:
+    shown = dict(re.findall(r"<!-- ablation: (\w+) -->\n(.*?)\n\n", README, re.DOTALL))
+    assert shown
+    for name, table in shown.items():
+        assert table.splitlines() == list(ablations.rows(name))

@@ -90,7 +90,7 @@ def _rows_of(measure: Measure, groups: Sequence[Group], reference: Group, oracle
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
     """Rows with the p of their differences, corrected for all that these rows compare."""
-    corrected = iter(holm([row.difference.p for row in rows if row.difference is not None]))
+    corrected = iter(holm([row.difference.p for row in rows if row.difference is not None]))  # type: ignore[misc]
     return [row if row.difference is None else replace(row, p=next(corrected)) for row in rows]
 
 

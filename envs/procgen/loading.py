@@ -43,7 +43,9 @@ def pool_maker() -> Callable[..., Any]:
 def _load_qt() -> None:
     """Load Qt from its wheel, where that is installed, as if the system had it; envpool asks Linux's linker for it."""
     qt = find_spec("PyQt5") if sys.platform == "linux" else None
-    if qt is not None and qt.submodule_search_locations:
-        folder = Path(qt.submodule_search_locations[0]) / "Qt5" / "lib"
+    if qt is None or not qt.submodule_search_locations:
+        return
+    folder = Path(qt.submodule_search_locations[0]) / "Qt5" / "lib"
+    if folder.is_dir():  # a PyQt5 of the system or of conda has none: its Qt lies where the linker looks
         for library in QT:
             ctypes.CDLL(str(folder / library), mode=ctypes.RTLD_GLOBAL)

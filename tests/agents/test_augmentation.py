@@ -77,7 +77,8 @@ def test_of_a_dict_the_images_are_moved() -> None:
         (-1, IMAGES, "random_shift is -1; give a whole number of pixels, 0 for none"),
         (2.5, IMAGES, r"random_shift is 2\.5; give a whole number"),
         (True, IMAGES, "random_shift is True; give a whole number"),
-        (4, spaces.Box(-1, 1, (2,)), r"random_shift=4 moves images, but the observations are Box\(.*; leave it out"),
+        (4, spaces.Box(-1, 1, (2,)), r"random_shift=4 moves images whose .* observations are Box\(.*; leave it out"),
+        (4, spaces.Box(0, 255, (10, 10, 10), np.uint8), "random_shift=4 moves images whose channels come first, but"),
     ],
 )
 def test_refusals(pixels: Any, space: spaces.Space[Any], message: str) -> None:

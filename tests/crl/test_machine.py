@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def test_another_machine_is_no_obstacle(checkpointed: Path, tmp_path: Path, caps
     shutil.rmtree(found / "checkpoints" / "400")
     here = machine(torch.device("cpu"))
     there = {**here, "torch": "2.0.1", "numpy": "1.0", "minatar": "not installed", "mujoco": "2.0", "cpu": "an abacus"}
+    there["envpool"] = "0.8"
     there["device"] = "cuda (NVIDIA H100)"
     elsewhere = {"machine": there, "threads": 7}
     rewritten(found / "checkpoints" / "320", lambda state: state["run"].update(elsewhere))
@@ -47,6 +49,7 @@ def test_another_machine_is_no_obstacle(checkpointed: Path, tmp_path: Path, caps
     assert capsys.readouterr().err.splitlines() == [
         f"crl: warning: the run was trained with torch 2.0.1, and here it is {here['torch']}: {end}",
         f"crl: warning: the run was trained with mujoco 2.0, and here it is {here['mujoco']}: {perhaps}",
+        f"crl: warning: the run was trained with envpool 0.8, and here it is {here['envpool']}: {perhaps}",
         f"crl: warning: the run was trained with numpy 1.0, and here it is {here['numpy']}: {perhaps}",
         f"crl: warning: the run was trained with cpu an abacus, and here it is {here['cpu']}: {end}",
         f"crl: warning: the run was trained with device cuda (NVIDIA H100), and here it is cpu: {end}",
@@ -80,8 +83,11 @@ def test_versions_of_each_start_are_kept(checkpointed: Path, tmp_path: Path, mon
 
 def test_machine_names_what_bits_depend_on() -> None:
     found = machine(torch.device("cpu"))
-    packages = ["torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba"]
+    packages = ["torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "envpool", "numpy", "numba"]
     assert [*found] == [*packages, "cpu", "device"]
-    assert [found[package] for package in packages] == [version(package) for package in packages]
+    optional = {"envpool": versions.ABSENT} if find_spec("envpool") is None else {}
+    assert {package: found[package] for package in packages} == {
+        package: optional.get(package) or version(package) for package in packages
+    }
     assert found["device"] == "cpu"
     assert found["cpu"]

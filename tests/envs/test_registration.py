@@ -120,6 +120,21 @@ def test_any_stream_by_one_id() -> None:
     assert [batch.stream.segment(index).steps for index in range(3)] == [4, 4, 4]
 
 
+def test_a_task_takes_the_arguments_of_its_world() -> None:
+    given: dict[str, Any] = {"gravity": 5.0, "shifts": ["reward_sign"], "episode_limit": 7, "steps_per_task": 20}
+    single = gymnasium.make("crl/pendulum-v0", **given).unwrapped
+    batch = gymnasium.make_vec("crl/pendulum-v0", num_envs=2, **given)
+    assert isinstance(single, StreamEnv)
+    assert isinstance(batch, StreamVectorEnv)
+    for stream in (single.venv.stream, batch.stream):
+        (task,) = stream.tasks
+        assert task.arguments["world"] == {"gravity": 5.0, "episode_limit": 7}
+        assert [name for name, _ in task.shifts] == ["reward_sign"]
+        assert stream.segment(0).steps == 20
+    with pytest.raises(ValueError, match=r"no argument 'gravty'.*did you mean 'gravity'"):
+        gymnasium.make("crl/pendulum-v0", gravty=5.0)
+
+
 def test_two_instances_are_identical_over_a_switch() -> None:
     def trace() -> list[Any]:
         env = gymnasium.make("crl/minatar_saf-v0", steps_per_task=10)

@@ -104,7 +104,7 @@ def guard(intervention: Intervention, around: Callable[[], Any]) -> None:
 
 
 def test_a_fit_probe_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = small_ppo.build("board").learn(64)
+    model = small_ppo.build("board", optimizer="adamo").learn(64)  # torch's reads its count of steps, on the CPU
     probe, batch = FitProbe(model, 1, steps=2, observations=8), model.sample(8, torch.Generator())
     with watched(monkeypatch):
         found = probe.measure(lambda n, generator: batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from shipped import CONFIGS
@@ -103,6 +105,16 @@ def test_the_shipped_configs_of_procgen_are_the_published_ones(source: str, gamm
     assert agent.policy_kwargs.optimizer_kwargs.eps == 1e-5
     assert (config.normalize.obs in (None, False), config.normalize.reward, config.interventions) == (True, True, ())
     assert config.at_switch.changes() == {"normalizer": "reset"}
+
+
+def test_what_the_config_of_c_chain_says_of_the_method_is_its_scripts() -> None:
+    path = CONFIGS / "procgen_starpilot_ppo_cchain.yaml"
+    (override,) = re.findall(r"'(interventions=.*)'", path.read_text(encoding="utf-8"))
+    (method,) = check_arguments(load(path, [override])).interventions
+    given = method.arguments()
+    # Of its script for ProcGen, which counts rollouts; that for control has 50 and 10.
+    assert (method.name, given["paper"], given["window"], given["warmup"]) == ("c_chain", True, 200, 20)
+    assert given["reset_at_switch"] is True
 
 
 def test_the_shipped_config_of_procgen() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -100,4 +99,4 @@ def test_a_hundred_switches_leave_nothing_behind() -> None:
     assert max(threads) == min(threads)
     assert sizes[-1] - sizes[0] < 2**22
     env.close()
-    assert threading.active_count() == 1
+    assert process.num_threads() < threads[0]  # those of envpool end with its games

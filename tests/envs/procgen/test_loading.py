@@ -46,10 +46,19 @@ def test_an_envpool_that_cannot_be_imported_says_so_itself(monkeypatch: pytest.M
     assert isinstance(refusal.value.__cause__, AttributeError)
 
 
-@pytest.mark.parametrize(("platform", "loads"), [("linux", True), ("win32", False), ("darwin", False)])
-def test_qt_is_loaded_first_on_linux(
-    platform: str, loads: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("platform", "folder", "loads"),
+    [
+        ("linux", "Qt5/lib", True),
+        ("linux", "bindings", False),
+        ("win32", "Qt5/lib", False),
+        ("darwin", "Qt5/lib", False),
+    ],
+)
+def test_qt_of_the_wheel_is_loaded_first_on_linux(
+    platform: str, folder: str, loads: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / folder).mkdir(parents=True)  # Debian's and conda's PyQt5 have bindings alone, beside Qt of the system
     done: list[Any] = []
 
     def module(name: str) -> ModuleType:

@@ -201,7 +201,7 @@ def _removed_by(
     steps: int,
 ) -> Tensor | None:
     """The share of an error, of output networks that one network reaches, that training that one removes."""
-    names = {parameter: name for name, parameter in learner.root.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in learner.root.named_parameters()}
     trained = trained_parameters(learner).intersection(learner.networks[network].parameters)
     if not trained:
         return None
