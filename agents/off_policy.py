@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from torch import Tensor
 from agents.at_switch import AtSwitch
 from agents.buffers import sampling
 from agents.buffers.ages import AgeWeights
+from agents.buffers.bits import keep_bits
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.learner import LearnerMixin
 from agents.plasticity.units import Network
@@ -52,6 +54,14 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self._gradient_steps_due: int | None = None  # of the update that comes next, where a ratio was set
         self._age_weights: AgeWeights | None = None  # that transitions are drawn with; uniformly without
         super().__init__(*args, **kwargs)
+
+    def _setup_model(self) -> None:
+        with warnings.catch_warnings():
+            if self.observation_space.dtype == np.bool_:  # SB3 counts bytes, of which no memory is taken yet
+                warnings.filterwarnings("ignore", "This system does not have apparently enough memory")
+            super()._setup_model()
+        assert self.replay_buffer is not None
+        keep_bits(self.replay_buffer)
 
     def _build_networks(self) -> Mapping[str, Network]:
         for name in ("q_net", "q_net_target", "actor", "actor_target", "critic", "critic_target"):

@@ -22,6 +22,7 @@ from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import INTERVENTIONS
 from agents.spaces import going_on_with
+from agents.vec_env import action_meanings
 
 TENSORS_MEMBER, TREE_MEMBER = "interventions.safetensors", "interventions.json"
 MARK = "$"
@@ -36,10 +37,12 @@ class SavingMixin(BaseAlgorithm):
         intervention_specs: what a zip holds of the interventions: plain data that builds them again.
         hooks: by which they are called.
         units_logged: what `units_reset` gave for the last row of logs.
+        action_meanings: what each action is called in its world; None where that is not known.
     """
 
     COUNTERS: ClassVar[tuple[str, ...]] = ("units_logged",)
     hooks: Hooks
+    action_meanings: list[str] | None = None
 
     def __init__(self, *args: Any, interventions: Sequence[Intervention] = (), **kwargs: Any) -> None:
         if isinstance(interventions, Intervention):
@@ -59,6 +62,8 @@ class SavingMixin(BaseAlgorithm):
 
     def _setup_model(self) -> None:
         super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
+        if self.env is not None:
+            self.action_meanings = action_meanings(self.env)
         if not self.interventions:  # those of a zip that was loaded came as plain data
             self.interventions = [_build(spec) for spec in self.intervention_specs]
 

@@ -174,3 +174,10 @@ def _copy(observations: Any) -> Any:
     if isinstance(observations, tuple):
         return tuple(map(_copy, observations))
     return np.array(observations)
+
+
+def action_meanings(env: VecEnv) -> list[str] | None:
+    """What each action is called in the world of an environment; None where it does not say."""
+    adapter = env.unwrapped
+    found = getattr(adapter.venv, "action_meanings", None) if isinstance(adapter, VectorEnvAdapter) else None
+    return [*found] if found else None

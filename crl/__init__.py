@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from crl.ending import RunError
     from crl.recorder import Recorder
     from crl.results import RunResults
+    from crl.sources import transfer
     from crl.training import resume, train
 
-__all__ = ["ConfigError", "Recorder", "RunError", "RunResults", "resume", "train"]
+__all__ = ["ConfigError", "Recorder", "RunError", "RunResults", "resume", "train", "transfer"]
 _MODULES = {
     "ConfigError": "crl.config",
     "Recorder": "crl.recorder",
@@ -20,6 +21,7 @@ _MODULES = {
     "RunResults": "crl.results",
     "resume": "crl.training",
     "train": "crl.training",
+    "transfer": "crl.sources",
 }
 """Where each is, imported on first use: `import crl` loads neither torch nor Stable-Baselines3."""
 

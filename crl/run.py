@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from stable_baselines3.common.callbacks import CallbackList
@@ -105,21 +105,22 @@ def begin(
     all_parts = _parts(config, model, env.stream, parts)
     if (sentence := unkept(env.stream, config.checkpoint.every, config.agent.rollout)) is not None:
         warn(sentence)
-    news, learnt = [env.rounding, *fixed_layers(model)], None
+    news, source = [env.rounding, *fixed_layers(model)], None
     if config.source is not None:
         try:
-            config, learnt, kept, lost = sources.beginning(config, model)
+            source = sources.beginning(config.source, model)
         except ConfigError:
             _close(env)
             raise
-        for sentence in lost:
+        for sentence in source.warnings:
             warn(sentence)
-        news.append(kept)
+        config = sources.begun(config, source)
+        news += source.news
     with (
         interrupt or Interrupt() as interrupt,
         run_folder.locked(run_folder.create(config)) if claim is None else nullcontext(claim) as held,
     ):
-        return _go(Run(config, model, env, held, started), all_parts, command, interrupt, news, learnt=learnt)
+        return _go(Run(config, model, env, held, started), all_parts, command, interrupt, news, source=source)
 
 
 def go_on(
@@ -220,7 +221,7 @@ def _go(
     interrupt: Interrupt,
     news: Sequence[str | None],
     resumed: Path | None = None,
-    learnt: Mapping[str, Any] | None = None,
+    source: sources.Beginning | None = None,
 ) -> Ended:
     """Train, save and show; a failure leaves a report of it."""
 
@@ -235,8 +236,8 @@ def _go(
     try:
         run.claim.check()  # building it may have taken long
         checkpoints.check_places(run.folder, {task.family for task in run.env.stream.tasks})
-        if learnt is not None:  # before the config, with which this is a run: that never needs its source again
-            sources.keep(run.folder, learnt)
+        if source is not None:  # before the config, with which this is a run: that never needs its source again
+            sources.keep(run.folder, source)
         if resumed is None:  # its config must not be lost, whenever this process is killed
             run_folder.write_config(run.folder, run.config)
         results = _learn(run, parts, interrupt, begin, resumed)

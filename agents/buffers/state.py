@@ -10,6 +10,7 @@ import torch
 from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer, RolloutBuffer
 from torch import Tensor
 
+from agents.buffers.bits import BitArray
 from agents.buffers.sampling import clear
 
 TRANSITIONS = {
@@ -96,7 +97,9 @@ def restore_buffer(buffer: BaseBuffer, state: dict[str, Any]) -> None:
         buffer.pos, buffer.full = pos, full
     for name, saved in state.items():
         known, stored = held.get(name), name in TRANSITIONS
-        setattr(buffer, name, _refilled(buffer, name, known, saved) if stored else _taken(buffer, known, saved))
+        value = _refilled(buffer, name, known, saved) if stored else _taken(buffer, known, saved)
+        if name not in held or value is not known:  # what was refilled may be within something else
+            setattr(buffer, name, value)
 
 
 def _held(buffer: BaseBuffer) -> dict[str, Any]:
@@ -105,7 +108,8 @@ def _held(buffer: BaseBuffer) -> dict[str, Any]:
     if not getattr(buffer, "copy_info_dict", True):
         known |= {"infos"}  # empty dicts
     held = {name: value for name, value in vars(buffer).items() if name not in known}
-    return {name: value for name, value in held.items() if not isinstance(value, UNCHANGED)}
+    arrays = {name: value.bits if isinstance(value, BitArray) else value for name, value in held.items()}
+    return {name: value for name, value in arrays.items() if not isinstance(value, UNCHANGED)}
 
 
 def _is_kept(value: Any) -> bool:

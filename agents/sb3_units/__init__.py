@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
@@ -15,18 +16,33 @@ from torch import Tensor, nn
 from agents.plasticity.injectable import Injectable
 from agents.plasticity.units import Network
 from agents.plasticity.units.builders import refuse_changed
+from agents.sb3_units.ends import Axes, Axis, Ends, actor_critic_ends, axes_of, dqn_ends, sac_ends, td3_ends
 from agents.sb3_units.off_policy import dqn_networks, sac_networks, td3_networks
 from agents.sb3_units.on_policy import actor_critic_networks
 
-__all__ = ["policy_networks", "policy_targets"]
+__all__ = ["Axes", "Axis", "policy_axes", "policy_networks", "policy_targets"]
 
-POLICIES: dict[type[BasePolicy], tuple[Callable[[Any], list[Network]], tuple[str, ...]]] = {
-    ActorCriticPolicy: (actor_critic_networks, ()),
-    DQNPolicy: (dqn_networks, ("q_net",)),
-    SACPolicy: (sac_networks, ("critic",)),
-    TD3Policy: (td3_networks, ("critic", "actor")),
+
+class _Kind(NamedTuple):
+    """What is known of a policy of SB3's.
+
+    Attributes:
+        networks: makes its graphs.
+        ends: finds where it meets its world.
+        followed: its modules that a target network follows.
+    """
+
+    networks: Callable[[Any], list[Network]]
+    ends: Callable[[Any], Ends]
+    followed: tuple[str, ...] = ()
+
+
+POLICIES: dict[type[BasePolicy], _Kind] = {
+    ActorCriticPolicy: _Kind(actor_critic_networks, actor_critic_ends),
+    DQNPolicy: _Kind(dqn_networks, dqn_ends, ("q_net",)),
+    SACPolicy: _Kind(sac_networks, sac_ends, ("critic",)),
+    TD3Policy: _Kind(td3_networks, td3_ends, ("critic", "actor")),
 }
-"""SB3's policies -> what makes their graphs, and their modules that a target network follows."""
 
 
 def policy_networks(policy: BasePolicy) -> dict[str, Network]:
@@ -52,7 +68,7 @@ def policy_networks(policy: BasePolicy) -> dict[str, Network]:
             f"the policy {type(policy).__name__} is not understood; resets know SB3's ActorCriticPolicy (PPO), "
             f"DQNPolicy, SACPolicy and TD3Policy"
         )
-    networks = POLICIES[kind][0](policy)
+    networks = POLICIES[kind].networks(policy)
     _check_complete(policy, networks)
     heads, followed = _injectable(policy), policy_targets(policy)
     return {network.name: _with_heads(network, heads, followed) for network in networks if network.parts}
@@ -115,9 +131,26 @@ def policy_targets(policy: BasePolicy) -> dict[Tensor, Tensor]:
     kind = _kind(policy)
     return {
         parameter: policy.get_submodule(f"{name}_target").get_parameter(path)
-        for name in (() if kind is None else POLICIES[kind][1])
+        for name in (() if kind is None else POLICIES[kind].followed)
         for path, parameter in policy.get_submodule(name).named_parameters()
     }
+
+
+def policy_axes(policy: BasePolicy) -> dict[Tensor, Axes]:
+    """Parameter -> what its axes are counted by in the world, those of target networks too.
+
+    Parameters that no world has anything to do with are left out.
+
+    Raises:
+        ValueError: the policy is not understood, see `policy_networks`.
+    """
+    policy_networks(policy)
+    kind = _kind(policy)
+    assert kind is not None
+    space = policy.observation_space
+    vector = isinstance(space, spaces.Box) and len(space.shape) == 1
+    found = axes_of(POLICIES[kind].ends(policy), _injectable(policy), vector=vector)
+    return found | {target: found[online] for online, target in policy_targets(policy).items() if online in found}
 
 
 def _kind(policy: BasePolicy) -> type[BasePolicy] | None:

@@ -15,7 +15,7 @@ from agents.buffers.state import buffer_state, check_saveable, restore_buffer
 from agents.learner import LearnerMixin
 from agents.training_state.beginning import begin_with
 from agents.training_state.generators import random_state, restore_random
-from agents.training_state.learner import learner_state, restore_learner, restore_optimizers
+from agents.training_state.learner import actions_state, learner_state, restore_learner, restore_optimizers
 from agents.training_state.state import State
 from agents.training_state.world import (
     rebuild_games,
@@ -92,6 +92,7 @@ def learnt_state(model: LearnerMixin) -> dict[str, State]:
             "counters": {name: getattr(model, name) for name in model.counters()},
             "modules": {"policy": model.policy.state_dict()},
             "tensors": {name: recursive_getattr(model, name) for name in tensors},
+            "actions": actions_state(model),
         },
         "world": {"wrappers": [] if normalizer is None else [statistics_of(normalizer)]},
     }

@@ -14,6 +14,7 @@ from stable_baselines3.common.save_util import recursive_getattr
 from torch import Tensor
 
 from agents.learner import LearnerMixin
+from agents.mapping import Actions
 from agents.plasticity.protocols import Switch
 from agents.training_state.state import State
 
@@ -35,7 +36,14 @@ def learner_state(model: LearnerMixin) -> State:
         "successes": list(model.ep_success_buffer or ()),
         "observed": {name: getattr(model, name) for name in OBSERVED},
         "noise": _noise_state(getattr(model, "action_noise", None)),
+        "actions": actions_state(model),
     }
+
+
+def actions_state(model: LearnerMixin) -> State:
+    """What is known of the actions, for an agent that begins with what this one has learnt."""
+    known = Actions.of(model.action_space, model.action_meanings)
+    return {"kind": known.kind, "names": model.action_meanings}
 
 
 def restore_learner(model: LearnerMixin, state: State) -> None:

@@ -123,7 +123,7 @@ def _built(run: Planned) -> int:
             config, model, env = models.build(run.config.model_copy(update={"device": "cpu"}))
         try:
             if config.source is not None:
-                sources.beginning(config, model)
+                sources.beginning(config.source, model)
             return int(psutil.Process().memory_info().rss * GROWTH) + replay_bytes(config.agent, env)
         finally:
             env.close()

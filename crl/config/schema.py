@@ -149,7 +149,7 @@ class _Learning(Model):
     Attributes:
         stream: which task comes when.
         agent: what learns.
-        from: a run, one of its checkpoints or an SB3 zip, with whose parameters the agent begins.
+        from: a run, one of its checkpoints or an SB3 zip, with whose parameters the agent begins, whatever its world.
     """
 
     stream: StreamConfig

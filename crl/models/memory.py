@@ -19,7 +19,7 @@ CGROUP = Path("/sys/fs/cgroup")  # what Linux says of the container that this ru
 
 
 def transition_bytes(env: envs.StreamVectorEnv, *, optimized: bool = False) -> int:
-    """Bytes that a transition takes in SB3's `ReplayBuffer`, with n-step returns or without.
+    """Bytes that a transition takes in SB3's `ReplayBuffer`, with n-step returns or without; booleans are kept as bits.
 
     Args:
         env: whose transitions they are.
@@ -28,7 +28,8 @@ def transition_bytes(env: envs.StreamVectorEnv, *, optimized: bool = False) -> i
     observations, actions = env.single_observation_space, env.single_action_space
     shape = get_obs_shape(observations)
     assert isinstance(shape, tuple)
-    observation = math.prod(shape) * np.dtype(observations.dtype).itemsize
+    count, dtype = math.prod(shape), np.dtype(observations.dtype)
+    observation = math.ceil(count / 8) if dtype == np.bool_ else count * dtype.itemsize
     action = get_action_dim(actions) * np.dtype(ReplayBuffer._maybe_cast_dtype(actions.dtype)).itemsize
     return (1 if optimized else 2) * observation + action + SCALARS * np.dtype(np.float32).itemsize
 

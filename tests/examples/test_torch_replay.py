@@ -30,5 +30,6 @@ def test_a_replay_buffer_of_tensors_survives_a_kill(tmp_path: Path) -> None:
     assert model.optimizer_steps > 30
     again = dict(leaves(training_state(example["train"](killed, **settings))))
     assert [place for place in expected if again[place] != expected[place]] == []
-    same = dict(leaves(training_state(example["train"](stock, example["ReplayBuffer"], **settings))))
-    assert same == expected  # as with SB3's own buffer
+    own = type("Own", (example["ReplayBuffer"],), {})  # SB3's keeps boards as bits
+    same = dict(leaves(training_state(example["train"](stock, own, **settings))))
+    assert same == expected

@@ -14,7 +14,7 @@ from stable_baselines3.dqn.policies import QNetwork
 from torch import Tensor, nn
 
 from agents.plasticity.units import Affine, Orthogonal, TorchDefault, UnitLayer
-from agents.sb3_units import policy_networks, policy_targets
+from agents.sb3_units import Axis, policy_axes, policy_networks, policy_targets
 
 
 @pytest.fixture(params=list(POLICIES))
@@ -58,6 +58,21 @@ def silenced(layer: UnitLayer, units: Tensor) -> Iterator[None]:
     with torch.no_grad():
         for consumer, weight in zip(layer.consumers, kept, strict=True):
             consumer.weight.copy_(weight)
+
+
+@torch.no_grad()
+def test_all_that_reads_observations_or_puts_out_actions_is_known(case: Case) -> None:
+    """Without the weights that read observations no output depends on them, dicts apart, of which nothing is known."""
+    axes = policy_axes(case.policy)
+    assert all(len(each) == parameter.dim() for parameter, each in axes.items())
+    outputs = [parameter for parameter, each in axes.items() if len(each) == 2 and each[0] is Axis.ACTIONS]
+    assert {len(parameter) for parameter in outputs} == {gymnasium.spaces.flatdim(case.policy.action_space)}
+    if not isinstance(case.policy.observation_space, gymnasium.spaces.Dict):
+        for parameter, each in axes.items():
+            if {*each} & {Axis.OBSERVATIONS, Axis.FEATURES_AND_ACTIONS}:
+                parameter.zero_()
+        found = case.outputs()
+        assert torch.allclose(found, found[:1].expand_as(found), atol=1e-6)
 
 
 def test_a_unit_is_heard_through_its_own_columns_and_nothing_else(case: Case) -> None:

@@ -169,7 +169,7 @@ def test_another_task_and_seed_of_replay(replaying: Replaying) -> None:
     observations = []
     for task, seed in ((first, 3), (first, 3), (first, 8), (None, 3)):
         played = replayed_of(run, 16, task, seed)
-        observations.append(played.model.replay_buffer.observations.copy())
+        observations.append(np.array(played.model.replay_buffer.observations))
         played.model.env.close()
     assert (observations[0] == observations[1]).all()
     assert (observations[0] != observations[2]).any()

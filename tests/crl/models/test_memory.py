@@ -20,6 +20,7 @@ from crl.models.memory import available_bytes, transition_bytes
 SPACES = {
     "vectors": {"observations": gymnasium.spaces.Box(-1, 1, (3,), np.float64)},
     "images": {"observations": gymnasium.spaces.Box(0, 255, (12, 10, 3), np.uint8)},
+    "boards": {"observations": gymnasium.spaces.Box(0, 1, (5, 5), np.bool_)},
     "states": {"observations": gymnasium.spaces.Discrete(5)},
     "pairs": {"observations": gymnasium.spaces.MultiDiscrete([5, 2])},
     "doubles": {"actions": gymnasium.spaces.Box(-1, 1, (2,), np.float64)},
@@ -51,13 +52,13 @@ def machine(monkeypatch: pytest.MonkeyPatch, available: Callable[[], int], cgrou
 
 
 def test_a_buffer_larger_than_memory_is_refused(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    each = 2 * 1000 + 8 + 3 * 4  # two boards of bytes, an action of 8 bytes, three scalars
+    each = 2 * 125 + 8 + 3 * 4  # two boards of bits, an action of 8 bytes, three scalars
     available = 20_000_001 * each
     machine(monkeypatch, lambda: available)
     with pytest.raises(ConfigError) as error:
         build(config("agent.buffer_size=1_000_000_000", agent="dqn"))
     assert str(error.value) == (
-        'agent.buffer_size=1000000000 transitions of stream.name="breakout" take 2020.0 GB, but only 40.4 GB of memory '
+        'agent.buffer_size=1000000000 transitions of stream.name="breakout" take 270.0 GB, but only 5.4 GB of memory '
         "are there; give 20000000 at most"
     )
     available = 63 * each

@@ -1,0 +1,40 @@
+"""What several commands have."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crl.exit_codes import REFUSED
+
+Modules = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--modules",
+        metavar="FOLDER",
+        help="Folder of yours in which modules lie that the run names, beside the current one; repeatable.",
+        show_default=False,
+    ),
+]
+
+
+def as_options(modules: Sequence[Path] | None) -> list[str]:
+    """As they are typed."""
+    return [word for folder in modules or () for word in ("--modules", str(folder))]
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Around a command: what is refused ends it with one sentence."""
+    from crl.config import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        print(f"crl: {error}", file=sys.stderr)
+        raise typer.Exit(REFUSED) from None
