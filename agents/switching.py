@@ -186,4 +186,4 @@ class SwitchingMixin(BaseAlgorithm):
 def _reveals(env: VecEnv) -> bool:
     """Whether learners may be told of this environment's task switches."""
     adapter = env.unwrapped
-    return isinstance(adapter, VectorEnvAdapter) and getattr(adapter.venv.unwrapped, "boundary", "hidden") == "revealed"
+    return isinstance(adapter, VectorEnvAdapter) and getattr(adapter.venv.unwrapped, "boundary", "hidden") != "hidden"

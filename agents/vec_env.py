@@ -134,7 +134,8 @@ class StreamMonitor(VecMonitor):
     """SB3's episode statistics without the episodes that a task switch cut short.
 
     Where a game scales its rewards for learning, an episode's info says in ``unscaled_return`` what they came to
-    before, and that is its return.
+    before, and that is its return. Where it plays an episode with each of its lives (``life_lost``), those of one game
+    count as one.
     """
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -146,7 +147,9 @@ class StreamMonitor(VecMonitor):
         self.episode_lengths += 1
         for i in np.flatnonzero(dones).tolist():
             info = infos[i]
-            if not info.get("cut_by_switch"):
+            if info.get("life_lost") and not info.get("task_switched"):
+                continue  # the game goes on, and so does what it has come to
+            if not info.get("cut_by_switch") and not info.get("life_lost"):
                 info["episode"] = self._episode(i, info)
             self.episode_returns[i] = self.episode_lengths[i] = 0
         return observations, rewards, dones, infos

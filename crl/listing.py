@@ -27,7 +27,8 @@ from crl.config.messages import ConfigError, in_words, nearest, shown
 from crl.config.optimizers import optimizer_section
 from crl.config.parts import PARTS
 from crl.config.schema import RunConfig
-from envs.catalogue import DRIFTS, SHIFTS, STREAMS, TASKS, NamedStream
+from crl.config.stream import SpacesConfig
+from envs.catalogue import ACTIONS, DRIFTS, OBSERVATIONS, SHIFTS, SPACES, STREAMS, TASKS, NamedStream
 from envs.checks import closest
 
 SHOWN_TASKS = 6  # of a stream; the tasks of a longer one are numbered
@@ -37,8 +38,6 @@ OF_WORLDS = {
     "offset": "numbers that are added to every observation; null for none",
     "episode_limit": "steps after which an unfinished episode is truncated",
     "reward_scale": "factor on rewards; returns are reported without it",
-    "start_level": "the first level",
-    "num_levels": "how many levels there are from the first on; 0 for all",
 }
 """Argument that several worlds have -> what it means."""
 
@@ -68,6 +67,7 @@ VALUES: Mapping[str, Any] = {
     "scale": 0.5,
     "selection": {"name": "percentage", "share": 0.02},
     "share": 0.02,
+    "size": [84, 84],
     "skip": 2,
     "start": 10.0,
     "std": 0.1,
@@ -84,6 +84,7 @@ class Kind(StrEnum):
     tasks = "tasks"
     shifts = "shifts"
     drifts = "drifts"
+    spaces = "spaces"
     agents = "agents"
     optimizers = "optimizers"
     schedules = "schedules"
@@ -93,6 +94,9 @@ class Kind(StrEnum):
     parts = "parts"
 
 
+OF_SPACES = {"observations": OBSERVATIONS, "actions": ACTIONS}
+"""Key of stream.spaces -> what it may be."""
+
 ONE_OF = {Kind.criteria: "criterion"} | {kind: kind.value.removesuffix("s") for kind in Kind if kind != Kind.criteria}
 """What one of a kind is called."""
 
@@ -101,6 +105,7 @@ REGISTRIES: Mapping[Kind, Mapping[str, Any]] = {
     Kind.tasks: TASKS,
     Kind.shifts: SHIFTS,
     Kind.drifts: DRIFTS,
+    Kind.spaces: SPACES,
     Kind.agents: AGENTS,
     Kind.optimizers: OPTIMIZERS,
     Kind.schedules: SCHEDULES,
@@ -117,10 +122,23 @@ def listed(kind: Kind) -> dict[str, str]:
     """Name -> what it is, of streams in several lines."""
     if kind is Kind.tasks:
         others = "a registered Gymnasium id, with its arguments; rebuilt, or restored where it has get_state"
-        return {name: _summary(kind, name) for name in TASKS} | {"ID-v0": others}
+        return _tasks() | {"ID-v0": others}
     if kind is Kind.interventions:
         return interventions_by_group()
     return {name: _summary(kind, name) for name in REGISTRIES[kind]}
+
+
+def _tasks() -> dict[str, str]:
+    """The tasks, those of a suite (``atari/pong``) together."""
+    suites: dict[str, list[str]] = {}
+    for name in TASKS:
+        suites.setdefault(name.partition("/")[0], []).append(name)
+    found = {}
+    for suite, names in suites.items():
+        alone = names == [suite]
+        others = [] if alone else _wrapped(", ".join(name.partition("/")[2] for name in names), "")
+        found[suite if alone else f"{suite}/..."] = "\n".join([_summary(Kind.tasks, names[0]), *others])
+    return found
 
 
 def registered_by(modules: Sequence[str]) -> dict[str, str]:
@@ -149,6 +167,9 @@ def _summary(kind: Kind, name: str) -> str:
     if kind is Kind.tasks:
         arguments = f"arguments: {', '.join(found.resolve().arguments)}"
         return f"{found.description}; {arguments}; {_kept(found.restores)}"
+    if kind is Kind.spaces:
+        of = [key for key, names in OF_SPACES.items() if name in names]
+        return f"{found.description}; stream.spaces.{' and '.join(of)}"
     if kind in (Kind.shifts, Kind.drifts):
         return f"{found.description}; arguments: {', '.join(found.arguments)}"
     if kind is Kind.schedules:
@@ -180,9 +201,10 @@ def _kept(restores: bool) -> str:
 def _of_stream(stream: NamedStream) -> str:
     """Tasks, steps and source of a stream, and what becomes of its games at a checkpoint."""
     cycles = "" if stream.cycles == 1 else f", {stream.cycles} cycles"
+    spaces = "".join(f"{key} {how}; " for key, how in (stream.spaces or {}).items())
     return (
         f"{stream.description}\n"
-        f"tasks: {_shortened(stream.tasks)}; {stream.steps_per_task:,} steps each{cycles}; "
+        f"tasks: {_shortened(stream.tasks)}; {stream.steps_per_task:,} steps each{cycles}; {spaces}"
         f"games are {_kept(stream.restores)} at a resume\n"
         f"source: {stream.source}"
     )
@@ -236,15 +258,18 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def pages(name: str) -> list[Page]:
-    """The pages on a name: one for each kind of thing that is called so. Imports their code.
+def pages(name: str, of: Kind | None = None) -> list[Page]:
+    """The pages on a name: one for each kind of thing that is called so, or of one kind. Imports their code.
 
     Raises:
         ConfigError: nothing is called so, or its code cannot be used.
     """
-    found = [_page(kind, name) for kind, registry in REGISTRIES.items() if name in registry]
-    if not found and re.search(r"-v\d+$", name):
+    registries = {kind: registry for kind, registry in REGISTRIES.items() if of in (None, kind)}
+    found = [_page(kind, name) for kind, registry in registries.items() if name in registry]
+    if not found and of in (None, Kind.tasks) and re.search(r"-v\d+$", name):
         found = _of_gymnasium(name)
+    if not found and of is not None:
+        raise ConfigError(f"{shown(name)} is not one of the {of}; {nearest(name, REGISTRIES[of])}")
     if not found:
         near = closest(name, [*map(str, Kind), *(known for registry in REGISTRIES.values() for known in registry)])
         remedy = nearest(name, Kind) if near is None else f"did you mean {near!r}?"
@@ -281,10 +306,18 @@ def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:
     found = REGISTRIES[kind][name]
     if kind is Kind.streams:
         text = _of_stream(found)
-        return text, [], text
+        differs = [f"differs from the original: {found.differs}"] if found.differs else []
+        with_it = [f"settings of an agent: configs/{found.config} with stream.name={name}"] if found.config else []
+        return "\n".join([text, *differs, *with_it]), [], text
     if kind is Kind.tasks:
         world = found.resolve()
-        return found.description, _of_world(world), found.description
+        about = docstring_of(world.env).text if isinstance(getattr(world, "env", None), type) else ""
+        named = getattr(world, "action_meanings", ())
+        told = [found.description, f"actions: {', '.join(named)}" if named else "", about]
+        return "\n".join(filter(None, told)), _of_world(world), found.description
+    if kind is Kind.spaces:
+        keys = keys_of(SpacesConfig.model_json_schema())
+        return _summary(kind, name), [key for key in keys if key.name in found.arguments], ""
     if kind is Kind.schedules:
         meanings = docstring_of(found).meanings
         keys = [key._replace(meaning=meanings[key.name]) for key in keys_of(found.model_json_schema())]
@@ -367,6 +400,10 @@ def _example(kind: Kind, name: str, keys: Sequence[Key]) -> dict[str, Any]:
     needed = {key.name: VALUES.get(key.name, "...") for key in keys if key.default is None and "." not in key.name}
     if kind is Kind.streams:
         return {"stream": {"name": name}}
+    if kind is Kind.spaces:
+        key = next(key for key, names in OF_SPACES.items() if name in names)
+        size = {each.name: VALUES[each.name] for each in keys}
+        return {"stream": {"spaces": {key: name, **size}}}
     if kind in (Kind.tasks, Kind.shifts, Kind.drifts):
         return {"stream": {"tasks": [_task(kind, name, keys, needed)], "steps_per_task": 100_000}}
     if kind is Kind.agents:

@@ -105,7 +105,7 @@ def begin(
     all_parts = _parts(config, model, env.stream, parts)
     if (sentence := unkept(env.stream, config.checkpoint.every, config.agent.rollout)) is not None:
         warn(sentence)
-    news, source = [env.rounding, *fixed_layers(model)], None
+    news, source = [env.rounding, *env.mapping, *fixed_layers(model)], None
     if config.source is not None:
         try:
             source = sources.beginning(config.source, model)

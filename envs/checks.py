@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 
 
-def check_int(key: str, value: object, minimum: int, remedy: str) -> int:
+def check_int(key: str, value: object, minimum: int, remedy: str, *, maximum: int | None = None) -> int:
     """Return ``value`` as an int.
 
     Raises:
-        ValueError: it is not a whole number of at least ``minimum``; True and False are not numbers here.
+        ValueError: it is not a whole number of at least ``minimum``, and at most ``maximum`` where that is given; True
+            and False are not numbers here.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
-        raise ValueError(f"{key} must be a whole number of at least {minimum}, got {value!r}; {remedy}")
+    too_large = maximum is not None and isinstance(value, Integral) and not value <= maximum
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum or too_large:
+        bound = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise ValueError(f"{key} must be a whole number {bound}, got {value!r}; {remedy}")
     return operator.index(value)
 
 
@@ -37,6 +40,17 @@ def check_number(
             bound = f" of at least {low}" if high == math.inf else f" from {low} to {high}"
         raise ValueError(f"{key} must be a finite number{bound}, got {value!r}; {remedy}")
     return number
+
+
+def check_flag(key: str, value: object, remedy: str) -> bool:
+    """Return ``value``.
+
+    Raises:
+        ValueError: it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} must be true or false, got {value!r}; {remedy}")
+    return value
 
 
 def check_choice(key: str, value: object, options: Iterable[str]) -> str:

@@ -20,6 +20,8 @@ from envs.state import can_save, get_env_state, set_env_state
 Step: TypeAlias = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 Seeds: TypeAlias = int | Sequence[int | None] | None
 """Of all games, see `Games`."""
+LIFE_LOST = "life_lost"
+"""Key of the info of a step that ends an episode with a life, of a game that goes on."""
 
 
 class Games(VectorEnv[Any, Any, Any]):
@@ -28,7 +30,8 @@ class Games(VectorEnv[Any, Any, Any]):
     - Episodes restart in the step that ends them (``AutoresetMode.SAME_STEP``): the step's observation is the new
       episode's first, and ``info["final_obs"]`` holds the old one's last for the games that ``info["_final_obs"]``
       marks (a numeric array of all games' observations or one of objects, whose other entries mean nothing),
-      ``info["final_info"]`` and ``info["_final_info"]`` what the last step said.
+      ``info["final_info"]`` and ``info["_final_info"]`` what the last step said. Where a game plays an episode with
+      each of its lives, ``life_lost`` there marks those whose game goes on: what it has come to so far is no result.
     - Observations, rewards and flags of a step are arrays that later steps leave alone.
     - ``reset(seed=s)`` seeds game i with s + i; a list gives each game its own seed. Whatever was played before, equal
       seeds are followed by equal games.

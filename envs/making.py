@@ -1,7 +1,6 @@
 """``envs.make``: a stream of tasks from a few words."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from envs.catalogue import EPISODE_LIMIT, STREAMS, is_game
@@ -21,6 +20,7 @@ def make(
     order: str | None = None,
     lengths: str = "fixed",
     boundary: str = "hidden",
+    spaces: Mapping[str, Any] | None = None,
     seed: int | None = None,
     stream_seed: int | None = None,
     episode_limit: int | None = None,
@@ -39,7 +39,9 @@ def make(
         cycles: how often the tasks are gone through; left out, the stream's default, or 1.
         order: "sequence" (the default), "shuffle" or "random", see ``TaskStream.build``.
         lengths: "fixed", "poisson" or "geometric": whether segments last just their steps or draw them with that mean.
-        boundary: "hidden" or "revealed": whether learners may be told of switches.
+        boundary: "hidden" or "revealed": whether learners may be told of switches, or "observed": also by observations.
+        spaces: how tasks of different spaces become one, such as {"observations": "pad", "actions": "union"}, see
+            ``envs.spaces.SpaceMapping``; left out, the stream's default, or such tasks are refused.
         seed: seeds the games; left out, one is drawn at the first reset.
         stream_seed: decides the order of "shuffle" and "random", the lengths and, independently, what is drawn for the
             tasks (offsets of ``cchain/cartpole``, arguments of variants); left out, ``seed``, or 0 without one.
@@ -68,9 +70,9 @@ def make(
     visits = list(_visits(entries, episode_limit, stream_seed))
     tasks = [task for task, _ in visits]
     if named is not None:
-        tasks = [replace(task, name=name) for task, name in zip(tasks, named.tasks, strict=True)]
         steps_per_task = named.steps_per_task if steps_per_task is None else steps_per_task
         cycles = named.cycles if cycles is None else cycles
+        spaces = named.spaces if spaces is None else spaces
     stream = TaskStream.build(
         tasks,
         steps_per_task=[steps_per_task if own is None else own for _, own in visits],
@@ -79,7 +81,9 @@ def make(
         lengths=lengths,
         seed=stream_seed,
     )
-    return StreamVectorEnv(stream, n_envs, boundary=boundary, seed=seed, round_to=round_to, render_mode=render_mode)
+    return StreamVectorEnv(
+        stream, n_envs, boundary=boundary, spaces=spaces, seed=seed, round_to=round_to, render_mode=render_mode
+    )
 
 
 def _visits(entries: Sequence[Entry], episode_limit: int | None, seed: int) -> Iterator[tuple[Task, int | None]]:

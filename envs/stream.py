@@ -204,6 +204,13 @@ class TaskStream:
         )
         return stream
 
+    def replaced(self, tasks: Sequence[Task]) -> TaskStream:
+        """This stream with other tasks, one for each of ``tasks`` in their order and of the same name."""
+        stream = TaskStream.__new__(TaskStream)
+        stream._tasks, stream._order = tuple(tasks), self._order
+        stream._visits, stream._ends = self._visits, self._ends
+        return stream
+
     def __repr__(self) -> str:
         total = self.total_steps
         if total is None:

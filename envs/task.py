@@ -13,6 +13,7 @@ import gymnasium
 from envs.catalogue import SHIFTS
 from envs.checks import did_you_mean
 from envs.drift import Drift
+from envs.fits import fit_games
 from envs.games import Games, SyncGames
 from envs.shifts import VectorShift, apply, apply_games, layers_of
 from envs.state import json_value
@@ -25,7 +26,8 @@ class World(Protocol):
 
     It takes ``render_mode`` where that is asked for. One with a method ``make_games(n_envs, render_mode=...)`` makes
     batches of its own; games of all others are played one after the other. With ``plays_as(other)`` and ``in_place`` a
-    batch goes from one world to another of its kind without being made anew.
+    batch goes from one world to another of its kind without being made anew. ``action_meanings`` names what each of its
+    Discrete actions means; else ``get_action_meanings()`` of the games may say it.
     """
 
     def __call__(self) -> gymnasium.Env[Any, Any]: ...
@@ -43,6 +45,8 @@ class Task:
         shifts: names of ``envs.shifts.SHIFTS`` with their arguments, the innermost first.
         drift: schedules by argument of the world ("gravity") or of a shift ("observation_noise.std").
         variant_of: name that all variants of one entry share; None for a task that is no variant.
+        actions: what each of the world's Discrete actions means, in lower case; empty where the entry does not say.
+        fit: layers of ``envs.fits.FITS`` with their arguments, which give games the spaces of a stream.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Task:
     shifts: Shifts = field(default=(), hash=False)
     drift: Mapping[str, Drift] = field(default_factory=dict, hash=False)
     variant_of: str | None = None
+    actions: tuple[str, ...] = ()
+    fit: Shifts = field(default=(), hash=False)
 
     @property
     def family(self) -> str:
@@ -66,7 +72,7 @@ class Task:
         }
 
     def make_env(self) -> gymnasium.Env[Any, Any]:
-        """One environment of this task, as it is before anything drifts."""
+        """One environment of this task, in the spaces of its own and as it is before anything drifts."""
         return apply(self.world(), self.shifts)
 
     def make_games(self, n_envs: int, render_mode: str | None = None) -> Games:
@@ -76,20 +82,25 @@ class Task:
             games = self.world.make_games(n_envs, **options)
         else:
             games = SyncGames([partial(self.world, **options)] * n_envs, self.name)
-        return apply_games(games, self.shifts)
+        return fit_games(apply_games(games, self.shifts), self.fit)
 
     def plays_as(self, other: Task) -> bool:
         """Whether this task's games are the other's with other values for arguments that `remake` can change.
 
-        These are all of the shifts, and those that a world of ours has ``in_place``.
+        These are all of the shifts and of the fit, and those that a world of ours has ``in_place``.
         """
         alike = self.world == other.world or (hasattr(self.world, "plays_as") and self.world.plays_as(other.world))
         return (
             alike
-            and [(name, set(arguments)) for name, arguments in self.shifts]
-            == [(name, set(arguments)) for name, arguments in other.shifts]
+            and [(name, set(arguments)) for name, arguments in self._layers]
+            == [(name, set(arguments)) for name, arguments in other._layers]
             and set(self.drift) == set(other.drift)
         )
+
+    @property
+    def _layers(self) -> Shifts:
+        """What lies around the world, the innermost first."""
+        return (*self.shifts, *self.fit)
 
     def remake(self, games: Games) -> None:
         """Make games of this task of those of one that it `plays_as`; they are to be reset next.
@@ -97,8 +108,8 @@ class Task:
         Raises:
             ValueError: an argument is out of range.
         """
-        for layer, (_, arguments) in zip(layers_of(games), reversed(self.shifts), strict=False):
-            assert isinstance(layer, VectorShift)  # the last shift is the outermost layer, and the world comes last
+        for layer, (_, arguments) in zip(layers_of(games), reversed(self._layers), strict=False):
+            assert isinstance(layer, VectorShift)  # the last one is the outermost layer, and the world comes last
             layer.remake(**arguments)
         if in_place := getattr(self.world, "in_place", {}):
             layers_of(games)[-1].configure(**in_place)
@@ -141,7 +152,7 @@ def drifting(games: Games, task: Task, key: str) -> tuple[Games, str]:
             f"drift of {key!r} in task {task.name!r}: the shift {shift!r} takes no argument {argument!r}, only "
             f"{', '.join(known)}{did_you_mean(argument, known) or '; give another'}"
         )
-    layers = layers_of(games)
+    layers = layers_of(games)[len(task.fit) :]
     # The last one listed is the outermost.
     return layers[len(names) - 1 - names.index(shift) if dot else len(names)], argument
 

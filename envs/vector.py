@@ -1,7 +1,7 @@
 """A batch of environments that plays a stream: all games change task together."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -16,12 +16,13 @@ from envs.drift import Drift
 from envs.games import Games, Step, SyncGames
 from envs.holding import REBUILD, begun, seeds_of
 from envs.shifts import layers_of
-from envs.spaces import common_spaces
+from envs.spaces import SpaceMapping, common_spaces
 from envs.standing import Standing
+from envs.state import json_value
 from envs.stream import Segment, TaskStream
 from envs.task import drifting, making
 
-BOUNDARIES = ("hidden", "revealed")
+BOUNDARIES = ("hidden", "revealed", "observed")
 
 ADAPTER = "agents.StreamMonitor(agents.VectorEnvAdapter(stream))"
 """What Stable-Baselines3's own helpers take for a stream."""
@@ -54,7 +55,10 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
     Args:
         stream: which task when.
         n_envs: games played side by side.
-        boundary: "hidden" or "revealed": whether learners may be told of switches. The games are the same.
+        boundary: "hidden" or "revealed": whether learners may be told of switches, or "observed": so that observations
+            tell the task, too. A vector gets one number for each task of the stream, of which the task's own is 1 and
+            all others are 0, an image or a board one such plane behind its channels (255 in images).
+        spaces: how tasks of different spaces become one, see ``envs.spaces.SpaceMapping``; None refuses them.
         seed: seeds the games at the first reset; None draws one then.
         round_to: the steps of every segment are rounded up to a multiple of this number, itself a multiple of
             ``n_envs``; None rounds to whole batch steps.
@@ -62,7 +66,9 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
 
     Attributes:
         stream: the rounded stream, which is played.
-        requested_stream: the stream as it was given.
+        requested_stream: the stream in the lengths in which it was given.
+        mapping: sentences on what was done to the tasks' spaces.
+        action_meanings: what each of the stream's Discrete actions means; empty where that is not known.
 
     Raises:
         ValueError: an argument is out of range, a game cannot be made or the tasks do not share their spaces.
@@ -93,6 +99,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         n_envs: int,
         *,
         boundary: str = "hidden",
+        spaces: Mapping[str, Any] | None = None,
         seed: int | None = None,
         round_to: int | None = None,
         render_mode: str | None = None,
@@ -100,12 +107,14 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         self.num_envs = check_int("n_envs", n_envs, 1, "give the number of games played side by side")
         self._round_to = self.num_envs if round_to is None else self._checked_quantum(round_to)
         self.boundary = check_choice("boundary", boundary, BOUNDARIES)
-        self.requested_stream = stream
-        self.stream = stream.rounded(self._round_to)
         if render_mode is not None:
             check_choice("render_mode", render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
-        self.single_observation_space, self.single_action_space = common_spaces(stream.tasks)
+        shared = common_spaces(stream.tasks, SpaceMapping.of(spaces), observed=boundary == "observed")
+        self.mapping, self.action_meanings = shared.sentences, shared.meanings
+        self.requested_stream = stream.replaced(shared.tasks)
+        self.stream = self.requested_stream.rounded(self._round_to)
+        self.single_observation_space, self.single_action_space = shared.observation_space, shared.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._first_seed = None if seed is None else self._checked_seed(seed)
@@ -256,6 +265,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
             "segment": self._segment.index,
             "task": self.task,
             "arguments": self._segment.task.arguments,
+            "fit": json_value(self._segment.task.fit),
             "n_envs": self.num_envs,
             "rebuilt": self._rebuilt,
             "games": None if self._rebuilt is not None else self.games.get_state(),
@@ -360,11 +370,13 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
                 f"stream that is then in segment {stands.index} (task {stands.task.name!r}); "
                 "make the stream with the arguments that it was saved with"
             )
-        if state["arguments"] != stands.task.arguments:
-            raise ValueError(
-                f"a state of task {state['task']!r} with {state['arguments']} cannot be set on one with "
-                f"{stands.task.arguments}; make the stream with the arguments that it was saved with"
-            )
+        own = {"arguments": stands.task.arguments, "fit": json_value(stands.task.fit)}
+        for key, value in own.items():
+            if state[key] != value:
+                raise ValueError(
+                    f"a state of task {state['task']!r} with {state[key]} cannot be set on one with {value}; make the "
+                    "stream with the arguments that it was saved with"
+                )
 
     def _require_reset(self, method: str) -> None:
         require_reset(self._seed is not None, f"StreamVectorEnv.{method}")

@@ -37,6 +37,7 @@ class WorldSpec:
             task of a stream has the space of all that follow. "given": they are with one, and without it Gymnasium's.
         batch: makes a batch of bare games from their number, and from physics, ``episode_limit`` and ``render_mode`` by
             name; None plays games one by one.
+        action_meanings: what each of its Discrete actions means; empty for continuous ones.
 
     >>> from envs.control.pendulum import pendulum
     >>> env = pendulum(gravity=5.0, episode_limit=100)
@@ -50,6 +51,7 @@ class WorldSpec:
     episode_limit: int
     offset: Literal["none", "always", "given"] = "always"
     batch: Callable[..., Games] | None = None
+    action_meanings: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
 import pytest
 import torch
 import yaml
@@ -202,6 +203,10 @@ def test_the_shown_streams_can_be_played(tmp_path: Path, monkeypatch: pytest.Mon
     ]  # fmt: skip
     assert abs((stream.total_steps or 0) / 1_050_000 - 1) < 0.01
     assert (streams["variants"].n_segments, streams["variants"].total_steps) == (5000, 5000 * 8192)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | yaml.safe_load(block("<!-- spaces -->"))), "utf-8")
+    shapes = make_stream(load(tmp_path / "config.yaml", ["agent.n_envs=2", "agent.n_steps=512"]))
+    assert shapes.reset()[0].shape == (2, 6 + 2)
+    assert shapes.single_action_space == gymnasium.spaces.Discrete(5)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | yaml.safe_load(block("<!-- procgen -->"))), "utf-8")
     install(monkeypatch)
     procgen = make_stream(load(tmp_path / "config.yaml")).requested_stream
@@ -209,6 +214,9 @@ def test_the_shown_streams_can_be_played(tmp_path: Path, monkeypatch: pytest.Mon
     assert [task.arguments["world"] for task in procgen.tasks] == [
         {"start_level": 20, "num_levels": 1}, {"num_levels": 200},
     ]  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | yaml.safe_load(block("<!-- pool -->"))), "utf-8")
+    atari = make_stream(load(tmp_path / "config.yaml")).requested_stream
+    assert [task.arguments["world"]["mode"] for task in atari.tasks[:1]] == [3]
     friction = yaml.safe_load(re.search(r"`(\{id: ant, .*?\})` is SlipperyAnt", README, re.DOTALL)[1])  # type: ignore[index]
     assert friction | {"variants": 10} == envs.catalogue.STREAMS["slippery_ant"].entries(0)[0]
 
@@ -300,9 +308,11 @@ def test_the_ablation_that_is_shown_is_the_one_that_comes_with_crl() -> None:
 
 
 def test_configs_are_named() -> None:
+    from envs.catalogue import STREAMS
+
     assert {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} - set(NAMED) <= {
         "configs/minatar3_ppo_redo.yaml", "configs/minatar3_ppo_regrama.yaml",
-        "configs/procgen_starpilot_ppo_cchain.yaml", "configs/procgen_starpilot_ppo_plasticine.yaml",
+        *(f"configs/{stream.config}" for stream in STREAMS.values()),
     }  # fmt: skip
 
 
@@ -315,8 +325,8 @@ def test_every_config_that_is_named_trains(path: str, tmp_path: Path, monkeypatc
     small = ["stream.steps_per_task=16", "stream.cycles=1", "threads=1", "device=cpu", f"runs={tmp_path}"]
     small += ["evaluation.episodes=1", "evaluation.limit=20"]
     few = ["stream.tasks.0.variants=3"] if "permuted" in path else []
+    install(monkeypatch)  # whether envpool is installed or not
     if "procgen" in path:
-        install(monkeypatch)  # whether envpool is installed or not
         few = ["stream.name=null", "stream.tasks=[starpilot_hard]"]
     config = check_arguments(load(ROOT / path, [*small, *SMALL[agent], *few]))
     assert run.train(config, ["crl"]) == 0

@@ -177,18 +177,21 @@ def _arms(config: GridConfig, common: dict[str, Any]) -> Iterator[tuple[str, dic
     arms = {"": None} if config.arms is None else config.arms
     axes = [_axis(number, axis, arms, config.axes[:number]) for number, axis in enumerate(config.axes)]
     for arm, given in arms.items():
-        changed = _changed(common, _meant(arm, given), f"arms.{arm}")
+        changed = _changed(common, _meant(arm, given, common), f"arms.{arm}")
         for values in _combinations(arm, axes):
             label = ",".join(filter(None, (arm, *(f"{key.rpartition('.')[2]}={text(v)}" for key, v in values.items()))))
             named = {} if config.arms is None else {ARM: arm}
             yield _as_name(label or "base"), _changed(changed, values, "axes"), {**named, **values}
 
 
-def _meant(arm: str, given: Any) -> Overrides:
+def _meant(arm: str, given: Any, common: Mapping[str, Any]) -> Overrides:
+    """The changes that an arm stands for; what observations tell of switches, they go on telling."""
     if given is None or isinstance(given, dict):
         return given or {}
     if isinstance(given, str) and given in KEYWORDS:
-        return KEYWORDS[given]
+        stream = common.get("stream")
+        told = isinstance(stream, dict) and stream.get("boundary") == "observed"
+        return {key: value for key, value in KEYWORDS[given].items() if not (told and key == "stream.boundary")}
     raise ConfigError(
         f"arms.{arm}={shown(given)} is neither a keyword nor a mapping of keys to values; "
         f"{nearest(str(given), KEYWORDS, 'give {} for the base config as it is')}"

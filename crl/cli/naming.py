@@ -15,25 +15,33 @@ def list_names(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="One of the lists (streams, tasks, shifts, drifts, agents, optimizers, schedules, criteria, "
-            "selections, interventions, parts), or a name in one of them, such as gxd; left out, all lists.",
+            help="One of the lists (streams, tasks, shifts, drifts, spaces, agents, optimizers, schedules, "
+            "criteria, selections, interventions, parts), or a name in one of them, such as gxd; left out, all lists.",
             show_default=False,
         ),
     ] = None,
+    of: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A name in that list.", show_default=False)] = None,
     imports: Annotated[
         list[str] | None,
         typer.Option("--imports", metavar="MODULE", help="Also show what a module of yours registers; repeatable."),
     ] = None,
 ) -> None:
     """Show the names that a config can give; of one name all arguments, its paper and an example."""
+    from crl.config import ConfigError
     from crl.config.imports import register_plugins
+    from crl.config.messages import nearest, shown
     from crl.listing import Kind, listed, pages, registered_by
 
     with refusing():
         register_plugins()
         worlds = registered_by(imports or [])
-        if name is not None and name not in [*Kind]:
-            print("\n".join(line for page in pages(name) for line in page.lines).rstrip())
+        if of is not None and name not in [*Kind]:
+            raise ConfigError(
+                f"{shown(name)} is not a list, in which {shown(of)} could be; {nearest(f'{name}', map(str, Kind))}"
+            )
+        if name is not None and (of is not None or name not in [*Kind]):
+            found = pages(name) if of is None else pages(of, Kind(name))
+            print("\n".join(line for page in found for line in page.lines).rstrip())
             return
     for kind in Kind if name is None else (Kind(name),):
         print(f"{kind}:")

@@ -39,6 +39,7 @@ PROBLEMS = {
 """pydantic's error type -> what is wrong and what to do about it."""
 
 EXAMPLES = {
+    "actions": "[noop, left, right]",
     "imports": "[my_module]",
     "interventions": "[gxd], or [] for none",
     "linear": "[0.001, 0]",
@@ -48,6 +49,7 @@ EXAMPLES = {
     "networks": "[actor, critic]",
     "pi": "[64]",
     "qf": "[64]",
+    "size": "[84, 84]",
     "tasks": "[breakout, asterix]",
     "vf": "[64]",
 }
@@ -65,6 +67,7 @@ MAPPINGS = {
     "policy_kwargs": "{normalize_images: true}",
     "replay_buffer_kwargs": "{handle_timeout_termination: true}",
     "selection": "{name: rate, rate: 0.0001}",
+    "spaces": "{observations: pad, actions: union}",
     "surgery": "{outgoing: zero}",
 }
 """The last part of a key, without an index -> the mapping that a refusal shows; others get one of no meaning."""

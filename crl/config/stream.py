@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from agents.settings import number
-from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Repetitions, whole
+from crl.config.fields import MAX_REPETITIONS, MAX_WHOLE, Count, CountOrZero, Model, Range, Repetitions, whole
 from crl.config.messages import nearest, refusal, refused_sentence, shortened, shown
-from envs.catalogue import ABOUT, EPISODE_LIMIT, LIMIT, SHIFTS, STREAMS, TASKS, WHOLE, is_draw, is_game
+from envs.catalogue import ABOUT, ACTIONS, EPISODE_LIMIT, LIMIT, SHIFTS, STREAMS, TASKS, WHOLE, is_draw, is_game
 from envs.checks import closest
 
 COUNTS = {"variants": MAX_REPETITIONS, "steps": MAX_WHOLE}  # of a task -> the most
 AN_ID = "give a Gymnasium id with its version, such as CartPole-v1"
 
 
-def _is_a_name(name: str) -> bool:
-    """Whether `name` can only be a name of ours: Gymnasium ids have a version, a namespace or a module."""
-    return not re.search(r"[:/]|-v\d+$", name)
+def _misspelt(name: str, known: Iterable[str]) -> bool:
+    """Whether `name` is none of ours, and can be nothing else.
+
+    Gymnasium ids have a version, a namespace or a module; names of ours may have a slash as ids with a namespace do.
+    """
+    known = tuple(known)
+    if name in known or re.search(r":|-v\d+$", name):
+        return False
+    return "/" not in name or closest(name, known) is not None
 
 
 def _check_task(entry: Any) -> Any:
@@ -31,7 +37,7 @@ def _check_task(entry: Any) -> Any:
     if name in STREAMS:
         listed = "" if STREAMS[name].worlds else ", or list its tasks"
         raise refusal(f"is a stream and no task; give it as stream.name{listed}")
-    if _is_a_name(name) and name not in TASKS:
+    if _misspelt(name, TASKS):
         raise refusal(f"is neither a task nor a Gymnasium id; {nearest(name, TASKS, AN_ID)}")
     problem = _counts_problem(entry) if isinstance(entry, dict) else None
     if problem is not None:
@@ -65,7 +71,7 @@ def _counts_problem(entry: Mapping[str, Any]) -> str | None:
 
 def _argument(id: str, key: str, value: Any) -> Any:
     """The value of a key of a task: arguments of worlds that are not ours, and names, may be text."""
-    if key != "name" and (id in TASKS or key in (*ABOUT, LIMIT)):
+    if key not in ("name", "actions") and (id in TASKS or key in (*ABOUT, LIMIT)):
         return _with_numbers(key, value)
     return _with_numbers("", value) if is_draw(value) else value
 
@@ -97,9 +103,7 @@ def _is_json(value: Any) -> bool:
 
 def _check_stream(name: str) -> str:
     known = [*STREAMS, *TASKS]
-    # Streams of ours may have a slash as ids with a namespace do, but no version.
-    misspelt = _is_a_name(name) or (not re.search(r":|-v\d+$", name) and closest(name, STREAMS) is not None)
-    if misspelt and name not in known:
+    if _misspelt(name, known):
         raise refusal(f"is neither a stream nor a task nor a Gymnasium id; {nearest(name, known, AN_ID)}")
     return name
 
@@ -120,12 +124,38 @@ TASK = {
                 },
                 "shifts": {"type": "array", "description": "what is changed around the world, the innermost first"},
                 "drift": {"type": "object", "description": "argument: how it changes over a visit"},
+                "actions": {"type": "array", "description": "what each of its Discrete actions means, a name each"},
             },
         },
     ]
 }
 """The JSON schema of a task."""
 AnyTask = Annotated[Any, AfterValidator(_check_task), WithJsonSchema(TASK)]
+
+
+def _actions(value: Any) -> Any:
+    """The list, or the one of `ACTIONS`, that a value is."""
+    if isinstance(value, str) and value not in ACTIONS:
+        raise refusal(f"is not known; {nearest(value, ACTIONS, 'a list such as [noop, left, right]')}")
+    return value
+
+
+Side = Annotated[int, Range(1, 4096)]  # of images, which take memory
+
+
+class SpacesConfig(Model):
+    """How tasks of different spaces become one stream; what is left out is refused where it differs.
+
+    Attributes:
+        observations: pad puts zeros at the ends of all axes, resize gives images one height and width.
+        size: height and width to resize to; left out, the largest of all tasks.
+        actions: union has all of all tasks by their names, a list is the union in that order, pad leaves the last
+            numbers of continuous ones to tasks that have as many, same says that they mean the same.
+    """
+
+    observations: Literal["pad", "resize"] | None = None
+    size: tuple[Side, Side] | None = None
+    actions: Annotated[Literal["union", "pad", "same"] | tuple[str, ...] | None, BeforeValidator(_actions)] = None
 
 
 class StreamConfig(Model):
@@ -139,7 +169,8 @@ class StreamConfig(Model):
         cycles: how often the list is gone through; left out, the stream's own, or once.
         order: sequence as listed, shuffle anew in each cycle, or random for each visit.
         lengths: of visits: fixed, or drawn around steps_per_task.
-        boundary: hidden, or revealed to what acts on task switches.
+        boundary: hidden, revealed to what acts on task switches, or observed, which also tells the agent its task.
+        spaces: how tasks of different observations or actions become one; left out, the stream's own, or none.
         align: visits are rounded up to whole rollouts, or to steps of all games.
         seed: decides orders, lengths and what tasks draw; left out, the run's.
         episode_limit: steps after which an unfinished MinAtar episode is truncated; left out, 2500.
@@ -152,7 +183,8 @@ class StreamConfig(Model):
     cycles: Repetitions | None = None
     order: Literal["sequence", "shuffle", "random"] = "sequence"
     lengths: Literal["fixed", "poisson", "geometric"] = "fixed"
-    boundary: Literal["hidden", "revealed"] = "hidden"
+    boundary: Literal["hidden", "revealed", "observed"] = "hidden"
+    spaces: SpacesConfig | None = None
     align: Literal["rollout", "step"] = "rollout"
     seed: CountOrZero | None = None
     episode_limit: Count | None = None
@@ -206,6 +238,9 @@ class StreamConfig(Model):
                 "cycles": self.cycles or cycles,
                 "seed": seed if self.seed is None else self.seed,
                 "episode_limit": self.episode_limit or limit,
+                "spaces": SpacesConfig(**named.spaces)
+                if self.spaces is None and named and named.spaces
+                else self.spaces,
             }
         )
 

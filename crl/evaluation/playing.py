@@ -129,6 +129,8 @@ def _played(
         actions, _ = learner.predict(seen, deterministic=settings.deterministic)
         observations, _, dones, infos = world.step(actions)
         for game in np.flatnonzero(dones & (left > 0)).tolist():
+            if "episode" not in infos[game]:
+                continue  # a life of a game that goes on
             returns.append(float(infos[game]["episode"]["r"]))
             lengths.append(int(infos[game]["episode"]["l"]))
             left[game] -= 1

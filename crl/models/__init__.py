@@ -6,7 +6,6 @@ import warnings
 from typing import Any
 
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.utils import LinearSchedule
 
 import envs
@@ -45,7 +44,7 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
         warn_of_short_visits(config, env)
         for repetition in config.repetitions():
             warnings.warn(repetition, stacklevel=2)
-        config = _filled_in(config, env.single_observation_space)
+        config = _filled_in(config, env)
         problem = config.networks_problem() or config.switch_problem()
         if problem is not None:
             raise ConfigError(problem)
@@ -57,13 +56,17 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
         raise
 
 
-def _filled_in(config: RunConfig, space: spaces.Space[Any]) -> RunConfig:
-    """The config with all that follows from the observations."""
+def _filled_in(config: RunConfig, env: envs.StreamVectorEnv) -> RunConfig:
+    """The config with all that follows from observations and actions."""
+    space, stream = env.single_observation_space, config.stream
     agent, normalize = resolved(config.agent, space), config.normalize
+    if stream.spaces is not None and stream.spaces.actions == "union":  # by which an agent is known wherever it goes
+        united = stream.spaces.model_copy(update={"actions": env.action_meanings})
+        stream = stream.model_copy(update={"spaces": united})
     if normalize.obs is None:
         wanted = agent.network == "simba" and are_floats(space)
         normalize = normalize.model_copy(update={"obs": wanted})
-    return config.model_copy(update={"agent": agent, "normalize": normalize})
+    return config.model_copy(update={"agent": agent, "normalize": normalize, "stream": stream})
 
 
 def _too_large(agent: AgentConfig) -> str:

@@ -33,6 +33,7 @@ def make_stream(config: RunConfig) -> envs.StreamVectorEnv:
             order=stream.order,
             lengths=stream.lengths,
             boundary=stream.boundary,
+            spaces=None if stream.spaces is None else stream.spaces.model_dump(),
             seed=config.seed,
             stream_seed=stream.seed,
             episode_limit=stream.episode_limit,

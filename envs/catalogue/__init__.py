@@ -1,7 +1,8 @@
 """The games, the control tasks and the named streams: plain data, read without importing Gymnasium or a game."""
 
-from envs.catalogue.changes import DRAWS, DRIFTS, SHIFTS, NamedChange, is_draw
+from envs.catalogue.changes import ACTIONS, DRAWS, DRIFTS, OBSERVATIONS, SHIFTS, SPACES, NamedChange, is_draw
 from envs.catalogue.streams import STREAMS, NamedStream
+from envs.catalogue.suites import ATARI, DMC, METAWORLD, PROCGEN, PROCGEN_GAMES
 from envs.catalogue.tasks import (
     ABOUT,
     CONTROL,
@@ -9,8 +10,6 @@ from envs.catalogue.tasks import (
     GAMES,
     LIMIT,
     MUJOCO,
-    PROCGEN,
-    PROCGEN_GAMES,
     TASKS,
     WHOLE,
     NamedWorld,
@@ -19,16 +18,22 @@ from envs.catalogue.tasks import (
 
 __all__ = [
     "ABOUT",
+    "ACTIONS",
+    "ATARI",
     "CONTROL",
+    "DMC",
     "DRAWS",
     "DRIFTS",
     "EPISODE_LIMIT",
     "GAMES",
     "LIMIT",
+    "METAWORLD",
     "MUJOCO",
+    "OBSERVATIONS",
     "PROCGEN",
     "PROCGEN_GAMES",
     "SHIFTS",
+    "SPACES",
     "STREAMS",
     "TASKS",
     "WHOLE",

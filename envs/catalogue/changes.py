@@ -1,4 +1,4 @@
-"""The shifts and kinds of drift known by name, and how arguments may be drawn."""
+"""The shifts, kinds of drift and ways to one space known by name, and how arguments may be drawn."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -60,3 +60,22 @@ DRIFTS: Mapping[str, NamedChange] = MappingProxyType(
     }
 )
 """The kinds of drift."""
+
+
+OBSERVATIONS: tuple[str, ...] = ("pad", "resize")
+"""What a stream may do with observations that differ."""
+
+ACTIONS: tuple[str, ...] = ("union", "pad", "same")
+"""What a stream may do with actions that differ; a list of names is a union, too."""
+
+SPACES: Mapping[str, NamedChange] = MappingProxyType(
+    {
+        "pad": NamedChange(
+            "zeros behind observations that are shorter; of continuous actions a task takes as many as it has", ()
+        ),
+        "resize": NamedChange("one height and width for images, their channels padded", ("size",)),
+        "union": NamedChange("all actions of all tasks by their names; those that a task lacks do its noop", ()),
+        "same": NamedChange("actions mean the same in all tasks, which do not say so by themselves", ()),
+    }
+)
+"""How spaces of a stream's tasks become one: of observations and of actions."""

@@ -5,17 +5,10 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from envs.catalogue.suites import ATARI, DMC, METAWORLD, PROCGEN
+
 GAMES: tuple[str, ...] = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 """The five MinAtar games, by the names that the ``minatar`` package gives them."""
-
-PROCGEN_GAMES: tuple[str, ...] = (
-    "bigfish", "bossfight", "caveflyer", "chaser", "climber", "coinrun", "dodgeball", "fruitbot", "heist", "jumper",
-    "leaper", "maze", "miner", "ninja", "plunder", "starpilot",
-)  # fmt: skip
-"""The sixteen games of ProcGen."""
-
-PROCGEN: tuple[str, ...] = tuple(f"{game}_{mode}" for game in PROCGEN_GAMES for mode in ("easy", "hard"))
-"""Their tasks: each game with easy levels and with hard ones."""
 
 
 class NamedWorld(NamedTuple):
@@ -54,8 +47,14 @@ TASKS: Mapping[str, NamedWorld] = MappingProxyType(
         "walker2d": NamedWorld("Walker2d-v5 with other physics (extra mujoco)", "envs.mujoco:walker2d"),
     }
     | {
-        task: NamedWorld("ProcGen game (arXiv 1912.01588; extra procgen)", f"envs.procgen:{task}", restores=False)
-        for task in PROCGEN
+        task: NamedWorld(f"{description}; extra {extra})", f"envs.pool.{module}:{task}", restores=False)
+        for tasks, description, extra, module in (
+            (PROCGEN, "ProcGen game (arXiv 1912.01588", "procgen", "procgen"),
+            (ATARI, "Atari game (arXiv 1207.4708", "envpool", "atari"),
+            (DMC, "task of DeepMind Control (arXiv 1801.00690", "envpool", "dmc"),
+            (METAWORLD, "task of Meta-World (arXiv 1910.10897", "envpool", "metaworld"),
+        )
+        for task in tasks
     }
 )
 """Every plain name that a task may have."""
@@ -68,7 +67,7 @@ CONTROL, MUJOCO = (
 """Gymnasium's control tasks and MuJoCo's, with arguments for what a stream changes."""
 
 
-ABOUT: tuple[str, ...] = ("name", "steps", "shifts", "drift", "variants")
+ABOUT: tuple[str, ...] = ("name", "steps", "shifts", "drift", "variants", "actions")
 """Keys of a task's entry that are no arguments of its world."""
 
 LIMIT = "max_episode_steps"
@@ -77,8 +76,8 @@ LIMIT = "max_episode_steps"
 
 WHOLE: frozenset[str] = frozenset(
     (
-        "episode_limit", "every", "integers", LIMIT, "num_levels", "permutation", "seed", "size", "skip", "start_level",
-        "steps", "variants",
+        "difficulty", "episode_limit", "every", "frame_skip", "frame_stack", "integers", LIMIT, "mode", "noop_max",
+        "num_levels", "permutation", "seed", "size", "skip", "start_level", "steps", "variants",
     )
 )  # fmt: skip
 """Keys of a task's entry, and of what is in it, whose numbers are whole."""

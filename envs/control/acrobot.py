@@ -58,5 +58,11 @@ class Acrobot(ControlWorld, AcrobotEnv):
         )
 
 
-acrobot = WorldSpec("acrobot", Acrobot, Acrobot.quantities, episode_limit=500)
+acrobot = WorldSpec(
+    "acrobot",
+    Acrobot,
+    Acrobot.quantities,
+    episode_limit=500,
+    action_meanings=("negative torque", "noop", "positive torque"),
+)
 """Acrobot-v1 with other physics; the offset: cosine and sine of both joints' angles, both speeds in rad/s."""

@@ -208,5 +208,7 @@ class CartPoleGames(Games):
             self._batch.steps[game] = 0
 
 
-cartpole = WorldSpec("cartpole", CartPole, CartPole.quantities, episode_limit=500, batch=CartPoleGames)
+cartpole = WorldSpec(
+    "cartpole", CartPole, CartPole.quantities, episode_limit=500, batch=CartPoleGames, action_meanings=("left", "right")
+)
 """CartPole-v1 with other physics; the offset is of cart position in m and speed, pole angle in rad and speed."""

@@ -33,5 +33,7 @@ class MountainCar(ControlWorld, MountainCarEnv):
     _held = ("state",)
 
 
-mountain_car = WorldSpec("mountain_car", MountainCar, MountainCar.quantities, episode_limit=200)
+mountain_car = WorldSpec(
+    "mountain_car", MountainCar, MountainCar.quantities, episode_limit=200, action_meanings=("left", "noop", "right")
+)
 """MountainCar-v0 with other physics; the offset is of position and speed."""

@@ -30,6 +30,7 @@ def tasks_from(
     - ``drift``: a mapping from an argument of the world, or ``shift.argument``, to a schedule of ``envs.drift``.
     - ``variants``: how many tasks this is. What is drawn is drawn for each anew.
     - ``steps``: of each visit.
+    - ``actions``: a list of what each of the world's Discrete actions means.
     - ``name``: the task's; variants are called ``name#0``, ``name#1``, ...
 
     An argument may be drawn: {"uniform": [low, high]}, {"log_uniform": [low, high]}, {"normal": [mean, std]},
@@ -66,7 +67,7 @@ def tasks_from(
         world: World = world_of(parsed.id, arguments, episode_limit)
         if tasks and world == tasks[-1].world:
             world = tasks[-1].world  # one for all variants that differ in shifts alone
-        tasks.append(Task(name, world, tuple(shifts), parsed.drift, label if several else None))
+        tasks.append(Task(name, world, tuple(shifts), parsed.drift, label if several else None, parsed.actions))
     _check(tasks[0])  # the others are made or changed to when a stream looks at their spaces
     return tasks, parsed.steps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,7 +31,7 @@ class _World:
 
 
 class Known(_World):
-    """A world of ours: a game, a control task, or one of MuJoCo or ProcGen."""
+    """A world of ours: a game, a control task, or one of MuJoCo's or envpool's."""
 
     @property
     def in_place(self) -> dict[str, Any]:
@@ -47,6 +48,11 @@ class Known(_World):
         return set(self.arguments), json_value(
             {key: self.arguments[key] for key in self.arguments.keys() - self.in_place}
         )
+
+    @property
+    def action_meanings(self) -> tuple[str, ...]:
+        """What each of its Discrete actions means; empty where its record does not say."""
+        return tuple(getattr(TASKS[self.id].resolve(), "action_meanings", ()))
 
     def __call__(self, **options: Any) -> gymnasium.Env[Any, Any]:
         env: gymnasium.Env[Any, Any] = TASKS[self.id].resolve()(**self.arguments, **options)
@@ -96,10 +102,19 @@ def _require_registered(name: str) -> None:
     if name in STREAMS:
         remedy = "give it alone" if STREAMS[name].worlds else "list its games instead"
         raise ValueError(f"{name!r} is a stream and cannot be one task among others; {remedy}")
+    if (game := _atari_name(id)) in TASKS:
+        raise ValueError(f"unknown task {name!r}; did you mean {game!r}?")
     known = [f"{module}{colon}{known}" for known in gymnasium.registry]
     remedy = did_you_mean(name, [*known, *STREAMS, *TASKS]) or (
         f"; give a game ({', '.join(GAMES)}), a control task ({', '.join(CONTROL)}), a ProcGen game with _easy or "
-        f"_hard behind it ({', '.join(PROCGEN_GAMES)}), a stream of envs.catalogue.STREAMS, or a registered Gymnasium "
-        "id, with its module in front ('my_pkg:MyEnv-v0') where importing that registers it"
+        f"_hard behind it ({', '.join(PROCGEN_GAMES)}), one of Atari's (atari/pong), of DeepMind Control's "
+        "(dmc/walker-walk) or of Meta-World's (metaworld/hammer), a stream of envs.catalogue.STREAMS, or a registered "
+        "Gymnasium id, with its module in front ('my_pkg:MyEnv-v0') where importing that registers it"
     )
     raise ValueError(f"unknown task {name!r}{remedy}")
+
+
+def _atari_name(id: str) -> str:
+    """What a game of Atari's is called here, from Gym's or Gymnasium's id, such as ``ALE/SpaceInvaders-v5``."""
+    words = re.sub(r"(NoFrameskip)?-v\d+$", "", id.rpartition("/")[2])
+    return f"atari/{re.sub(r'(?<!^)(?=[A-Z])', '_', words).lower()}"

@@ -9,6 +9,7 @@ from typing import Any
 from envs.catalogue import ABOUT, SHIFTS, is_draw
 from envs.checks import check_int, did_you_mean
 from envs.drift import Drift, drift_from
+from envs.fits.actions import names_of
 from envs.state import json_value
 
 
@@ -23,6 +24,7 @@ class Parsed:
     variants: int | None
     steps: int | None
     name: str | None
+    actions: tuple[str, ...]
 
 
 def parsed_from(entry: object) -> Parsed:
@@ -46,7 +48,18 @@ def parsed_from(entry: object) -> Parsed:
             f"shifts of task {id!r} must be a list, got {shifts!r}; write [pixel_permutation] or "
             "[{name: reward_scale, scale: 0.5}]"
         )
-    return Parsed(id, given, [_shift(id, shift) for shift in shifts], _drifts(id, about["drift"]), **counts, name=name)
+    actions = about["actions"] if about["actions"] is not None else ()
+    if not isinstance(actions, list | tuple):
+        raise ValueError(f"actions of task {id!r} must be a list, got {actions!r}; write [noop, left, right]")
+    return Parsed(
+        id,
+        given,
+        [_shift(id, shift) for shift in shifts],
+        _drifts(id, about["drift"]),
+        **counts,
+        name=name,
+        actions=names_of(f"actions of task {id!r}", actions) if actions else (),
+    )
 
 
 def _given(entry: object) -> dict[str, Any]:

@@ -23,6 +23,11 @@ class MinAtarWorld:
         return dict(_DEFAULTS)
 
     @property
+    def action_meanings(self) -> tuple[str, ...]:
+        """What each action means, in all of the games."""
+        return ("noop", "left", "up", "right", "down", "fire")
+
+    @property
     def in_place(self) -> frozenset[str]:
         """All of them: games can change each while they are played."""
         return frozenset(_DEFAULTS)

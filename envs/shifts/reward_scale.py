@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.checks import check_number
-from envs.games import Games, Seeds, Step
+from envs.games import LIFE_LOST, Games, Seeds, Step
 from envs.shifts.base import UNSCALED, Shift, VectorShift
 
 
@@ -37,8 +37,10 @@ class VectorRewardScale(VectorShift):
         self._returns += rewards
         ended = terminations | truncations
         if ended.any():
-            info = info | {"final_info": self._reported(info.get("final_info", {}), ended), "_final_info": ended}
-            self._returns[ended] = 0.0
+            said = info.get("final_info", {})
+            over = ended & ~said.get(LIFE_LOST, np.False_)  # a game that goes on has come to no return yet
+            info = info | {"final_info": self._reported(said, over), "_final_info": ended}
+            self._returns[over] = 0.0
         return observations, rewards * self.scale, terminations, truncations, info
 
     def _reported(self, final_info: dict[str, Any], ended: NDArray[np.bool_]) -> dict[str, Any]:

@@ -150,8 +150,8 @@ def test_list(crl: Command, tmp_path: Path) -> None:
     everything = crl("list", cwd=tmp_path)
     assert everything.returncode == 0
     assert [line for line in everything.stdout.splitlines() if not line.startswith(" ")] == [
-        "streams:", "tasks:", "shifts:", "drifts:", "agents:", "optimizers:", "schedules:", "criteria:",
-        "selections:", "interventions:", "parts:",
+        "streams:", "tasks:", "shifts:", "drifts:", "spaces:", "agents:", "optimizers:", "schedules:",
+        "criteria:", "selections:", "interventions:", "parts:",
     ]  # fmt: skip
     names = [line.split()[0] for line in everything.stdout.splitlines() if line.startswith(" ")]
     assert {
@@ -197,12 +197,21 @@ def test_listed_streams_tell_tasks_steps_source_and_what_a_resume_finds(crl: Com
         "restored at a resume",
         "source: this project; permuted inputs as in Nature 632:768 (2024), there of MNIST",
     ]
+    assert blocks["mujoco3"][1].strip() == (
+        "tasks: hopper, walker2d, halfcheetah; 1,000,000 steps each; observations pad; actions pad; games are "
+        "restored at a resume"
+    )
     assert set(blocks) == set(STREAMS)
     assert all(len(block) == 3 and "source: " in block[2] for block in blocks.values())
 
 
 def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: Path) -> None:
-    tasks = dict(line.split(maxsplit=1) for line in crl("list", "tasks", cwd=tmp_path).stdout.splitlines()[1:])
+    lines = crl("list", "tasks", cwd=tmp_path).stdout.splitlines()[1:]
+    tasks = dict(line.split(maxsplit=1) for line in lines if not line.startswith("   "))
+    assert tasks["metaworld/..."] == (
+        "task of Meta-World (arXiv 1910.10897; extra envpool); arguments: partially_observable, episode_limit; rebuilt"
+    )
+    assert any("push-wall, " in line for line in lines)
     assert tasks["pendulum"] == (
         "Pendulum-v1 with other physics; arguments: gravity, length, mass, offset, episode_limit, reward_scale; "
         "restored"
@@ -216,7 +225,11 @@ def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: P
         "sinusoidal": "up and down around a mean; arguments: mean, amplitude, period, phase, every",
         "random_walk": "Gaussian steps, reflected at two bounds; arguments: start, std, low, high, seed, every",
     }
-    assert (set(shifts), set(tasks)) == (set(SHIFTS), {*TASKS, "ID-v0"})
+    spaces = dict(line.split(maxsplit=1) for line in crl("list", "spaces", cwd=tmp_path).stdout.splitlines()[1:])
+    assert spaces["resize"] == "one height and width for images, their channels padded; stream.spaces.observations"
+    assert spaces["pad"].endswith("a task takes as many as it has; stream.spaces.observations and actions")
+    together = {f"{name.partition('/')[0]}/..." if "/" in name else name for name in TASKS}
+    assert (set(shifts), set(tasks)) == (set(SHIFTS), {*together, "ID-v0"})
 
 
 def test_versions(crl: Command, tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from crl import listing
 from crl.config import ConfigError, check_arguments, load
 from crl.config.reading import _merged
 from crl.listing import REGISTRIES, Kind, pages
-from envs.catalogue import PROCGEN, STREAMS
+from envs.catalogue import STREAMS, TASKS
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 BASE = {"stream": {"name": "minatar3"}, "agent": {"name": "ppo"}}
-OF_PROCGEN = {*PROCGEN, *(name for name, stream in STREAMS.items() if not stream.restores)}
-LEFT_OUT = OF_PROCGEN - {"starpilot_hard", "cchain/starpilot"}  # all pages of ProcGen are alike
+OF_ENVPOOL = {name for registry in (TASKS, STREAMS) for name, found in registry.items() if not found.restores}
+SHOWN = {"starpilot_hard", "cchain/starpilot", "atari/pong", "dmc/walker-walk", "metaworld/hammer", "cw20"}
+LEFT_OUT = OF_ENVPOOL - SHOWN  # the pages of a suite are alike
 NAMED = [
     (kind, name)
     for kind, registry in REGISTRIES.items()
@@ -65,6 +66,35 @@ def test_every_argument_has_a_type_and_a_meaning() -> None:
     for page in (page for _, name in NAMED for page in pages(name)):
         assert page.text
         assert [key.name for key in page.keys if not key.meaning or "anything" in key.type] == [], page.title
+
+
+def test_a_stream_s_page_tells_what_differs_and_which_settings_go_with_it(crl: Command, tmp_path: Path) -> None:
+    lines = crl("list", "streams", "cw20", cwd=tmp_path).stdout.splitlines()
+    assert lines[:2] == ["cw20 (stream)", "  ten tasks of Meta-World's arm, one after the other, twice"]
+    assert lines[4:6] == [
+        "  source: Continual World, arXiv 2105.10919",
+        "  differs from the original: version 3 of the tasks in envpool, with 39 observations and rewards up",
+    ]
+    assert "  settings of an agent: configs/metaworld_sac_cw.yaml with stream.name=cw20" in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("streams", "cw21"), "\"cw21\" is not one of the streams; did you mean 'cw20'?"),
+        (("interventions", "cw20"), '"cw20" is not one of the interventions; '),
+        (("stream", "cw20"), '"stream" is not a list, in which "cw20" could be; did you mean \'streams\'?'),
+    ],
+)
+def test_what_is_not_in_a_list(crl: Command, words: tuple[str, str], sentence: str, tmp_path: Path) -> None:
+    result = crl("list", *words, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert sentence in result.stderr
+
+
+def test_of_a_name_of_two_kinds_one_page_can_be_had(crl: Command, tmp_path: Path) -> None:
+    lines = crl("list", "criteria", "redo", cwd=tmp_path).stdout.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["redo (criterion)"]
 
 
 def test_a_name_of_two_kinds_has_two_pages(crl: Command, tmp_path: Path) -> None:

@@ -51,6 +51,22 @@ interventions:
   - {name: gxd, networks: [actor, critic], rate: 1e-2, period: 5, maturity: 5, score_every: 1}
 checkpoint: {every: 80, keep: 4}
 """,
+    "ppo of two shapes": """
+stream:
+  tasks:
+    - {id: mountain_car, drift: {force: {kind: random_walk, start: 1e-3, std: 1e-4, low: 5e-4, high: 2e-3, every: 10}}}
+    - {id: acrobot, shifts: [{name: observation_noise, std: {uniform: [0, 0.2]}}], variants: 2}
+  steps_per_task: 60
+  cycles: 2
+  boundary: observed
+  spaces: {observations: pad, actions: union}
+agent: {name: ppo, n_envs: 2, n_steps: 10, batch_size: 10, n_epochs: 2, net_arch: {pi: [8], vf: [8]}}
+normalize: {obs: true}
+at_switch: {optimizer: reset}
+interventions: [full_reset, {name: gxd, rate: 1e-2, period: 5, maturity: 5, score_every: 1}]
+evaluation: {every: 60, episodes: 2, limit: 5, dense: 0, share: 1}
+checkpoint: {every: 40, keep: 8}
+""",
     "dqn": """
 stream: {name: cchain/cartpole, steps_per_task: 60, cycles: 1, boundary: revealed}
 agent: {name: dqn, n_envs: 2, buffer_size: 40, learning_starts: 20, train_freq: 2, batch_size: 8, net_arch: [8],

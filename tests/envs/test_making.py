@@ -146,7 +146,10 @@ def test_seed_reaches_the_games() -> None:
         ({"steps_per_task": 0.5}, "steps_per_task must be a whole number of at least 1, got 0.5; give"),
         ({"cycles": 0}, "cycles must be a whole number of at least 1, got 0; give"),
         ({"order": "radnom"}, "order must be one of sequence, shuffle, random, got 'radnom'; did you mean 'random'?"),
-        ({"boundary": "Hidden"}, "boundary must be one of hidden, revealed, got 'Hidden'; did you mean 'hidden'?"),
+        (
+            {"boundary": "Hidden"},
+            "boundary must be one of hidden, revealed, observed, got 'Hidden'; did you mean 'hidden'?",
+        ),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1; give"),
         ({"seed": 2**32}, "seed must be at most 4,294,967,292 with 4 games, got 4294967296; give a smaller one"),
         ({"stream_seed": 1.0}, "stream_seed must be a whole number of at least 0, got 1.0; give"),

@@ -17,20 +17,22 @@ from gymnasium.vector import AutoresetMode
 from shifted import assert_same
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
-from envs.catalogue import MUJOCO, PROCGEN, STREAMS, TASKS
+from envs.catalogue import MUJOCO, STREAMS, TASKS
 from envs.registration import NAMESPACE
 from envs.single import StreamEnv
 from envs.state import copied
 from envs.vector import StreamVectorEnv
 
 ROOT = Path(__file__).parents[2]
-OF_MUJOCO = {"slippery_ant", *MUJOCO}
-OF_PROCGEN = {*PROCGEN, *(name for name, stream in STREAMS.items() if not stream.restores)}
-CHECKED_OF_PROCGEN = {"cchain/starpilot", "bigfish_easy"} if find_spec("envpool") else set()  # all are made alike
+OF_MUJOCO = {"mujoco3", "slippery_ant", *MUJOCO}
+OF_ENVPOOL = {name for registry in (TASKS, STREAMS) for name, found in registry.items() if not found.restores}
+CHECKED = {"cchain/starpilot", "bigfish_easy", "atari/pong", "dmc/walker-run", "metaworld/push"}  # all are made alike
 NAMES = [
     name
     for name in (*STREAMS, *TASKS)
-    if (name not in OF_MUJOCO or find_spec("mujoco")) and (name not in OF_PROCGEN or name in CHECKED_OF_PROCGEN)
+    if (name not in OF_MUJOCO or find_spec("mujoco"))
+    and (name not in OF_ENVPOOL or (name in CHECKED and find_spec("envpool")))
+    and not name.startswith("fame/minatar")
 ]
 ADVICE = (
     # Of Stable-Baselines3 on images: ours are boards of 10 x 10 bits.
@@ -62,7 +64,8 @@ def test_every_stream_and_task_has_an_id() -> None:
 def test_checks(name: str) -> None:
     env = gymnasium.make(id_of(name), **short(name))
     assert isinstance(env.unwrapped, StreamEnv)
-    check_env(env.unwrapped, skip_render_check=name in OF_MUJOCO)  # which needs a display
+    needs_a_display = name in OF_MUJOCO or name.startswith(("dmc/", "metaworld/"))
+    check_env(env.unwrapped, skip_render_check=needs_a_display)
     check_env_for_sb3(env)
     if name in STREAMS and len(STREAMS[name].tasks) > 1:
         segments = {env.reset(seed=0)[1]["segment"]}

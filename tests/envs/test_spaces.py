@@ -14,9 +14,9 @@ from envs.task import Task
 
 
 def test_games_share_their_spaces() -> None:
-    observation, action = common_spaces([task_from(game) for game in GAMES])
-    assert observation == gymnasium.spaces.Box(0, 1, (10, 10, 10), np.bool_)
-    assert action == gymnasium.spaces.Discrete(6)
+    shared = common_spaces([task_from(game) for game in GAMES])
+    assert shared.observation_space == gymnasium.spaces.Box(0, 1, (10, 10, 10), np.bool_)
+    assert (shared.action_space, shared.sentences) == (gymnasium.spaces.Discrete(6), ())
 
 
 def test_one_env_of_each_task_is_made_and_closed(counting: Callable[..., Task]) -> None:
@@ -61,7 +61,7 @@ def test_variants_share_one_game(counting: Callable[..., Task]) -> None:
     """Of one that is made, whatever their number; the first of another world is made again."""
     a, b = counting("a", 1), counting("b", 2)
     noisy = [replace(a, name=f"a#{std}", shifts=(("observation_noise", {"std": std}),)) for std in range(50)]
-    space, _ = common_spaces([*noisy, replace(b, shifts=(("observation_noise", {"std": 1}),))])
+    space = common_spaces([*noisy, replace(b, shifts=(("observation_noise", {"std": 1}),))]).observation_space
     assert space == gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
     assert [len(task.world.made) for task in (a, b)] == [1, 1]  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="'a' and 'a#0' have different observation spaces"):
@@ -78,7 +78,7 @@ def test_a_shift_that_a_later_variant_refuses_is_named(counting: Callable[..., T
 def test_one_permutation_s_space_serves_all_of_them() -> None:
     """CartPole's bounds differ from number to number: all get the widest."""
     tasks, _ = tasks_from({"id": "CartPole-v1", "shifts": ["pixel_permutation"], "variants": 20})
-    space, _ = common_spaces(tasks)
+    space = common_spaces(tasks).observation_space
     for task in tasks:
         env = task.make_env()
         assert env.observation_space == space

@@ -264,7 +264,9 @@ def test_a_reset_comes_first(counting: Callable[..., Task]) -> None:
 
 def test_refusals(counting: Callable[..., Task]) -> None:
     stream = TaskStream([(counting("a", 1), 10)])
-    with pytest.raises(ValueError, match="boundary must be one of hidden, revealed, got 'reveald'; did you mean"):
+    with pytest.raises(
+        ValueError, match="boundary must be one of hidden, revealed, observed, got 'reveald'; did you mean"
+    ):
         StreamVectorEnv(stream, 2, boundary="reveald")
     with pytest.raises(ValueError, match="round_to must be a multiple of n_envs=2, got 5; give"):
         StreamVectorEnv(stream, 2, round_to=5)

@@ -10,6 +10,7 @@ from shipped import CONFIGS
 
 from crl.config import RunConfig, check_arguments, load
 from crl.config.agents import agent_section
+from envs.catalogue import STREAMS
 
 
 @pytest.mark.parametrize("method", ["", "_gxd", "_redo", "_regrama"])
@@ -33,10 +34,10 @@ def test_shipped_configs(method: str) -> None:
     assert given == ([{"name": method[1:], "networks": networks}] if method else [])
 
 
-def shipped(name: str) -> RunConfig:
+def shipped(name: str, *overrides: str) -> RunConfig:
     path = CONFIGS / f"{name}.yaml"
     assert path.read_text(encoding="utf-8").startswith("# ")
-    return check_arguments(load(path))
+    return check_arguments(load(path, overrides))
 
 
 def test_the_shipped_config_of_dqn() -> None:
@@ -70,6 +71,17 @@ def test_the_shipped_config_of_sac() -> None:
     assert (config.interventions[0].name, config.interventions[0].arguments()["networks"]) == (
         "regrama", ["actor", "critic"],
     )  # fmt: skip
+
+
+def test_the_shipped_config_of_three_robots() -> None:
+    config = shipped("mujoco3_sac")
+    assert (config.stream.boundary, config.stream.total_steps, config.agent.buffer_size) == (
+        "observed",
+        3_000_000,
+        10**6,
+    )
+    assert config.stream.spaces is not None  # the stream's own, filled in
+    assert config.stream.spaces.model_dump() == {"observations": "pad", "size": None, "actions": "pad"}
 
 
 def test_the_shipped_config_of_td3() -> None:
@@ -124,6 +136,97 @@ def test_the_shipped_config_of_procgen() -> None:
     assert (agent.n_envs, agent.n_steps, agent.n_epochs, agent.rollout / agent.batch_size) == (64, 256, 3, 8)
     assert (agent.learning_rate, agent.gamma, agent.ent_coef, agent.features) == (5e-4, 0.999, 0.01, "impala")
     assert (config.interventions[0].name, config.interventions[0].arguments()["networks"]) == ("gxd", ["features"])
+
+
+@pytest.mark.parametrize("body", ["cchain/walker", "plasticine/dog"])
+def test_the_shipped_config_of_deepmind_control_is_the_published_one(body: str) -> None:
+    config = shipped("dmc_ppo_cchain", f"stream.name={body}")
+    agent = config.agent
+    assert config.stream.total_steps == {"cchain/walker": 3_000_000, "plasticine/dog": 8_000_000}[body]
+    assert (agent.n_envs, agent.n_steps, agent.n_epochs, agent.rollout / agent.batch_size) == (1, 2048, 10, 32)
+    assert (agent.learning_rate, agent.gamma, agent.gae_lambda, agent.ent_coef) == (3e-4, 0.99, 0.95, 0.0)
+    assert (agent.clip_range, agent.clip_range_vf, agent.vf_coef * 2, agent.max_grad_norm) == (0.2, 0.2, 0.5, 0.5)
+    assert (agent.net_arch.pi, agent.net_arch.vf, agent.activation) == ((256, 256), (256, 256), "relu")
+    assert agent.policy_kwargs.optimizer_kwargs.eps == 1e-5
+    assert (config.normalize.obs, config.normalize.reward) == (True, True)
+    assert config.at_switch.changes() == {"normalizer": "reset"}
+
+
+@pytest.mark.parametrize(("stream", "steps"), [("fame/space_invaders", 10_000_000), ("fame/freeway", 8_000_000)])
+def test_the_shipped_config_of_atari_is_the_published_one(stream: str, steps: int) -> None:
+    config = shipped("atari_ppo_fame", f"stream.name={stream}")
+    agent = config.agent
+    assert config.stream.total_steps == steps
+    assert (agent.n_envs, agent.n_steps, agent.n_epochs, agent.rollout / agent.batch_size) == (8, 128, 4, 4)
+    assert (agent.learning_rate, agent.gamma, agent.gae_lambda, agent.ent_coef) == (2.5e-4, 0.99, 0.95, 0.01)
+    assert (agent.clip_range, agent.clip_range_vf, agent.vf_coef * 2, agent.max_grad_norm) == (0.1, 0.1, 0.5, 0.5)
+    assert agent.features == "nature_cnn"
+    head_reset = shipped("atari_ppo_fame", "stream.boundary=revealed", "interventions=[head_reset]").interventions
+    assert head_reset[0].name == "head_reset"
+
+
+def test_the_shipped_config_of_continual_world_is_the_published_one() -> None:
+    config = shipped("metaworld_sac_cw")
+    agent = config.agent
+    assert (config.stream.total_steps, shipped("metaworld_sac_cw", "stream.name=cw20").stream.total_steps) == (
+        10_000_000, 20_000_000,
+    )  # fmt: skip
+    assert (agent.learning_rate, agent.batch_size, agent.gamma, agent.tau) == (1e-3, 128, 0.99, 0.005)
+    assert (agent.buffer_size, agent.learning_starts) == (1_000_000, 10_000)
+    assert (agent.n_envs, agent.train_freq, agent.gradient_steps) == (1, 50, 50)
+    assert (agent.net_arch.pi, agent.net_arch.qf) == ((256,) * 4, (256,) * 4)
+    assert (agent.activation, agent.norm) == ("leaky_relu", "layer")
+    assert config.at_switch.changes() == {
+        "replay": "clear", "exploration": "restart", "random_steps": 10_000, "optimizer": "reset",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", ["cchain/minatar3", "cchain/minatar_saf"])
+def test_the_shipped_config_of_c_chain_s_dqn_is_the_published_one(stream: str) -> None:
+    config = shipped("minatar_dqn_cchain", f"stream.name={stream}")
+    agent = config.agent
+    assert config.stream.total_steps == 6_000_000
+    assert agent.exploration_fraction * config.stream.total_steps == pytest.approx(100_000, rel=1e-3)
+    assert (agent.n_envs, agent.train_freq, agent.gradient_steps, agent.target_update_interval) == (1, 1, 1, 1000)
+    assert (agent.learning_rate, agent.batch_size, agent.buffer_size, agent.double_q) == (3e-4, 32, 100_000, True)
+    assert config.at_switch.changes() == {"random_steps": agent.learning_starts} == {"random_steps": 10_000}
+
+
+@pytest.mark.parametrize("stream", ["ptdqn/minatar", "fame/minatar7"])
+def test_the_shipped_config_of_pt_dqn_is_the_published_one(stream: str) -> None:
+    config = shipped("minatar_dqn_ptdqn", f"stream.name={stream}", "stream.boundary=revealed", "at_switch.replay=clear")
+    agent = config.agent
+    assert config.stream.total_steps == 3_500_000
+    assert (agent.learning_rate, agent.batch_size, agent.buffer_size, agent.gamma) == (1e-5, 64, 100_000, 0.99)
+    assert (agent.n_envs, agent.train_freq, agent.gradient_steps, agent.target_update_interval) == (1, 1, 1, 1000)
+    assert (agent.exploration_initial_eps, agent.exploration_final_eps, agent.double_q) == (0.1, 0.1, False)
+
+
+def test_the_shipped_config_of_trac_is_the_published_one() -> None:
+    config = shipped("cartpole_ppo_trac")
+    agent = config.agent
+    assert (config.stream.total_steps, agent.rollout, agent.batch_size, agent.n_epochs) == (1_600_000, 800, 32, 5)
+    assert (agent.learning_rate, agent.ent_coef, agent.vf_coef, agent.optimizer.name) == (1e-2, 0.01, 0.5, "trac")
+    assert (agent.net_arch.pi, agent.net_arch.vf, agent.activation) == ((128,) * 3, (128,) * 3, "leaky_relu")
+
+
+def test_the_shipped_config_of_the_ant_is_the_published_one() -> None:
+    config = shipped("slippery_ant_ppo")
+    agent = config.agent
+    assert (config.stream.total_steps, agent.n_envs, agent.rollout / agent.batch_size) == (20_000_000, 1, 16)
+    assert (agent.learning_rate, agent.n_epochs, agent.clip_range, agent.gamma) == (1e-4, 10, 0.2, 0.99)
+    assert (agent.net_arch.pi, agent.net_arch.vf, agent.activation) == ((256, 256), (256, 256), "relu")
+    assert (config.normalize.used, config.interventions) == (False, ())
+
+
+@pytest.mark.parametrize(
+    "name", ["cchain/minatar_saf", "cchain/lunarlander", "trac/chaser", "cora/procgen", "cora/atari6"]
+)
+def test_the_config_of_a_stream_takes_its_name(name: str) -> None:
+    stream = STREAMS[name]
+    assert stream.config is not None
+    config = check_arguments(load(CONFIGS / stream.config, [f"stream={{name: {name}, boundary: revealed}}"]))
+    assert config.stream.total_steps == stream.steps_per_task * stream.cycles * len(stream.tasks)
 
 
 def test_methods_differ_in_one_word() -> None:

@@ -183,12 +183,13 @@ def test_what_is_kept_is_told_and_whose_it_was_is_written_down(source: Any, tmp_
     assert f"crl train c.yaml seed=4 --from '{copy}'" in (run / "command.txt").read_text()
 
 
-def test_an_agent_of_python_moves_on_in_one_call(source: Any) -> None:
-    def agent() -> PPO:
-        games = envs.make("pendulum", n_envs=2, seed=0)
-        return PPO("MlpPolicy", games, n_steps=20, batch_size=20, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu")
+def agent(task: str) -> PPO:
+    games = envs.make(task, n_envs=2, seed=0)
+    return PPO("MlpPolicy", games, n_steps=20, batch_size=20, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu")
 
-    model, other = agent(), agent()
+
+def test_an_agent_of_python_moves_on_in_one_call(source: Any) -> None:
+    model, other = agent("pendulum"), agent("pendulum")
     text = crl.transfer(source("ppo") / "model.zip", model)
     assert text.splitlines()[1:] == [
         "  network      kept  left behind  fresh",
@@ -200,6 +201,18 @@ def test_an_agent_of_python_moves_on_in_one_call(source: Any) -> None:
     assert model.policy.action_net.weight.equal(other.policy.action_net.weight)
     model.learn(40)
     crl.transfer(source("ppo"), other)
+
+
+def test_left_stays_left(source: Any) -> None:
+    """CartPole's left and right are two of MountainCar's left, noop and right."""
+    model, theirs = agent("mountain_car"), policy_of(newest(source("ppo")))
+    own = model.policy.action_net.weight.clone()
+    assert crl.transfer(source("ppo"), model).splitlines()[2:] == [
+        "  actor    42 of 51           16  1 of 3 outputs of action_net",
+        "  critic   33 of 33           16  nothing",
+    ]
+    found, other = model.policy.action_net.weight, theirs["action_net.weight"]
+    assert found.equal(torch.stack([other[0], own[1], other[1]]))
 
 
 class Named(gymnasium.vector.VectorWrapper):
