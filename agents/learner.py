@@ -98,6 +98,11 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     def _build_networks(self) -> Mapping[str, Network]:
         return policy_networks(self.policy)
 
+    @property
+    def root(self) -> nn.Module:
+        """The policy, which holds all networks."""
+        return self.policy
+
     def parameter_name(self, parameter: Tensor) -> str:
         """Where the policy has a parameter, such as ``action_net.weight``."""
         return self._live.name_of(parameter)

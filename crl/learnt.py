@@ -8,7 +8,7 @@ from pathlib import Path
 import envs
 from agents.learner import LearnerMixin
 from agents.training_state import restore_learnt
-from crl import checkpoints, storage
+from crl import checkpoints, storage, visits
 from crl.config import AgentConfig, AtSwitchConfig, ConfigError, RunConfig
 from crl.config.messages import one_line
 from crl.models import build
@@ -30,6 +30,40 @@ def newest_checkpoint(folder: Path) -> Path:
     if found is None:
         raise ConfigError(f"the run folder {str(folder)!r} has no checkpoint that is whole; give another run")
     return found
+
+
+def by_step(folder: Path) -> dict[int, Path]:
+    """Step -> the folder of what a run has kept there: at the end of a visit, or as a checkpoint.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    parents = (folder / visits.FOLDER, folder / checkpoints.FOLDER)
+    found = {int(path.name): path for parent in parents for path in storage.checkpoints_in(parent)}
+    if not found:
+        raise ConfigError(f"{str(folder)!r} has no checkpoint that is named after its step; give another run")
+    return found
+
+
+def saved_at(folder: Path, step: int, others: str = "") -> Path:
+    """What a run has kept at a step.
+
+    Args:
+        folder: of the run.
+        step: of a checkpoint or of a visit's end.
+        others: what else could be given, for the message, such as ``, best or all``.
+
+    Raises:
+        ConfigError: nothing is kept there.
+    """
+    there = by_step(folder)
+    if step not in there:
+        nearest_step = min(there, key=lambda known: abs(known - step))
+        raise ConfigError(
+            f"--checkpoint {step} is not in {str(folder)!r}, where {nearest_step} is the nearest step; give that"
+            f"{others}"
+        )
+    return there[step]
 
 
 def agent_of(config: RunConfig, transitions: int = 0) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:

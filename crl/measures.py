@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 PLASTICITY: dict[str, dict[str, str]] = {  # category -> measure of `Diagnostics` -> what it is called
+    "plasticity: trainability": {
+        "trainability": "trainability",
+        "policy_trainability": "trainability by the policy gradient",
+    },
     "plasticity: units": {
         "dormant_ratio": "dormant ratio",
         "grama_ratio": "GraMa ratio",

@@ -201,7 +201,8 @@ def _parts(config: RunConfig, model: LearnerMixin, stream: envs.TaskStream, othe
     usage, tasks = UsagePart(), TaskCallback(stream)
     evaluates = config.evaluation.every is not None
     evaluation = [EvaluationPart(config, stream, usage)] if evaluates else []
-    recorder = recorder_of_run(model, tasks, config.seed, evaluates=evaluates)
+    fits = config.diagnostics.trainability
+    recorder = recorder_of_run(model, tasks, config.seed, evaluates=evaluates, fits=fits)
     recorders = [tasks, recorder, *evaluation, *configured(config), *others]
     best, progress = BestPart(tasks), ProgressCallback(tasks)
     kept = [best, VisitsPart(stream)] if config.checkpoint.visits else [best]

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,10 @@ import pytest
 import torch
 import yaml
 from fake_pool import install
+from small_loop import Regression
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents import plasticity
 from benchmarks import ablations
 from crl.config import load
 
@@ -291,6 +294,13 @@ SMALL = {
     "sac": REPLAYED,
     "td3": REPLAYED,
 }
+
+
+def test_the_shown_diagnosis_can_be_made(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    learner = Regression()
+    monkeypatch.setattr(plasticity, "diagnose", partial(plasticity.diagnose, fresh=9, steps=2), raising=False)
+    exec(compile(block("<!-- diagnosis -->"), "README.md", "exec"), {"model": learner})
+    assert capsys.readouterr().out.startswith("{'net/trainability': ")
 
 
 def test_the_ablation_that_is_shown_is_the_one_that_comes_with_crl() -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from agents.plasticity.registry import criterion, intervention
 
 if TYPE_CHECKING:
+    from agents.plasticity.diagnosis import diagnose
+    from agents.plasticity.diagnostics import trainability
     from agents.plasticity.injectable import Injectable
     from agents.plasticity.loop import PlasticOptimizer
     from agents.plasticity.network_intervention import NetworkIntervention
@@ -63,6 +65,8 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "UPGD": "optimizers",
     "WeightClipping": "penalties",
     "WeightDecay": "penalties",
+    "diagnose": "diagnosis",
+    "trainability": "diagnostics",
 }
 """Name -> where it is; all others are in ``resets``."""
 
@@ -104,7 +108,9 @@ __all__ = [
     "WeightClipping",
     "WeightDecay",
     "criterion",
+    "diagnose",
     "intervention",
+    "trainability",
 ]
 
 

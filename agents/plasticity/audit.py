@@ -6,17 +6,18 @@ that zeroes the outgoing weights (the value is 0) or lets the consumers' biases 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.plasticity import registry
 from agents.plasticity.criteria import Criterion, CriterionInputs, spread
+from agents.plasticity.prefix import Prefix, modules_of
 from agents.plasticity.probing import Slopes, layers_of, output_gradients, probed
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
@@ -95,12 +96,10 @@ class _Ablations:
     @torch.no_grad()
     def __init__(self, learner: Learner, batch: Any, layer: UnitLayer) -> None:
         self._layer = layer
-        parts = [part.module for network in learner.networks.values() for part in network.parts]
-        modules = {*parts, *(other.tap for other in layers_of(learner) if other.tap is not None)}
         held = {place.module for place in layer.places}
         losses = partial(learner.sample_losses, batch, learner.td_targets(batch))
         calls = losses, partial(learner.outputs, batch)
-        self._losses, self._outputs = (_Replay(call, modules, held) for call in calls)
+        self._losses, self._outputs = (Prefix(call, modules_of(learner), held) for call in calls)
         self._untouched = self._ablation(torch.tensor([], dtype=torch.int64), torch.zeros((), device=learner.device))
 
     def _ablation(self, units: Tensor, value: Tensor) -> Ablation:
@@ -136,69 +135,6 @@ def _held(layer: UnitLayer, units: Tensor, value: Tensor) -> Iterator[None]:
         for place in layer.places:
             stack.callback(place.show(partial(hold, place)).remove)
         yield
-
-
-class _Replay:
-    """A call in which modules that run before some others, once, put out what they did at first.
-
-    No ablation in those others can change it. They still run, on one row of their input.
-    """
-
-    def __init__(
-        self, call: Callable[[], Mapping[str, Tensor]], modules: Iterable[nn.Module], others: Collection[nn.Module]
-    ) -> None:
-        self._call = call
-        self._known = _run_before(call, modules, others)
-        self._copied = set(self._known)
-        self._copies: dict[nn.Module, Tensor] = {}
-        self()
-        # From now on only what somebody works on in place, such as the sum at the end of a residual block.
-        self._copied = {module for module, copy in self._copies.items() if copy._version}
-
-    def __call__(self) -> Mapping[str, Tensor]:
-        with ExitStack() as stack:
-            stack.enter_context(eagerly())
-            for module in self._known:
-                stack.callback(module.register_forward_pre_hook(_first_row).remove)
-                stack.callback(module.register_forward_hook(self._put_out, prepend=True).remove)
-            return self._call()
-
-    def _put_out(self, module: nn.Module, _: object, __: object) -> Tensor:
-        if module not in self._copied:
-            return self._known[module]
-        self._copies[module] = self._known[module].clone()
-        return self._copies[module]
-
-
-def _first_row(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    first = [tensor[:1].clone() for tensor in inputs[:1]]  # a copy, because the module may work in place
-    return (*first, *inputs[1:])
-
-
-def _run_before(
-    call: Callable[[], object], modules: Iterable[nn.Module], others: Collection[nn.Module]
-) -> dict[nn.Module, Tensor]:
-    """What those of the modules put out that run before the first of the others, and once."""
-    found: dict[nn.Module, Tensor] = {}
-    repeated: set[nn.Module] = set()
-    passed = False
-
-    def note(module: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal passed
-        passed = passed or module in others
-        if passed or module in found:
-            repeated.add(module)
-        else:
-            found[module] = output.clone()
-
-    handles = [module.register_forward_hook(note) for module in {*modules, *others}]
-    try:
-        with eagerly():
-            call()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {module: output for module, output in found.items() if module not in repeated}
 
 
 # ---------------------------------------------------------------------- utilities

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.plasticity.outputs import Form
 from agents.plasticity.replicas import Replicas
@@ -105,6 +105,11 @@ class Learner(Protocol):
 
         The same graphs until modules or parameters are replaced; then new ones.
         """
+
+    @property
+    def root(self) -> nn.Module:
+        """The module that holds all networks and target networks: `snapshot` names things as it does."""
+        ...
 
     @property
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:

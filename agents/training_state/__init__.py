@@ -15,7 +15,7 @@ from agents.buffers.state import buffer_state, check_saveable, restore_buffer
 from agents.learner import LearnerMixin
 from agents.training_state.beginning import begin_with
 from agents.training_state.generators import random_state, restore_random
-from agents.training_state.learner import actions_state, learner_state, restore_learner
+from agents.training_state.learner import actions_state, learner_state, restore_learner, restore_optimizers
 from agents.training_state.state import State
 from agents.training_state.world import (
     rebuild_games,
@@ -34,6 +34,7 @@ __all__ = [
     "learnt_state",
     "rebuild_games",
     "restore_learnt",
+    "restore_optimizers",
     "restore_training_state",
     "statistics_of",
     "training_state",

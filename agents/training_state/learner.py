@@ -87,6 +87,18 @@ def restore_learner(model: LearnerMixin, state: State) -> None:
     _restore_noise(getattr(model, "action_noise", None), state["noise"])
 
 
+def restore_optimizers(model: LearnerMixin, state: State) -> None:
+    """Put back what optimizers remember, as far as `learner_state` has kept it: of what was learnt alone it has not.
+
+    Raises:
+        ValueError: it is of other optimizers.
+    """
+    for name in model._get_torch_save_params()[0]:
+        held = recursive_getattr(model, name)
+        if isinstance(held, torch.optim.Optimizer) and name in state["modules"]:
+            held.load_state_dict(_optimizer_state(held, state["modules"][name]))
+
+
 def _set(model: LearnerMixin, names: Sequence[str], values: State) -> None:
     """Set these attributes, and no others whatever a file may name."""
     if other := values.keys() ^ set(names):

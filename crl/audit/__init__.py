@@ -36,7 +36,7 @@ def audit(folder: Path, task: str | None = None, samples: int | None = None, see
     check_trained(folder)
     with opened(folder) as config:
         config = imported(config)
-        samples = _sample_size(config.agent, samples)
+        samples = sample_size(config.agent, samples)
         seed = config.seed if seed is None else seed
         if not 0 <= seed <= MAX_SEED:
             raise ConfigError(f"--seed {seed} is out of range; give a whole number from 0 to {MAX_SEED}")
@@ -46,7 +46,12 @@ def audit(folder: Path, task: str | None = None, samples: int | None = None, see
         return audit_checkpoint(folder, config, task, samples, seed)
 
 
-def _sample_size(agent: AgentConfig, samples: int | None) -> int:
+def sample_size(agent: AgentConfig, samples: int | None) -> int:
+    """How many transitions are looked at: as many as are asked for, or 1,024, or all that the agent ever has.
+
+    Raises:
+        ConfigError: as many are too few, or never there.
+    """
     if agent.spec.data == "replay":
         most: int = agent.settings["buffer_size"]
         reason = f"the agent never learns from more than agent.buffer_size={most}"

@@ -21,8 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    training.train, training.resume, looking.audit, looking.evaluate, looking.plot, training.ablate, looking.compare,
-    looking.report, looking.watch,
+    training.train, training.resume, looking.audit, looking.diagnose, looking.evaluate, looking.plot, training.ablate,
+    looking.compare, looking.report, looking.watch,
 ):  # fmt: skip
     app.command()(command)
 app.command("list")(naming.list_names)

@@ -1,4 +1,4 @@
-"""The commands that look at runs: `crl audit`, `evaluate`, `plot`, `compare`, `report` and `watch`."""
+"""The commands that look at runs: `crl audit`, `diagnose`, `evaluate`, `plot`, `compare`, `report` and `watch`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,31 @@ def audit(
 
     with refusing(), found_in(modules or []):
         code = audit_run(run, task, samples, seed)
+    raise typer.Exit(code)
+
+
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
+    checkpoint: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEP",
+            min=0,
+            help="A step that is kept, of a checkpoint or the end of a visit; left out, the newest checkpoint.",
+            show_default=False,
+        ),
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Another run, to be shown beside it.", show_default=False)
+    ] = None,
+    modules: Modules = None,
+) -> None:
+    """Tell what keeps the networks of a run from learning, if anything does."""
+    from crl.config.imports import found_in
+    from crl.diagnosis import diagnose as diagnose_run
+
+    with refusing(), found_in(modules or []):
+        code = diagnose_run(run, checkpoint, compare)
     raise typer.Exit(code)
 
 

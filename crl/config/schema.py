@@ -84,6 +84,17 @@ class CheckpointConfig(Model):
     visits: Flag = False
 
 
+class DiagnosticsConfig(Model):
+    """What is measured of the networks beside all that always is, and which training does not notice either.
+
+    Attributes:
+        trainability: once per visit copies of the networks are trained, to see whether they still can be; less often
+            where that would cost more than a few percent of training.
+    """
+
+    trainability: Flag = True
+
+
 def _of_at_switch() -> type[Model]:
     """A section with the keys of `agents.at_switch.AtSwitch`."""
     hints = get_type_hints(AtSwitch)
@@ -163,6 +174,7 @@ class RunConfig(_Beginning):
         parts: what the run has beside its own parts, such as a log of one's own.
         evaluation: when the agent plays all tasks of the stream, and how.
         checkpoint: when the run saves all that it needs to go on.
+        diagnostics: what is measured of the networks.
         seed: decides all that is drawn.
         device: auto, cpu, cuda or cuda:0; auto takes a GPU where there is one.
         threads: of torch on the CPU; auto takes OMP_NUM_THREADS, or else every core.
@@ -177,6 +189,7 @@ class RunConfig(_Beginning):
     parts: tuple[SerializeAsAny[PartConfig], ...] = ()
     evaluation: Annotated[EvaluationConfig, DEFAULTS_FOR_NULL] = EvaluationConfig()
     checkpoint: Annotated[CheckpointConfig, DEFAULTS_FOR_NULL] = CheckpointConfig()
+    diagnostics: Annotated[DiagnosticsConfig, DEFAULTS_FOR_NULL] = DiagnosticsConfig()
     seed: CountOrZero = 0
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
     threads: Annotated[int | Literal["auto"], BeforeValidator(_check_threads)] = "auto"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 import envs
 from agents.learner import LearnerMixin
-from crl import best, checkpoints, storage, visits
+from crl import best, storage
 from crl.config import ConfigError, RunConfig
 from crl.config.messages import nearest, shown
 from crl.csv_log import CsvLog
@@ -21,7 +21,7 @@ from crl.evaluation.film import UnseenError, film
 from crl.evaluation.playing import seed_of
 from crl.evaluation.rows import Row, places_of, rows, world_at
 from crl.exit_codes import DONE
-from crl.learnt import agent_of, load, newest_checkpoint
+from crl.learnt import agent_of, by_step, load, newest_checkpoint, saved_at
 from crl.screen import console, say, tolerant, warn
 from envs.threads import available_threads
 
@@ -99,24 +99,9 @@ def _saved(folder: Path, which: str | None, stream: envs.TaskStream, places: Seq
         return [_Saved(newest, int(newest.name), places)]
     if which == BEST:
         return [*_best(folder, stream, places)]
-    there = _by_step(folder)
-    if not there:
-        raise ConfigError(f"{str(folder)!r} has no checkpoint that is named after its step; give another run")
     if which == ALL:
-        return [_Saved(path, step, places) for step, path in sorted(there.items())]
-    if int(which) not in there:
-        nearest_step = min(there, key=lambda step: abs(step - int(which)))
-        raise ConfigError(
-            f"--checkpoint {which} is not in {str(folder)!r}, where {nearest_step} is the nearest step; give that, "
-            f"{BEST} or {ALL}"
-        )
-    return [_Saved(there[int(which)], int(which), places)]
-
-
-def _by_step(folder: Path) -> Mapping[int, Path]:
-    """Step -> the folder of what was saved there: at the end of a visit, or as a checkpoint."""
-    parents = (folder / visits.FOLDER, folder / checkpoints.FOLDER)
-    return {int(path.name): path for parent in parents for path in storage.checkpoints_in(parent)}
+        return [_Saved(path, step, places) for step, path in sorted(by_step(folder).items())]
+    return [_Saved(saved_at(folder, int(which), f", {BEST} or {ALL}"), int(which), places)]
 
 
 def _best(folder: Path, stream: envs.TaskStream, places: Sequence[int]) -> Iterator[_Saved]:

@@ -11,7 +11,7 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 from agents.learner import LearnerMixin
 from agents.off_policy import OffPolicyMixin
 from agents.plasticity import UnitReset
-from agents.plasticity.diagnostics import Diagnostics
+from agents.plasticity.diagnostics import Diagnostics, FitProbe
 from agents.plasticity.protocols import NoDataError
 from crl.every import Every
 from crl.monitoring.dashboard import layout, write_layout
@@ -46,6 +46,8 @@ class PlasticityRecorder(Part):
             ones.
         each_visit: whether the first row of a segment is due even so; where not, `every` is the mean.
         evaluates: whether there are evaluations, to be grouped too.
+        fits: whether a probe also tells how well the networks can be trained, where that costs little beside training:
+            PPO's as they come into the visit, those of others once they have learnt from it.
     """
 
     name = "plasticity"
@@ -59,6 +61,7 @@ class PlasticityRecorder(Part):
         *,
         each_visit: bool = True,
         evaluates: bool = False,
+        fits: bool = False,
     ) -> None:
         super().__init__()
         self._learner = learner
@@ -69,7 +72,8 @@ class PlasticityRecorder(Part):
         self._seed = seed
         generator = torch.Generator().manual_seed(seed)
         self._replays = learner.replays
-        self._diagnostics = Diagnostics(learner, generator, draw=self._draw_newest if self._replays else None)
+        draw, fit = self._draw_newest if self._replays else None, FitProbe(learner, seed) if fits else None
+        self._diagnostics = Diagnostics(learner, generator, draw=draw, fit=fit)
         self._segment: int | None = None  # at the last measure
         self._measure = Every(every, at_once=True)
         self._layout_written = False
@@ -152,10 +156,10 @@ class PlasticityRecorder(Part):
 
 
 def recorder_of_run(
-    learner: LearnerMixin, tasks: TaskCallback, seed: int, *, evaluates: bool = False
+    learner: LearnerMixin, tasks: TaskCallback, seed: int, *, evaluates: bool = False, fits: bool = False
 ) -> PlasticityRecorder:
     """The recorder of a run, with evaluations or without, which measures as often as its stream asks for."""
     visits, steps = tasks.stream.n_segments, tasks.total_steps
     many = visits > MANY_VISITS
     every = max(MEASURE_EVERY, steps // MEASURES_OF_MANY) if many else min(MEASURE_EVERY, steps // visits // MEASURES)
-    return PlasticityRecorder(learner, tasks, seed, every, each_visit=not many, evaluates=evaluates)
+    return PlasticityRecorder(learner, tasks, seed, every, each_visit=not many, evaluates=evaluates, fits=fits)

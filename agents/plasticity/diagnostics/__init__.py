@@ -5,6 +5,7 @@
 
 from agents.plasticity.diagnostics.activations import dormant_ratio, fau, grama_ratio, saturated_fraction
 from agents.plasticity.diagnostics.churn import absolute_change, greedy_change, policy_change, squared_change
+from agents.plasticity.diagnostics.fit import FitProbe, trainability
 from agents.plasticity.diagnostics.measure import Diagnostics
 from agents.plasticity.diagnostics.norms import norm, signal, weight_norm
 from agents.plasticity.diagnostics.ntk import tangent_kernels
@@ -20,6 +21,7 @@ from agents.plasticity.diagnostics.ranks import (
 
 __all__ = [
     "Diagnostics",
+    "FitProbe",
     "absolute_change",
     "dominant_share",
     "dormant_ratio",
@@ -39,5 +41,6 @@ __all__ = [
     "srank",
     "stable_rank",
     "tangent_kernels",
+    "trainability",
     "weight_norm",
 ]

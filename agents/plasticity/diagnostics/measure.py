@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 
 from agents.plasticity.diagnostics import activations as units
 from agents.plasticity.diagnostics import churn, norms, policy, ranks
+from agents.plasticity.diagnostics.fit import FitProbe
 from agents.plasticity.diagnostics.ntk import is_understood, tangent_kernels
 from agents.plasticity.probing import layers_of, probed
 from agents.plasticity.protocols import Learner
@@ -62,6 +63,9 @@ class Diagnostics:
     has no distributions and no ``actor``, the policy is greedy on the values, and ``policy_churn`` is the share of
     states whose greedy action changed.
 
+    With a fit probe the first call on a probe also gives ``trainability`` and ``policy_trainability`` (see
+    `fit.trainability`), where that is due.
+
     The kernel and the gradients cost more than all the rest: they are taken at every `slow_every`-th call, the first
     one on a probe among them, and repeated in between.
 
@@ -74,6 +78,7 @@ class Diagnostics:
         draw: ``(n, generator) -> batch``, at most `n` transitions for the probe; None for `Learner.sample`. A learner
             that replays what it has seen gives it the newest, which are of the task at hand.
         slow_every: calls for which the measures of the kernel and the gradients stand. More makes measuring cheaper.
+        fit: of the same learner; None for none.
 
     Raises:
         ValueError: `slow_every` is not at least 1.
@@ -86,6 +91,7 @@ class Diagnostics:
         *,
         draw: Callable[[int, torch.Generator], Any] | None = None,
         slow_every: int = SLOW_EVERY,
+        fit: FitProbe | None = None,
     ) -> None:
         if slow_every < 1:
             raise ValueError(f"slow_every is {slow_every}; give a number of calls of at least 1")
@@ -93,6 +99,7 @@ class Diagnostics:
         self._generator = generator
         self._draw = learner.sample if draw is None else draw
         self._slow_every = slow_every
+        self._fit = fit
         self._calls = 0  # on this probe
         self._probe: _Probe | None = None
         self._slow: Values = {}
@@ -116,12 +123,14 @@ class Diagnostics:
         if self._networks not in (None, networks):  # modules were replaced: there is nothing to compare with
             self.renew_probe()
             self._weights.clear()
+            if self._fit is not None:
+                self._fit.forget()
         self._networks = networks
         probe = self._probe = self._drawn() if self._probe is None else self._probe
         if self._calls % self._slow_every == 0:
             self._slow = self._of_kernel(probe) | self._of_gradients()
+        values = self._of_probe(probe) | self._slow | self._of_weights() | self._of_fit()
         self._calls += 1
-        values = self._of_probe(probe) | self._slow | self._of_weights()
         self.tags = tuple(f"plasticity/{name}" for name in values)
         there = {tag: value for tag, value in zip(self.tags, values.values(), strict=True) if value is not None}
         numbers = torch.stack([value.double() for value in there.values()]).tolist()
@@ -136,6 +145,7 @@ class Diagnostics:
             "tags": list(self.tags),
             "slow": dict(self._slow),
             "weights": dict(self._weights),
+            **({} if self._fit is None else {"fit": self._fit.state()}),
             "probe": None if probe is None else {
                 "batch": probe.batch,
                 "few": probe.few,
@@ -151,6 +161,8 @@ class Diagnostics:
         device = self._learner.device
         self._slow = {key: None if value is None else value.to(device) for key, value in state["slow"].items()}
         self._weights = {name: weights.to(device) for name, weights in state["weights"].items()}
+        if self._fit is not None and "fit" in state:
+            self._fit.restore(state["fit"])
         self._probe = None
         if (saved := state["probe"]) is not None:
             outputs, policy = saved["outputs"], saved["policy"]
@@ -237,6 +249,12 @@ class Diagnostics:
             values[f"{name}/update_norm"] = None if old is None else norms.norm([weights - old])
             self._weights[name] = weights
         return values
+
+    def _of_fit(self) -> Values:
+        if self._fit is None:
+            return {}
+        due = self._calls == 0 and self._fit.is_due()
+        return dict.fromkeys(self._fit.keys) | (self._fit.measure(self._draw) if due else {})
 
 
 def _parameters(distribution: Distribution) -> dict[str, Any]:

@@ -38,6 +38,11 @@ class LoopLearner:
         """
         return self._live.now()
 
+    @property
+    def root(self) -> nn.Module:
+        """The module, or a list of them where there are several."""
+        return self._live.root
+
     def parameter_name(self, parameter: Tensor) -> str:
         """Where the model has a parameter."""
         return self._live.name_of(parameter)

@@ -35,6 +35,7 @@ from agents.plasticity import (
     Switch,
     UnitReset,
 )
+from agents.plasticity.diagnostics import FitProbe
 from agents.plasticity.layers import OWN
 from agents.plasticity.registry import CRITERIA, SELECTIONS
 from agents.plasticity.units import TorchDefault
@@ -100,6 +101,14 @@ def guard(intervention: Intervention, around: Callable[[], Any]) -> None:
 
     for name in HOOKS:
         setattr(intervention, name, guarded(getattr(intervention, name)))
+
+
+def test_a_fit_probe_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_ppo.build("board", optimizer="adamo").learn(64)  # torch's reads its count of steps, on the CPU
+    probe, batch = FitProbe(model, 1, steps=2, observations=8), model.sample(8, torch.Generator())
+    with watched(monkeypatch):
+        found = probe.measure(lambda n, generator: batch)
+    assert all(value.isfinite() for value in found.values())
 
 
 # ---------------------------------------------------------------------------------------------------- what is tried

@@ -9,6 +9,8 @@ import pytest
 
 import agents.plasticity
 from agents.plasticity import (
+    diagnosis,
+    diagnostics,
     injectable,
     loop,
     network_intervention,
@@ -21,6 +23,8 @@ from agents.plasticity import (
 )
 
 HOMES = (
+    diagnosis,
+    diagnostics,
     injectable,
     loop,
     network_intervention,

@@ -11,7 +11,7 @@ from stable_baselines3.common.logger import configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.plasticity import CChain
-from agents.plasticity.diagnostics import Diagnostics
+from agents.plasticity.diagnostics import Diagnostics, FitProbe
 from crl.monitoring.dashboard import MOST_TASKS, PLASTICITY, layout
 from crl.monitoring.tasks import tag_of
 
@@ -78,7 +78,7 @@ def test_every_measure_has_a_chart_and_every_chart_a_measure() -> None:
     found = set()
     for kind in ("mlp", "mlp-tanh-gsde"):  # discrete, and bounded activations
         model = build(kind).learn(64)
-        diagnostics = Diagnostics(model, torch.Generator())
+        diagnostics = Diagnostics(model, torch.Generator(), fit=FitProbe(model, 0))
         diagnostics.measure()
         found |= {tag.rpartition("/")[2] for tag in diagnostics.tags}
     assert found == MEASURES

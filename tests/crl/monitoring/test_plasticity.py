@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
+import small_checkpoints
 from small_ppo import assert_same, build, parameters, world
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 import envs
 from agents import DQN
+from agents.plasticity.diagnostics.fit import probe
 from agents.plasticity.protocols import NoDataError
-from crl.monitoring import PlasticityRecorder, RowCallback, TaskCallback
+from crl import run
+from crl.monitoring import PlasticityRecorder, RowCallback, TaskCallback, plasticity
 
 CHURN = {f"plasticity/{tag}" for tag in ("actor/policy_churn", "critic/value_churn", "critic/value_churn_abs")}
 
@@ -124,23 +131,31 @@ def test_an_empty_replay_buffer_puts_the_measure_off() -> None:
     assert "plasticity/critic/dormant_ratio" in model.logger.name_to_value
 
 
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit probes are short, and due in every visit."""
+    monkeypatch.setattr(probe, "SPARSE", 0)
+    monkeypatch.setattr(plasticity, "FitProbe", partial(probe.FitProbe, steps=3, observations=16))
+
+
 def watched(model: Any, steps: int, **options: Any) -> Any:
     """The model after training that was measured in every row, and the recorder."""
     stream = model.env.get_attr("stream")[0]
     callback = TaskCallback(stream.__class__.build(stream.tasks, steps_per_task=steps))
-    recorder = PlasticityRecorder(model, callback, seed=1)
+    recorder = PlasticityRecorder(model, callback, seed=1, fits=True)
     rows = RowCallback([callback, recorder], every=16)
     model.learn(steps, callback=CallbackList([callback, rows]), **options)
     assert len(recorder.tags) > 13
+    assert any(tag.endswith("/trainability") for tag in recorder.tags)
     return model
 
 
-def test_a_run_is_the_same_without_diagnostics() -> None:
+def test_a_run_is_the_same_without_diagnostics(fits: None) -> None:
     plain = build("board").learn(256)
     assert_same(parameters(plain), parameters(watched(build("board"), 256)))
 
 
-def test_a_run_from_replay_is_the_same_without_diagnostics() -> None:
+def test_a_run_from_replay_is_the_same_without_diagnostics(fits: None) -> None:
     def board() -> Any:
         settings = {"learning_starts": 32, "batch_size": 8, "buffer_size": 200, "device": "cpu", "seed": 5}
         return DQN("CnnPolicy", world("board", 2), **settings)
@@ -161,3 +176,21 @@ def test_the_probe_of_a_replay_learner_is_of_the_segment_at_hand() -> None:
     assert probe is not None
     assert probe.batch.observations.shape == (40, 4)  # the steps of this segment
     assert (probe.batch.observations.mean(1) > 20).all()
+
+
+def test_a_run_that_goes_on_logs_the_same_trainability(fits: None, tmp_path: Path) -> None:
+    """Five visits, the fresh network's share taken in the first one."""
+    whole = small_checkpoints.train(tmp_path, "checkpoint.keep=9")
+    cut = Path(shutil.copytree(whole, tmp_path / "cut"))
+    (cut / "results.json").unlink()
+    for step in small_checkpoints.steps_of(cut):
+        if step > 200:
+            shutil.rmtree(cut / "checkpoints" / str(step))
+    assert run.resume(cut, ["crl"]) == 0
+    rows, again = (pd.read_csv(each / "progress.csv") for each in (whole, cut))
+    tags = [f"plasticity/{tag}" for tag in ("actor/trainability", "actor/policy_trainability", "critic/trainability")]
+    assert rows[tags].notna().sum().tolist() == [5] * 3
+    pd.testing.assert_frame_equal(again[tags], rows[tags], check_exact=True)
+    (tmp_path / "off").mkdir()
+    off = small_checkpoints.train(tmp_path / "off", "diagnostics.trainability=false")
+    assert not any("trainability" in column for column in pd.read_csv(off / "progress.csv"))

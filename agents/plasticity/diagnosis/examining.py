@@ -1,0 +1,178 @@
+"""The diagnosis of a learner: its signs and its trainability beside those of fresh networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from agents.plasticity.diagnosis.mechanisms import Comparison, Finding, diverging, findings, harmed, ordered, stale
+from agents.plasticity.diagnosis.memory import gradient_shares
+from agents.plasticity.diagnosis.signs import VALUE_SIZE, Bench, bench_of, read
+from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, STEPS, errors_removed
+from agents.plasticity.fresh import fresh_parameters, holding
+from agents.plasticity.protocols import Learner
+from agents.plasticity.seeds import derive_seed
+from agents.plasticity.validation import check
+
+FRESH = 19
+"""Fresh networks that a diagnosis compares with: further out than all of them is one in twenty by chance."""
+FEWEST = 9
+"""With fewer nothing could be as sure as `mechanisms.LEAST`."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found, and all that was measured.
+
+    Attributes:
+        findings: the mechanisms that hold, the strongest first; none where nothing ails the networks.
+        signs: ``<place>/<sign>`` -> comparison, see `signs.SIGNS`.
+        trainability: ``<network>/<measure>`` -> shares of an error that training removes, own and fresh ones'.
+        gradient_shares: network -> the gradient norms of minibatches over that which its optimizer remembers; of
+            networks of which that is known.
+        value_sizes: network of values -> step -> their root mean square, of as many steps as were given.
+    """
+
+    findings: tuple[Finding, ...]
+    signs: Mapping[str, Comparison]
+    trainability: Mapping[str, Comparison]
+    gradient_shares: Mapping[str, tuple[float, ...]]
+    value_sizes: Mapping[str, Mapping[int, float]]
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """Networks that can be trained less well than nearly all fresh ones, and in which nothing was found."""
+        worse = [key.rpartition("/")[0] for key, each in self.trainability.items() if harmed(each) is not None]
+        return tuple(name for name in dict.fromkeys(worse) if all(name != each.network for each in self.findings))
+
+
+class Examination:
+    """What a learner is diagnosed on: observations, and fresh networks on them, which are looked at once.
+
+    Parameters of other times, or of other learners of the same networks, can be diagnosed on the same.
+
+    Args:
+        learner: with data to `sample`.
+        seed: of all that is drawn.
+        fresh: how many fresh networks; more make it slower and surer.
+        steps: of the fit probe.
+        observations: of the fit probe, at most.
+
+    Raises:
+        NoDataError: the learner has no data.
+        ValueError: a number is too small.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        seed: int = 0,
+        fresh: int = FRESH,
+        steps: int = STEPS,
+        observations: int = OBSERVATIONS,
+    ) -> None:
+        check("fresh", fresh, fresh >= FEWEST, f"at least {FEWEST}, or nothing can be told from chance")
+        check("steps", steps, steps >= 1, "a number of gradient steps of at least 1")
+        self._learner, self._seed, self._steps, self._number = learner, seed, steps, fresh
+        generator = torch.Generator().manual_seed(derive_seed(seed, "observations"))
+        self._observations = learner.sample(observations, generator)
+        self._bench: Bench = bench_of(learner, seed)
+
+    @cached_property
+    def _fresh(self) -> list[tuple[dict[str, float], dict[str, float]]]:
+        seeds = range(self._number)
+        return [self._look(fresh_parameters(self._learner, self._seed, "examined", number)) for number in seeds]
+
+    def _look(self, parameters: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, float]]:
+        """Signs, and shares of the error that training removes."""
+        learner = self._learner
+        removed = errors_removed(learner, self._observations, parameters, seed=self._seed, steps=self._steps)
+        return self._signs(parameters), _numbers(removed)
+
+    def _signs(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
+        with holding(self._learner, parameters):
+            return _numbers(read(self._learner, self._bench))
+
+    def diagnose(
+        self, parameters: Mapping[str, Tensor] | None = None, history: Mapping[int, Mapping[str, Tensor]] | None = None
+    ) -> Diagnosis:
+        """What ails these parameters.
+
+        Args:
+            parameters: of the learner's `snapshot`; None for those at hand, with what its optimizers remember of them.
+            history: step -> parameters that came before them, and they themselves; the first are the run's start.
+        """
+        learner, history = self._learner, history or {}
+        signs, removed = self._look(learner.snapshot() if parameters is None else parameters)
+        earlier = {step: self._signs(history[step]) for step in sorted(history)}
+        start = next(iter(earlier.values()), {})
+        compared = _compared(signs, [each for each, _ in self._fresh], start)
+        scores = _compared(removed, [each for _, each in self._fresh], {})
+        shares = gradient_shares(learner, self._seed) if parameters is None else {}
+        known = {name: tuple(each.tolist()) for name, each in shares.items()}
+        sizes = {
+            key.rpartition("/")[0]: {step: each[key] for step, each in earlier.items() if key in each}
+            for key in signs
+            if key.endswith(VALUE_SIZE)
+        }
+        layers = {name: [layer.name for layer in network.layers] for name, network in learner.networks.items()}
+        found = findings(compared, scores, layers, learner.output_forms)
+        found += [each for name, of in known.items() if (each := stale(name, of)) is not None]
+        found += [each for name, of in sizes.items() if (each := diverging(name, of)) is not None]
+        return Diagnosis(tuple(ordered(found)), compared, scores, known, sizes)
+
+
+def diagnose(
+    learner: Learner,
+    *,
+    history: Mapping[int, Mapping[str, Tensor]] | None = None,
+    seed: int = 0,
+    fresh: int = FRESH,
+    steps: int = STEPS,
+    observations: int = OBSERVATIONS,
+) -> Diagnosis:
+    """What ails a learner's networks, if anything does: dead units, collapsed ranks, saturation, and what else.
+
+    Its networks are compared with `fresh` freshly drawn ones of the same spec on the same observations, in signs
+    (`signs.SIGNS`) and in what the fit probe says (`trainability`): see `mechanisms.findings` for when a mechanism is
+    named. The optimizer is held against gradients of now (`mechanisms.stale`), and values against their own past
+    (`mechanisms.diverging`), which needs a history. Nothing of the learner is changed, and generators are of its own.
+
+    Args:
+        learner: with data to `sample`; a training loop of one's own gives `PlasticOptimizer` ``sample`` and
+            ``outputs``.
+        history: step -> snapshot, of earlier times and now.
+        seed: of all that is drawn.
+        fresh: how many fresh networks; more make it slower and surer.
+        steps: of the fit probe.
+        observations: of the fit probe, at most.
+
+    Raises:
+        NoDataError: the learner has no data; the message says how to give it some.
+        ValueError: a number is too small.
+    """
+    examination = Examination(learner, seed=seed, fresh=fresh, steps=steps, observations=observations)
+    return examination.diagnose(history=history)
+
+
+def _compared(
+    own: Mapping[str, float], fresh: list[dict[str, float]], start: Mapping[str, float]
+) -> dict[str, Comparison]:
+    """Of what is known of the learner's own and of all fresh networks."""
+    return {
+        key: Comparison(value, tuple(each[key] for each in fresh), start.get(key))
+        for key, value in own.items()
+        if all(key in each for each in fresh)
+    }
+
+
+def _numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Those that are finite, in one transfer."""
+    numbers = torch.stack([value.double() for value in values.values()]).tolist() if values else []
+    return {key: number for key, number in zip(values, numbers, strict=True) if math.isfinite(number)}

@@ -1,0 +1,51 @@
+"""`crl diagnose`: what ails the networks of a run, if anything does.
+
+What can be refused without a class or a device is refused here, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crl.audit import sample_size
+from crl.config import imported
+from crl.exit_codes import DONE
+from crl.opening import opened
+from crl.run_folder import check_home, check_trained
+
+FOLDER = "diagnosis"
+
+
+def diagnose(folder: Path, checkpoint: int | None = None, compare: Path | None = None) -> int:
+    """Diagnose a run, print what was found, and write it to the folder ``diagnosis`` in the run's.
+
+    Nothing else in the run's folder is touched, and nothing in the other one's.
+
+    Args:
+        folder: of the run.
+        checkpoint: a step that is kept; None for the newest.
+        compare: folder of a run whose newest checkpoint is diagnosed, too, and shown beside it.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        ConfigError: something does not fit; nothing has been written.
+    """
+    runs = {folder: checkpoint} if compare is None else {folder: checkpoint, compare: None}
+    for run in runs:
+        check_trained(run)
+    check_home(folder / FOLDER)
+    found = []
+    for run, step in runs.items():
+        with opened(run) as config:
+            config = imported(config)
+            samples = sample_size(config.agent, None)
+            from crl.diagnosis.measuring import examined
+
+            found.append(examined(run, config, step, samples))
+    from crl.diagnosis.report import show, write_json
+
+    show(found)
+    write_json(folder / FOLDER / f"{found[0].steps}.json", found)
+    return DONE

@@ -1,0 +1,100 @@
+"""From a run's checkpoints to its diagnosis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from agents.learner import LearnerMixin
+from agents.plasticity.diagnosis import Diagnosis, Examination
+from agents.training_state import restore_optimizers
+from crl import storage
+from crl.audit.loading import play
+from crl.checkpoints import UNFIT
+from crl.config import ConfigError, RunConfig
+from crl.config.messages import one_line
+from crl.learnt import by_step, newest_checkpoint, saved_at
+from envs.threads import available_threads
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A run that was diagnosed.
+
+    Attributes:
+        folder: of the run.
+        steps: of training, after which.
+        task: that was played for the observations.
+        seconds: that it took.
+        diagnosis: what was found.
+    """
+
+    folder: Path
+    steps: int
+    task: str
+    seconds: float
+    diagnosis: Diagnosis
+
+
+def examined(folder: Path, config: RunConfig, step: int | None, samples: int) -> Examined:
+    """Diagnose what a run had learnt at a step.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        step: of a checkpoint or of a visit's end that is kept; None for the newest checkpoint.
+        samples: transitions that are played, at least.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or the agent does not fit it.
+    """
+    started = time.perf_counter()
+    torch.set_num_threads(available_threads())
+    path = newest_checkpoint(folder) if step is None else saved_at(folder, step)
+    played = play(path, config, None, samples, config.seed)
+    model = played.model
+    try:
+        try:
+            restore_optimizers(model, storage.read(path, ("learner",))["learner"])
+        except (storage.DamagedError, *UNFIT) as error:
+            raise _unreadable(path, error) from error
+        kept = {at: path for at, path in by_step(folder).items() if at <= played.steps}
+        diagnosis = Examination(model, seed=config.seed).diagnose(history=_Kept(model, kept))
+    finally:
+        assert model.env is not None
+        model.env.close()
+    return Examined(folder, played.steps, played.task, time.perf_counter() - started, diagnosis)
+
+
+class _Kept(Mapping[int, Mapping[str, Tensor]]):
+    """Step -> the parameters that were kept there, read when they are asked for."""
+
+    def __init__(self, model: LearnerMixin, paths: Mapping[int, Path]) -> None:
+        self._like, self._paths = model.snapshot(), paths
+        self._saved = model.policy.state_dict().keys()  # buffers need not be
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, step: int) -> Mapping[str, Tensor]:
+        path = self._paths[step]
+        try:
+            saved = storage.read(path, ("learner",))["learner"]["modules"]["policy"]
+            found = {name: saved[name].to(own) if name in self._saved else own for name, own in self._like.items()}
+            if strange := [name for name, own in self._like.items() if found[name].shape != own.shape]:
+                raise ValueError(f"{strange[0]} has another shape")
+        except (storage.DamagedError, *UNFIT) as error:
+            raise _unreadable(path, error) from error
+        return found
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"{str(path)!r} cannot be read ({one_line(error)}); it is damaged, remove it")
