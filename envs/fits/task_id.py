@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
@@ -55,7 +56,9 @@ def plan(space: gymnasium.Space[Any], count: int) -> Plan:
         )
     axis, value = (channel_axis(space.shape), 255 if is_image(space) else 1) if len(space.shape) == 3 else (0, 1)
     common = _with_id(space, count, axis, value)
-    if len(space.shape) == 3 and channel_axis(common.shape) != axis:
+    most = min(side for place, side in enumerate(space.shape) if place != axis) if is_image(space) else math.inf
+    # Of images SB3 takes the first of the shortest axes for the channels.
+    if len(space.shape) == 3 and (channel_axis(common.shape) != axis or common.shape[axis] >= most):
         raise ValueError(
             f"boundary 'observed' puts a plane for each of {count:,} tasks behind the channels of {space.shape}, which "
             "would then no more be told from height and width; give fewer tasks, or revealed"

@@ -54,4 +54,7 @@ def test_channels_must_be_told_from_height_and_width() -> None:
     plan(Box(0, 255, (3, 8, 8), np.uint8), 4)
     with pytest.raises(ValueError, match=r"a plane for each of 5 tasks behind the channels of \(3, 8, 8\), which"):
         plan(Box(0, 255, (3, 8, 8), np.uint8), 5)
+    plan(Box(0, 255, (64, 64, 3), np.uint8), 60)
+    with pytest.raises(ValueError, match=r"a plane for each of 61 tasks behind the channels of \(64, 64, 3\), which"):
+        plan(Box(0, 255, (64, 64, 3), np.uint8), 61)  # 64 x 64 x 64, of which SB3 takes the first for the channels
     assert plan(Box(0, 1, (10, 10, 10), bool), 9).space.shape == (10, 10, 19)
