@@ -137,6 +137,10 @@ def _actions(value: Any) -> Any:
     """The list, or the one of `ACTIONS`, that a value is."""
     if isinstance(value, str) and value not in ACTIONS:
         raise refusal(f"is not known; {nearest(value, ACTIONS, 'a list such as [noop, left, right]')}")
+    names = value if isinstance(value, list | tuple) else [value]
+    if value is not None and not all(isinstance(name, str) for name in names):  # YAML's no, off and 1 are no text
+        known = ", ".join(ACTIONS)
+        raise refusal(f"is no list of names; give one of {known}, or a list such as [noop, left], in quotes if need be")
     return value
 
 

@@ -80,7 +80,7 @@ def names_of(key: str, given: Sequence[Any]) -> tuple[str, ...]:
         ValueError: these are no names, or one comes twice.
     """
     names = [str(name).strip().lower() for name in given]
-    if not names or len(set(names)) < len(names) or not all(isinstance(name, str) and name for name in given):
+    if not all(names) or len(set(names)) < max(len(names), 1) or not all(isinstance(name, str) for name in given):
         raise ValueError(f"{key} must be different names, got {list(given)!r}; write [noop, left, right]")
     return tuple(names)
 

@@ -169,6 +169,10 @@ def test_lengths_may_be_drawn(path: Path) -> None:
         ),
         ("{name: permuted_breakout, lengths: gauss}", "stream.lengths=\"gauss\" is not known; give 'fixed', "),
         (
+            "{tasks: [freeway], steps_per_task: 5, spaces: {actions: [no, left]}}",  # YAML's no is false
+            'stream.spaces.actions=[false, "left"] is no list of names; give one of union, pad, same, or a list such',
+        ),
+        (
             "{tasks: [permuted_breakout], steps_per_task: 5}",
             'stream.tasks.0="permuted_breakout" is a stream and no task; ',
         ),

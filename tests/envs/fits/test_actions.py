@@ -69,7 +69,7 @@ def test_refusals_of_unions() -> None:
         union(BREAKOUT, names=("noop", "left"))
     with pytest.raises(ValueError, match=r"task 't1' has actions Box\(.*\), of which there is no union"):
         plan_union([["t0"], ["t1"]], [Discrete(3), Box(-1, 1, (2,))], [BREAKOUT, ()], None)
-    for given in (["left", "LEFT "], [], [3], ["", "a"]):
+    for given in (["left", "LEFT "], [], [3], ["", "a"], [" ", "a"]):
         with pytest.raises(ValueError, match=r"actions must be different names, got .*; write \[noop, left, right\]"):
             names_of("actions", given)
 
