@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from crl.cli.options import Modules, as_options, refusing
 
@@ -37,7 +38,7 @@ def train(
     from crl.training import checked_config
 
     changes = overrides or []
-    begins = [] if source is None else [f"from={json.dumps(source)}"]
+    begins = [] if source is None else [f"from={_quoted(source)}"]
     with refusing(), beside(config):
         checked = checked_config(config, [*changes, *begins])
         from crl import run
@@ -45,6 +46,11 @@ def train(
         typed = [] if source is None else ["--from", source]
         code = run.train(checked, ["crl", "train", str(config), *changes, *typed])
     raise typer.Exit(code)
+
+
+def _quoted(text: str) -> str:
+    """Any text as a value of an override, whatever letters it has."""
+    return yaml.safe_dump(text, default_style='"', width=math.inf).strip()
 
 
 def resume(

@@ -70,6 +70,7 @@ LIGHT_REFUSALS = {
     "train tiny.yaml -seed 3": "crl train has no option -seed; write seed=3",
     "train tiny.yaml --lr 1e-3": "crl train has no option --lr; write agent.learning_rate=1e-3",
     "train tiny.yaml --env CartPole-v1": "crl train has no option --env; write stream.name=CartPole-v1",
+    'train tiny.yaml --from 🙂"\\': "from='🙂\"\\\\' does not exist; give the folder of a run, or SB3's zip",
     "train tiny.yaml --from nowhere": "from='nowhere' does not exist; give the folder of a run, or SB3's zip",
     "train tiny.yaml --from": "Option '--from' requires an argument; see crl",
     "train --config tiny.yaml": "crl train has no option --config; write crl train tiny.yaml",
