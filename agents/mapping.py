@@ -89,15 +89,16 @@ def mapped(
     """
     state: dict[str, Any] = policy.state_dict(keep_vars=True)
     own = own or Actions.of(policy.action_space)
-    alike = {name: tensor.shape for name, tensor in state.items()} == {name: each.shape for name, each in found.items()}
+    shapes, others = ({name: tensor.shape for name, tensor in each.items()} for each in (state, found))
+    alike = shapes == others
     if alike and _as_ever(own, theirs):
         return _whole(state, found)
     try:
         axes = policy_axes(policy)
-    except ValueError:  # somebody else's, with layers that are not known
+    except ValueError as error:  # somebody else's, with layers that are not known
         if alike:
             return _whole(state, found)
-        axes = {}
+        raise UnlikeError(next(name for name in [*state, *found] if shapes.get(name) != others.get(name))) from error
     return _Mapping(state, found, axes, own, theirs).mapped()
 
 

@@ -103,7 +103,7 @@ def transfer(source: str | os.PathLike[str], model: Any) -> str:
         Lines on what is kept, and what begins anew.
 
     Raises:
-        ConfigError: the source is not there, cannot be read or does not fit.
+        ConfigError: the source is not there, cannot be read or does not fit, or the model is none of `agents`.
 
     Example::
 
@@ -111,6 +111,8 @@ def transfer(source: str | os.PathLike[str], model: Any) -> str:
         print(crl.transfer("runs/minatar3__ppo__gxd__s1__20261122T103256Z", model))
         model.learn(200_000)
     """
+    if not isinstance(model, LearnerMixin):
+        raise ConfigError(f"{type(model).__module__}.{type(model).__name__} is not one of ours; make it of agents")
     found = beginning(os.fspath(source), model)
     for sentence in found.warnings:
         warnings.warn(sentence, stacklevel=2)

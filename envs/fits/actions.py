@@ -61,6 +61,7 @@ class VectorFittedBox(VectorFit):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._count = own.shape[0]
         self._low, self._high = low[: self._count], high[: self._count]
+        self._widths = np.where(self._high > self._low, self._high - self._low, 1)  # a number may have one value alone
         self._scales = not ((self._low == own.low).all() and (self._high == own.high).all())
 
     def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
@@ -68,7 +69,7 @@ class VectorFittedBox(VectorFit):
         own = np.asarray(actions)[:, : self._count]
         if self._scales:
             space: Any = self.games.single_action_space
-            shares = (own - self._low) / (self._high - self._low)
+            shares = (own - self._low) / self._widths
             own = np.clip(space.low + shares * (space.high - space.low), space.low, space.high).astype(space.dtype)
         return self.games.step(own, active)
 

@@ -196,3 +196,6 @@ def test_a_policy_that_is_not_understood_goes_on_where_nothing_differs() -> None
     assert begun(policy, policy, None, Actions("Box")).state["action_net.weight"].tolist() == [[0, 1], [2, 3]]
     with pytest.raises(UnlikeError, match=r"action_net\.weight"):
         begun(policy, build(OtherHead, vector(2), spaces.Discrete(3)))
+    numbers = build(OtherHead, vector(2), vector(2))  # its deviations are all that two actions to choose from have not
+    with pytest.raises(UnlikeError, match="log_std"):
+        mapped(policy, numbers.state_dict())

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import stable_baselines3
 import torch
 from compared import assert_equal, checkpoints_of
 from processes import Process
@@ -21,6 +22,7 @@ import envs
 from agents import PPO
 from agents.training_state import learnt_state
 from crl import storage
+from crl.config import ConfigError
 from crl.models import build
 from crl.training import checked_config
 
@@ -201,6 +203,8 @@ def test_an_agent_of_python_moves_on_in_one_call(source: Any) -> None:
     assert model.policy.action_net.weight.equal(other.policy.action_net.weight)
     model.learn(40)
     crl.transfer(source("ppo"), other)
+    with pytest.raises(ConfigError, match=r"stable_baselines3\.ppo\.ppo\.PPO is not one of ours; make it of agents"):
+        crl.transfer(source("ppo"), stable_baselines3.PPO("MlpPolicy", "CartPole-v1"))
 
 
 def test_left_stays_left(source: Any) -> None:

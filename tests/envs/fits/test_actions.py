@@ -94,6 +94,9 @@ def test_other_bounds_are_reached_at_the_same_place_between_them() -> None:
     assert found.specs[0] is None
     assert "each at the same place between its task's own bounds" in found.sentence
     assert played(found.specs[1], other, [[0.5, 0.5], [-1, 1]]) == [4, 2]
+    one = Box(np.array([0, 3], np.float32), np.array([4, 3], np.float32))  # 3 is the only value of its second number
+    for spaces, given, own in (([first, one], [0.5, 1], 3 + 3), ([one, first], [3, 3], 0.5 - 1)):
+        assert played(plan_box([["a"], ["b"]], spaces).specs[1], spaces[1], [given, given]) == [own, own]
     # The first task that has a number says its bounds.
     assert plan_box([["a"], ["b"]], [Box(-3, 3, (1,)), first]).space == Box(
         np.array([-3, -1], np.float32), np.array([3, 1], np.float32)
