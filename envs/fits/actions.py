@@ -101,7 +101,8 @@ def plan_union(
         union: what all actions together mean; None takes them in the order in which tasks bring them.
 
     Raises:
-        ValueError: a meaning is not known or not in the union, or a game has no `NOOP` for what it lacks.
+        ValueError: a meaning is not known, not in the union or that of several actions, or a game has no `NOOP` for
+            what it lacks.
     """
     for (name, *_), space, own in zip(owners, spaces, meanings, strict=True):
         if not isinstance(space, Discrete):
@@ -111,6 +112,8 @@ def plan_union(
             )
         if not own:
             raise ValueError(f"task {name!r} does not say what its {space.n} actions mean; say it {NAMED}")
+        if len(set(own)) < len(own):  # all but one could not be chosen any more
+            raise ValueError(f"task {name!r} has several actions of a name, {', '.join(own)}; tell them apart {NAMED}")
     united = list(dict.fromkeys(meaning for own in meanings for meaning in own)) if union is None else list(union)
     specs: list[Spec | None] = []
     lacking = []

@@ -65,6 +65,8 @@ def test_refusals_of_unions() -> None:
         plan_union([["t0"], ["t1"]], [Discrete(3), Discrete(2)], [BREAKOUT, ()], None)
     with pytest.raises(ValueError, match="'t0' has the actions left, right and lacks noop, up, down, but has no noop"):
         union(("left", "right"), FREEWAY)
+    with pytest.raises(ValueError, match="task 't1' has several actions of a name, noop, noop, up; tell them apart"):
+        union(BREAKOUT, ("noop", "noop", "up"))
     with pytest.raises(ValueError, match=r"spaces\.actions lists noop, left, and task 't0' also has right; add what"):
         union(BREAKOUT, names=("noop", "left"))
     with pytest.raises(ValueError, match=r"task 't1' has actions Box\(.*\), of which there is no union"):
