@@ -372,9 +372,10 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
             )
         own = {"arguments": stands.task.arguments, "fit": json_value(stands.task.fit)}
         for key, value in own.items():
-            if state[key] != value:
+            saved = state.get(key, [])  # what was saved before there were fits has none
+            if saved != value:
                 raise ValueError(
-                    f"a state of task {state['task']!r} with {state[key]} cannot be set on one with {value}; make the "
+                    f"a state of task {state['task']!r} with {saved} cannot be set on one with {value}; make the "
                     "stream with the arguments that it was saved with"
                 )
 

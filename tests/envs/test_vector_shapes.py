@@ -109,6 +109,16 @@ def test_a_state_of_another_mapping_is_refused() -> None:
             other.set_state(env.get_state())
 
 
+def test_a_state_that_was_saved_before_there_were_mappings_goes_on() -> None:
+    env = make("breakout", n_envs=2, seed=0)
+    env.reset()
+    state = env.get_state()
+    assert state.pop("fit") == []
+    env.step(np.zeros(2, np.int64))
+    env.set_state(state)
+    assert env.steps == 0
+
+
 def test_variants_stay_in_their_batch_and_drift_reaches_the_world() -> None:
     env = control(cycles=1)
     env.reset()
