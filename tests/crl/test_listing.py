@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,20 @@ def test_a_stream_s_page_tells_what_differs_and_which_settings_go_with_it(crl: C
         "  differs from the original: version 3 of the tasks in envpool, with 39 observations and rewards up",
     ]
     assert "  settings of an agent: configs/metaworld_sac_cw.yaml with stream.name=cw20" in lines
+
+
+@pytest.mark.parametrize("name", {stream.config: name for name, stream in STREAMS.items()}.values())
+def test_the_settings_that_a_stream_s_page_names_are_a_config_of_it(name: str) -> None:
+    (page,) = pages(name, Kind.streams)
+    found = re.search(r"^settings of an agent: (\S+) with (.+)$", page.text, re.MULTILINE)
+    assert found is not None
+    config = check_arguments(load(Path(__file__).parents[2] / found[1], found[2].split()))
+    assert (config.stream.name, config.stream.tasks) == (name, None)
+
+
+def test_the_mode_of_a_game_is_a_whole_number(crl: Command, tmp_path: Path) -> None:
+    lines = crl("list", "tasks", "atari/pong", cwd=tmp_path).stdout.splitlines()
+    assert "    mode: whole number or null, default null" in lines
 
 
 @pytest.mark.parametrize(
