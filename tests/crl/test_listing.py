@@ -97,11 +97,13 @@ def test_the_mode_of_a_game_is_a_whole_number(crl: Command, tmp_path: Path) -> N
     ("words", "sentence"),
     [
         (("streams", "cw21"), "\"cw21\" is not one of the streams; did you mean 'cw20'?"),
+        (("tasks", "pong"), "\"pong\" is not one of the tasks; did you mean 'atari/pong'?"),
+        (("pong",), "\"pong\" is neither a list nor a name in one; did you mean 'atari/pong'?"),
         (("interventions", "cw20"), '"cw20" is not one of the interventions; '),
         (("stream", "cw20"), '"stream" is not a list, in which "cw20" could be; did you mean \'streams\'?'),
     ],
 )
-def test_what_is_not_in_a_list(crl: Command, words: tuple[str, str], sentence: str, tmp_path: Path) -> None:
+def test_what_is_not_in_a_list(crl: Command, words: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
     result = crl("list", *words, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert sentence in result.stderr
