@@ -429,3 +429,5 @@ AGENTS: dict[str, AgentSpec | Entry] = {
         },
     ),
 }
+BUILT_IN = frozenset(AGENTS)
+"""Those that are known wherever crl is."""

@@ -23,13 +23,12 @@ from crl.config.docstrings import docstring_of, papers
 from crl.config.fields import SCHEDULES, Model
 from crl.config.imports import import_module
 from crl.config.keys import Key, json_schema, keys_of
-from crl.config.messages import ConfigError, in_words, nearest, shown
+from crl.config.messages import ConfigError, close_to, in_words, nearest, shown
 from crl.config.optimizers import optimizer_section
 from crl.config.parts import PARTS
 from crl.config.schema import RunConfig
 from crl.config.stream import SpacesConfig
-from envs.catalogue import ACTIONS, DRIFTS, OBSERVATIONS, SHIFTS, SPACES, STREAMS, TASKS, NamedStream
-from envs.checks import closest
+from envs.catalogue import ACTIONS, DRIFTS, OBSERVATIONS, SHIFTS, SPACES, STREAMS, TASKS, WHOLE, NamedStream
 
 SHOWN_TASKS = 6  # of a stream; the tasks of a longer one are numbered
 WIDTH = 100  # characters of a line of a page
@@ -271,7 +270,7 @@ def pages(name: str, of: Kind | None = None) -> list[Page]:
     if not found and of is not None:
         raise ConfigError(f"{shown(name)} is not one of the {of}; {nearest(name, REGISTRIES[of])}")
     if not found:
-        near = closest(name, [*map(str, Kind), *(known for registry in REGISTRIES.values() for known in registry)])
+        near = close_to(name, [*map(str, Kind), *(known for registry in REGISTRIES.values() for known in registry)])
         remedy = nearest(name, Kind) if near is None else f"did you mean {near!r}?"
         if near is None and re.search(r"-v\d+$", name):
             remedy = "give the module that registers it with --imports"
@@ -307,8 +306,9 @@ def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:
     if kind is Kind.streams:
         text = _of_stream(found)
         differs = [f"differs from the original: {found.differs}"] if found.differs else []
-        with_it = [f"settings of an agent: configs/{found.config} with stream.name={name}"] if found.config else []
-        return "\n".join([text, *differs, *with_it]), [], text
+        file, *changes = (found.config or "").split()
+        with_it = f"settings of an agent: configs/{file} with {' '.join([f'stream.name={name}', *changes])}"
+        return "\n".join([text, *differs, with_it] if file else [text, *differs]), [], text
     if kind is Kind.tasks:
         world = found.resolve()
         about = docstring_of(world.env).text if isinstance(getattr(world, "env", None), type) else ""
@@ -384,7 +384,7 @@ def _of_world(world: Any) -> list[Key]:
     documented = docstring_of(getattr(world, "env", MinAtarParameters)).meanings
     found = []
     for name, default in world.arguments.items():
-        kind = "number or null" if default is None else _in_words(type(default))
+        kind = f"{'whole ' if name in WHOLE else ''}number or null" if default is None else _in_words(type(default))
         meaning = documented.get(name) or OF_WORLDS.get(name)
         if meaning is None:
             meaning = quantities[name].remedy.removeprefix("give ")

@@ -62,7 +62,7 @@ def _parts(learner: LearnerMixin) -> tuple[TaskCallback, PlasticityRecorder, Row
     stream = _stream(learner)
     if stream is not None and stream.total_steps is not None:
         tasks = TaskCallback(stream)
-        recorder = recorder_of_run(learner, tasks, seed)
+        recorder = recorder_of_run(learner, tasks, seed, fits=True)
     else:
         task = envs.Task(_name(learner), _no_world) if stream is None else stream.tasks[0]
         tasks = _OneTask(envs.TaskStream.build([task], steps_per_task=ENDLESS))

@@ -38,7 +38,10 @@ class BitArray:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         leading = index if isinstance(index, tuple) else (index,)
-        if any(rest not in (slice(None), Ellipsis) for rest in leading[2:]):
+        if leading and leading[-1] is Ellipsis:
+            leading = leading[:-1]
+        whole = all(isinstance(part, slice) and part == slice(None) for part in leading[2:])
+        if not whole or any(part is Ellipsis for part in leading[:2]):
             raise IndexError(f"a BitArray takes an index of rows and games, got {index!r}; index what that gives")
         found = np.unpackbits(self.bits[leading[:2]], axis=-1, count=self._each).view(np.bool_)
         return found.reshape(*found.shape[:-1], *self.shape[2:])

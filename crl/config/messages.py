@@ -113,10 +113,16 @@ def in_words(names: Iterable[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def close_to(word: str, words: Iterable[str]) -> str | None:
+    """The word spelt most like `word`, or one that ends in it after a slash (``atari/pong``), or None."""
+    words = tuple(words)
+    return closest(word, words) or next((each for each in words if each.endswith(f"/{word}")), None)
+
+
 def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """ "did you mean x?" for the known word closest to `word`, or else the known words, with `otherwise` after them."""
     words = list(known)
-    close = closest(word, words)
+    close = close_to(word, words)
     if close:
         return f"did you mean {close!r}?"
     if not words and otherwise:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, cre
 
 from agents.at_switch import AtSwitch
 from agents.plasticity.registry import INTERVENTIONS
-from agents.specs import AGENTS, known_specs
+from agents.specs import AGENTS, BUILT_IN, known_specs
 from crl.config.agents import AnyAgent, UnknownAgent, unknown_agent
 from crl.config.evaluation import EvaluationConfig
 from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named, Range, whole
@@ -374,5 +374,8 @@ def to_yaml(config: RunConfig) -> str:
 def config_hash(config: RunConfig) -> str:
     """What the run is known by: 16 hexadecimal digits that depend on all that decides its numbers."""
     # Without what is as by default: a key that a later version adds leaves the runs of this one as they are.
-    text = json.dumps(config.model_dump(mode="json", exclude=NOT_HASHED, exclude_defaults=True), sort_keys=True)
+    data = config.model_dump(mode="json", exclude=NOT_HASHED, exclude_defaults=True)
+    if config.agent.name not in BUILT_IN:  # whose defaults nobody knows where its code is not run
+        data["agent"] = config.agent.model_dump(mode="json")
+    text = json.dumps(data, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -38,14 +38,7 @@ OF_INTERVENTIONS: dict[str, tuple[str, dict[str, str]]] = {  # what logs -> cate
     ),
     "replay": ("replay ratio", {"replay ratio": "replay/ratio$", "its fraction of active units": "replay/fau$"}),
 }
-OPEN = (
-    "return",
-    "return by visit",
-    "evaluation: return",
-    "units reset so far",
-    "plasticity: trainability",
-    "plasticity: units",
-)
+OPEN = ("return", "return by visit", "evaluation: return", "units reset so far", "plasticity: units")
 """Categories that are unfolded where the page is opened."""
 
 

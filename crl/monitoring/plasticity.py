@@ -162,4 +162,5 @@ def recorder_of_run(
     visits, steps = tasks.stream.n_segments, tasks.total_steps
     many = visits > MANY_VISITS
     every = max(MEASURE_EVERY, steps // MEASURES_OF_MANY) if many else min(MEASURE_EVERY, steps // visits // MEASURES)
+    fits = fits and visits > 1  # the first is not probed
     return PlasticityRecorder(learner, tasks, seed, every, each_visit=not many, evaluates=evaluates, fits=fits)

@@ -219,7 +219,7 @@ def _add_plasticity(report: Report, found: Compared) -> None:
             Section(
                 f"Plasticity of the networks: {name}",
                 "Measured on a probe of the task that is trained; thick lines are means over runs, thin ones the runs.",
-                folded=number > 0,
+                folded=category != "plasticity: units",
             ),
             lambda category=category: figures.plasticity_curves(found, category),  # type: ignore[misc]
         )

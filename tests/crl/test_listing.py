@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -78,15 +79,31 @@ def test_a_stream_s_page_tells_what_differs_and_which_settings_go_with_it(crl: C
     assert "  settings of an agent: configs/metaworld_sac_cw.yaml with stream.name=cw20" in lines
 
 
+@pytest.mark.parametrize("name", {stream.config: name for name, stream in STREAMS.items()}.values())
+def test_the_settings_that_a_stream_s_page_names_are_a_config_of_it(name: str) -> None:
+    (page,) = pages(name, Kind.streams)
+    found = re.search(r"^settings of an agent: (\S+) with (.+)$", page.text, re.MULTILINE)
+    assert found is not None
+    config = check_arguments(load(Path(__file__).parents[2] / found[1], found[2].split()))
+    assert (config.stream.name, config.stream.tasks) == (name, None)
+
+
+def test_the_mode_of_a_game_is_a_whole_number(crl: Command, tmp_path: Path) -> None:
+    lines = crl("list", "tasks", "atari/pong", cwd=tmp_path).stdout.splitlines()
+    assert "    mode: whole number or null, default null" in lines
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (("streams", "cw21"), "\"cw21\" is not one of the streams; did you mean 'cw20'?"),
+        (("tasks", "pong"), "\"pong\" is not one of the tasks; did you mean 'atari/pong'?"),
+        (("pong",), "\"pong\" is neither a list nor a name in one; did you mean 'atari/pong'?"),
         (("interventions", "cw20"), '"cw20" is not one of the interventions; '),
         (("stream", "cw20"), '"stream" is not a list, in which "cw20" could be; did you mean \'streams\'?'),
     ],
 )
-def test_what_is_not_in_a_list(crl: Command, words: tuple[str, str], sentence: str, tmp_path: Path) -> None:
+def test_what_is_not_in_a_list(crl: Command, words: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
     result = crl("list", *words, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert sentence in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -97,7 +98,7 @@ def install(site: Path, points: str = POINTS) -> Path:
 
 def lines_of(output: str) -> dict[str, str]:
     """Name -> what is said of it."""
-    return {line.split()[0]: line.split(maxsplit=1)[1] for line in output.splitlines() if line.startswith("  ")}
+    return dict(re.findall(r"^  +(\S+) +(.+)$", output, re.MULTILINE))
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], expected: str) -> None:

@@ -119,6 +119,7 @@ def test_which_units_of_impala_can_be_reset(tmp_path: Path, monkeypatch: pytest.
         ("stream={name: cchain/starpilt, tasks: null}", "is neither a stream nor .* did you mean 'cchain/starpilot'"),
         ("stream.tasks=[{id: maze_easy, start_level: -1}]", "stream.tasks: start_level must be a whole number of at"),
         ("stream.tasks=[atari/pongg]", "is neither a task nor a Gymnasium id; did you mean 'atari/pong'"),
+        ("stream.tasks=[pong]", "is neither a task nor a Gymnasium id; did you mean 'atari/pong'"),
         ("stream.tasks=[dmc/walker_walk]", "is neither a task nor a Gymnasium id; did you mean 'dmc/walker-walk'"),
         ("stream.tasks=[{id: atari/pong, mode: 16}]", "stream.tasks: atari/pong cannot be played with mode=16 and"),
         ("stream.tasks=[{id: atari/pong, mod: 1}]", "the task 'atari/pong' takes no argument 'mod', only mode, "),

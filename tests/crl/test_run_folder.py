@@ -94,8 +94,8 @@ def test_a_read_only_place_is_said_to_be_read_only(
 def test_versions() -> None:
     lines = dict(line.split(" ", 1) for line in versions(3, "cuda:1").splitlines())
     assert [*lines] == [
-        "python", "torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "numpy", "numba", "crl", "platform",
-        "cpus", "threads", "device",
+        "python", "torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "envpool", "numpy", "numba", "crl",
+        "platform", "cpus", "threads", "device",
     ]  # fmt: skip
     assert (lines["threads"], lines["device"], lines["cpus"]) == ("3", "cuda:1", str(os.cpu_count()))
     assert all(lines.values())

@@ -148,7 +148,7 @@ def test_every_stream_that_is_published_says_what_differs_and_has_settings() -> 
     for name, stream in STREAMS.items():
         assert bool(stream.differs) is (name not in ours), name
         assert stream.config is not None
-        assert (CONFIGS / stream.config).is_file(), name
+        assert (CONFIGS / stream.config.split()[0]).is_file(), name
 
 
 def test_offsets_of_the_other_control_tasks() -> None:

@@ -7,7 +7,7 @@ from envs.catalogue.streams.named import NamedStream, repeated
 _CONFIG = "dmc_ppo_cchain.yaml"
 _DIFFERS = (
     "bodies are envpool's, and begun anew at every checkpoint; observations stand in dm_control's order, there in the "
-    "alphabet's; values are clipped as in Stable-Baselines3"
+    "alphabet's; the limit of an episode truncates it, there it ends it; values are clipped as in Stable-Baselines3"
 )
 
 

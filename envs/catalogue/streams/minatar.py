@@ -89,7 +89,7 @@ STREAMS: Mapping[str, NamedStream] = {
         "Breakout with the positions of the board permuted anew in each task",
         "this project; permuted inputs as in Nature 632:768 (2024), there of MNIST",
         _PERMUTED_WORLDS,
-        config="permuted_breakout_ppo_gxd.yaml",
+        config="permuted_breakout_ppo_gxd.yaml stream.tasks=null",
     ),
     "cchain/minatar3": _in_turn(
         ("space_invaders", "asterix", "seaquest"),

@@ -23,7 +23,8 @@ class NamedStream:
         worlds: from the stream's seed, the entries that the tasks are made from, which name them (see
             ``envs.entries.tasks_from``); None where the names are the entries.
         differs: what is not as in the original; empty where nothing is known to be, or there is none.
-        config: the file in configs/ with the settings of an agent that go with it; None where there is none.
+        config: the file in configs/ with the settings of an agent that go with it, and behind it what of it changes
+            beside ``stream.name``; None where there is none.
         spaces: how tasks of different spaces become one (see ``envs.spaces.SpaceMapping``); None where they are alike.
     """
 

@@ -27,8 +27,10 @@ def test_nine_booleans_are_two_bytes() -> None:
     array[2:4] = array[1:3]
     np.testing.assert_array_equal(array[2], [board, ~board])
     assert (array.nbytes, len(array), array[0].dtype) == (16, 4, np.bool_)
-    with pytest.raises(IndexError, match="rows and games"):
-        array[0, 0, 1]
+    np.testing.assert_array_equal(array[2, 1, ...], ~board)
+    for index in ((0, 0, 1), (0, 0, np.array([0, 1])), (..., 0)):
+        with pytest.raises(IndexError, match="rows and games"):
+            array[index]
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,7 @@ def test_defaults_are_those_of_the_stream_and_of_stable_baselines(tmp_path: Path
     data = load(path).model_dump()
     assert data["stream"] == {
         "name": "minatar5", "tasks": None, "label": None, "steps_per_task": 500_000, "cycles": 1, "order": "sequence",
-        "lengths": "fixed",
-        "boundary": "hidden", "align": "rollout", "seed": 0, "episode_limit": 2500,
+        "lengths": "fixed", "boundary": "hidden", "align": "rollout", "seed": 0, "episode_limit": 2500, "spaces": None,
     }  # fmt: skip
     assert data["agent"] == {
         "name": "ppo", "n_envs": 1, "n_steps": 2048, "batch_size": 64, "n_epochs": 10, "learning_rate": 3e-4,

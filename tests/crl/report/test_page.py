@@ -107,7 +107,7 @@ def test_all_of_it_is_there(page: Page, written: tuple[Path, list[Path], str]) -
     assert len(page.texts["svg"]) == 4
     assert {path.name for path in written[0].iterdir()} == {
         ".lock", "index.html", *(f"{name}.{kind}" for name in ("learning_curves", "plasticity_per_visit", "evaluations",
-                                                      "plasticity_1") for kind in ("svg", "png")),
+                                                      "plasticity_2") for kind in ("svg", "png")),
         "plasticity_per_visit.csv", "measures.csv", "measures.tex", "compute.tex", "runs.csv", "visits.csv",
         "differences.csv", "differences.tex",
     }  # fmt: skip
