@@ -47,6 +47,10 @@ def diagnose(
     compare: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Another run, to be shown beside it.", show_default=False)
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Gradient steps for which copies are trained; left out, 100.", show_default=False),
+    ] = None,
     modules: Modules = None,
 ) -> None:
     """Tell what keeps the networks of a run from learning, if anything does."""
@@ -54,7 +58,7 @@ def diagnose(
     from crl.diagnosis import diagnose as diagnose_run
 
     with refusing(), found_in(modules or []):
-        code = diagnose_run(run, checkpoint, compare)
+        code = diagnose_run(run, checkpoint, compare, steps)
     raise typer.Exit(code)
 
 

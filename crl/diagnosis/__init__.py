@@ -16,7 +16,7 @@ from crl.run_folder import check_home, check_trained
 FOLDER = "diagnosis"
 
 
-def diagnose(folder: Path, checkpoint: int | None = None, compare: Path | None = None) -> int:
+def diagnose(folder: Path, checkpoint: int | None = None, compare: Path | None = None, steps: int | None = None) -> int:
     """Diagnose a run, print what was found, and write it to the folder ``diagnosis`` in the run's.
 
     Nothing else in the run's folder is touched, and nothing in the other one's.
@@ -24,7 +24,8 @@ def diagnose(folder: Path, checkpoint: int | None = None, compare: Path | None =
     Args:
         folder: of the run.
         checkpoint: a step that is kept; None for the newest.
-        compare: folder of a run whose newest checkpoint is diagnosed, too, and shown beside it.
+        compare: folder of a run, which may be the same, whose newest checkpoint is diagnosed, too, and shown beside it.
+        steps: of the fit probe; None for 100.
 
     Returns:
         The exit code, 0.
@@ -32,18 +33,18 @@ def diagnose(folder: Path, checkpoint: int | None = None, compare: Path | None =
     Raises:
         ConfigError: something does not fit; nothing has been written.
     """
-    runs = {folder: checkpoint} if compare is None else {folder: checkpoint, compare: None}
-    for run in runs:
+    runs = [(folder, checkpoint), *([] if compare is None else [(compare, None)])]
+    for run, _ in runs:
         check_trained(run)
     check_home(folder / FOLDER)
     found = []
-    for run, step in runs.items():
+    for run, at in runs:
         with opened(run) as config:
             config = imported(config)
             samples = sample_size(config.agent, None)
             from crl.diagnosis.measuring import examined
 
-            found.append(examined(run, config, step, samples))
+            found.append(examined(run, config, at, samples, steps))
     from crl.diagnosis.report import show, write_json
 
     show(found)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agents.learner import LearnerMixin
 from agents.plasticity.diagnosis import Diagnosis, Examination
+from agents.plasticity.diagnostics.fit.probe import STEPS
 from agents.training_state import restore_optimizers
 from crl import storage
 from crl.audit.loading import play
@@ -29,19 +30,23 @@ class Examined:
     Attributes:
         folder: of the run.
         steps: of training, after which.
+        earliest: step of the earliest parameters that the run has kept.
         task: that was played for the observations.
+        probe_steps: of the fit probe.
         seconds: that it took.
         diagnosis: what was found.
     """
 
     folder: Path
     steps: int
+    earliest: int
     task: str
+    probe_steps: int
     seconds: float
     diagnosis: Diagnosis
 
 
-def examined(folder: Path, config: RunConfig, step: int | None, samples: int) -> Examined:
+def examined(folder: Path, config: RunConfig, step: int | None, samples: int, probe_steps: int | None) -> Examined:
     """Diagnose what a run had learnt at a step.
 
     Args:
@@ -49,26 +54,30 @@ def examined(folder: Path, config: RunConfig, step: int | None, samples: int) ->
         config: of the run.
         step: of a checkpoint or of a visit's end that is kept; None for the newest checkpoint.
         samples: transitions that are played, at least.
+        probe_steps: of the fit probe; None for 100.
 
     Raises:
         ConfigError: there is no such checkpoint, or the agent does not fit it.
     """
-    started = time.perf_counter()
+    started, probe_steps = time.perf_counter(), STEPS if probe_steps is None else probe_steps
     torch.set_num_threads(available_threads())
     path = newest_checkpoint(folder) if step is None else saved_at(folder, step)
     played = play(path, config, None, samples, config.seed)
     model = played.model
     try:
         try:
+            model._update_learning_rate(list(model.optimizers))  # a visit's end has kept none
             restore_optimizers(model, storage.read(path, ("learner",))["learner"])
         except (storage.DamagedError, *UNFIT) as error:
             raise _unreadable(path, error) from error
         kept = {at: path for at, path in by_step(folder).items() if at <= played.steps}
-        diagnosis = Examination(model, seed=config.seed).diagnose(history=_Kept(model, kept))
+        examination = Examination(model, seed=config.seed, steps=probe_steps)
+        diagnosis = examination.diagnose(history=_Kept(model, kept))
     finally:
         assert model.env is not None
         model.env.close()
-    return Examined(folder, played.steps, played.task, time.perf_counter() - started, diagnosis)
+    seconds = time.perf_counter() - started
+    return Examined(folder, played.steps, min(kept), played.task, probe_steps, seconds, diagnosis)
 
 
 class _Kept(Mapping[int, Mapping[str, Tensor]]):

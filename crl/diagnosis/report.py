@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 
 from agents.plasticity.diagnosis import SIGNS, Comparison, Finding
+from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from crl.config import ConfigError
 from crl.diagnosis.measuring import Examined
 from crl.screen import console, say, tolerant
@@ -26,7 +27,8 @@ def show(found: Sequence[Examined]) -> None:
     for sign in (sign for sign in SIGNS if any(key.endswith(f"/{sign}") for key in found[0].diagnosis.signs)):
         say(f"{sign}: {SIGNS[sign].meaning}")
     say(
-        "trainability: share of an error that 100 steps of training remove from a copy; policy_: by the policy gradient"
+        f"trainability: share of an error that {found[0].probe_steps:,} steps of training remove from a copy; policy_: "
+        "by the policy gradient"
     )
 
 
@@ -38,8 +40,17 @@ def _show_findings(run: Examined) -> None:
         say(f"  found: {_sentence(finding)}")
     for network in diagnosis.unexplained:
         say(f"  {network} learns less than fresh networks do, by none of the mechanisms that are looked for")
+    for key in diagnosis.untold:
+        removed = _number(diagnosis.trainability[key].middle)
+        say(
+            f"  {key} tells nothing: {run.probe_steps:,} steps at this learning rate remove only {removed} of the "
+            f"error even of fresh networks, and nothing can be named below {NEGLIGIBLE}; give more, such as --steps "
+            f"{10 * run.probe_steps}"
+        )
     if not diagnosis.findings and not diagnosis.unexplained:
-        say("  found: none; the networks can be trained as fresh ones can")
+        told = len(diagnosis.untold) < len(diagnosis.trainability)
+        well = "" if diagnosis.untold else "; the networks can be trained as fresh ones can"
+        say(f"  found: none{well}" if told else "  found: none, but whether the networks can be trained is not known")
 
 
 def _sentence(finding: Finding) -> str:
@@ -56,14 +67,14 @@ def _table(found: Sequence[Examined]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("measure", overflow="fold")
     names = ["now"] if len(found) == 1 else [f"run {number + 1}" for number in range(len(found))]
-    for name in (*names, "fresh", "least", "most", "start"):
+    for name in (*names, "fresh", "least", "most", f"at {found[0].earliest:,}"):
         table.add_column(name, justify="right", no_wrap=True)
     first, *others = (_compared(run) for run in found)
     for key, each in first.items():
         beside = [_number(other[key].value) if key in other else "-" for other in others]
-        start = "-" if each.start is None else _number(each.start)
+        earliest = "-" if each.earliest is None else _number(each.earliest)
         table.add_row(
-            key, _number(each.value), *beside, *map(_number, (each.middle, min(each.fresh), max(each.fresh))), start
+            key, _number(each.value), *beside, *map(_number, (each.middle, min(each.fresh), max(each.fresh))), earliest
         )
     return table
 
@@ -94,9 +105,11 @@ def write_json(path: Path, found: Sequence[Examined]) -> None:
 def _as_json(run: Examined) -> dict[str, Any]:
     diagnosis = run.diagnosis
     return {
-        "run": str(run.folder), "steps": run.steps, "task": run.task, "seconds": run.seconds,
+        "run": str(run.folder), "steps": run.steps, "earliest": run.earliest, "task": run.task,
+        "probe_steps": run.probe_steps, "seconds": run.seconds,
         "findings": [asdict(finding) for finding in diagnosis.findings],
         "unexplained": list(diagnosis.unexplained),
+        "untold": list(diagnosis.untold),
         "trainability": {key: asdict(each) for key, each in diagnosis.trainability.items()},
         "signs": {key: asdict(each) for key, each in diagnosis.signs.items()},
         "gradient_shares": {name: list(each) for name, each in diagnosis.gradient_shares.items()},

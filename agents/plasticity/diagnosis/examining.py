@@ -10,10 +10,20 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from agents.plasticity.diagnosis.mechanisms import Comparison, Finding, diverging, findings, harmed, ordered, stale
+from agents.plasticity.diagnosis.mechanisms import (
+    NEGLIGIBLE,
+    STALE,
+    Comparison,
+    Finding,
+    diverging,
+    findings,
+    harmed,
+    ordered,
+    stale,
+)
 from agents.plasticity.diagnosis.memory import gradient_shares
-from agents.plasticity.diagnosis.signs import VALUE_SIZE, Bench, bench_of, read
-from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, STEPS, errors_removed
+from agents.plasticity.diagnosis.signs import VALUE_SIZE, Bench, bench_of, read, value_sizes
+from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, STEPS, check_sizes, errors_removed
 from agents.plasticity.fresh import fresh_parameters, holding
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
@@ -36,6 +46,7 @@ class Diagnosis:
         gradient_shares: network -> the gradient norms of minibatches over that which its optimizer remembers; of
             networks of which that is known.
         value_sizes: network of values -> step -> their root mean square, of as many steps as were given.
+        outputs: networks with outputs of their own, by which all others are read.
     """
 
     findings: tuple[Finding, ...]
@@ -43,12 +54,27 @@ class Diagnosis:
     trainability: Mapping[str, Comparison]
     gradient_shares: Mapping[str, tuple[float, ...]]
     value_sizes: Mapping[str, Mapping[int, float]]
+    outputs: tuple[str, ...] = ()
 
     @property
     def unexplained(self) -> tuple[str, ...]:
-        """Networks that can be trained less well than nearly all fresh ones, and in which nothing was found."""
+        """Networks that can be trained less well than nearly all fresh ones, where nothing was found that explains it.
+
+        What was found in a network that others read explains theirs; a stale optimizer does not, for the fit probe
+        begins with one that remembers nothing.
+        """
         worse = [key.rpartition("/")[0] for key, each in self.trainability.items() if harmed(each) is not None]
-        return tuple(name for name in dict.fromkeys(worse) if all(name != each.network for each in self.findings))
+        ill = {each.network for each in self.findings if each.mechanism != STALE}
+        explained = ill.union(self.outputs) if ill.difference(self.outputs) else ill
+        return tuple(name for name in dict.fromkeys(worse) if name not in explained)
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """Of the measures of trainability those that tell nothing: of fresh networks, too, hardly any error is removed.
+
+        So many steps of such a size are too few, and what these measures must feel (`mechanisms.WAYS`) is not named.
+        """
+        return tuple(key for key, each in self.trainability.items() if each.middle <= NEGLIGIBLE)
 
 
 class Examination:
@@ -77,8 +103,9 @@ class Examination:
         steps: int = STEPS,
         observations: int = OBSERVATIONS,
     ) -> None:
-        check("fresh", fresh, fresh >= FEWEST, f"at least {FEWEST}, or nothing can be told from chance")
-        check("steps", steps, steps >= 1, "a number of gradient steps of at least 1")
+        right = isinstance(fresh, int) and fresh >= FEWEST
+        check("fresh", fresh, right, f"at least {FEWEST}, or nothing can be told from chance")
+        check_sizes(steps, observations)
         self._learner, self._seed, self._steps, self._number = learner, seed, steps, fresh
         generator = torch.Generator().manual_seed(derive_seed(seed, "observations"))
         self._observations = learner.sample(observations, generator)
@@ -99,6 +126,10 @@ class Examination:
         with holding(self._learner, parameters):
             return _numbers(read(self._learner, self._bench))
 
+    def _value_sizes(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
+        with holding(self._learner, parameters):
+            return _numbers(value_sizes(self._learner, self._bench))
+
     def diagnose(
         self, parameters: Mapping[str, Tensor] | None = None, history: Mapping[int, Mapping[str, Tensor]] | None = None
     ) -> Diagnosis:
@@ -106,16 +137,16 @@ class Examination:
 
         Args:
             parameters: of the learner's `snapshot`; None for those at hand, with what its optimizers remember of them.
-            history: step -> parameters that came before them, and they themselves; the first are the run's start.
+            history: step -> parameters that came before them, and they themselves.
         """
         learner, history = self._learner, history or {}
         signs, removed = self._look(learner.snapshot() if parameters is None else parameters)
-        earlier = {step: self._signs(history[step]) for step in sorted(history)}
-        start = next(iter(earlier.values()), {})
-        compared = _compared(signs, [each for each, _ in self._fresh], start)
+        earlier = {step: self._value_sizes(history[step]) for step in sorted(history)}
+        earliest = self._signs(history[min(history)]) if history else {}
+        compared = _compared(signs, [each for each, _ in self._fresh], earliest)
         scores = _compared(removed, [each for _, each in self._fresh], {})
         shares = gradient_shares(learner, self._seed) if parameters is None else {}
-        known = {name: tuple(each.tolist()) for name, each in shares.items()}
+        known = {name: tuple(each.tolist()) for name, each in shares.items() if each.isfinite().all()}
         sizes = {
             key.rpartition("/")[0]: {step: each[key] for step, each in earlier.items() if key in each}
             for key in signs
@@ -125,7 +156,8 @@ class Examination:
         found = findings(compared, scores, layers, learner.output_forms)
         found += [each for name, of in known.items() if (each := stale(name, of)) is not None]
         found += [each for name, of in sizes.items() if (each := diverging(name, of)) is not None]
-        return Diagnosis(tuple(ordered(found)), compared, scores, known, sizes)
+        outputs = tuple(learner.output_forms)
+        return Diagnosis(tuple(ordered(found)), compared, scores, known, sizes, outputs)
 
 
 def diagnose(
@@ -145,8 +177,8 @@ def diagnose(
     (`mechanisms.diverging`), which needs a history. Nothing of the learner is changed, and generators are of its own.
 
     Args:
-        learner: with data to `sample`; a training loop of one's own gives `PlasticOptimizer` ``sample`` and
-            ``outputs``.
+        learner: with data to `sample`; a training loop of one's own gives `PlasticOptimizer` ``sample``,
+            ``sample_losses`` and ``outputs``.
         history: step -> snapshot, of earlier times and now.
         seed: of all that is drawn.
         fresh: how many fresh networks; more make it slower and surer.
@@ -162,11 +194,11 @@ def diagnose(
 
 
 def _compared(
-    own: Mapping[str, float], fresh: list[dict[str, float]], start: Mapping[str, float]
+    own: Mapping[str, float], fresh: list[dict[str, float]], earliest: Mapping[str, float]
 ) -> dict[str, Comparison]:
     """Of what is known of the learner's own and of all fresh networks."""
     return {
-        key: Comparison(value, tuple(each[key] for each in fresh), start.get(key))
+        key: Comparison(value, tuple(each[key] for each in fresh), earliest.get(key))
         for key, value in own.items()
         if all(key in each for each in fresh)
     }

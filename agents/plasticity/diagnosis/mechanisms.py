@@ -41,12 +41,12 @@ class Comparison:
     Attributes:
         value: its own.
         fresh: those of fresh networks of the same spec.
-        start: its own where the run began; None where that is not known.
+        earliest: its own, of the earliest parameters that are known; None where no others are.
     """
 
     value: float
     fresh: tuple[float, ...]
-    start: float | None = None
+    earliest: float | None = None
 
     @property
     def middle(self) -> float:

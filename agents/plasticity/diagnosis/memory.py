@@ -21,7 +21,7 @@ def gradient_shares(learner: Learner, seed: int) -> dict[str, Tensor]:
     What it remembers is the root of its second moments' sum, which is the root mean square of gradient norms in the
     last 1 / (1 - beta2) steps; 1 is a gradient as large as these. Steps are divided by it, so that far below 1 they
     stay small until it is forgotten. Gradients are not clipped here, which makes them larger. Networks of which no
-    second moments are remembered (Adam's and those of its kind, RMSprop's) are left out.
+    second moments are remembered (Adam's and those of its kind, RMSprop's) are left out. nan or inf where all are 0.
 
     Args:
         learner: with data to `sample`.

@@ -92,6 +92,15 @@ def bench_of(learner: Learner, seed: int) -> Bench:
     return Bench(batch, few, {name: unseen(columns(forms[name], found)) for name, found in outputs.items()})
 
 
+@torch.no_grad()
+def value_sizes(learner: Learner, bench: Bench) -> dict[str, Tensor]:
+    """The size of values alone, by ``<network>/value_size``, of networks whose outputs are values."""
+    forms = learner.output_forms
+    names = [name for name, form in forms.items() if form.kind == "values"]
+    outputs = learner.outputs(bench.batch, names=names) if names else {}
+    return {f"{name}/{VALUE_SIZE}": out.square().mean().sqrt() for name, out in outputs.items()}
+
+
 @torch.enable_grad()
 def read(learner: Learner, bench: Bench) -> dict[str, Tensor]:
     """All signs of the parameters at hand, by ``<place>/<sign>``: the place is a layer, or a network as a whole."""
@@ -119,9 +128,7 @@ def read(learner: Learner, bench: Bench) -> dict[str, Tensor]:
         for name, out in outputs.items():
             if forms[name].kind in PAID:
                 found[f"{name}/certainty"] = certainty(forms[name], out)
-            if forms[name].kind == "values":
-                found[f"{name}/{VALUE_SIZE}"] = out.square().mean().sqrt()
-    return found | _kernel_ranks(learner, bench)
+    return found | value_sizes(learner, bench) | _kernel_ranks(learner, bench)
 
 
 def _kernel_ranks(learner: Learner, bench: Bench) -> dict[str, Tensor]:

@@ -67,13 +67,22 @@ def trainability(
         NoDataError: the learner has no data.
         ValueError: `steps` or `observations` is not at least 1.
     """
-    check("steps", steps, steps >= 1, "a number of gradient steps of at least 1")
-    check("observations", observations, observations >= 1, "a number of at least 1")
+    check_sizes(steps, observations)
     if batch is None:
         batch = learner.sample(observations, torch.Generator().manual_seed(derive_seed(seed, "observations")))
     fresh = errors_removed(learner, batch, fresh_parameters(learner, seed, "fresh"), seed=seed, steps=steps)
     own = errors_removed(learner, batch, learner.snapshot(), seed=seed, steps=steps)
     return finite({key: value / fresh[key] for key, value in own.items()})
+
+
+def check_sizes(steps: object, observations: object) -> None:
+    """Refuse what is no number of gradient steps, or of observations, of at least 1.
+
+    Raises:
+        ValueError: it is none.
+    """
+    check("steps", steps, isinstance(steps, int) and steps >= 1, "a number of gradient steps of at least 1")
+    check("observations", observations, isinstance(observations, int) and observations >= 1, "a number of at least 1")
 
 
 class FitProbe:

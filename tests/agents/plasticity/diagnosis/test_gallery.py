@@ -95,7 +95,23 @@ def test_a_stale_optimizer(ward: tuple[Any, Examination]) -> None:
             moment.div_(1e4)
 
 
-def test_diverging_values_and_the_start(ward: tuple[Any, Examination]) -> None:
+def test_an_optimizer_that_has_seen_no_gradients_is_no_stale_one(ward: tuple[Any, Examination]) -> None:
+    model, examination = ward
+    own = set(model.networks["critic"].parameters)
+    moments = [state["exp_avg_sq"] for p, state in model.policy.optimizer.state.items() if p in own]
+    kept = [moment.clone() for moment in moments]
+    for moment in moments:
+        moment.zero_()
+    try:
+        diagnosis = examination.diagnose()
+    finally:
+        for moment, old in zip(moments, kept, strict=True):
+            moment.copy_(old)
+    assert named(diagnosis) == []
+    assert diagnosis.gradient_shares.keys() == {"actor"}
+
+
+def test_diverging_values_and_earlier_parameters(ward: tuple[Any, Examination]) -> None:
     model, examination = ward
     now = model.snapshot()
     history = {
@@ -105,8 +121,8 @@ def test_diverging_values_and_the_start(ward: tuple[Any, Examination]) -> None:
     assert named(diagnosis) == [("value divergence", "critic")]
     assert list(diagnosis.value_sizes["critic"]) == [0, 100, 200, 300, 400, 500, 600]
     sizes = diagnosis.signs["critic/weight_size"]
-    assert sizes.start is not None
-    assert sizes.start < sizes.value
+    assert sizes.earliest is not None
+    assert sizes.earliest < sizes.value
 
 
 def test_exploded_norms_behind_a_normalisation() -> None:
@@ -147,3 +163,10 @@ def test_none_of_twenty_healthy_agents_is_ill(kind: str, seed: int) -> None:
 def test_too_few_fresh_networks_are_refused() -> None:
     with pytest.raises(ValueError, match="fresh is 8; give at least 9, or nothing can be told from chance"):
         diagnose(patient(), fresh=8)
+
+
+@pytest.mark.parametrize("sizes", [{"observations": 0}, {"steps": 2.5}, {"fresh": 9.5}])
+def test_what_is_no_number_of_anything_is_refused(sizes: dict[str, Any]) -> None:
+    (key,) = sizes
+    with pytest.raises(ValueError, match=f"^{key} is .*; give "):
+        diagnose(patient(), **sizes)
