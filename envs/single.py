@@ -133,6 +133,6 @@ class StreamEnv(gymnasium.Env[Any, Any]):
 def make_vector(num_envs: int, what: Any, **arguments: Any) -> StreamVectorEnv:
     """What ``gymnasium.make_vec("envs:crl/minatar3-v0", num_envs=8)`` returns: ``envs.make`` in Gymnasium's words."""
     if isinstance(what, str) and what in TASKS:
-        entry = {key: arguments.pop(key) for key in arguments.keys() - _OF_STREAMS}
+        entry = {key: arguments.pop(key) for key in [*arguments] if key not in _OF_STREAMS}
         what = {"id": what, **entry} if entry else what
     return make(what, n_envs=num_envs, **arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,7 @@ from agents.plasticity.diagnosis.mechanisms import (
 )
 from agents.plasticity.diagnosis.memory import gradient_shares
 from agents.plasticity.diagnosis.signs import VALUE_SIZE, Bench, bench_of, read, value_sizes
-from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, STEPS, check_sizes, errors_removed
+from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, STEPS, check_sizes, errors_removed, finite
 from agents.plasticity.fresh import fresh_parameters, holding
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
@@ -120,15 +119,15 @@ class Examination:
         """Signs, and shares of the error that training removes."""
         learner = self._learner
         removed = errors_removed(learner, self._observations, parameters, seed=self._seed, steps=self._steps)
-        return self._signs(parameters), _numbers(removed)
+        return self._signs(parameters), finite(removed)
 
     def _signs(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
         with holding(self._learner, parameters):
-            return _numbers(read(self._learner, self._bench))
+            return finite(read(self._learner, self._bench))
 
     def _value_sizes(self, parameters: Mapping[str, Tensor]) -> dict[str, float]:
         with holding(self._learner, parameters):
-            return _numbers(value_sizes(self._learner, self._bench))
+            return finite(value_sizes(self._learner, self._bench))
 
     def diagnose(
         self, parameters: Mapping[str, Tensor] | None = None, history: Mapping[int, Mapping[str, Tensor]] | None = None
@@ -202,9 +201,3 @@ def _compared(
         for key, value in own.items()
         if all(key in each for each in fresh)
     }
-
-
-def _numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Those that are finite, in one transfer."""
-    numbers = torch.stack([value.double() for value in values.values()]).tolist() if values else []
-    return {key: number for key, number in zip(values, numbers, strict=True) if math.isfinite(number)}

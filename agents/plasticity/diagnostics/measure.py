@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from torch.distributions import Distribution
 from agents.plasticity.diagnostics import activations as units
 from agents.plasticity.diagnostics import churn, norms, policy, ranks
 from agents.plasticity.diagnostics.fit import FitProbe
+from agents.plasticity.diagnostics.fit.probe import finite
 from agents.plasticity.diagnostics.ntk import is_understood, tangent_kernels
 from agents.plasticity.probing import layers_of, probed
 from agents.plasticity.protocols import Learner
@@ -133,8 +133,7 @@ class Diagnostics:
         self._calls += 1
         self.tags = tuple(f"plasticity/{name}" for name in values)
         there = {tag: value for tag, value in zip(self.tags, values.values(), strict=True) if value is not None}
-        numbers = torch.stack([value.double() for value in there.values()]).tolist()
-        return {tag: number for tag, number in zip(there, numbers, strict=True) if math.isfinite(number)}
+        return finite(there)
 
     def state(self) -> dict[str, Any]:
         """All that decides what the next calls give: numbers, tensors, the learner's batches, and dicts of these."""
