@@ -6,6 +6,7 @@ import inspect
 import itertools
 import json
 import re
+import string
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -124,6 +125,8 @@ def listed(kind: Kind) -> dict[str, str]:
         return _tasks() | {"ID-v0": others}
     if kind is Kind.interventions:
         return interventions_by_group()
+    if kind is Kind.streams:
+        return _streams()
     return {name: _summary(kind, name) for name in REGISTRIES[kind]}
 
 
@@ -137,6 +140,22 @@ def _tasks() -> dict[str, str]:
         alone = names == [suite]
         others = [] if alone else _wrapped(", ".join(name.partition("/")[2] for name in names), "")
         found[suite if alone else f"{suite}/..."] = "\n".join([_summary(Kind.tasks, names[0]), *others])
+    return found
+
+
+def _streams() -> dict[str, str]:
+    """The streams, those of a family (``fame/minatar0`` and on, one sequence each) together."""
+
+    def family(name: str) -> tuple[str, ...]:
+        return name.rstrip(string.digits), STREAMS[name].description, STREAMS[name].source
+
+    found = {}
+    for _, members in itertools.groupby(STREAMS, family):
+        names = [*members]
+        stream = STREAMS[names[0]]
+        alone = len(names) == 1
+        tasks = _shortened(stream.tasks) if alone else f"{len(stream.tasks)} in another order each"
+        found[names[0] if alone else f"{names[0]} to {names[-1]}"] = _of_stream(stream, tasks)
     return found
 
 
@@ -162,7 +181,7 @@ def registered_by(modules: Sequence[str]) -> dict[str, str]:
 def _summary(kind: Kind, name: str) -> str:
     found = REGISTRIES[kind][name]
     if kind is Kind.streams:
-        return _of_stream(found)
+        return _of_stream(found, _shortened(found.tasks))
     if kind is Kind.tasks:
         arguments = f"arguments: {', '.join(found.resolve().arguments)}"
         return f"{found.description}; {arguments}; {_kept(found.restores)}"
@@ -197,13 +216,13 @@ def _kept(restores: bool) -> str:
     return "restored" if restores else "rebuilt"
 
 
-def _of_stream(stream: NamedStream) -> str:
+def _of_stream(stream: NamedStream, tasks: str) -> str:
     """Tasks, steps and source of a stream, and what becomes of its games at a checkpoint."""
     cycles = "" if stream.cycles == 1 else f", {stream.cycles} cycles"
     spaces = "".join(f"{key} {how}; " for key, how in (stream.spaces or {}).items())
     return (
         f"{stream.description}\n"
-        f"tasks: {_shortened(stream.tasks)}; {stream.steps_per_task:,} steps each{cycles}; {spaces}"
+        f"tasks: {tasks}; {stream.steps_per_task:,} steps each{cycles}; {spaces}"
         f"games are {_kept(stream.restores)} at a resume\n"
         f"source: {stream.source}"
     )
@@ -304,7 +323,7 @@ def _about(kind: Kind, name: str) -> tuple[str, list[Key], str]:
     """What a page says: its text, its arguments, and where papers are named."""
     found = REGISTRIES[kind][name]
     if kind is Kind.streams:
-        text = _of_stream(found)
+        text = _of_stream(found, _shortened(found.tasks))
         differs = [f"differs from the original: {found.differs}"] if found.differs else []
         file, *changes = (found.config or "").split()
         with_it = f"settings of an agent: configs/{file} with {' '.join([f'stream.name={name}', *changes])}"

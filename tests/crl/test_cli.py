@@ -202,7 +202,9 @@ def test_listed_streams_tell_tasks_steps_source_and_what_a_resume_finds(crl: Com
         "tasks: hopper, walker2d, halfcheetah; 1,000,000 steps each; observations pad; actions pad; games are "
         "restored at a resume"
     )
-    assert set(blocks) == set(STREAMS)
+    assert "\n  fame/minatar0 to fame/minatar29  seven visits" in text
+    assert blocks["fame/minatar0"][1].strip().startswith("tasks: 7 in another order each; 500,000 steps each")
+    assert set(blocks) == set(STREAMS) - {f"fame/minatar{number}" for number in range(1, 30)}
     assert all(len(block) == 3 and "source: " in block[2] for block in blocks.values())
 
 
