@@ -14,6 +14,8 @@ from torch import Tensor
 
 from agents.buffers.sum_tree import SumTree
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 class PrioritizedSamples(NamedTuple):
     """SB3's `ReplayBufferSamples` and what prioritised replay adds.
@@ -108,9 +110,9 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         strata = (np.arange(batch_size) + np.random.random_sample(batch_size)) / batch_size
         indices = self.td_priorities.draw(strata)
         priorities = self.td_priorities[indices]
-        weights = (priorities.min() / priorities) ** self.beta
-        drawn = self._get_samples(indices // self.n_envs, env, indices % self.n_envs)._asdict()
-        return PrioritizedSamples(**drawn, weights=self.to_torch(weights.astype(np.float32)[:, None]), indices=indices)
+        weights = ((priorities.min() / priorities) ** self.beta).astype(np.float32)
+        drawn = self._transitions(indices, env)
+        return PrioritizedSamples(**drawn._asdict(), weights=self._fresh_to_torch(weights[:, None]), indices=indices)
 
     def sample_uniformly(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Transitions that all have one probability: what SB3's own buffers give."""
@@ -124,43 +126,42 @@ class PrioritizedReplayBuffer(ReplayBuffer):
             td_errors: of these, of any sign.
         """
         # A network that has diverged gives no numbers; sums of such would never be numbers again.
-        errors = np.abs(np.nan_to_num(td_errors.astype(np.float32)), dtype=np.float64)
+        errors = np.fmin(np.abs(td_errors, dtype=np.float64), LARGEST)
         priorities = (errors + self.epsilon) ** self.alpha
         self.highest_priority = max(self.highest_priority, float(priorities.max()))
         self.td_priorities[indices] = priorities
 
-    def _get_samples(
-        self, batch_inds: np.ndarray, env: VecNormalize | None = None, games: np.ndarray | None = None
-    ) -> ReplayBufferSamples:
-        """The transitions of these rows.
+    def _get_samples(self, batch_inds: np.ndarray, env: VecNormalize | None = None) -> ReplayBufferSamples:
+        games = np.random.randint(0, self.n_envs, size=len(batch_inds))  # as SB3 draws them
+        return self._transitions(batch_inds * self.n_envs + games, env)
 
-        Args:
-            batch_inds: of rows.
-            env: whose statistics normalise them.
-            games: of each row; None draws them uniformly, as SB3 does.
-        """
-        if games is None:
-            games = np.random.randint(0, self.n_envs, size=len(batch_inds))
+    def _transitions(self, indices: np.ndarray, env: VecNormalize | None) -> ReplayBufferSamples:
+        """The transitions of these indices, of all rows' games one after the other."""
         steps = np.arange(self.n_steps)
-        rows = (batch_inds[:, None] + steps) % self.buffer_size
-        at = rows, games[:, None]
+        at = (indices[:, None] + self.n_envs * steps) % (self.buffer_size * self.n_envs)
+        dones, timeouts = self.dones.take(at), self.timeouts.take(at)
         # The newest row is the last one whose next observation is known; behind it lies the oldest.
-        ends = np.logical_or(self.dones[at], self.timeouts[at]) | (rows == (self.pos - 1) % self.buffer_size)
-        lengths = np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, self.n_steps)
-        discounts = self.gamma ** steps.astype(np.float32) * (steps < lengths[:, None])
-        rewards = self._normalize_reward(self.rewards[at], env) * discounts
-        last = (batch_inds + lengths - 1) % self.buffer_size
-        following = (
-            self.observations[(last + 1) % self.buffer_size, games]
-            if self.optimize_memory_usage
-            else self.next_observations[last, games]
-        )
+        ends = (dones + timeouts > 0) | (at // self.n_envs == (self.pos - 1) % self.buffer_size)
+        ends[:, -1] = True
+        last = ends.argmax(axis=1)[:, None]
+        discounts = self.gamma ** steps.astype(np.float32) * (steps <= last)
+        rewards = self._normalize_reward(self.rewards.take(at), env) * discounts
+        ending = np.take_along_axis(at, last, axis=1)
+        (rows, games), end_rows = np.divmod(indices, self.n_envs), ending[:, 0] // self.n_envs
+        if self.optimize_memory_usage:
+            following = self.observations[(end_rows + 1) % self.buffer_size, games]
+        else:
+            following = self.next_observations[end_rows, games]
         data = (
-            self._normalize_obs(self.observations[batch_inds, games], env),
-            self.actions[batch_inds, games],
+            self._normalize_obs(self.observations[rows, games], env),
+            self.actions[rows, games],
             self._normalize_obs(following, env),
-            (self.dones[last, games] * (1 - self.timeouts[last, games]))[:, None],
+            self.dones.take(ending) * (1 - self.timeouts.take(ending)),
             rewards.sum(axis=1, keepdims=True),
-            self.gamma ** lengths[:, None].astype(np.float32),
+            self.gamma ** (last + 1).astype(np.float32),
         )
-        return ReplayBufferSamples(*map(self.to_torch, data))
+        return ReplayBufferSamples(*map(self._fresh_to_torch, data))
+
+    def _fresh_to_torch(self, array: np.ndarray) -> Tensor:
+        """An array that nobody else has; on the CPU it is not copied."""
+        return self.to_torch(array, copy=False)

@@ -8,11 +8,13 @@ from itertools import pairwise
 import numpy as np
 
 FANOUT = 32
-"""Numbers beneath each sum: four levels hold a million. With two, twenty levels would each cost several numpy calls."""
+"""Numbers beneath each sum. With two, the twenty levels over a million would each cost several numpy calls."""
+WIDEST = 1024
+"""Most sums of the topmost level, whose running sum is computed at every draw; at least `FANOUT`."""
 
 
 class SumTree:
-    """Numbers of at least 0 with the sums of neighbours over them, and the sums of these, up to one block.
+    """Numbers of at least 0 with the sums of neighbours over them, and the sums of these, until there are few.
 
     A sum is computed of what is beneath it and of nothing else: it does not drift, and is the same bit for bit however
     the numbers came to be (Schaul et al., arXiv 1511.05952, appendix B.2.1, with more than two children).
@@ -24,8 +26,8 @@ class SumTree:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
         self._levels = [_zeros(math.prod(shape))]
-        while (blocks := len(self._levels[-1]) // FANOUT) > 1:
-            self._levels.append(_zeros(blocks))
+        while len(self._levels[-1]) > WIDEST:
+            self._levels.append(_zeros(len(self._levels[-1]) // FANOUT))
 
     @property
     def numbers(self) -> np.ndarray:
@@ -46,7 +48,7 @@ class SumTree:
         self._levels[0][indices] = numbers
         for below, above in pairwise(self._levels):
             indices = indices // FANOUT
-            above[indices] = below.reshape(-1, FANOUT)[indices].sum(axis=1)
+            above[indices] = below.reshape(-1, FANOUT).take(indices, axis=0).sum(axis=1)
 
     def sum_up(self) -> None:
         """Compute all sums anew.
@@ -70,15 +72,20 @@ class SumTree:
         Returns:
             an index for each share, of a number above 0.
         """
-        points, indices, each = shares * self.total, np.zeros(len(shares), np.int64), np.arange(len(shares))
-        for level in reversed(self._levels):
-            blocks = level.reshape(-1, FANOUT)[indices]
-            sums = blocks.cumsum(axis=1)
-            # Running sums round otherwise than sums: no point may lie behind the last number, or before the first one.
-            points = np.minimum(points, np.nextafter(sums[:, -1], 0))
-            chosen = (sums > points[:, None]).argmax(axis=1)
-            points = np.maximum(points - (sums[each, chosen] - blocks[each, chosen]), 0)
+        top, each = self._levels[-1], np.arange(0, len(shares) * FANOUT, FANOUT)
+        running = top.cumsum()
+        # Running sums round otherwise than sums: no point may lie behind the last number, or before the first one.
+        points = np.minimum(shares * running[-1], np.nextafter(running[-1], 0))
+        indices = running.searchsorted(points, side="right")
+        points -= running[indices] - top[indices]
+        for level in self._levels[-2::-1]:
+            blocks = level.reshape(-1, FANOUT).take(indices, axis=0)
+            running = blocks.cumsum(axis=1)
+            points = np.minimum(np.maximum(points, 0), np.nextafter(running[:, -1], 0))
+            chosen = (running > points[:, None]).argmax(axis=1)
             indices = indices * FANOUT + chosen
+            chosen += each
+            points -= running.take(chosen) - blocks.take(chosen)
         return indices
 
 

@@ -24,7 +24,8 @@ def test_four_numbers() -> None:
     assert tree.draw(np.array([0.39, 0.41, 1 - 2**-53])).tolist() == [0, 2, 2]
 
 
-def test_two_levels() -> None:
+def test_two_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.buffers.sum_tree.WIDEST", FANOUT)
     tree = filled([1.0] * FANOUT + [0.0] * FANOUT + [2.0, 30.0])
     assert tree.total == FANOUT + 32
     points = np.array([0, FANOUT - 0.5, FANOUT, FANOUT + 1.9, FANOUT + 2, FANOUT + 31.9])
@@ -32,7 +33,8 @@ def test_two_levels() -> None:
     assert tree.draw(points / tree.total).tolist() == expected
 
 
-def test_sums_do_not_depend_on_how_the_numbers_came_to_be() -> None:
+def test_sums_do_not_depend_on_how_the_numbers_came_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.buffers.sum_tree.WIDEST", FANOUT)  # three levels
     random = np.random.default_rng(0)
     tree, again = SumTree((700, 3)), SumTree((700, 3))
     for _ in range(50):

@@ -254,12 +254,12 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
             'agent.action_noise={"name": "normal", "sigma": 1, "theta": 2} has \'theta\', which normal does not know; ',
         ),
         ("ppo", "agent.action_noise=0.1", "agent.action_noise=0.1 is a setting of sac and td3, not of ppo; leave it o"),
-        ("dqn", "agent.replay=3", "agent.replay=3 is no way to draw; give uniform or prioritized, or {name: prioritize"),
+        ("dqn", "agent.replay=3", "agent.replay=3 is no way to draw; give uniform or prioritized, or {name: priorit"),
         ("dqn", "agent.replay=priority", 'agent.replay="priority" has no known name; give name: uniform or priorit'),
         (
             "td3",
             "agent.replay={name: prioritized, alpa: 1}",
-            'agent.replay={"name": "prioritized", "alpa": 1} has \'alpa\', which prioritized does not know; choose from ',
+            'agent.replay={"name": "prioritized", "alpa": 1} has \'alpa\', which prioritized does not know; choose fro',
         ),
         (
             "sac",
