@@ -76,7 +76,7 @@ class SumTree:
         running = top.cumsum()
         # Running sums round otherwise than sums: no point may lie behind the last number, or before the first one.
         points = np.minimum(shares * running[-1], np.nextafter(running[-1], 0))
-        indices = running.searchsorted(points, side="right")
+        indices: np.ndarray = running.searchsorted(points, side="right")
         points -= running[indices] - top[indices]
         for level in self._levels[-2::-1]:
             blocks = level.reshape(-1, FANOUT).take(indices, axis=0)
