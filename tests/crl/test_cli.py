@@ -231,6 +231,10 @@ def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: P
     spaces = dict(line.split(maxsplit=1) for line in crl("list", "spaces", cwd=tmp_path).stdout.splitlines()[1:])
     assert spaces["resize"] == "one height and width for images, their channels padded; stream.spaces.observations"
     assert spaces["pad"].endswith("a task takes as many as it has; stream.spaces.observations and actions")
+    for suite in (("list", "streams", "fame"), ("list", "fame")):
+        head, *lines = crl(*suite, cwd=tmp_path).stdout.splitlines()
+        names = [line.split()[0] for line in lines if not line.startswith("   ")]
+        assert (head, names) == ("streams:", ["fame/minatar0", "fame/space_invaders", "fame/freeway"])
     together = {f"{name.partition('/')[0]}/..." if "/" in name else name for name in TASKS}
     assert (set(shifts), set(tasks)) == (set(SHIFTS), {*together, "ID-v0"})
 
