@@ -20,6 +20,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.buffers import sampling
+from agents.buffers.rollout import by_game
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
 from agents.networks.distributions import LeanCategorical
@@ -129,6 +130,7 @@ class PPO(LearnerMixin, StockPPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        self.rollout_buffer = by_game(self.rollout_buffer)
         if type(self.policy.action_dist) is CategoricalDistribution:
             self.policy.action_dist = LeanCategorical(self.policy.action_dist.action_dim)
 

@@ -26,12 +26,12 @@ class LeanCategorical(CategoricalDistribution):
         self._given: Tensor | None = None  # as the network gives them
         self.logits: Tensor | None = None  # normalised
 
-    @property
-    def distribution(self) -> Categorical | None:  # type: ignore[override]
+    @property  # type: ignore[override]  # an attribute of SB3's
+    def distribution(self) -> Categorical | None:
         """Torch's; None before there are logits."""
         return None if self._given is None else Categorical(logits=self._given)
 
-    @distribution.setter
+    @distribution.setter  # type: ignore[override]
     def distribution(self, nothing: None) -> None:
         self._given = self.logits = nothing
 
