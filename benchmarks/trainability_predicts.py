@@ -17,7 +17,7 @@ The table has Spearman's correlations over all visits of all runs:
 * ``and return``: beside the return of the visit that has ended, too;
 * ``less than``: by how much the second one is closer to what trainability has, in the direction that either has.
 
-Intervals are of 95%, from bootstrap samples of seeds and, in each, of its runs.
+Intervals are of 95%, from 10,000 bootstrap samples of seeds and, in each, of its runs.
 
     python benchmarks/trainability_predicts.py --runs runs/ablations/resets
     python benchmarks/trainability_predicts.py --runs runs/ablations/resets --on next --steps 20
@@ -60,7 +60,7 @@ MEASURED = (
 LOGGED = ("policy_churn", "value_churn", "update_norm")
 WHERE = ["run", "arm", "seed", "segment", "on", "task"]
 OUTCOME, BEFORE = "next_return", "return"
-SAMPLES = 1_000
+SAMPLES = 10_000
 
 Array = NDArray[np.float64]
 
@@ -88,6 +88,8 @@ def measured(place: Place, config: RunConfig, ended: Sequence[Ended], on: str, s
         steps: of the fit probes.
     """
     saved, log = by_step(place.folder), pd.read_csv(place.folder / "progress.csv")
+    if any(each.step not in saved for each in ended):
+        raise SystemExit(f"{str(place.folder)!r} has not kept what it had learnt at the end of every visit")
     samples, states = sample_size(config.agent, None), dict[int, Any]()
     for each in ended:
         task = (each.visit if on == "own" else each.next).task
@@ -141,76 +143,85 @@ def measure(runs: Path, path: Path, args: argparse.Namespace) -> None:
             print(f"{place.folder.name}, {on}: {len(rows)} visits", flush=True)
 
 
-def correlations(table: pd.DataFrame, keys: Sequence[str], weights: Array | None = None) -> Array:
-    """Spearman's correlations of measures with the next return, (3, measures), see above; nan of what never differs.
-
-    Args:
-        table: a row for each visit.
-        keys: of the measures.
-        weights: how often each row is there; None for once.
-    """
-    times = np.ones(len(table), dtype=int) if weights is None else weights.astype(int)
-    table = table.loc[table.index.repeat(times)]
+def beside(table: pd.DataFrame, keys: Sequence[str]) -> Iterator[Array]:
+    """What is compared, see above, for each column of the table: ranks, and what they have beside others."""
     ranks = rankdata(table[[*keys, BEFORE, OUTCOME]].to_numpy(), axis=0)
     tasks = table["seed"].astype(str) + "/" + table["segment"].astype(str)
     groups = pd.get_dummies(pd.DataFrame({"arm": table["arm"], "task": tasks}), dtype=float).to_numpy()
-    centred = ranks - ranks.mean(0)
-    inside = centred - groups @ np.linalg.lstsq(groups, centred, rcond=None)[0]
-    before = inside[:, [-2]]
-    beyond = inside - before @ np.linalg.lstsq(before, inside, rcond=None)[0]
-    return np.stack([_with_last(each)[:-2] for each in (centred, inside, beyond)])
+    inside = _without(groups, ranks)
+    for columns in (ranks, inside, _without(inside[:, [-2]], inside)):
+        yield np.delete(columns - columns.mean(0), -2, axis=1)
 
 
-def _with_last(columns: Array) -> Array:
-    """Each column's correlation with the last one; all have mean 0."""
-    sizes = np.sqrt((columns**2).sum(0))
-    differ = sizes > 1e-6 * sizes.max()
-    sizes = np.where(differ, sizes, np.nan)
-    found: Array = (columns * columns[:, [-1]]).sum(0) / (sizes * sizes[-1])
-    return found
+def _without(known: Array, columns: Array) -> Array:
+    """What is left of the columns beside others, by least squares; 0 where that is rounding alone."""
+    left = columns - known @ np.linalg.lstsq(known, columns, rcond=None)[0]
+    return np.where(np.abs(left).max(0) > 1e-6 * np.abs(columns).max(), left, 0.0)
 
 
-def drawn(table: pd.DataFrame, generator: np.random.Generator) -> Array:
-    """How often each row is in a bootstrap sample of seeds and of the runs of each."""
-    runs = table[["seed", "run"]].drop_duplicates()
-    of_seed = [group["run"].to_numpy() for _, group in runs.groupby("seed")]
-    picks = [of_seed[number] for number in generator.integers(len(of_seed), size=len(of_seed))]
-    names = np.concatenate([generator.choice(names, len(names)) for names in picks])
-    counts = pd.Series(names).value_counts()
-    found: Array = table["run"].map(counts).fillna(0).to_numpy()
-    return found
+def correlations(columns: Array, runs: Array, times: Array) -> Array:
+    """Each column's correlation with the last one, (samples, columns - 1); nan of what never differs.
+
+    Args:
+        columns: (visits, columns).
+        runs: number of each visit's run.
+        times: how often each run is in each sample, (samples, runs).
+    """
+    x, y = columns[:, :-1], columns[:, [-1]]
+
+    def mean(values: Array) -> Array:
+        sums = np.zeros((times.shape[1], values.shape[1]))
+        np.add.at(sums, runs, values)
+        found: Array = times @ sums / (times @ np.bincount(runs))[:, None]
+        return found
+
+    covariance = mean(x * y) - mean(x) * mean(y)
+    variances = (mean(x * x) - mean(x) ** 2) * (mean(y * y) - mean(y) ** 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(variances > 0, covariance / np.sqrt(variances), np.nan)
+
+
+def drawn(seeds: Array, samples: int) -> Array:
+    """How often each run is in bootstrap samples of seeds and of the runs of each, (samples, runs)."""
+    generator, of_seed = np.random.default_rng(1), [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
+    times = np.zeros((samples, len(seeds)))
+    for row in times:
+        for number in generator.integers(len(of_seed), size=len(of_seed)):
+            np.add.at(row, generator.choice(of_seed[number], len(of_seed[number])), 1)
+    return times
 
 
 def rows(table: pd.DataFrame, samples: int) -> Iterator[str]:
     """The table in Markdown, the closest measure first."""
     keys = [key for key in table if key not in (*WHERE, OUTCOME) and table[key].notna().any()]
-    table = table.dropna(subset=[*keys, OUTCOME]).reset_index(drop=True)
-    found = correlations(table, keys)
-    generator = np.random.default_rng(1)
-    again = np.stack([correlations(table, keys, drawn(table, generator)) for _ in range(samples)])
-    trained = [key for key in keys if "trainability" in key]
-    reference = keys.index(next((key for key in trained if "/policy_" in key), trained[0]))
-    signs = np.sign(found[1])
-    less = (again[:, 1, [reference]] * signs[reference]) - again[:, 1] * signs
-    runs, visits = table["run"].nunique(), len(table)
-    yield f"{visits} visits of {runs} runs, {table['arm'].nunique()} arms, {table['seed'].nunique()} seeds"
+    there = table.dropna(subset=[*keys, OUTCOME])
+    each_run = there.groupby("run", sort=False)["seed"].first()
+    runs = there.groupby("run", sort=False).ngroup().to_numpy()
+    times = np.vstack([np.ones(len(each_run)), drawn(each_run.to_numpy(), samples)])  # all as they are, then samples
+    everything, inside, beyond = (correlations(columns, runs, times) for columns in beside(there, keys))
+    trained = [number for number, key in enumerate(keys) if "trainability" in key]
+    reference = next((number for number in trained if "/policy_" in keys[number]), trained[0])
+    sized = inside * np.sign(inside[0])
+    yield (
+        f"{len(there)} visits ({len(table) - len(there)} more lack a measure) of {len(each_run)} runs, "
+        f"{there['arm'].nunique()} arms, {there['seed'].nunique()} seeds"
+    )
     yield ""
     yield f"| measure | all | same arm and task | and return | less than `{keys[reference]}` |"
     yield "|---" * 5 + "|"
-    for place in np.argsort(-np.nan_to_num(np.abs(found[1]))):
-        cells = [_cell(found[kind, place], again[:, kind, place]) for kind in range(3)]
-        own = abs(found[1, reference]) - abs(found[1, place])
-        cells.append("" if place == reference else _cell(own, less[:, place]))
-        if keys[place] == BEFORE:
-            cells[2] = ""
+    for place in np.argsort(-np.nan_to_num(sized[0])):
+        cells = [_cell(found[:, place]) for found in (everything, inside, beyond)]
+        cells[2] = "" if keys[place] == BEFORE else cells[2]
+        cells.append("" if place == reference else _cell(sized[:, reference] - sized[:, place]))
         yield f"| {keys[place]} | {' | '.join(cells)} |"
 
 
-def _cell(value: float, again: Array) -> str:
-    if np.isnan(value):
+def _cell(values: Array) -> str:
+    """A value and the interval of its samples."""
+    if np.isnan(values[0]):
         return "-"
-    low, high = np.nanquantile(again, [0.025, 0.975])
-    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+    low, high = np.nanquantile(values[1:], [0.025, 0.975])
+    return f"{values[0]:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def main() -> None:
