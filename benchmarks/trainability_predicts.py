@@ -24,8 +24,8 @@ Intervals are of 95%, from 10,000 bootstrap samples of seeds and, in each, of it
     python benchmarks/trainability_predicts.py --runs runs/ablations/permuted_breakout --every 10
     python benchmarks/trainability_predicts.py --shown resets      # the table of what is kept
 
-What was measured is kept in `benchmarks/results/trainability_NAME.csv`, a run at a time, and not measured again. Runs
-of another version of crl are read as far as their config and parameters fit.
+What was measured is kept in `benchmarks/results/trainability_NAME.csv`, a run at a time; what has all `--steps` is not
+measured again. Runs of another version of crl are read as far as their config and parameters fit.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ MEASURED = (
 )  # fmt: skip
 LOGGED = ("policy_churn", "value_churn", "update_norm")
 WHERE = ["run", "arm", "seed", "segment", "on", "task"]
+STEPS = " steps"
 OUTCOME, BEFORE = "next_return", "return"
 SAMPLES = 10_000
 
@@ -102,7 +103,7 @@ def measured(place: Place, config: RunConfig, ended: Sequence[Ended], on: str, s
             probe = FitProbe(model, config.seed, steps=number)
             if number in states:
                 probe.restore(states[number])
-            found |= {f"{key}, {number} steps": float(x) for key, x in probe.measure(model.sample).items()}
+            found |= {f"{key}, {number}{STEPS}": float(x) for key, x in probe.measure(model.sample).items()}
             states[number] = probe.state()
         assert model.env is not None
         model.env.close()
@@ -132,11 +133,12 @@ def measure(runs: Path, path: Path, args: argparse.Namespace) -> None:
         ended = [Ended(*pair) for pair in zip(results.visits[:-1], results.visits[1:], strict=True)]
         for on in args.on:
             known = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=WHERE)
-            if ((known["run"] == place.folder.name) & (known["on"] == on)).any():
+            own = (known["run"] == place.folder.name) & (known["on"] == on)
+            if own.any() and set(probed(known[own].dropna(axis=1, how="all"))) >= set(args.steps):
                 continue
             chosen = ended[args.every - 1 :: args.every]
             rows = pd.DataFrame(measured(place, config, chosen, on, args.steps))
-            both = rows if known.empty else pd.concat([known, rows])
+            both = rows if known.empty else pd.concat([known[~own], rows])
             part = path.with_suffix(".part")
             both.to_csv(part, index=False, float_format="%.4g", lineterminator="\n")
             part.replace(path)
@@ -157,6 +159,15 @@ def _without(known: Array, columns: Array) -> Array:
     """What is left of the columns beside others, by least squares; 0 where that is rounding alone."""
     left = columns - known @ np.linalg.lstsq(known, columns, rcond=None)[0]
     return np.where(np.abs(left).max(0) > 1e-6 * np.abs(columns).max(), left, 0.0)
+
+
+def probed(table: pd.DataFrame) -> dict[int, list[str]]:
+    """Steps of the fit probes that are in a table -> their columns."""
+    found: dict[int, list[str]] = {}
+    for key in table:
+        if key.endswith(STEPS):
+            found.setdefault(int(key.removesuffix(STEPS).rpartition(" ")[2]), []).append(key)
+    return found
 
 
 def correlations(columns: Array, runs: Array, times: Array) -> Array:
@@ -191,8 +202,9 @@ def drawn(seeds: Array, samples: int) -> Array:
     return times
 
 
-def rows(table: pd.DataFrame, samples: int) -> Iterator[str]:
-    """The table in Markdown, the closest measure first."""
+def rows(table: pd.DataFrame, steps: Sequence[int], samples: int) -> Iterator[str]:
+    """The table in Markdown, the closest measure first, with these steps of the fit probe."""
+    table = table.drop(columns=[key for number, keys in probed(table).items() if number not in steps for key in keys])
     keys = [key for key in table if key not in (*WHERE, OUTCOME) and table[key].notna().any()]
     there = table.dropna(subset=[*keys, OUTCOME])
     each_run = there.groupby("run", sort=False)["seed"].first()
@@ -241,7 +253,7 @@ def main() -> None:
         measure(args.runs, path, args)
     for on, table in pd.read_csv(path).groupby("on"):
         print(f"\n{on}: ", end="")
-        print("\n".join(rows(table, args.samples)))
+        print("\n".join(rows(table, args.steps, args.samples)))
 
 
 if __name__ == "__main__":
