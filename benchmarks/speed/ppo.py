@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from benchmarks.harness.declared import MEGABYTES, Missing, Repetition, Row, Side, Spent
@@ -60,6 +61,7 @@ def crl(
     """`crl train` for so many steps of each game."""
     if not batched:
         sys.modules["numba"] = None  # type: ignore[assignment]
+    import_module("crl.run")  # what `train` needs, before it is timed
     from crl import train
 
     _check_device(device)
@@ -76,6 +78,13 @@ def crl(
     return repetition
 
 
+def by_jax(steps: int, n_envs: int) -> Repetition:
+    """PPO by JAX on the same games of gymnax, its updates and rollouts compiled before they are timed."""
+    from benchmarks.speed import jax_ppo
+
+    return jax_ppo.trained(GAMES, steps, n_envs)
+
+
 def _check_device(device: str) -> None:
     import torch
 
@@ -83,9 +92,10 @@ def _check_device(device: str) -> None:
         raise Missing("this machine has no GPU of CUDA's")
 
 
-def _jobs(name: str, title: str, sides: dict[str, Side], **more: Any) -> Row:
-    settings = {"steps": 8 * 8192, "n_envs": 64, **more.pop("settings", {})}
-    return Row(name, title, sides, settings=settings, quick={"steps": 8192}, fresh=True, threads=None, **more)
+def _jobs(name: str, title: str, sides: dict[str, Side], fresh: bool = True, **more: Any) -> Row:
+    """Sides that play all games; `more` are other arguments of the row."""
+    more["settings"] = {"steps": 8 * 8192, "n_envs": 64, **more.get("settings", {})}
+    return Row(name, title, sides, quick={"steps": 1024, "n_envs": 8}, fresh=fresh, threads=None, **more)
 
 
 PLAIN = {"config": "configs/minatar3_ppo.yaml"}
@@ -110,6 +120,15 @@ ROWS = [
         "PPO, MLP of 2 x 64, minatar3, 64 games, diagnostics and logs on",
         {"SB3": Side(stock), "exact": Side(crl, PLAIN, at_least=1.5)},
         settings={"network": "mlp"},
+    ),
+    _jobs(
+        "ppo/mlp_jax",
+        "PPO, MLP of 2 x 64, minatar3, 64 games, beside PPO by JAX on gymnax",
+        {
+            "JAX": Side(by_jax, needs=("gymnax", "optax"), elsewhere=True),
+            "exact": Side(crl, {**PLAIN, "network": "mlp"}),
+        },
+        fresh=False,  # what is compiled stays
     ),
     _jobs(
         "ppo/gpu",

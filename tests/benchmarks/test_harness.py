@@ -42,7 +42,7 @@ def row(diary: Path, unit: Unit = STEPS, **more: Any) -> Row:
         "peer": Side(stub_sides.counting, {"name": "peer", "seconds": 1.0, "megabytes": 2.0}),
         "ours": Side(stub_sides.counting, {"name": "ours", "seconds": 0.25, "megabytes": 3.0}, at_least=1.5),
     }
-    return Row(more.pop("name", "stub/row"), "nothing", sides, unit, {"diary": str(diary)}, **more)
+    return Row("stub/row", "nothing", sides, unit, {"diary": str(diary)}, **more)
 
 
 def test_sides_take_turns_and_nobody_always_follows_the_same_one() -> None:
@@ -183,10 +183,7 @@ def test_the_page_has_a_line_for_each_side_and_where_it_was_measured(tmp_path: P
     again, other = (Row(name, "more of it", row(tmp_path).sides) for name in ("stub/again", "other/row"))
     needy = Side(stub_sides.plain, needs=("sbx-rl",), elsewhere=True)
     needing = Row("stub/peer", "the rest", {"sbx": needy, "ours": Side(stub_sides.plain, at_most=1.1)}, threads=None)
-    declared = [
-        Group("stub", "Is it?", [row(tmp_path), again, needing]),
-        Group("other", "And this?", [row(tmp_path, name="other/row")]),
-    ]
+    declared = [Group("stub", "Is it?", [row(tmp_path), again, needing]), Group("other", "And this?", [other])]
     found = table.page(declared, {"stub/row": record(), "stub/again": record(loaded=True, ratio=None, ranked_by=None)})
     assert found.splitlines() == [
         "### Is it? `stub`",
