@@ -25,7 +25,7 @@ def cores_of_others(others: float, waited: float) -> float:
         others: processor seconds that they took.
         waited: seconds in which they took them.
     """
-    return others / waited if waited > 0 else 0.0
+    return max(0.0, others / waited) if waited > 0 else 0.0
 
 
 def is_loaded(cores: float) -> bool:

@@ -16,7 +16,7 @@ from benchmarks.harness.load import busy_seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 10.0  # seconds in which a process may end by itself
-TAIL = 2000  # letters that are shown of what a failed side has printed
+TAIL = 2000  # bytes that are shown of what a failed side has printed
 
 
 class SideError(Exception):
@@ -35,7 +35,8 @@ class Took(NamedTuple):
         learnt: what must be the same on all sides.
         notes: what else the side tells.
         used: processor seconds of all of the repetition.
-        others: processor seconds that all other processes took meanwhile.
+        others: processor seconds that all other processes took meanwhile; by the clock's ticks, so that of a short
+            repetition it can be below zero.
         waited: seconds of all of the repetition by the clock.
     """
 
@@ -97,7 +98,7 @@ class SideProcess:
         before, start = busy_seconds()
         answer = self._ask("")
         after, end = busy_seconds()
-        return Took(**answer, others=max(0.0, after - before - answer["used"]), waited=end - start)
+        return Took(**answer, others=after - before - answer["used"], waited=end - start)
 
     def close(self) -> None:
         """End the process, by itself where it can: it may have files to remove."""
@@ -123,8 +124,8 @@ class SideProcess:
         answer = self._process.stdout.readline()
         if not answer:
             code = self._process.wait()
-            self._printed.seek(0)
-            text = self._printed.read().decode(errors="replace")[-TAIL:]
+            self._printed.seek(max(0, self._printed.seek(0, os.SEEK_END) - TAIL))
+            text = self._printed.read().decode(errors="replace")
             raise SideError(f"{self._name} has failed (exit code {code}):\n{text}")
         found: dict[str, Any] = json.loads(answer)
         return found

@@ -83,7 +83,7 @@ def first_batch(game: str, compiled: bool) -> Repetition:
 
 
 def _rates(game: str, n: int) -> Row:
-    sides = {"package": Side(package, {"steps": 4_000}), "batch": Side(batch, {"steps": 300_000})}
+    sides = {"package": Side(package, {"steps": 20_000}), "batch": Side(batch, {"steps": 10**6})}
     required = " (required: 3 million steps/s)" if n >= 1024 else ""
     return Row(
         f"minatar/{game}_{n}", f"{game}, {n:,} games{required}", sides, settings={"game": game, "n": n}, repetitions=15
