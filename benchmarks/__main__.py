@@ -11,10 +11,9 @@ import typer
 from filelock import FileLock
 
 from benchmarks.harness import records, table
-from benchmarks.harness.declared import Missing, Row
+from benchmarks.harness.declared import ROOT, Group, Missing, Row
 from benchmarks.harness.measuring import How, measure
-from benchmarks.harness.process import ROOT, SideError
-from benchmarks.harness.table import Group
+from benchmarks.harness.process import SideError
 from benchmarks.speed import groups
 from crl.config.messages import nearest
 from crl.exit_codes import DONE, FAILED, INTERRUPTED, REFUSED

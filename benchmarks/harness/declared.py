@@ -17,9 +17,13 @@ without what the side needs, and its settings are JSON.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
+
+ROOT = Path(__file__).resolve().parents[2]
+"""Of the clone, in which sides are run."""
 
 
 class Missing(Exception):  # noqa: N818 (nothing has gone wrong)
@@ -129,3 +133,17 @@ class Row:
     def __post_init__(self) -> None:
         if self.repetitions < 5 or len(self.sides) < 2:
             raise ValueError(f"{self.name} has {len(self.sides)} sides and {self.repetitions} repetitions, not 2 and 5")
+
+
+class Group(NamedTuple):
+    """Rows that belong together.
+
+    Attributes:
+        name: of the module that declares them.
+        title: the question that they answer.
+        rows: what is measured.
+    """
+
+    name: str
+    title: str
+    rows: Sequence[Row]

@@ -8,13 +8,11 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from benchmarks.harness.declared import Missing, Side
+from benchmarks.harness.declared import ROOT, Missing, Side
 from benchmarks.harness.load import busy_seconds
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 10.0  # seconds in which a process may end by itself
 TAIL = 2000  # bytes that are shown of what a failed side has printed
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
 
-from benchmarks.harness.declared import Row, Side
+from benchmarks.harness.declared import Group, Row, Side
 from benchmarks.harness.records import Measured, Record, Spread, versions_of
 
 BEGIN, END = "<!-- measured by python -m benchmarks -->", "<!-- end of what is measured -->"
@@ -14,20 +13,6 @@ HEADER = ("work", "threads", "first side", "side", "ratio", "required", "peak MB
 
 class PageError(Exception):
     """A page has no place for the tables: a sentence."""
-
-
-class Group(NamedTuple):
-    """Rows that belong together.
-
-    Attributes:
-        name: of the module that declares them.
-        title: the question that they answer.
-        rows: what is measured.
-    """
-
-    name: str
-    title: str
-    rows: Sequence[Row]
 
 
 def lines(record: Record) -> Iterator[str]:

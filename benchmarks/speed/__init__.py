@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from benchmarks.harness.table import Group
+from benchmarks.harness.declared import Group
 
 NAMES = (
     "ppo",

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from benchmarks.harness.declared import MEGABYTES, Missing, Repetition, Row, Side, Spent
-from benchmarks.harness.process import ROOT
+from benchmarks.harness.declared import MEGABYTES, ROOT, Missing, Repetition, Row, Side, Spent
 from benchmarks.minatar_learning import ppo_settings, stock_env
 
 TITLE = "Is the main job as fast and as small as with SB3?"

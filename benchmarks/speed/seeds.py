@@ -9,8 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness.declared import Missing, Repetition, Row, Side
-from benchmarks.harness.process import ROOT
+from benchmarks.harness.declared import ROOT, Missing, Repetition, Row, Side
 
 TITLE = "Are eight seeds at once faster than eight runs?"
 SEEDS = 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,10 @@ import stub_sides
 
 from benchmarks.__main__ import README, RESULTS, chosen, keep
 from benchmarks.harness import load, process, records, table
-from benchmarks.harness.declared import MEGABYTES, STEPS, Missing, Row, Side, Spent, Unit
+from benchmarks.harness.declared import MEGABYTES, ROOT, STEPS, Group, Missing, Row, Side, Spent, Unit
 from benchmarks.harness.measuring import How, in_turn, measure
 from benchmarks.harness.process import SideError
-from benchmarks.harness.table import BEGIN, END, Group
+from benchmarks.harness.table import BEGIN, END
 from benchmarks.speed import groups
 from crl.usage import UsageError
 
@@ -241,6 +242,15 @@ def test_sides_are_functions_that_take_their_settings_as_json() -> None:
         assert json.loads(json.dumps(given)) == given
         found: Callable[..., Any] = getattr(sys.modules[side.make.__module__], side.make.__qualname__)
         assert found is side.make
+
+
+def test_the_environment_of_peers_needs_nothing_of_ours() -> None:
+    modules = {side.make.__module__ for row in DECLARED for side in row.sides.values() if side.elsewhere}
+    assert modules == {"benchmarks.speed.ppo", "benchmarks.speed.off_policy"}
+    imports = f"import benchmarks.harness.child, {', '.join(sorted(modules))}"
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(ROOT)!r}); {imports}"], check=True
+    )
 
 
 def test_tables_are_of_what_is_kept() -> None:
