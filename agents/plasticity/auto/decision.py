@@ -32,6 +32,11 @@ class Decision:
     reason: str
     trials: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the networks were well, or nothing could be told, so that nothing was to be done."""
+        return self.applied == NONE and not self.trials
+
     def row(self) -> dict[str, Any]:
         """As a row of a table: column -> value."""
         tried = {f"{name}/{key}": x for name, of in self.trials.items() for key, x in zip(TRIED, of, strict=True)}

@@ -113,6 +113,7 @@ class Auto(Intervention):
         self._seed = derive_seed(torch.initial_seed() if learner.seed is None else learner.seed, self.name)
         self._begun = self._looked = learner.optimizer_steps
         self._spent = 0  # transitions
+        self._acts = 0
         self._ill = False  # at the last look, and trials wait
         self._fresh: dict[str, float] = {}
         self._rates: list[float] = []
@@ -125,7 +126,8 @@ class Auto(Intervention):
                 with on_a_copy(learner, self._seed) as copied:
                     fitting(copied, built(given))
             except (ValueError, NotImplementedError) as error:
-                raise ValueError(f"{self.name}: candidates has {_label(given)}, which does not fit: {error}") from error
+                why = str(error).removeprefix(f"{_label(given)}: ")
+                raise ValueError(f"{self.name}: candidates has {_label(given)!r}, which does not fit: {why}") from error
 
     def claims(self) -> dict[str, list[str]]:
         return {"decide what {} need": ["the networks"]}
@@ -137,7 +139,7 @@ class Auto(Intervention):
     def idle(self) -> str | None:
         if self.last is None:
             return f"trainability was not looked at yet (period {self.period:,}, budget {self.budget:g})"
-        return self.last.reason
+        return None if self._acts else self.last.reason
 
     # ------------------------------------------------------------------ when
 
@@ -211,6 +213,7 @@ class Auto(Intervention):
             return
         label, (falls_short, _), outcome = best
         outcome.put_into(learner, self)
+        self._acts += 1
         why = "comes furthest" if falls_short else "brings it back at the least cost"
         self._note(measure, lowest, label, f"{reason}; {label} {why}", numbers)
 
@@ -269,6 +272,7 @@ class Auto(Intervention):
             "begun": self._begun,
             "looked": self._looked,
             "spent": self._spent,
+            "acts": self._acts,
             "ill": self._ill,
             "fresh": [[key, value] for key, value in self._fresh.items()],
             "rates": list(self._rates),
@@ -278,15 +282,17 @@ class Auto(Intervention):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._seed, self._begun, self._looked = state["seed"], state["begun"], state["looked"]
-        self._spent, self._ill, self._rates = state["spent"], state["ill"], list(state["rates"])
+        self._spent, self._acts, self._ill = state["spent"], state["acts"], state["ill"]
+        self._rates = list(state["rates"])
         self._fresh = dict(state["fresh"])
         self.decisions = state["decisions"]
         self.last = Decision(**state["last"][0]) if state["last"] else None
 
     def metrics(self) -> dict[str, float]:
-        """``trainability``, the lowest one of the last look; ``decisions`` so far, and ``share`` of training's compute
-        that looks and trials have taken."""
-        found = {"decisions": float(self.decisions), "share": self._spent / max(self._learnt, 1)}
+        """``trainability``, the lowest one of the last look; ``decisions`` and ``acts`` so far, and ``share`` of
+        training's compute that looks and trials have taken."""
+        found = {"decisions": float(self.decisions), "acts": float(self._acts)}
+        found["share"] = self._spent / max(self._learnt, 1)
         if self.last is not None and self.last.trainability is not None:
             found["trainability"] = self.last.trainability
         return found

@@ -62,6 +62,7 @@ class Trial:
         told: what it has to log of its act, such as what its resets were predicted to cost.
         seconds: that its act took, with the minibatches that it was shown.
         memory: bytes that it holds in training.
+        at_switches: whether it acts at revealed task switches alone, as it is given.
     """
 
     candidate: Mapping[str, Any]
@@ -73,6 +74,7 @@ class Trial:
     told: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     memory: int = 0
+    at_switches: bool = False
 
     @property
     def lowest(self) -> tuple[str, float, float]:
@@ -295,5 +297,5 @@ class _Trials:
         outputs, losses = self._seen()
         changes = finite(output_changes(self._learner.output_forms, beside.outputs, outputs))
         rises = finite({name: losses[name] - loss for name, loss in beside.losses.items()})
-        memory = memory_of(intervention.state_dict())
-        return Trial(given, "", beside.scores, self._scores(), changes, rises, told, seconds, memory)
+        memory, at_switches = memory_of(intervention.state_dict()), intervention.uses_boundaries
+        return Trial(given, "", beside.scores, self._scores(), changes, rises, told, seconds, memory, at_switches)
