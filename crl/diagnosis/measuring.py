@@ -35,7 +35,7 @@ class Examined:
         probe_steps: of the fit probe.
         seconds: that it took.
         diagnosis: what was found.
-        trials: what interventions would do, where something was found.
+        trials: what interventions would do, where the networks learn less than fresh ones.
     """
 
     folder: Path
@@ -75,7 +75,7 @@ def examined(folder: Path, config: RunConfig, step: int | None, samples: int, pr
         kept = {at: path for at, path in by_step(folder).items() if at <= played.steps}
         examination = Examination(model, seed=config.seed, steps=probe_steps)
         diagnosis = examination.diagnose(history=_Kept(model, kept))
-        trials = examination.match(diagnosis) if diagnosis.findings or diagnosis.unexplained else ()
+        trials = examination.match(diagnosis) if diagnosis.is_harmed else ()
     finally:
         assert model.env is not None
         model.env.close()

@@ -41,9 +41,10 @@ def patient(
     activation: type[nn.Module] = nn.ReLU,
     norm: str = "none",
     interventions: Sequence[Intervention] = (),
+    learning_rate: float = 1e-3,
 ) -> PPO:
     """An agent that has not been trained: two hidden layers of 32 in actor and critic."""
     policy = {"net_arch": [32, 32], "activation_fn": activation, "norm": norm}
     games = make_vec_env(Numbers, 4, seed=seed)
-    settings = {"n_steps": 128, "batch_size": 128, "n_epochs": 4, "learning_rate": 1e-3, "device": "cpu"}
+    settings = {"n_steps": 128, "batch_size": 128, "n_epochs": 4, "learning_rate": learning_rate, "device": "cpu"}
     return PPO("MlpPolicy", games, policy_kwargs=policy, seed=seed, interventions=interventions, **settings)

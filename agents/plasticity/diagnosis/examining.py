@@ -69,6 +69,11 @@ class Diagnosis:
         return tuple(name for name in dict.fromkeys(worse) if name not in explained)
 
     @property
+    def is_harmed(self) -> bool:
+        """Whether a network can be trained less well than nearly all fresh ones."""
+        return any(harmed(each) is not None for each in self.trainability.values())
+
+    @property
     def untold(self) -> tuple[str, ...]:
         """Of the measures of trainability those that tell nothing: of fresh networks, too, hardly any error is removed.
 

@@ -16,7 +16,7 @@ from torch import nn
 from agents.plasticity import Auto, PlasticOptimizer
 from agents.plasticity.auto.intervention import OVERHEAD
 
-OFTEN: dict[str, Any] = {"period": 8, "budget": 1e6, "steps": 20}
+OFTEN: dict[str, Any] = {"period": 8, "budget": 1e6, "steps": 10}
 
 
 def kill(model: Any) -> None:
@@ -53,8 +53,8 @@ def test_an_agent_that_is_well_is_as_without_it_to_the_bit(kind: str) -> None:
 
 @pytest.mark.parametrize(("make", "applied"), [(kill, "redo"), (saturate, "head_reset")])
 def test_what_ails_an_agent_is_mended_by_what_mends_it(make: Any, applied: str) -> None:
-    auto = Auto(**{**OFTEN, "period": 16, "steps": 40})
-    model = patient(interventions=[auto])
+    auto = Auto(**{**OFTEN, "period": 16})
+    model = patient(interventions=[auto], learning_rate=1e-2)
     make(model)
     model.learn(512)
     decision = auto.last
@@ -71,15 +71,15 @@ def test_what_ails_an_agent_is_mended_by_what_mends_it(make: Any, applied: str) 
 
 
 def test_what_does_not_help_is_not_applied() -> None:
-    auto = Auto(candidates=["redo"], **{**OFTEN, "steps": 40})
-    model = patient(interventions=[auto])
+    auto = Auto(candidates=["redo"], **OFTEN)
+    model = patient(interventions=[auto], learning_rate=1e-2)
     saturate(model)
     before = model.policy.action_net.bias.detach().clone()
     model.learn(512)
     assert auto.last is not None
     assert auto.last.applied == "none"
     assert auto.last.reason.endswith("none regains 0.1")
-    assert (model.policy.action_net.bias - before).abs().max() < 1
+    assert (model.policy.action_net.bias - before).abs().max() < 2
     assert auto.idle() == auto.last.reason
 
 
@@ -89,7 +89,7 @@ def own(auto: Auto, rate: float = 1e-2) -> Regression:
 
 def test_a_loop_that_is_gone_on_with_decides_as_one_that_was_not_stopped() -> None:
     def made() -> Regression:
-        return own(Auto(candidates=["redo", "head_reset"], threshold=9.0, **{**OFTEN, "steps": 10}))
+        return own(Auto(candidates=["redo", "head_reset"], threshold=9.0, **OFTEN))
 
     whole, first = made(), made()
     for _ in range(12):

@@ -12,13 +12,13 @@ from small_ward import patient
 from agents.plasticity import match
 from agents.plasticity.diagnosis import Finding, Trial, usual
 
-FEW: dict[str, Any] = {"steps": 30, "observations": 64}
+FEW: dict[str, Any] = {"steps": 8, "observations": 64}
 
 
 @pytest.fixture(scope="module")
 def ill() -> Any:
     """An agent most of whose actor's last hidden units are dead."""
-    model = patient().learn(512)
+    model = patient(learning_rate=1e-2).learn(512)
     with torch.no_grad():
         model.policy.mlp_extractor.policy_net[2].bias[:29] = -100.0
     return model
