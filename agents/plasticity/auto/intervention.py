@@ -34,8 +34,8 @@ THREE: tuple[Candidate, ...] = ("redo", {"name": "shrink_and_perturb", "mode": "
 OBSERVATIONS = 128
 MINIBATCHES = 32
 """That are shown to a candidate which scores them."""
-OVERHEAD = 192
-"""What a gradient step of training takes beside its minibatch, in transitions of a fit probe (measured)."""
+OVERHEAD = 64
+"""What a gradient step of training takes beside its minibatch, in transitions of a fit probe (measured on a CPU)."""
 
 
 class _Tried(NamedTuple):
