@@ -316,7 +316,11 @@ def _refuse_unfit(given: Mapping[str, Any]) -> None:
     name = _label(given)
     if name in NO_REMEDY:
         raise ValueError(f"candidates has {name!r}, but {NO_REMEDY[name]}")
-    if acts_gradually(built(given)):
+    try:
+        intervention = built(given)
+    except ValueError as error:
+        raise ValueError(f"candidates has {name!r}, but {error}") from error
+    if acts_gradually(intervention):
         raise ValueError(
             f"candidates has {name!r}, which acts in every gradient step, so that no single act can be tried; list it "
             "among interventions itself"

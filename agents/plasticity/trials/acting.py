@@ -97,7 +97,8 @@ def _learn(copied: Copied, hooks: Hooks, step: int, *, trains: bool) -> None:
     copied.optimizer_steps = step
     generator = torch.Generator().manual_seed(derive_seed(copied.seed, "minibatch", step))
     batch = copied.sample(copied.batch_size or MINIBATCH, generator)
-    for names in _losses(copied, batch):
+    copied.together = copied.together or _together(copied, batch)
+    for names in copied.together:
         parameters = {p for name in names for p in copied.networks[name].parameters}
         stepping = [o for o in copied.optimizers if any(p in parameters for g in o.param_groups for p in g["params"])]
         for optimizer in stepping:
@@ -124,7 +125,7 @@ def _learn(copied: Copied, hooks: Hooks, step: int, *, trains: bool) -> None:
 
 
 @torch.no_grad()
-def _losses(copied: Copied, batch: Any) -> list[tuple[str, ...]]:
+def _together(copied: Copied, batch: Any) -> list[tuple[str, ...]]:
     """The networks that are trained by one loss, of each loss."""
     found: dict[int, list[str]] = {}
     losses = copied.sample_losses(batch)

@@ -27,6 +27,7 @@ class Copied:
         optimizer_steps: as the intervention counts them.
         edits: what it has announced.
         begins_anew: whether it has asked for that.
+        together: names of the networks that are trained by one loss, of each loss; known once it was trained.
     """
 
     def __init__(self, learner: Learner, seed: int) -> None:
@@ -36,6 +37,7 @@ class Copied:
         self.optimizer_steps = 0
         self.edits: list[Edit] = []
         self.begins_anew = False
+        self.together: Sequence[tuple[str, ...]] = ()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._learner, name)

@@ -156,7 +156,10 @@ REFUSED = [
     ({"candidates": ["redu"]}, "candidates has 'redu'; choose from gxd, "),
     ({"candidates": ["auto"]}, "candidates has 'auto', but it chooses from others"),
     ({"candidates": ["l2_init"]}, "candidates has 'l2_init', which acts in every gradient step, so that no single act"),
-    ({"candidates": [{"name": "redo", "tau": -1}]}, "tau is -1; give a threshold of at least 0"),
+    (
+        {"candidates": [{"name": "redo", "tau": -1}]},
+        "candidates has 'redo', but tau is -1; give a threshold of at least 0",
+    ),
     ({"period": 0}, "period is 0; give a whole number of gradient steps of at least 1"),
     ({"threshold": 0}, "threshold is 0; give a share of a fresh network's trainability above 0"),
     ({"budget": 0}, "budget is 0; give a share of training's compute above 0"),
