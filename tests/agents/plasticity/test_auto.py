@@ -14,7 +14,7 @@ from small_ward import patient
 from torch import nn
 
 from agents.plasticity import Auto, PlasticOptimizer
-from agents.plasticity.auto.intervention import OVERHEAD
+from agents.plasticity.auto.watching import OVERHEAD
 
 OFTEN: dict[str, Any] = {"period": 8, "budget": 1e6, "steps": 10}
 
