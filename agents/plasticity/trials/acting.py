@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from agents.plasticity.fresh import fresh_parameters, holding
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.outputs import Form, distance
 from agents.plasticity.protocols import Intervention, Learner, Switch, Update
@@ -35,13 +36,16 @@ def scores_minibatches(intervention: Intervention) -> bool:
 
 
 def fitting(copied: Copied, intervention: Intervention) -> Hooks:
-    """The hooks of an intervention that is attached to a copy.
+    """The hooks of an intervention that is attached to a copy, as if its networks had just been drawn.
+
+    What holds weights to what they were when it began holds them to such a draw: not to what is to be mended.
 
     Raises:
         ValueError: it does not fit the learner.
     """
-    hooks = Hooks(cast(Learner, copied), [intervention])
-    with warnings.catch_warnings():
+    learner = cast(Learner, copied)
+    hooks, fresh = Hooks(learner, [intervention]), fresh_parameters(learner, copied.seed, "begun")
+    with warnings.catch_warnings(), holding(learner, fresh):
         warnings.simplefilter("ignore")
         hooks.attach()
     return hooks

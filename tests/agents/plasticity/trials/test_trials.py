@@ -15,7 +15,17 @@ from small_loop import Regression
 from small_ward import patient
 from torch import Tensor
 
-from agents.plasticity import GXD, CChain, FullReset, Intervention, L2Init, ReDo, SampleWeightDecay, WeightClipping
+from agents.plasticity import (
+    GXD,
+    CChain,
+    FullReset,
+    Intervention,
+    L2Init,
+    ReDo,
+    SampleWeightDecay,
+    ShrinkAndPerturb,
+    WeightClipping,
+)
 from agents.plasticity.outputs import Form
 from agents.plasticity.trials import (
     memory_of,
@@ -114,6 +124,19 @@ def test_others_are_told_what_was_applied() -> None:
     assert len(learner.edits) == 1
     assert not alike(before, anchored.state_dict())
     assert alike(anchored.state_dict()["anchor/net/0"], learner.module[0].weight.detach())
+
+
+def test_what_draws_weights_to_where_they_began_draws_them_to_fresh_ones() -> None:
+    learner = Regression(batch_size=16).train(3)
+    with on_a_copy(learner, 1) as copied:
+        copied_weight = learner.module[0].weight
+        before = copied_weight.detach().clone()
+        pull = ShrinkAndPerturb(mode="to_init", shrink=0.5, period=1)
+        try_out(copied, pull, 1)
+        began = pull.state_dict()["anchor/net/0"]
+        assert (copied_weight - (before + began) / 2).abs().max() < 1e-6
+    assert not torch.equal(began, before)
+    assert began.abs().max() <= 0.5  # of torch's draw for four inputs
 
 
 @pytest.mark.parametrize("kind", ["dqn", "ppo"])
