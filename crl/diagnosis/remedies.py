@@ -30,7 +30,7 @@ def show_remedies(run: Examined) -> None:
     with tolerant():
         console().print(_table(tried), markup=False, highlight=False)
     say("before, after: the lowest trainability without and with it, a fresh network having 1; by: what it changes at")
-    say("once, KL of a policy, mean square of values over theirs. What acts in every step acted in as many as the probe's.")
+    say("once, KL of a policy, mean square of values over theirs. Penalties had as many steps as the probe has.")
     for trial in run.trials:
         if trial.hindrance and trial.candidate["name"] not in NO_REMEDY:
             say(f"  not tried: {trial.candidate['name']}: {trial.hindrance}")
