@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.learner import LearnerMixin
-from agents.plasticity.diagnosis import Diagnosis, Examination
+from agents.plasticity.diagnosis import Diagnosis, Examination, Trial
 from agents.plasticity.diagnostics.fit.probe import STEPS
 from agents.training_state import restore_optimizers
 from crl import storage
@@ -35,6 +35,7 @@ class Examined:
         probe_steps: of the fit probe.
         seconds: that it took.
         diagnosis: what was found.
+        trials: what interventions would do, where the networks learn less than fresh ones.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Examined:
     probe_steps: int
     seconds: float
     diagnosis: Diagnosis
+    trials: Sequence[Trial] = ()
 
 
 def examined(folder: Path, config: RunConfig, step: int | None, samples: int, probe_steps: int | None) -> Examined:
@@ -73,11 +75,12 @@ def examined(folder: Path, config: RunConfig, step: int | None, samples: int, pr
         kept = {at: path for at, path in by_step(folder).items() if at <= played.steps}
         examination = Examination(model, seed=config.seed, steps=probe_steps)
         diagnosis = examination.diagnose(history=_Kept(model, kept))
+        trials = examination.match(diagnosis) if diagnosis.is_harmed else ()
     finally:
         assert model.env is not None
         model.env.close()
     seconds = time.perf_counter() - started
-    return Examined(folder, played.steps, min(kept), played.task, probe_steps, seconds, diagnosis)
+    return Examined(folder, played.steps, min(kept), played.task, probe_steps, seconds, diagnosis, trials)
 
 
 class _Kept(Mapping[int, Mapping[str, Tensor]]):

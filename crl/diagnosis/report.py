@@ -15,6 +15,7 @@ from agents.plasticity.diagnosis import SIGNS, Comparison, Finding
 from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from crl.config import ConfigError
 from crl.diagnosis.measuring import Examined
+from crl.diagnosis.remedies import remedies_as_json, show_remedies
 from crl.screen import console, say, tolerant
 
 
@@ -22,6 +23,7 @@ def show(found: Sequence[Examined]) -> None:
     """Print what each run's diagnosis says, and then all numbers, side by side where there are two."""
     for run in found:
         _show_findings(run)
+        show_remedies(run)
     with tolerant():
         console().print(_table(found), markup=False, highlight=False)
     for sign in (sign for sign in SIGNS if any(key.endswith(f"/{sign}") for key in found[0].diagnosis.signs)):
@@ -116,4 +118,5 @@ def _as_json(run: Examined) -> dict[str, Any]:
         "value_sizes": {
             name: {str(step): size for step, size in each.items()} for name, each in diagnosis.value_sizes.items()
         },
+        **remedies_as_json(run),
     }  # fmt: skip
