@@ -29,6 +29,7 @@ from agents.plasticity.trials import (
     train,
     try_out,
 )
+from agents.plasticity.validation import check
 
 Candidate = str | Mapping[str, Any]
 """Name of an intervention, or a mapping of it and its arguments, as in a config."""
@@ -158,6 +159,7 @@ def match(
         ValueError: a number is too small, or a name is not known.
     """
     check_sizes(steps, observations)
+    check("candidates", candidates, not isinstance(candidates, str | Mapping), "a list of interventions")
     given = [described(candidate) for candidate in ([*INTERVENTIONS, *VARIANTS] if candidates is None else candidates)]
     trials = _Trials(learner, known, seed, steps, observations)
     return sorted(map(trials.tried, given), key=lambda trial: (bool(trial.hindrance), -_or_least(trial.regained)))
@@ -192,10 +194,18 @@ def described(candidate: Candidate) -> dict[str, Any]:
     Raises:
         ValueError: nothing of that name is registered.
     """
-    given = {"name": candidate} if isinstance(candidate, str) else dict(candidate)
-    if given.get("name") not in INTERVENTIONS:
-        raise ValueError(f"candidates has {given.get('name')!r}; choose from {', '.join(INTERVENTIONS)}")
-    return given
+    given = {"name": candidate} if isinstance(candidate, str) else candidate
+    if not isinstance(given, Mapping):
+        raise ValueError(f"candidates has {candidate!r}; give its name, or a mapping of its name and arguments")
+    if not isinstance(name := given.get("name"), str) or name not in INTERVENTIONS:
+        raise ValueError(f"candidates has {name!r}; choose from {', '.join(INTERVENTIONS)}")
+    return dict(given)
+
+
+def no_remedy(given: Mapping[str, Any]) -> str:
+    """Why a candidate is nothing to try by itself; empty where it is something."""
+    name = given["name"]
+    return "" if name == "reset" and len(given) > 1 else NO_REMEDY.get(name, "")
 
 
 def built(given: Mapping[str, Any]) -> Intervention:
@@ -206,8 +216,12 @@ def built(given: Mapping[str, Any]) -> Intervention:
     """
     arguments = {key: value for key, value in given.items() if key != "name"}
     target = INTERVENTIONS[given["name"]].resolve()
-    if "maturity" in inspect.signature(target).parameters:
+    known = inspect.signature(target).parameters
+    if "maturity" in known:
         arguments["maturity"] = 0
+    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
+    if unknown := [key for key in arguments if key not in known and not open_ended]:
+        raise ValueError(f"it has no argument {unknown[0]!r}; choose from {', '.join(known)}")
     try:
         found: Intervention = target(**arguments)
     except TypeError as error:
@@ -278,8 +292,8 @@ class _Trials:
     def tried(self, given: Mapping[str, Any]) -> Trial:
         """What a candidate does."""
         name = given["name"]
-        if name in NO_REMEDY:
-            return Trial(given, NO_REMEDY[name])
+        if why := no_remedy(given):
+            return Trial(given, why)
         try:
             intervention = built(given)
             beside = self._beside(intervention)
