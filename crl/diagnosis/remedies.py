@@ -13,9 +13,10 @@ from rich.table import Table
 
 from agents.optimizers import ADAM, OPTIMIZERS
 from agents.plasticity.diagnosis import Trial, Usual, usual
-from agents.plasticity.diagnosis.matching import NO_REMEDY, USUAL_OF_ALL
+from agents.plasticity.diagnosis.matching import USUAL_OF_ALL
 from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from agents.plasticity.registry import NETWORKS
+from agents.plasticity.trials import NO_REMEDY
 from crl.diagnosis.measuring import Examined
 from crl.screen import console, say, tolerant
 

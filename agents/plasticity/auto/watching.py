@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.auto.decision import NONE, WAITS, Decision
-from agents.plasticity.diagnosis.matching import Candidate, built, described, no_remedy
 from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from agents.plasticity.diagnostics.fit.probe import STEPS, check_sizes, errors_removed, finite, measures, rates
 from agents.plasticity.fresh import fresh_parameters
@@ -20,9 +19,13 @@ from agents.plasticity.protocols import Intervention, Learner, NoDataError
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.trials import (
     MINIBATCH,
+    Candidate,
     Outcome,
     acts_gradually,
+    built,
+    described,
     fitting,
+    no_remedy,
     on_a_copy,
     output_changes,
     scores_minibatches,
@@ -210,9 +213,7 @@ class Auto(Intervention):
             outputs = {name: found.clone() for name, found in learner.outputs(batch).items()}
         best: tuple[str, tuple[bool, float], Outcome] | None = None
         numbers: dict[str, tuple[float | None, float | None]] = {}
-        for number, given in enumerate(self._given):
-            label = _label(given)
-            label = f"{label}_{number + 1}" if label in numbers else label
+        for number, (label, given) in enumerate(zip(_labels(self._given), self._given, strict=True)):
             tried = self._tried(given, batch, outputs, lowest, derive_seed(seed, number))
             numbers[label] = tried.numbers
             if tried.rank is not None and (best is None or tried.rank < best[1]):
@@ -318,6 +319,13 @@ def _told(after: float | None, cost: float | None) -> str:
 def _label(given: Mapping[str, Any]) -> str:
     name: str = given["name"]
     return name
+
+
+def _labels(candidates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Their names, the second ``redo`` as ``redo_2``."""
+    names = [_label(given) for given in candidates]
+    met = [names[: number + 1].count(name) for number, name in enumerate(names)]
+    return [name if times == 1 else f"{name}_{times}" for name, times in zip(names, met, strict=True)]
 
 
 def _refuse_unfit(given: Mapping[str, Any]) -> None:

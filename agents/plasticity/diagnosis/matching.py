@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -20,10 +19,14 @@ from agents.plasticity.protocols import Intervention, Learner
 from agents.plasticity.registry import INTERVENTIONS
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.trials import (
+    Candidate,
     Copied,
     acts_gradually,
+    built,
+    described,
     mean_losses,
     memory_of,
+    no_remedy,
     on_a_copy,
     output_changes,
     train,
@@ -31,21 +34,12 @@ from agents.plasticity.trials import (
 )
 from agents.plasticity.validation import check
 
-Candidate = str | Mapping[str, Any]
-"""Name of an intervention, or a mapping of it and its arguments, as in a config."""
-
 USUAL: Mapping[str, str] = {DEAD: "regrama", RANK: "spectral", KERNEL: "c_chain"}
 """Mechanism -> the remedy that is usually named for it: for its cause, whatever has been measured."""
 USUAL_OF_ALL = "agent.activation: fourier"
 """What is named for all three, which only a new network can have."""
 VARIANTS: tuple[Candidate, ...] = ({"name": "shrink_and_perturb", "mode": "boundary"},)
 """Tried beside all that is registered, with its defaults."""
-NO_REMEDY: Mapping[str, str] = {
-    "reset": "it is the general form of the other resets; name its criterion and selection",
-    "auto": "it chooses from others",
-    "oracle": "it is a fresh agent, with which others are compared",
-}
-"""Registered, but nothing to try by itself -> why."""
 
 
 @dataclass(frozen=True)
@@ -186,47 +180,6 @@ def usual(findings: Sequence[Finding], trials: Sequence[Trial]) -> list[Usual]:
 
 def _or_least(value: float) -> float:
     return value if math.isfinite(value) else -math.inf
-
-
-def described(candidate: Candidate) -> dict[str, Any]:
-    """A candidate as a mapping of its name and arguments.
-
-    Raises:
-        ValueError: nothing of that name is registered.
-    """
-    given = {"name": candidate} if isinstance(candidate, str) else candidate
-    if not isinstance(given, Mapping):
-        raise ValueError(f"candidates has {candidate!r}; give its name, or a mapping of its name and arguments")
-    if not isinstance(name := given.get("name"), str) or name not in INTERVENTIONS:
-        raise ValueError(f"candidates has {name!r}; choose from {', '.join(INTERVENTIONS)}")
-    return dict(given)
-
-
-def no_remedy(given: Mapping[str, Any]) -> str:
-    """Why a candidate is nothing to try by itself; empty where it is something."""
-    name = given["name"]
-    return "" if name == "reset" and len(given) > 1 else NO_REMEDY.get(name, "")
-
-
-def built(given: Mapping[str, Any]) -> Intervention:
-    """A candidate that takes all units for mature: the learner has been trained.
-
-    Raises:
-        ValueError: an argument is not known, or impossible.
-    """
-    arguments = {key: value for key, value in given.items() if key != "name"}
-    target = INTERVENTIONS[given["name"]].resolve()
-    known = inspect.signature(target).parameters
-    if "maturity" in known:
-        arguments["maturity"] = 0
-    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
-    if unknown := [key for key in arguments if key not in known and not open_ended]:
-        raise ValueError(f"it has no argument {unknown[0]!r}; choose from {', '.join(known)}")
-    try:
-        found: Intervention = target(**arguments)
-    except TypeError as error:
-        raise ValueError(f"it does not take these arguments ({error})") from error
-    return found
 
 
 class _State(NamedTuple):

@@ -71,6 +71,13 @@ def test_what_ails_an_agent_is_mended_by_what_mends_it(make: Any, applied: str) 
     assert auto.idle() is None
 
 
+def test_candidates_of_one_name_are_told_apart_as_interventions_are() -> None:
+    auto = Auto(candidates=["redo", "head_reset", {"name": "redo", "tau": 0.5}], threshold=9.0, **OFTEN)
+    own(auto).train(8)
+    assert auto.last is not None
+    assert list(auto.last.trials) == ["redo", "head_reset", "redo_2"]
+
+
 def test_what_does_not_help_is_not_applied() -> None:
     auto = Auto(candidates=["redo"], **OFTEN)
     model = patient(interventions=[auto], learning_rate=1e-2)
