@@ -15,6 +15,8 @@ from agents.plasticity.diagnosis import SIGNS, Comparison, Finding
 from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from crl.config import ConfigError
 from crl.diagnosis.measuring import Examined
+from crl.diagnosis.source import Source
+from crl.diagnosis.wording import lines_of
 from crl.screen import console, say, tolerant
 
 
@@ -22,6 +24,8 @@ def show(found: Sequence[Examined]) -> None:
     """Print what each run's diagnosis says, and then all numbers, side by side where there are two."""
     for run in found:
         _show_findings(run)
+        for line in lines_of(run.origin):
+            say(f"  source: {line}")
     with tolerant():
         console().print(_table(found), markup=False, highlight=False)
     for sign in (sign for sign in SIGNS if any(key.endswith(f"/{sign}") for key in found[0].diagnosis.signs)):
@@ -112,8 +116,17 @@ def _as_json(run: Examined) -> dict[str, Any]:
         "untold": list(diagnosis.untold),
         "trainability": {key: asdict(each) for key, each in diagnosis.trainability.items()},
         "signs": {key: asdict(each) for key, each in diagnosis.signs.items()},
+        "sources": [_source_as_json(source) for source in run.origin.sources],
+        "settings": {name: dict(each) for name, each in run.origin.settings.items()},
         "gradient_shares": {name: list(each) for name, each in diagnosis.gradient_shares.items()},
         "value_sizes": {
             name: {str(step): size for step, size in each.items()} for name, each in diagnosis.value_sizes.items()
         },
     }  # fmt: skip
+
+
+def _source_as_json(source: Source) -> dict[str, Any]:
+    """Without what is not defined of no change."""
+    found = asdict(source)
+    change = found.pop("change")
+    return found | {"change": change and {key: value for key, value in change.items() if value == value}}
