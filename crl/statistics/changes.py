@@ -89,7 +89,7 @@ def change_of(
     levels = (labels[:, None] == np.unique(labels)).astype(float)
     if len(places) < FEWEST + levels.shape[1] - 1:
         return None
-    ways = {"none": _none(places), "sudden": _jumps(places), "gradual": _slopes(places)}
+    ways: dict[Kind, _Ways] = {"none": _none(places), "sudden": _jumps(places), "gradual": _slopes(places)}
     curve = _Curve(heights, levels, rising)
     fits = {kind: curve.best(each) for kind, each in ways.items()}
     scores = {kind: fit.deviance + _cost(len(places), COSTS[kind] + levels.shape[1]) for kind, fit in fits.items()}

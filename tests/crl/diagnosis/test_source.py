@@ -96,7 +96,7 @@ def test_one_point_per_visit_tells_no_switch_from_what_is_between(tmp_path: Path
 
 def test_what_cannot_be_told(tmp_path: Path) -> None:
     folder = logged(tmp_path, DORMANT, [0.5] * 11)
-    few = [*lines_of(found(folder, "dead units"))][0]
+    few = next(lines_of(found(folder, "dead units")))
     assert few == "dormant_ratio of actor has 11 points, of which nothing can be told; 12 are needed, so train longer"
     assert "has 0 points" in next(lines_of(found(folder, "saturated units")))
     logged(tmp_path, DORMANT, [0.5] * 20)

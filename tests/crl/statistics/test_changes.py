@@ -1,4 +1,4 @@
-"""Changes of curves: by hand where nothing is noisy, and by how often simulated ones are taken for what they are not."""
+"""Changes of curves: by hand where nothing is noisy, else by how often they are taken for what they are not."""
 
 from __future__ import annotations
 
