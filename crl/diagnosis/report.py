@@ -18,6 +18,7 @@ from crl.diagnosis.measuring import Examined
 from crl.diagnosis.source import Source
 from crl.diagnosis.wording import lines_of
 from crl.screen import console, say, tolerant
+from crl.storage import replace_file
 
 
 def show(found: Sequence[Examined]) -> None:
@@ -100,7 +101,7 @@ def write_json(path: Path, found: Sequence[Examined]) -> None:
     data = _as_json(found[0]) | ({"compared_with": _as_json(found[1])} if len(found) > 1 else {})
     try:
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        replace_file(path, f"{json.dumps(data, indent=1, allow_nan=False)}\n".encode())
     except OSError as error:
         raise ConfigError(f"{str(path)!r} cannot be written ({error.strerror}); make room for it") from None
     say(f"written: {path}, in {sum(run.seconds for run in found):.1f} s")
