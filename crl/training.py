@@ -93,7 +93,9 @@ def checked_config(config: Config, overrides: Sequence[str] = ()) -> RunConfig:
         found = checked(config.model_dump() if isinstance(config, RunConfig) else config, overrides)
     check_writable(Path(found.runs))
     if found.source is not None and not Path(found.source).exists():
-        raise ConfigError(f"from={found.source!r} does not exist; give the folder of a run, or SB3's zip")
+        zip = f"{found.source}.zip"
+        remedy = f"did you mean {zip!r}?" if Path(zip).exists() else "give the folder of a run, or SB3's zip"
+        raise ConfigError(f"from={found.source!r} does not exist; {remedy}")
     check_installed(found.services)
     return check_arguments(found)
 

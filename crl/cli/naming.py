@@ -16,7 +16,8 @@ def list_names(
         str | None,
         typer.Argument(
             help="One of the lists (streams, tasks, shifts, drifts, spaces, agents, optimizers, schedules, "
-            "criteria, selections, interventions, parts), or a name in one of them, such as gxd; left out, all lists.",
+            "criteria, selections, interventions, parts), or a name or suite in one of them, such as gxd or atari; "
+            "left out, all lists.",
             show_default=False,
         ),
     ] = None,
@@ -30,7 +31,7 @@ def list_names(
     from crl.config import ConfigError
     from crl.config.imports import register_plugins
     from crl.config.messages import nearest, shown
-    from crl.listing import Kind, listed, pages, registered_by
+    from crl.listing import Kind, listed, pages, registered_by, suite
 
     with refusing():
         register_plugins()
@@ -40,12 +41,16 @@ def list_names(
                 f"{shown(name)} is not a list, in which {shown(of)} could be; {nearest(f'{name}', map(str, Kind))}"
             )
         if name is not None and (of is not None or name not in [*Kind]):
-            found = pages(name) if of is None else pages(of, Kind(name))
-            print("\n".join(line for page in found for line in page.lines).rstrip())
-            return
-    for kind in Kind if name is None else (Kind(name),):
+            lists = suite(name) if of is None else suite(of, Kind(name))
+            if not lists:
+                found = pages(name) if of is None else pages(of, Kind(name))
+                print("\n".join(line for page in found for line in page.lines).rstrip())
+        else:
+            lists = {kind: listed(kind) for kind in (Kind if name is None else [Kind(name)])}
+            if Kind.tasks in lists:
+                lists[Kind.tasks] |= worlds
+    for kind, lines in lists.items():
         print(f"{kind}:")
-        lines = listed(kind) | (worlds if kind is Kind.tasks else {})
         width = max(map(len, lines), default=0)
         for each, text in lines.items():
             for line in text.splitlines():

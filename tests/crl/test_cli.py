@@ -202,7 +202,9 @@ def test_listed_streams_tell_tasks_steps_source_and_what_a_resume_finds(crl: Com
         "tasks: hopper, walker2d, halfcheetah; 1,000,000 steps each; observations pad; actions pad; games are "
         "restored at a resume"
     )
-    assert set(blocks) == set(STREAMS)
+    assert "\n  fame/minatar0 to fame/minatar29  seven visits" in text
+    assert blocks["fame/minatar0"][1].strip().startswith("tasks: 7 in another order each; 500,000 steps each")
+    assert set(blocks) == set(STREAMS) - {f"fame/minatar{number}" for number in range(1, 30)}
     assert all(len(block) == 3 and "source: " in block[2] for block in blocks.values())
 
 
@@ -229,6 +231,10 @@ def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: P
     spaces = dict(line.split(maxsplit=1) for line in crl("list", "spaces", cwd=tmp_path).stdout.splitlines()[1:])
     assert spaces["resize"] == "one height and width for images, their channels padded; stream.spaces.observations"
     assert spaces["pad"].endswith("a task takes as many as it has; stream.spaces.observations and actions")
+    for suite in (("list", "streams", "fame"), ("list", "fame")):
+        head, *lines = crl(*suite, cwd=tmp_path).stdout.splitlines()
+        names = [line.split()[0] for line in lines if not line.startswith("   ")]
+        assert (head, names) == ("streams:", ["fame/minatar0", "fame/space_invaders", "fame/freeway"])
     together = {f"{name.partition('/')[0]}/..." if "/" in name else name for name in TASKS}
     assert (set(shifts), set(tasks)) == (set(SHIFTS), {*together, "ID-v0"})
 

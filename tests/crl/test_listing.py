@@ -14,10 +14,9 @@ import yaml
 from fake_pool import install
 
 import envs
-from crl import listing
 from crl.config import ConfigError, check_arguments, load
 from crl.config.reading import _merged
-from crl.listing import REGISTRIES, Kind, pages
+from crl.listing import REGISTRIES, Kind, page, pages
 from envs.catalogue import STREAMS, TASKS
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -34,13 +33,13 @@ NAMED = [
 ]
 
 
-json_schema = functools.cache(listing.json_schema)
+json_schema = functools.cache(page.json_schema)
 
 
 @pytest.fixture(autouse=True)
 def one_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     """All pages here are of the same names."""
-    monkeypatch.setattr(listing, "json_schema", json_schema)
+    monkeypatch.setattr(page, "json_schema", json_schema)
 
 
 def lines_of(kind: Kind, name: str) -> list[str]:
@@ -64,9 +63,9 @@ def test_every_example_is_right(kind: Kind, name: str, tmp_path: Path, monkeypat
 
 
 def test_every_argument_has_a_type_and_a_meaning() -> None:
-    for page in (page for _, name in NAMED for page in pages(name)):
-        assert page.text
-        assert [key.name for key in page.keys if not key.meaning or "anything" in key.type] == [], page.title
+    for each in (found for _, name in NAMED for found in pages(name)):
+        assert each.text
+        assert [key.name for key in each.keys if not key.meaning or "anything" in key.type] == [], each.title
 
 
 def test_a_stream_s_page_tells_what_differs_and_which_settings_go_with_it(crl: Command, tmp_path: Path) -> None:

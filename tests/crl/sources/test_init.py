@@ -244,6 +244,9 @@ def test_other_algorithms_are_named(source: Any, tmp_path: Path) -> None:
 
 def test_what_is_no_source_is_refused(source: Any, tmp_path: Path) -> None:
     assert refused(tmp_path, "nowhere") == ("from='nowhere' does not exist; give the folder of a run, or SB3's zip")
+    (tmp_path / "model.zip").touch()
+    without = str(tmp_path / "model")
+    assert refused(tmp_path, without) == f"from={without!r} does not exist; did you mean {without + '.zip'!r}?"
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "is neither a run nor a checkpoint; give a folder that crl train has made" in refused(tmp_path, empty)
