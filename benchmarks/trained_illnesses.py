@@ -6,7 +6,10 @@ its size) that says which of three of them is the largest (or how large it is); 
 Healthy agents of all four algorithms stand beside them. An illness may be named together with others that training has
 brought about, too: the table tells how often each mechanism was named in the agents of a recipe.
 
-    python benchmarks/trained_illnesses.py                  # about three minutes of one core
+What was found in an agent is a small file in `benchmarks/results/trained_illnesses`; one whose file is there is not
+trained again.
+
+    python benchmarks/trained_illnesses.py                  # about two minutes of one core for each seed
     python benchmarks/trained_illnesses.py --only dead_units --seeds 1    # a try
 """
 
@@ -32,7 +35,8 @@ from agents import DQN, PPO, SAC, TD3
 from agents.plasticity import diagnose
 from agents.plasticity.diagnosis import MECHANISMS, Diagnosis
 
-RESULTS = Path(__file__).resolve().parent / "results" / "trained_illnesses.json"
+RESULTS = Path(__file__).resolve().parent / "results" / "trained_illnesses"
+UNEXPLAINED, NONE = "unexplained", "none"
 SNAPSHOTS = 8  # of the parameters, that divergence of values is told from
 EPISODE, DOUBLINGS = 32, 8  # steps
 FEW = {"fresh": 9, "observations": 128}  # of `diagnose`, which with its defaults takes four times as long
@@ -158,11 +162,12 @@ RECIPES: dict[str, Recipe] = {
         "a learning rate of 0.02 behind layer norms, and no bonus for entropy",
     ),
     "norm_growth": Recipe(
-        "norm growth", ppo(norm="layer", switch=512, learning_rate=falling(0.05, 1e-3)), 8192,
-        "layer norms, and a learning rate that falls from 0.05 to 0.001",
+        "norm growth", ppo(norm="layer", switch=512, learning_rate=falling(0.3, 1e-3)), 8192,
+        "layer norms, and a learning rate that falls from 0.3 to 0.001",
     ),
     "rank_collapse": Recipe(
-        "rank collapse", ppo(policy={"optimizer_kwargs": {"weight_decay": 0.1}}), 12288, "a weight decay of 0.1"
+        "rank collapse", ppo(nn.LeakyReLU, switch=512, learning_rate=falling(0.1, 1e-3)), 8192,
+        "units that cannot die, and a learning rate that falls from 0.1 to 0.001",
     ),
     "stale_optimizer": Recipe(
         "stale optimizer", ppo(switch=1024, late=1e-3, gamma=0.0, learning_rate=3e-3), 8192,
@@ -210,8 +215,21 @@ def named(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     return found + [{"mechanism": UNEXPLAINED, "place": network} for network in diagnosis.unexplained]
 
 
-UNEXPLAINED = "unexplained"
-NONE = "none"
+def result(name: str, seed: int) -> dict[str, Any]:
+    """What was named in an agent: read, or trained and diagnosed."""
+    path = RESULTS / f"{name}__s{seed}.json"
+    if path.exists():
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    began = time.process_time()
+    model, history = trained(RECIPES[name], seed)
+    middle = time.process_time()
+    diagnosis = diagnose(model, history=history, seed=seed, **FEW)
+    seconds = {"training": round(middle - began, 1), "diagnosis": round(time.process_time() - middle, 1)}
+    found = {"seed": seed, "named": named(diagnosis), "untold": diagnosis.untold, "cpu_seconds": seconds}
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(name, json.dumps(found), flush=True)
+    return found
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -236,21 +254,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name in args.only:
-        for seed in args.seeds:
-            began = time.process_time()
-            model, history = trained(RECIPES[name], seed)
-            middle = time.process_time()
-            diagnosis = diagnose(model, history=history, seed=seed, **FEW)
-            seconds = {"training": round(middle - began, 1), "diagnosis": round(time.process_time() - middle, 1)}
-            run = {"seed": seed, "named": named(diagnosis), "untold": diagnosis.untold, "cpu_seconds": seconds}
-            found.setdefault(name, []).append(run)
-            print(name, json.dumps(run), flush=True)
-    if set(args.only) == set(RECIPES):
-        written = {name: {"why": RECIPES[name].why, "runs": runs} for name, runs in found.items()}
-        RESULTS.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    print(table(found))
+    RESULTS.mkdir(exist_ok=True)
+    print(table({name: [result(name, seed) for seed in args.seeds] for name in args.only}))
 
 
 if __name__ == "__main__":
