@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from crl.config.messages import printable, shortened
 from crl.diagnosis.source import UNEXPLAINED, VALUES, Origin, Source
@@ -16,8 +17,13 @@ def lines_of(origin: Origin) -> Iterator[str]:
     for source in origin.sources:
         yield _line(source, logged=origin.unlogged is None)
     for network, settings in origin.settings.items():
-        known = {key.replace("_", " "): value for key, value in settings.items() if value is not None}
+        known = {key.replace("_", " "): shown(value) for key, value in settings.items() if value is not None}
         yield f"{network} has " + ", ".join(f"{key} {value}" for key, value in known.items())
+
+
+def shown(setting: Any) -> str:
+    """The value of a setting; a learning rate of a schedule has more digits than anybody reads."""
+    return f"{setting:.4g}" if isinstance(setting, float) else printable(shortened(str(setting)))
 
 
 def _line(source: Source, *, logged: bool) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 from agents.plasticity.diagnosis import Comparison
 from crl.ablation.tables import table
-from crl.config.messages import printable, shortened
+from crl.config.messages import printable
 from crl.diagnosis.recorded import Diagnosed, Score
-from crl.diagnosis.wording import when
+from crl.diagnosis.wording import shown, when
 from crl.report.arms import Arm, Compared
 from crl.report.reading import Reported
 from crl.report.tables import Table
@@ -101,7 +101,7 @@ def settings(compared: Compared) -> Table:
 
 
 def _setting(value: Any) -> str:
-    return "" if value is None else printable(shortened(str(value)))
+    return "" if value is None else shown(value)
 
 
 def as_csv(compared: Compared) -> bytes:
