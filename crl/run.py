@@ -29,7 +29,15 @@ from crl.evaluation.part import EvaluationPart
 from crl.exit_codes import DONE, FAILED
 from crl.mirroring import check_installed
 from crl.models import build, fixed_layers
-from crl.monitoring import LoggerPart, ProgressCallback, RowCallback, TaskCallback, UsagePart, recorder_of_run
+from crl.monitoring import (
+    LoggerPart,
+    ProgressCallback,
+    RowCallback,
+    TaskCallback,
+    UsagePart,
+    decisions_of,
+    recorder_of_run,
+)
 from crl.opening import opened
 from crl.part_list import check_parts, configured
 from crl.parts import Part, Run
@@ -203,7 +211,7 @@ def _parts(config: RunConfig, model: LearnerMixin, stream: envs.TaskStream, othe
     evaluation = [EvaluationPart(config, stream, usage)] if evaluates else []
     fits = config.diagnostics.trainability
     recorder = recorder_of_run(model, tasks, config.seed, evaluates=evaluates, fits=fits)
-    recorders = [tasks, recorder, *evaluation, *configured(config), *others]
+    recorders = [tasks, recorder, *evaluation, *decisions_of(model.interventions), *configured(config), *others]
     best, progress = BestPart(tasks), ProgressCallback(tasks)
     kept = [best, VisitsPart(stream)] if config.checkpoint.visits else [best]
     parts = [usage, LoggerPart(), *recorders, RowCallback(recorders), progress, *kept]

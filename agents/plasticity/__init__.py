@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from agents.plasticity.registry import criterion, intervention
 
 if TYPE_CHECKING:
-    from agents.plasticity.diagnosis import diagnose
+    from agents.plasticity.auto import Auto
+    from agents.plasticity.diagnosis import diagnose, match
     from agents.plasticity.diagnostics import trainability
     from agents.plasticity.injectable import Injectable
     from agents.plasticity.loop import PlasticOptimizer
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update"), "protocols") | {
     "AdamO": "optimizers",
     "AdaptiveReplayRatio": "replay_ratio",
+    "Auto": "auto",
     "CChain": "penalties",
     "L2Init": "penalties",
     "Muon": "optimizers",
@@ -66,6 +68,7 @@ _MODULES = dict.fromkeys(("Edit", "Intervention", "Learner", "Switch", "Update")
     "WeightClipping": "penalties",
     "WeightDecay": "penalties",
     "diagnose": "diagnosis",
+    "match": "diagnosis",
     "trainability": "diagnostics",
 }
 """Name -> where it is; all others are in ``resets``."""
@@ -81,6 +84,7 @@ __all__ = [
     "UPGD",
     "AdamO",
     "AdaptiveReplayRatio",
+    "Auto",
     "CChain",
     "Edit",
     "FullReset",
@@ -110,6 +114,7 @@ __all__ = [
     "criterion",
     "diagnose",
     "intervention",
+    "match",
     "trainability",
 ]
 

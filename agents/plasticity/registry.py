@@ -66,6 +66,7 @@ GROUPS: dict[str, str] = {
     "whole networks": "draw, shrink or turn all weights",
     "regularisers": "hold weights or outputs, by a term of the loss or beside it",
     "replay": "decide which data is learnt from, and how often",
+    "closed loop": "measure, and choose from all others",
     "others": "registered from outside",
 }
 """Groups of interventions, and what those in one do."""
@@ -182,6 +183,10 @@ INTERVENTIONS: dict[str, Entry] = {
         "agents.plasticity.replay_ratio:AdaptiveReplayRatio",
         "learn from data more often once the critic is plastic again (of PPO's epochs: experimental)",
         of_units=True, group="replay", paper="arXiv 2310.07418", cost="the gradient steps that it adds",
+    ),
+    "auto": Entry(
+        "agents.plasticity.auto:Auto", "watch trainability, try remedies on copies, apply one where it is lost",
+        group="closed loop", cost="2%, where networks are ill at most 5%, DQN 4%",
     ),
 }  # fmt: skip
 

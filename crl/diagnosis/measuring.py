@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.learner import LearnerMixin
-from agents.plasticity.diagnosis import Diagnosis, Examination
+from agents.plasticity.diagnosis import Diagnosis, Examination, Trial
 from agents.plasticity.diagnostics.fit.probe import STEPS
 from agents.training_state import restore_optimizers
 from crl import storage
@@ -37,6 +37,7 @@ class Examined:
         seconds: that it took.
         diagnosis: what was found.
         origin: where that comes from.
+        trials: what interventions would do, where the networks learn less than fresh ones.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class Examined:
     seconds: float
     diagnosis: Diagnosis
     origin: Origin = field(default_factory=Origin)
+    trials: Sequence[Trial] = ()
 
 
 def examined(folder: Path, config: RunConfig, step: int | None, samples: int, probe_steps: int | None) -> Examined:
@@ -77,11 +79,13 @@ def examined(folder: Path, config: RunConfig, step: int | None, samples: int, pr
         examination = Examination(model, seed=config.seed, steps=probe_steps)
         diagnosis = examination.diagnose(history=_Kept(model, kept))
         origin = origin_of(folder, config, played.steps, model, diagnosis)
+        trials = examination.match(diagnosis) if diagnosis.is_harmed else ()
     finally:
         assert model.env is not None
         model.env.close()
     seconds = time.perf_counter() - started
-    return Examined(folder, played.steps, min(kept), played.task, probe_steps, seconds, diagnosis, origin)
+    earliest = min(kept)
+    return Examined(folder, played.steps, earliest, played.task, probe_steps, seconds, diagnosis, origin, trials)
 
 
 class _Kept(Mapping[int, Mapping[str, Tensor]]):

@@ -15,6 +15,7 @@ from agents.plasticity.diagnosis import SIGNS, Comparison, Finding
 from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from crl.config import ConfigError
 from crl.diagnosis.measuring import Examined
+from crl.diagnosis.remedies import remedies_as_json, show_remedies
 from crl.diagnosis.source import Source
 from crl.diagnosis.wording import lines_of
 from crl.screen import console, say, tolerant
@@ -27,6 +28,7 @@ def show(found: Sequence[Examined]) -> None:
         _show_findings(run)
         for line in lines_of(run.origin):
             say(f"  source: {line}")
+        show_remedies(run)
     with tolerant():
         console().print(_table(found), markup=False, highlight=False)
     for sign in (sign for sign in SIGNS if any(key.endswith(f"/{sign}") for key in found[0].diagnosis.signs)):
@@ -123,6 +125,7 @@ def _as_json(run: Examined) -> dict[str, Any]:
         "value_sizes": {
             name: {str(step): size for step, size in each.items()} for name, each in diagnosis.value_sizes.items()
         },
+        **remedies_as_json(run),
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What is seen of a run while it trains: tasks, plasticity, progress."""
 
+from crl.monitoring.decisions import decisions_of
 from crl.monitoring.logger import LoggerPart
 from crl.monitoring.memory import peak_memory
 from crl.monitoring.plasticity import PlasticityRecorder, recorder_of_run
@@ -16,6 +17,7 @@ __all__ = [
     "RowCallback",
     "TaskCallback",
     "UsagePart",
+    "decisions_of",
     "peak_memory",
     "recorder_of_run",
     "tag_of",

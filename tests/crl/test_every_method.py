@@ -48,14 +48,16 @@ OFTEN: dict[str, dict[str, Any]] = {
     "sigreg": {"every": 2},
     "sample_weight_decay": {"decay_steps": 60},
     "adaptive_replay_ratio": {"interval": 10, "window": 40},
+    "auto": {"candidates": ["head_reset", "gxd"], "period": 5, "threshold": 9.0, "budget": 1e6, "steps": 20},
 }
 """Intervention -> arguments with which it acts in a few updates."""
 NEEDS: dict[str, dict[str, Any]] = {
     "snr": {"activation": "relu"},
     "normalize_and_project": {"norm": "layer"},
     "plasticity_injection": {"injectable": True},
+    "auto": {"learning_rate": 0.03},  # with which so few steps of a probe tell something
 }
-"""Intervention -> the networks that it needs."""
+"""Intervention -> the networks, and other settings of the agent, that it needs."""
 
 
 def methods() -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:

@@ -68,9 +68,11 @@ ACTING: dict[str, Callable[[], Intervention]] = {
     "weight_decay": lambda: WeightDecay(coefficient=1.0),
     "weight_clipping": lambda: WeightClipping(kappa=0.5),
 }
-ELSEWHERE = {"oracle", "adaptive_replay_ratio", "sample_weight_decay", "normalize_and_project", "plasticity_injection"}
+ELSEWHERE = {
+    "oracle", "adaptive_replay_ratio", "sample_weight_decay", "normalize_and_project", "plasticity_injection", "auto",
+}  # fmt: skip
 """Registered, but not for every learner: one acts at task switches alone, two on what an own loop decides, one on
-networks with normalisations, one on those that are built for it."""
+networks with normalisations, one on those that are built for it, and one where networks are ill."""
 QUIET = (
     "swr", "shrink_and_perturb", "fire", "c_chain", "l2_init", "spectral", "parseval", "sigreg", "weight_decay",
     "weight_clipping",

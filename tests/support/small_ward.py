@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
 from agents import PPO
+from agents.plasticity import Intervention
 
 
 class Numbers(gymnasium.Env):
@@ -34,9 +36,15 @@ class Numbers(gymnasium.Env):
         return self.numbers
 
 
-def patient(seed: int = 5, activation: type[nn.Module] = nn.ReLU, norm: str = "none") -> PPO:
+def patient(
+    seed: int = 5,
+    activation: type[nn.Module] = nn.ReLU,
+    norm: str = "none",
+    interventions: Sequence[Intervention] = (),
+    learning_rate: float = 1e-3,
+) -> PPO:
     """An agent that has not been trained: two hidden layers of 32 in actor and critic."""
     policy = {"net_arch": [32, 32], "activation_fn": activation, "norm": norm}
     games = make_vec_env(Numbers, 4, seed=seed)
-    settings = {"n_steps": 128, "batch_size": 128, "n_epochs": 4, "learning_rate": 1e-3, "device": "cpu"}
-    return PPO("MlpPolicy", games, policy_kwargs=policy, seed=seed, **settings)
+    settings = {"n_steps": 128, "batch_size": 128, "n_epochs": 4, "learning_rate": learning_rate, "device": "cpu"}
+    return PPO("MlpPolicy", games, policy_kwargs=policy, seed=seed, interventions=interventions, **settings)

@@ -1,7 +1,20 @@
 """What ails networks, and how strong and how sure that is; beside fresh networks and what they were themselves."""
 
 from agents.plasticity.diagnosis.examining import Diagnosis, Examination, diagnose
+from agents.plasticity.diagnosis.matching import Trial, Usual, match, usual
 from agents.plasticity.diagnosis.mechanisms import MECHANISMS, Comparison, Finding
 from agents.plasticity.diagnosis.signs import SIGNS
 
-__all__ = ["MECHANISMS", "SIGNS", "Comparison", "Diagnosis", "Examination", "Finding", "diagnose"]
+__all__ = [
+    "MECHANISMS",
+    "SIGNS",
+    "Comparison",
+    "Diagnosis",
+    "Examination",
+    "Finding",
+    "Trial",
+    "Usual",
+    "diagnose",
+    "match",
+    "usual",
+]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from agents.plasticity.diagnosis.matching import Candidate, Trial, match
 from agents.plasticity.diagnosis.mechanisms import (
     NEGLIGIBLE,
     STALE,
@@ -68,6 +69,11 @@ class Diagnosis:
         return tuple(name for name in dict.fromkeys(worse) if name not in explained)
 
     @property
+    def is_harmed(self) -> bool:
+        """Whether a network can be trained less well than nearly all fresh ones."""
+        return any(harmed(each) is not None for each in self.trainability.values())
+
+    @property
     def untold(self) -> tuple[str, ...]:
         """Of the measures of trainability those that tell nothing: of fresh networks, too, hardly any error is removed.
 
@@ -106,6 +112,7 @@ class Examination:
         check("fresh", fresh, right, f"at least {FEWEST}, or nothing can be told from chance")
         check_sizes(steps, observations)
         self._learner, self._seed, self._steps, self._number = learner, seed, steps, fresh
+        self._size = observations
         generator = torch.Generator().manual_seed(derive_seed(seed, "observations"))
         self._observations = learner.sample(observations, generator)
         self._bench: Bench = bench_of(learner, seed)
@@ -157,6 +164,17 @@ class Examination:
         found += [each for name, of in sizes.items() if (each := diverging(name, of)) is not None]
         outputs = tuple(learner.output_forms)
         return Diagnosis(tuple(ordered(found)), compared, scores, known, sizes, outputs)
+
+    def match(self, diagnosis: Diagnosis, candidates: Sequence[Candidate] | None = None) -> list[Trial]:
+        """What interventions would do for the learner, see `matching.match`, on the same observations and targets.
+
+        Args:
+            diagnosis: of the parameters at hand.
+            candidates: as for `matching.match`.
+        """
+        known = {key: (each.value, each.middle) for key, each in diagnosis.trainability.items()}
+        seed, steps, observations = self._seed, self._steps, self._size
+        return match(self._learner, candidates, known=known, seed=seed, steps=steps, observations=observations)
 
 
 def diagnose(

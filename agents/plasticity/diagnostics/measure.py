@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from agents.plasticity.diagnostics import activations as units
 from agents.plasticity.diagnostics import churn, norms, policy, ranks
 from agents.plasticity.diagnostics.fit import FitProbe
-from agents.plasticity.diagnostics.fit.probe import finite
+from agents.plasticity.diagnostics.fit.probe import finite, measures
 from agents.plasticity.diagnostics.ntk import is_understood, tangent_kernels
 from agents.plasticity.probing import layers_of, probed
 from agents.plasticity.protocols import Learner
@@ -253,7 +253,7 @@ class Diagnostics:
         if self._fit is None:
             return {}
         due = self._calls == 0 and self._fit.is_due()
-        return dict.fromkeys(self._fit.keys) | (self._fit.measure(self._draw) if due else {})
+        return dict.fromkeys(measures(self._learner)) | (self._fit.measure(self._draw) if due else {})
 
 
 def _parameters(distribution: Distribution) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 import agents.plasticity
 from agents.plasticity import (
+    auto,
     diagnosis,
     diagnostics,
     injectable,
@@ -23,6 +24,7 @@ from agents.plasticity import (
 )
 
 HOMES = (
+    auto,
     diagnosis,
     diagnostics,
     injectable,

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from small_checkpoints import steps_of, train
 
-from agents.plasticity.diagnosis import Comparison, Diagnosis, Examination, Finding
+from agents.plasticity.diagnosis import Comparison, Diagnosis, Examination, Finding, Trial
 from crl.config import ConfigError
 from crl.diagnosis import diagnose, measuring
 from crl.diagnosis.measuring import Examined
+from crl.diagnosis.remedies import _best
 from crl.diagnosis.report import show, write_json
 
 
@@ -167,3 +170,49 @@ def test_findings_in_words_and_numbers(tmp_path: Path, capsys: pytest.CaptureFix
     data = json.loads((tmp_path / "diagnosis" / "100.json").read_text())
     assert data["findings"][0]["mechanism"] == "dead units"
     assert data["signs"]["actor.1/dormant_units"] == {"value": 0.9, "fresh": [0.1] * 9, "earliest": 0.2}
+
+
+def test_what_interventions_would_do_is_shown_and_can_be_pasted(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Ill(Examination):
+        """Finds an illness, and knows three remedies."""
+
+        def diagnose(self, *arguments: Any, **named: Any) -> Diagnosis:
+            found, finding = (
+                super().diagnose(*arguments, **named),
+                Finding("rank collapse", "critic", "critic.0", 0.9, 0.9),
+            )
+            better = {key: replace(each, fresh=(0.9,) * 9) for key, each in found.trainability.items()}
+            return replace(found, findings=(finding,), trainability=better)
+
+        def match(self, diagnosis: Diagnosis, candidates: Any = None) -> Any:
+            return super().match(diagnosis, ["full_reset", "spectral", "plasticity_injection"])
+
+    monkeypatch.setattr(measuring, "Examination", partial(Ill, fresh=9, observations=16))
+    assert diagnose(run) == 0
+    data = json.loads((run / "diagnosis" / "1024.json").read_text())
+    reset, spectral = sorted(data["trials"][:2], key=lambda trial: trial["candidate"]["name"])
+    assert "  # at revealed task switches; with period: at every so many gradient steps" in reset["config"]
+    assert yaml.safe_load(reset["config"]) == {"interventions": [{"name": "full_reset"}]}
+    assert spectral["config"] == "interventions:\n- {name: spectral}"
+    assert reset["changes"].keys() == {"actor", "critic"}
+    assert reset["before"] != spectral["before"]  # which is held against a copy that was trained
+    assert data["trials"][2]["hindrance"].startswith("the head of actor is not built for it")
+    (usual,) = data["usual"]
+    assert (usual["mechanism"], usual["usual"], usual["regained"] is None) == ("rank collapse", "spectral", False)
+    assert {"agent.norm: layer", "agent.optimizer: trac"} < set(data["next_run"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "not tried: plasticity_injection: the head of actor is not built for it" in out
+    assert "usually named for rank collapse in critic: spectral, which regains" in out
+    assert "cannot be put into an agent that lives; for the next run: agent.norm: layer; " in out
+
+
+def test_of_those_that_regain_as_much_the_one_that_changes_least_is_to_be_pasted() -> None:
+    def trial(name: str, after: float, change: float) -> Trial:
+        return Trial({"name": name}, "", {"a/trainability": 0.2}, {"a/trainability": after}, {"a": change})
+
+    harsh, mild, weak = trial("harsh", 0.9, 2.0), trial("mild", 0.85, 0.1), trial("weak", 0.25, 0.0)
+    assert _best([harsh, mild, weak]) is mild
+    assert _best([weak]) is None
+    assert _best([]) is None

@@ -106,17 +106,6 @@ class FitProbe:
         self._fresh: dict[str, Tensor] = {}
         self._rates: list[float] = []
 
-    @property
-    def keys(self) -> list[str]:
-        """All that `measure` gives, by network and measure."""
-        forms, trained = self._learner.output_forms, trained_parameters(self._learner)
-        found = []
-        for name, network in self._learner.networks.items():
-            if not trained.isdisjoint(network.parameters):
-                found.append(f"{name}/{OUTPUTS}")
-                found += [f"{name}/{POLICY}"] if name in forms and forms[name].kind in PAID else []
-        return found
-
     def is_due(self) -> bool:
         """Whether training has learnt from so much since the last probe that another one costs little beside it.
 
@@ -126,29 +115,25 @@ class FitProbe:
         if learner.batch_size is None:
             return True
         learnt = (learner.optimizer_steps - self._steps) * learner.batch_size
-        again = bool(self._rates) and self._rates != self._rates_now()
+        again = bool(self._rates) and self._rates != rates(self._learner)
         return learnt >= self.due_after * (1 + again)
 
     @property
     def due_after(self) -> int:
         """Transitions of minibatches that training learns from before the first probe: `SPARSE` times a probe's."""
-        return SPARSE * len(self.keys) * self._size * self._observations
-
-    def _rates_now(self) -> list[float]:
-        groups = [group for optimizer in self._learner.optimizers for group in optimizer.param_groups]
-        return [group["lr"] for group in groups if isinstance(group["lr"], float)]  # a tensor is not looked at
+        return SPARSE * len(measures(self._learner)) * self._size * self._observations
 
     def measure(self, draw: Callable[[int, torch.Generator], Any]) -> dict[str, Tensor]:
         """As `trainability`, on observations that `draw` gives; nan where it is not defined. Waits for no GPU."""
         learner, seed, steps = self._learner, self._seed, self._size
         generator = torch.Generator().manual_seed(derive_seed(seed, "observations", self._probes))
         batch = draw(self._observations, generator)
-        rates = self._rates_now()
+        now = rates(learner)
         own = errors_removed(learner, batch, learner.snapshot(), seed=seed, steps=steps)
-        if self._fresh.keys() != own.keys() or self._rates != rates:
+        if self._fresh.keys() != own.keys() or self._rates != now:
             fresh = fresh_parameters(learner, seed, "fresh")
             self._fresh = errors_removed(learner, batch, fresh, seed=seed, steps=steps)
-        self._probes, self._steps, self._rates = self._probes + 1, learner.optimizer_steps, rates
+        self._probes, self._steps, self._rates = self._probes + 1, learner.optimizer_steps, now
         return {key: value / self._fresh[key] for key, value in own.items()}
 
     def forget(self) -> None:
@@ -163,6 +148,23 @@ class FitProbe:
         """Go on from what `state` gave."""
         self._probes, self._steps, self._rates = state["probes"], state["steps"], list(state["rates"])
         self._fresh = {key: value.to(self._learner.device) for key, value in state["fresh"].items()}
+
+
+def measures(learner: Learner) -> list[str]:
+    """All that `trainability` may give of a learner, by network and measure."""
+    forms, trained = learner.output_forms, trained_parameters(learner)
+    found = []
+    for name, network in learner.networks.items():
+        if not trained.isdisjoint(network.parameters):
+            found.append(f"{name}/{OUTPUTS}")
+            found += [f"{name}/{POLICY}"] if name in forms and forms[name].kind in PAID else []
+    return found
+
+
+def rates(learner: Learner) -> list[float]:
+    """Learning rates at hand, of all groups of the optimizers."""
+    groups = [group for optimizer in learner.optimizers for group in optimizer.param_groups]
+    return [group["lr"] for group in groups if isinstance(group["lr"], float)]  # a tensor is not looked at
 
 
 def errors_removed(

@@ -18,6 +18,8 @@ def found(mechanism: str, network: str) -> Finding:
 
 def test_what_is_harmed_is_explained_by_itself_or_by_what_it_reads_but_not_by_its_optimizer() -> None:
     assert diagnosed(actor=HARMED, critic=LEARNS).unexplained == ("actor",)
+    assert diagnosed(actor=HARMED, critic=LEARNS).is_harmed
+    assert not diagnosed(actor=LEARNS, critic=LEARNS).is_harmed
     assert diagnosed(found("dead units", "actor"), actor=HARMED).unexplained == ()
     assert diagnosed(found("dead units", "features"), actor=HARMED, features=HARMED).unexplained == ()
     assert diagnosed(found("dead units", "critic"), actor=HARMED).unexplained == ("actor",)

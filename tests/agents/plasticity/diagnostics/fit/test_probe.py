@@ -72,7 +72,7 @@ def test_every_kind_of_network_is_probed_and_left_as_it_is(kind: str) -> None:
     policies = set() if kind in PLAIN else {"actor/policy_trainability"}
     assert found.keys() == {f"{name}/trainability" for name in networks} | policies
     assert found == small(learner=model)
-    assert found.keys() <= set(short(model).keys)
+    assert found.keys() <= set(probe.measures(model))
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "trac", "upgd", "adamo"])
@@ -201,7 +201,7 @@ LOOKED_AT = ("networks", "optimizers", "output_forms", "optimizer_steps", "batch
 
 def test_diagnostics_give_it_at_the_first_call_on_a_probe() -> None:
     model = small_ppo.build("mlp").learn(64)
-    keys = {f"plasticity/{key}" for key in short(model).keys}
+    keys = {f"plasticity/{key}" for key in probe.measures(model)}
 
     def measured(diagnostics: Diagnostics) -> set[str]:
         return diagnostics.measure().keys() & keys

@@ -1,0 +1,301 @@
+"""Which intervention gives a learner's networks back what they have lost: each is tried on a copy."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.plasticity.diagnosis.mechanisms import DEAD, KERNEL, NEGLIGIBLE, RANK, Finding
+from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, OUTPUTS, STEPS, check_sizes, errors_removed, finite
+from agents.plasticity.fresh import fresh_parameters
+from agents.plasticity.protocols import Intervention, Learner
+from agents.plasticity.registry import INTERVENTIONS
+from agents.plasticity.seeds import derive_seed
+from agents.plasticity.trials import (
+    Copied,
+    acts_gradually,
+    mean_losses,
+    memory_of,
+    on_a_copy,
+    output_changes,
+    train,
+    try_out,
+)
+
+Candidate = str | Mapping[str, Any]
+"""Name of an intervention, or a mapping of it and its arguments, as in a config."""
+
+USUAL: Mapping[str, str] = {DEAD: "regrama", RANK: "spectral", KERNEL: "c_chain"}
+"""Mechanism -> the remedy that is usually named for it: for its cause, whatever has been measured."""
+USUAL_OF_ALL = "agent.activation: fourier"
+"""What is named for all three, which only a new network can have."""
+VARIANTS: tuple[Candidate, ...] = ({"name": "shrink_and_perturb", "mode": "boundary"},)
+"""Tried beside all that is registered, with its defaults."""
+NO_REMEDY: Mapping[str, str] = {
+    "reset": "it is the general form of the other resets; name its criterion and selection",
+    "auto": "it chooses from others",
+    "oracle": "it is a fresh agent, with which others are compared",
+}
+"""Registered, but nothing to try by itself -> why."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate on a copy of the learner.
+
+    Attributes:
+        candidate: its name and the arguments that are not the defaults.
+        hindrance: why it could not be tried; empty where it was, and all else is left out where it was not.
+        before: ``<network>/<measure>`` -> trainability without it, of the copy that it is held against.
+        after: the same with it.
+        changes: output network's name -> how far its outputs are from those without it: KL of policies, of all else the
+            mean square, over that of the outputs.
+        loss_changes: network's name -> how much larger its mean loss is than without it.
+        told: what it has to log of its act, such as what its resets were predicted to cost.
+        seconds: that its act took, with the minibatches that it was shown.
+        memory: bytes that it holds in training.
+        at_switches: whether it acts at revealed task switches alone, as it is given.
+    """
+
+    candidate: Mapping[str, Any]
+    hindrance: str = ""
+    before: Mapping[str, float] = field(default_factory=dict)
+    after: Mapping[str, float] = field(default_factory=dict)
+    changes: Mapping[str, float] = field(default_factory=dict)
+    loss_changes: Mapping[str, float] = field(default_factory=dict)
+    told: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    memory: int = 0
+    at_switches: bool = False
+
+    @property
+    def lowest(self) -> tuple[str, float, float]:
+        """The measure that was lowest, with what it was and is; where nothing is known, nan."""
+        known = [(value, key) for key, value in self.before.items() if key in self.after]
+        if not known:
+            return "", float("nan"), float("nan")
+        value, key = min(known)
+        return key, value, self.after[key]
+
+    @property
+    def regained(self) -> float:
+        """By how much the lowest measure has risen."""
+        _, before, after = self.lowest
+        return after - before
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What is usually named for a mechanism beside what was measured.
+
+    Attributes:
+        mechanism: that was found.
+        network: in which.
+        usual: the remedy that is usually named.
+        regained: what that one regains there; None where it could not be tried.
+        best: the candidate that regains most there; None where none was tried.
+        most: what that is; None where none was tried.
+    """
+
+    mechanism: str
+    network: str
+    usual: str
+    regained: float | None
+    best: Mapping[str, Any] | None
+    most: float | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the usual one regains as much as the best, but for a tenth of what a fresh network has."""
+        return self.regained is not None and self.most is not None and self.most - self.regained <= NEGLIGIBLE
+
+
+def match(
+    learner: Learner,
+    candidates: Sequence[Candidate] | None = None,
+    *,
+    known: Mapping[str, tuple[float, float]] | None = None,
+    seed: int = 0,
+    steps: int = STEPS,
+    observations: int = OBSERVATIONS,
+) -> list[Trial]:
+    """Try interventions on copies of a learner, and put each copy to the fit probe (`trainability`).
+
+    What acts at once (resets of units, of heads and of whole networks) acts once, as at the end of a period of its own
+    or at a task switch, all units counting as mature; what scores minibatches is shown `steps` of them first, while
+    nothing is trained. Its copy is held against the learner as it is, so that what lies between them is its doing
+    alone. What acts gradually (penalties, decays) has no such moment: its copy is trained for `steps` gradient steps on
+    the data at hand, as training would, with the intervention at its full strength in every one of them, and held
+    against a copy that was trained on the same minibatches without it. Then the probe trains both by its own objective
+    alone: inside of that a penalty would be scored by how much it hinders the fit, and not by what it has left
+    to fit with. What needs longer than that shows nothing here, and is not refuted.
+
+    Nothing of the learner is changed, and generators are of this function's own.
+
+    Args:
+        learner: with data to `sample`; a training loop of one's own gives `PlasticOptimizer` ``sample``,
+            ``sample_losses`` and ``outputs``. No backward pass may be pending.
+        candidates: names, or mappings of a name and arguments; None for all that is registered.
+        known: ``<network>/<measure>`` -> shares of the error that are removed of the learner as it is and of a fresh
+            network, of the same seed, steps and observations (`Diagnosis.trainability`); None to measure them.
+        seed: of all that is drawn.
+        steps: of the fit probe, and minibatches that a candidate sees.
+        observations: of the fit probe, at most.
+
+    Returns:
+        One for each candidate, those that regain most first, and behind them those that could not be tried.
+
+    Raises:
+        NoDataError: the learner has no data; the message says how to give it some.
+        ValueError: a number is too small, or a name is not known.
+    """
+    check_sizes(steps, observations)
+    given = [described(candidate) for candidate in ([*INTERVENTIONS, *VARIANTS] if candidates is None else candidates)]
+    trials = _Trials(learner, known, seed, steps, observations)
+    return sorted(map(trials.tried, given), key=lambda trial: (bool(trial.hindrance), -_or_least(trial.regained)))
+
+
+def usual(findings: Sequence[Finding], trials: Sequence[Trial]) -> list[Usual]:
+    """What is usually named for each mechanism that was found, beside what the trials say."""
+    found = []
+    for finding in findings:
+        if (name := USUAL.get(finding.mechanism)) is None:
+            continue
+        key = f"{finding.network}/{OUTPUTS}"
+        gains = [
+            (trial.after[key] - trial.before[key], trial)
+            for trial in trials
+            if key in trial.before.keys() & trial.after
+        ]
+        own = [gain for gain, trial in gains if trial.candidate == {"name": name}]
+        most, best = max(gains, key=lambda pair: pair[0], default=(None, None))
+        best_candidate = None if best is None else best.candidate
+        found.append(Usual(finding.mechanism, finding.network, name, own[0] if own else None, best_candidate, most))
+    return found
+
+
+def _or_least(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
+
+
+def described(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as a mapping of its name and arguments.
+
+    Raises:
+        ValueError: nothing of that name is registered.
+    """
+    given = {"name": candidate} if isinstance(candidate, str) else dict(candidate)
+    if given.get("name") not in INTERVENTIONS:
+        raise ValueError(f"candidates has {given.get('name')!r}; choose from {', '.join(INTERVENTIONS)}")
+    return given
+
+
+def built(given: Mapping[str, Any]) -> Intervention:
+    """A candidate that takes all units for mature: the learner has been trained.
+
+    Raises:
+        ValueError: an argument is not known, or impossible.
+    """
+    arguments = {key: value for key, value in given.items() if key != "name"}
+    target = INTERVENTIONS[given["name"]].resolve()
+    if "maturity" in inspect.signature(target).parameters:
+        arguments["maturity"] = 0
+    try:
+        found: Intervention = target(**arguments)
+    except TypeError as error:
+        raise ValueError(f"it does not take these arguments ({error})") from error
+    return found
+
+
+class _State(NamedTuple):
+    """What is known of a learner, or of a copy.
+
+    Attributes:
+        scores: ``<network>/<measure>`` -> trainability.
+        outputs: output network's name -> its outputs.
+        losses: network's name -> mean loss.
+    """
+
+    scores: Mapping[str, float]
+    outputs: Mapping[str, Tensor]
+    losses: Mapping[str, Tensor]
+
+
+class _Trials:
+    """Trials on one learner, which all have the same data and targets; arguments as for `match`."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        known: Mapping[str, tuple[float, float]] | None,
+        seed: int,
+        steps: int,
+        observations: int,
+    ) -> None:
+        self._learner, self._seed, self._steps = learner, seed, steps
+        generator = torch.Generator().manual_seed(derive_seed(seed, "observations"))
+        self._batch = learner.sample(observations, generator)
+        self._targets = learner.td_targets(self._batch)
+        if known is None:
+            fresh = finite(self._removed(fresh_parameters(learner, seed, "fresh")))
+            own = finite(self._removed(learner.snapshot()))
+            known = {key: (own[key], fresh[key]) for key in own if key in fresh}
+        self._fresh = {key: fresh for key, (_, fresh) in known.items() if fresh > 0}
+        own = {key: known[key][0] / fresh for key, fresh in self._fresh.items()}
+        self._as_it_is = _State(own, *self._seen())
+
+    def _removed(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return errors_removed(self._learner, self._batch, parameters, seed=self._seed, steps=self._steps)
+
+    def _scores(self) -> dict[str, float]:
+        removed = finite(self._removed(self._learner.snapshot()))
+        return {key: removed[key] / fresh for key, fresh in self._fresh.items() if key in removed}
+
+    @torch.no_grad()
+    def _seen(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Outputs and losses now."""
+        outputs = {name: found.clone() for name, found in self._learner.outputs(self._batch).items()}
+        return outputs, mean_losses(self._learner, self._batch, self._targets)
+
+    def _beside(self, intervention: Intervention) -> _State:
+        """What a copy is held against."""
+        return self._trained if acts_gradually(intervention) else self._as_it_is
+
+    @cached_property
+    def _trained(self) -> _State:
+        with on_a_copy(self._learner, self._seed) as copied:
+            train(copied, self._steps)
+            return _State(self._scores(), *self._seen())
+
+    def tried(self, given: Mapping[str, Any]) -> Trial:
+        """What a candidate does."""
+        name = given["name"]
+        if name in NO_REMEDY:
+            return Trial(given, NO_REMEDY[name])
+        try:
+            intervention = built(given)
+            beside = self._beside(intervention)
+            with on_a_copy(self._learner, self._seed) as copied:
+                return self._measured(given, intervention, copied, beside)
+        except (ValueError, NotImplementedError) as error:
+            return Trial(given, str(error).removeprefix(f"{name}: "))
+        except Exception as error:  # the code may be a user's
+            return Trial(given, f"it raises {type(error).__name__} ({error}); correct it")
+
+    def _measured(self, given: Mapping[str, Any], intervention: Intervention, copied: Copied, beside: _State) -> Trial:
+        began = time.perf_counter()
+        told = try_out(copied, intervention, self._steps)
+        seconds = time.perf_counter() - began
+        outputs, losses = self._seen()
+        changes = finite(output_changes(self._learner.output_forms, beside.outputs, outputs))
+        rises = finite({name: losses[name] - loss for name, loss in beside.losses.items()})
+        memory, at_switches = memory_of(intervention.state_dict()), intervention.uses_boundaries
+        return Trial(given, "", beside.scores, self._scores(), changes, rises, told, seconds, memory, at_switches)

@@ -1,0 +1,115 @@
+"""What interventions would do for an ill agent: a table, what to paste into a config, and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+from rich import box
+from rich.table import Table
+
+from agents.optimizers import ADAM, OPTIMIZERS
+from agents.plasticity.diagnosis import Trial, Usual, usual
+from agents.plasticity.diagnosis.matching import USUAL_OF_ALL
+from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
+from agents.plasticity.registry import NETWORKS
+from crl.diagnosis.measuring import Examined
+from crl.screen import console, say, tolerant
+
+NEXT_RUN = "what networks are made of, and their optimizer, cannot be put into an agent that lives"
+
+
+def show_remedies(run: Examined) -> None:
+    """Print what was tried, what is usually named, and what to paste; nothing where nothing was tried."""
+    tried = [trial for trial in run.trials if not trial.hindrance]
+    if not run.trials:
+        return
+    with tolerant():
+        console().print(_table(tried), markup=False, highlight=False)
+    say("after: of a fresh network's trainability, the lowest measure of before; changes are those at once: KL of a")
+    say("policy, of values the mean square over theirs. What acts in every step had so many steps as the probe has.")
+    for trial in run.trials:
+        if trial.hindrance:
+            say(f"  not tried: {trial.candidate['name']}: {trial.hindrance}")
+    for each in usual(run.diagnosis.findings, run.trials):
+        say(f"  {_beside(each)}")
+    say(f"  {NEXT_RUN}; for the next run: {'; '.join(_next_run())}")
+    if (best := _best(tried)) is None:
+        say(f"  nothing that was tried regains {NEGLIGIBLE} of a fresh network's trainability")
+    else:
+        say(f"to paste:\n{snippet(best)}")
+
+
+def _table(trials: Sequence[Trial]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("tried on a copy", overflow="fold")
+    outputs = list(dict.fromkeys(name for trial in trials for name in trial.changes))
+    changes = [f"{name} changes" for name in outputs]
+    for name in ("before", "after", *changes, "loss rises", "seconds", "kB"):
+        table.add_column(name, justify="right")
+    for trial in trials:
+        _, before, after = trial.lowest
+        rise = max(trial.loss_changes.values(), default=math.nan)
+        numbers = (before, after, *(trial.changes.get(name, math.nan) for name in outputs), rise)
+        shown = [_number(number) for number in numbers]
+        table.add_row(_flow(trial.candidate), *shown, f"{trial.seconds:.1f}", f"{trial.memory / 1000:,.0f}")
+    return table
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2g}"
+
+
+def _best(trials: Sequence[Trial]) -> Trial | None:
+    """Of those that regain the most, but for a tenth, the one that changes outputs least."""
+    most = max((trial.regained for trial in trials if not math.isnan(trial.regained)), default=0.0)
+    near = [trial for trial in trials if trial.regained >= max(most - NEGLIGIBLE, NEGLIGIBLE)]
+    return min(near, key=lambda trial: sum(trial.changes.values()), default=None)
+
+
+def snippet(trial: Trial) -> str:
+    """A candidate as a part of a config."""
+    comment = "  # at revealed task switches; with period: at every so many gradient steps" if trial.at_switches else ""
+    return f"interventions:\n- {_flow(trial.candidate)}{comment}"
+
+
+def _flow(candidate: Mapping[str, Any]) -> str:
+    text: str = yaml.safe_dump(dict(candidate), default_flow_style=True, sort_keys=False, width=math.inf)
+    return text.strip()
+
+
+def _beside(found: Usual) -> str:
+    named = f"usually named for {found.mechanism} in {found.network}: {found.usual}"
+    if found.most is None or found.best is None:
+        return f"{named}; nothing could be tried"
+    most = f"the most, {found.most:.2f}, is regained by {_flow(found.best)}"
+    if found.regained is None:
+        return f"{named}, which could not be tried; {most}"
+    verdict = "they agree" if found.agrees else "they do not agree"
+    return f"{named}, which regains {found.regained:.2f}; {most}: {verdict} ({USUAL_OF_ALL} is named for all)"
+
+
+def _next_run() -> list[str]:
+    optimizers = [f"agent.optimizer: {name}" for name in OPTIMIZERS if name != ADAM]
+    return [*(line.strip() for line in NETWORKS), *optimizers]
+
+
+def remedies_as_json(run: Examined) -> dict[str, Any]:
+    """All that was tried, with what to paste; and what only the next run can have."""
+    trials = [
+        {**_finite(asdict(trial)), "config": snippet(trial)} if not trial.hindrance else
+        {"candidate": dict(trial.candidate), "hindrance": trial.hindrance}
+        for trial in run.trials
+    ]  # fmt: skip
+    beside = [{**asdict(each), "agrees": each.agrees} for each in usual(run.diagnosis.findings, run.trials)]
+    return {"trials": trials, "usual": beside, "next_run": _next_run() if run.trials else []}
+
+
+def _finite(value: Any) -> Any:
+    """With None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,197 @@
+"""The closed loop: it leaves agents alone that are well, and mends those that are ill; the same when gone on with."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import small_off_policy
+import torch
+from small_loop import Regression
+from small_ppo import assert_same
+from small_ward import patient
+from torch import nn
+
+from agents.plasticity import Auto, PlasticOptimizer
+from agents.plasticity.auto.watching import OVERHEAD
+
+OFTEN: dict[str, Any] = {"period": 8, "budget": 1e6, "steps": 10}
+
+
+def kill(model: Any) -> None:
+    with torch.no_grad():
+        model.policy.mlp_extractor.policy_net[2].bias[:29] = -100.0
+
+
+def saturate(model: Any) -> None:
+    with torch.no_grad():
+        model.policy.action_net.bias += torch.tensor([60.0, 0.0, 0.0])
+
+
+def trained(interventions: list[Any], kind: str) -> Any:
+    if kind == "ppo":
+        return patient(interventions=interventions).learn(512)
+    if kind == "loop":
+        learner = Regression(interventions, batch_size=16)
+        for _ in range(16):
+            learner.train(1)
+        return learner
+    settings = {"buffer_size": 100, "batch_size": 8, "learning_rate": 0.01}
+    return small_off_policy.ours(kind, interventions=interventions, **settings).learn(64)
+
+
+@pytest.mark.parametrize("kind", ["ppo", "dqn-mlp", "sac-mlp", "td3-mlp", "loop"])
+def test_an_agent_that_is_well_is_as_without_it_to_the_bit(kind: str) -> None:
+    auto = Auto(**{**OFTEN, "threshold": 0.01, "steps": 5})
+    found, plain = trained([auto], kind), trained([], kind)
+    assert auto.last is not None
+    assert (auto.last.applied, auto.last.trials) == ("none", {})
+    assert_same(plain.snapshot(), found.snapshot())
+    assert auto.metrics()["acts"] == 0
+
+
+@pytest.mark.parametrize(("make", "applied"), [(kill, "redo"), (saturate, "head_reset")])
+def test_what_ails_an_agent_is_mended_by_what_mends_it(make: Any, applied: str) -> None:
+    auto = Auto(**{**OFTEN, "period": 16})
+    model = patient(interventions=[auto], learning_rate=1e-2)
+    make(model)
+    model.learn(512)
+    decision = auto.last
+    assert decision is not None
+    assert (decision.applied, decision.step, decision.timesteps) == (applied, 16, 512)
+    assert decision.measure.startswith("actor/")
+    assert decision.trainability is not None
+    assert decision.trainability < 0.5 < decision.trials[applied][0]
+    costs = {name: of[1] for name, of in decision.trials.items() if of[0] >= 0.5}
+    assert costs[applied] == min(costs.values())
+    assert decision.reason.endswith(f"{applied} brings it back at the least cost")
+    assert decision.row()[f"{applied}/cost"] == costs[applied]
+    assert auto.idle() is None
+
+
+def test_what_does_not_help_is_not_applied() -> None:
+    auto = Auto(candidates=["redo"], **OFTEN)
+    model = patient(interventions=[auto], learning_rate=1e-2)
+    saturate(model)
+    before = model.policy.action_net.bias.detach().clone()
+    model.learn(512)
+    assert auto.last is not None
+    assert auto.last.applied == "none"
+    assert auto.last.reason.endswith("none regains 0.1")
+    assert (model.policy.action_net.bias - before).abs().max() < 2
+    assert auto.idle() == auto.last.reason
+
+
+def own(auto: Auto, rate: float = 1e-2) -> Regression:
+    return Regression([auto], batch_size=16, rate=rate)
+
+
+def test_a_loop_that_is_gone_on_with_decides_as_one_that_was_not_stopped() -> None:
+    def made() -> Regression:
+        return own(Auto(candidates=["redo", "head_reset"], threshold=9.0, **OFTEN))
+
+    whole, first = made(), made()
+    for _ in range(12):
+        whole.train(1)
+        first.train(1)
+    second = made()
+    second.module.load_state_dict(first.module.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for _ in range(8):
+        whole.train(1)
+        second.train(1)
+    one, other = whole.interventions[0], second.interventions[0]
+    assert isinstance(one, Auto)
+    assert isinstance(other, Auto)
+    assert one.decisions == other.decisions == 2
+    assert one.last == other.last
+    assert one.state_dict() == other.state_dict()
+    assert_same(whole.parameters(), second.parameters())
+
+
+def test_the_budget_is_kept_in_transitions() -> None:
+    auto = Auto(period=1, budget=0.5, steps=2)
+    learner = own(auto)
+    look = 2 * 128  # steps of one network's probe on so many observations
+    step = 16 + OVERHEAD
+    spent, decisions = 0, 0
+    for made in range(1, 24):
+        learner.train(1)
+        cost = look * (1 if decisions else 2)  # the first time a fresh network is trained, too
+        if spent + cost <= 0.5 * made * step:
+            spent, decisions = spent + cost, decisions + 1
+        assert auto.decisions == decisions
+    assert decisions > 1
+    assert auto.metrics()["share"] == spent / (23 * step) <= 0.5
+
+
+def test_trials_wait_for_the_budget() -> None:
+    auto = Auto(candidates=["head_reset"], period=1, budget=3.0, threshold=99.0, steps=20)
+    learner = own(auto, rate=0.05)
+    look, step = 20 * 128, 16 + OVERHEAD
+    while auto.decisions == 0:
+        learner.train(1)
+    assert learner.optimizer_steps == -(-2 * look // (3 * step))
+    assert auto.last is not None
+    assert auto.last.applied == "waits"
+    assert auto.last.reason.endswith("below 99; trials wait for the budget")
+    while auto.decisions == 1:
+        learner.train(1)
+    assert learner.optimizer_steps == -(-4 * look // (3 * step))  # another look, and one trial
+    assert auto.last.trials.keys() == {"head_reset"}
+
+
+def test_where_fresh_networks_hardly_learn_nothing_can_be_told() -> None:
+    auto = Auto(period=2, budget=1e6, steps=1)
+    own(auto, rate=1e-6).train(4)
+    assert auto.last is not None
+    assert auto.last.reason.startswith("nothing can be told: 1 steps at this learning rate remove less than 0.1")
+    assert "trainability" not in auto.metrics()
+
+
+REFUSED = [
+    ({"candidates": []}, r"candidates is \[\]; give a list of interventions"),
+    ({"candidates": "redo"}, "candidates is 'redo'; give a list of interventions"),
+    ({"candidates": ["redu"]}, "candidates has 'redu'; choose from gxd, "),
+    ({"candidates": ["auto"]}, "candidates has 'auto', but it chooses from others"),
+    ({"candidates": ["l2_init"]}, "candidates has 'l2_init', which acts in every gradient step, so that no single act"),
+    (
+        {"candidates": [{"name": "redo", "tau": -1}]},
+        "candidates has 'redo', but tau is -1; give a threshold of at least 0",
+    ),
+    ({"period": 0}, "period is 0; give a whole number of gradient steps of at least 1"),
+    ({"threshold": 0}, "threshold is 0; give a share of a fresh network's trainability above 0"),
+    ({"budget": 0}, "budget is 0; give a share of training's compute above 0"),
+    ({"steps": 0}, "steps is 0; give a number of gradient steps of at least 1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSED)
+def test_what_is_impossible_is_refused(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Auto(**arguments)
+
+
+def test_what_does_not_fit_is_refused_where_the_agent_is_built() -> None:
+    with pytest.raises(
+        ValueError, match=r"^auto: candidates has 'plasticity_injection', which does not fit: the head "
+    ):
+        own(Auto(candidates=["plasticity_injection"]))
+    with pytest.raises(ValueError, match=r"^auto and auto both decide what the networks need; leave one"):
+        Regression([Auto(), Auto()])
+
+
+def test_without_data_it_says_what_to_give() -> None:
+    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+    optimizer = PlasticOptimizer(torch.optim.Adam(model.parameters()), model, [Auto(period=1, budget=1e6)])
+    with optimizer.forward():
+        loss = model(torch.ones(3, 2)).mean()
+    with pytest.raises(ValueError, match="auto: it looks at a sample of the data at hand, but PlasticOptimizer has no"):
+        optimizer.step(loss)
+
+
+def test_its_arguments_are_what_it_was_given() -> None:
+    given = {"candidates": ["redo"], "period": 7, "threshold": 0.4, "budget": 0.1, "steps": 9}
+    assert Auto(**given).arguments() == given
+    assert Auto().arguments()["candidates"] is None
