@@ -13,7 +13,7 @@ from rich.table import Table
 
 from agents.optimizers import ADAM, OPTIMIZERS
 from agents.plasticity.diagnosis import Trial, Usual, usual
-from agents.plasticity.diagnosis.matching import USUAL_OF_ALL
+from agents.plasticity.diagnosis.matching import NO_REMEDY, USUAL_OF_ALL
 from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from agents.plasticity.registry import NETWORKS
 from crl.diagnosis.measuring import Examined
@@ -29,10 +29,10 @@ def show_remedies(run: Examined) -> None:
         return
     with tolerant():
         console().print(_table(tried), markup=False, highlight=False)
-    say("after: of a fresh network's trainability, the lowest measure of before; changes are those at once: KL of a")
-    say("policy, of values the mean square over theirs. What acts in every step had so many steps as the probe has.")
+    say("before, after: the lowest trainability without and with it, a fresh network having 1; by: what it changes at")
+    say("once, KL of a policy, mean square of values over theirs. Penalties had as many steps as the probe has.")
     for trial in run.trials:
-        if trial.hindrance:
+        if trial.hindrance and trial.candidate["name"] not in NO_REMEDY:
             say(f"  not tried: {trial.candidate['name']}: {trial.hindrance}")
     for each in usual(run.diagnosis.findings, run.trials):
         say(f"  {_beside(each)}")
@@ -47,15 +47,14 @@ def _table(trials: Sequence[Trial]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("tried on a copy", overflow="fold")
     outputs = list(dict.fromkeys(name for trial in trials for name in trial.changes))
-    changes = [f"{name} changes" for name in outputs]
-    for name in ("before", "after", *changes, "loss rises", "seconds", "kB"):
+    for name in ("before", "after", *(f"{name} by" for name in outputs), "loss by", "seconds", "kB"):
         table.add_column(name, justify="right")
     for trial in trials:
         _, before, after = trial.lowest
         rise = max(trial.loss_changes.values(), default=math.nan)
         numbers = (before, after, *(trial.changes.get(name, math.nan) for name in outputs), rise)
         shown = [_number(number) for number in numbers]
-        table.add_row(_flow(trial.candidate), *shown, f"{trial.seconds:.1f}", f"{trial.memory / 1000:,.0f}")
+        table.add_row(_named(trial.candidate), *shown, f"{trial.seconds:.1f}", f"{trial.memory / 1000:,.0f}")
     return table
 
 
@@ -81,11 +80,16 @@ def _flow(candidate: Mapping[str, Any]) -> str:
     return text.strip()
 
 
+def _named(candidate: Mapping[str, Any]) -> str:
+    arguments = [f"{key} {value}" for key, value in candidate.items() if key != "name"]
+    return f"{candidate['name']} ({', '.join(arguments)})" if arguments else str(candidate["name"])
+
+
 def _beside(found: Usual) -> str:
     named = f"usually named for {found.mechanism} in {found.network}: {found.usual}"
     if found.most is None or found.best is None:
         return f"{named}; nothing could be tried"
-    most = f"the most, {found.most:.2f}, is regained by {_flow(found.best)}"
+    most = f"the most, {found.most:.2f}, is regained by {_named(found.best)}"
     if found.regained is None:
         return f"{named}, which could not be tried; {most}"
     verdict = "they agree" if found.agrees else "they do not agree"
