@@ -53,8 +53,7 @@ class ActorCriticsMixin(OffPolicyMixin):
         """One backward and optimizer step of the critics towards targets."""
         with self.hooks.taps(self.optimizer_steps, ("critic",)) as taps:
             values = self.critic(batch.observations, batch.actions)
-        loss = self._critic_coef * sum(F.mse_loss(value, targets) for value in values)
-        assert isinstance(loss, Tensor)  # the sum of none would be a number
+        loss = self._critic_coef * self._td_loss(F.mse_loss, values, targets, batch)
         return self._step("critic", loss, self.critic.optimizer, batch, taps)
 
     @torch.no_grad()

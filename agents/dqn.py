@@ -49,6 +49,9 @@ class DQN(OffPolicyMixin, StockDQN):
             or what `policy_kwargs` give.
         random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
             `agents.augmentation.RandomShift`.
+        replay: how transitions are drawn: ``uniform``, as in SB3; or ``prioritized``, or ``{"name": "prioritized",
+            "alpha": 0.6, "beta": {"linear": [0.4, 1.0]}, "epsilon": 1e-6}``, see
+            `agents.buffers.prioritized.PrioritizedReplayBuffer`; there `beta` goes with the progress of the run.
 
     All other arguments are as in SB3.
 
@@ -100,6 +103,7 @@ class DQN(OffPolicyMixin, StockDQN):
         at_switch: Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
+        replay: str | Mapping[str, Any] = "uniform",
     ) -> None:
         self.double_q = double_q
         self.epsilon_per_env = epsilon_per_env
@@ -110,7 +114,7 @@ class DQN(OffPolicyMixin, StockDQN):
             target_update_interval, exploration_fraction, exploration_initial_eps, exploration_final_eps,
             max_grad_norm, stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device,
             _init_setup_model,
-            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift, replay=replay,
         )  # fmt: skip
 
     @property
@@ -133,7 +137,7 @@ class DQN(OffPolicyMixin, StockDQN):
         self.optimizer_steps += 1
         with self.hooks.taps(self.optimizer_steps) as taps:
             values = self._values(batch)
-        losses = {"loss": F.smooth_l1_loss(values, targets)}
+        losses = {"loss": self._td_loss(F.smooth_l1_loss, [values], targets, batch)}
         update = self._optimize("critic", batch, losses, self.policy.optimizer, taps, max_grad_norm=self.max_grad_norm)
         self.hooks.after_step(update)
         return update.losses

@@ -21,6 +21,7 @@ from torch.distributions import Distribution
 
 from agents.augmentation import RandomShift
 from agents.buffers.packing import packed, unpacked
+from agents.memory import keep_freed_memory
 from agents.networks.builder import LAYER_NORM, fitted
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
@@ -236,6 +237,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return tensor.to(self.device)
 
     def _setup_model(self) -> None:
+        keep_freed_memory()
         named = {"norm": "layer"} if self._norm_by_name else {}
         self.policy_class, self.policy_kwargs = fitted(
             self.policy_class, {**named, **self.policy_kwargs}, self.observation_space, self.spec, self.policy_aliases

@@ -1,9 +1,8 @@
-"""What DQN and SAC share: samples of the replay buffer, and how they begin anew when the world has changed."""
+"""What DQN, SAC and TD3 share: how often they learn, and how they begin anew when the world has changed."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,24 +11,20 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq, TrainFrequencyUnit
 from torch import Tensor
 
 from agents.at_switch import AtSwitch
 from agents.buffers import sampling
-from agents.buffers.ages import AgeWeights
-from agents.buffers.bits import keep_bits
-from agents.buffers.sampling import ReplayBatch as Batch
-from agents.learner import LearnerMixin
 from agents.plasticity.units import Network
 from agents.plasticity.validation import check
+from agents.replay import ReplayMixin
 
 ROUNDING = 1e-9  # of gradient steps: ten times 0.1 is a whole one
 
 
-class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
-    """A `LearnerMixin` that learns from a replay buffer; mixed into DQN or SAC, in front of it.
+class OffPolicyMixin(ReplayMixin):
+    """A `LearnerMixin` that learns from a replay buffer; mixed into DQN, SAC or TD3, in front of it.
 
     Attributes:
         exploration_began: step of this learner at which its exploration began, the last time.
@@ -52,16 +47,7 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         self._replay_ratio: float | None = None  # that was set; otherwise `gradient_steps` and `train_freq` decide
         self._gradient_steps_owed = 0.0
         self._gradient_steps_due: int | None = None  # of the update that comes next, where a ratio was set
-        self._age_weights: AgeWeights | None = None  # that transitions are drawn with; uniformly without
         super().__init__(*args, **kwargs)
-
-    def _setup_model(self) -> None:
-        with warnings.catch_warnings():
-            if self.observation_space.dtype == np.bool_:  # SB3 counts bytes, of which no memory is taken yet
-                warnings.filterwarnings("ignore", "This system does not have apparently enough memory")
-            super()._setup_model()
-        assert self.replay_buffer is not None
-        keep_bits(self.replay_buffer)
 
     def _build_networks(self) -> Mapping[str, Network]:
         for name in ("q_net", "q_net_target", "actor", "actor_target", "critic", "critic_target"):
@@ -72,56 +58,6 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
                 )
         return super()._build_networks()
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_age_weights"]  # the intervention that gives them is saved
-
-    # ------------------------------------------------------------------ data
-
-    def weigh_by_age(self, decay_steps: int, min_weight: float) -> None:
-        """Draw transitions with weights of max(`min_weight`, 1 - age / `decay_steps`), ages in steps of the games.
-
-        Raises:
-            NotImplementedError: the replay buffer does not draw rows as SB3's own buffers of transitions do.
-        """
-        if not sampling.draws_rows(self.replay_buffer):
-            raise NotImplementedError(
-                f"{type(self.replay_buffer).__name__} draws samples in a way of its own; give no replay_buffer_class, "
-                "or one that leaves that to Stable-Baselines3's ReplayBuffer.sample"
-            )
-        self._age_weights = AgeWeights(self.n_envs / decay_steps, min_weight) if min_weight < 1 else None
-
-    def _minibatch(self, n: int) -> Batch:
-        """`n` transitions of the replay buffer to train on."""
-        assert self.replay_buffer is not None
-        found: Batch = self._augmented(
-            sampling.minibatch(self.replay_buffer, n, self._vec_normalize_env, self._age_weights)
-        )
-        return found
-
-    def sample(self, n: int, generator: torch.Generator) -> Batch:
-        """At most `n` transitions of the replay buffer, drawn as training draws them: with replacement.
-
-        Raises:
-            NoDataError: it holds nothing that can be sampled yet.
-        """
-        batch = sampling.sample(self.replay_buffer, n, generator, self._vec_normalize_env, self._age_weights)
-        return sampling.moved(batch, self._upload)
-
-    def sample_newest(self, n: int, span: int, generator: torch.Generator) -> Batch:
-        """As `sample`, of the last `span` steps alone; hindsight replay gives them from all of its episodes.
-
-        Raises:
-            NoDataError: as for `sample`.
-        """
-        batch = sampling.sample_newest(self.replay_buffer, n, span, generator, self._vec_normalize_env)
-        return sampling.moved(batch, self._upload)
-
-    def _returns(self, batch: Batch, next_values: Tensor) -> Tensor:
-        """Rewards and the discounted values that they are followed by, (batch, 1)."""
-        discounts = self.gamma if batch.discounts is None else batch.discounts  # each transition's own: n-step replay
-        found: Tensor = batch.rewards + (1 - batch.dones) * discounts * next_values
-        return found
-
     # ------------------------------------------------------------------ training
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
@@ -131,7 +67,9 @@ class OffPolicyMixin(LearnerMixin, OffPolicyAlgorithm):
         """
         due, self._gradient_steps_due = self._gradient_steps_due, None
         if due != 0 and not self._is_refilling():
+            self._begin_weighing()
             self._update(gradient_steps if due is None else due, batch_size)
+            self._update_priorities()
         self._end_update()
 
     @abstractmethod

@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import explained_variance
@@ -19,8 +20,10 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.buffers import sampling
+from agents.buffers.rollout import by_game
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.learner import LearnerMixin
+from agents.networks.distributions import LeanCategorical
 from agents.optimizers import with_optimizer
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
@@ -124,6 +127,12 @@ class PPO(LearnerMixin, StockPPO):
             device, _init_setup_model,
             interventions=interventions, at_switch=at_switch, random_shift=random_shift,
         )  # fmt: skip
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.rollout_buffer = by_game(self.rollout_buffer)
+        if type(self.policy.action_dist) is CategoricalDistribution:
+            self.policy.action_dist = LeanCategorical(self.policy.action_dist.action_dim)
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:

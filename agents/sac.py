@@ -49,6 +49,9 @@ class SAC(ActorCriticsMixin, StockSAC):
             or what `policy_kwargs` give.
         random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
             `agents.augmentation.RandomShift`.
+        replay: how transitions are drawn: ``uniform``, as in SB3; or ``prioritized``, or ``{"name": "prioritized",
+            "alpha": 0.6, "beta": {"linear": [0.4, 1.0]}, "epsilon": 1e-6}``, see
+            `agents.buffers.prioritized.PrioritizedReplayBuffer`; there `beta` goes with the progress of the run.
 
     All other arguments are as in SB3.
 
@@ -101,6 +104,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         at_switch: Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
+        replay: str | Mapping[str, Any] = "uniform",
     ) -> None:
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
@@ -108,7 +112,7 @@ class SAC(ActorCriticsMixin, StockSAC):
             gradient_steps, action_noise, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,
             ent_coef, target_update_interval, target_entropy, use_sde, sde_sample_freq, use_sde_at_warmup,
             stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device, _init_setup_model,
-            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift, replay=replay,
         )  # fmt: skip
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:

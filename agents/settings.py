@@ -15,6 +15,11 @@ NOISES: Mapping[str, Mapping[str, float | None]] = {
     "ornstein_uhlenbeck": {"sigma": None, "theta": 0.15, "dt": 0.01},
 }
 """Name of a noise on actions -> its numbers, all above 0, and their defaults, as in Stable-Baselines3."""
+REPLAYS: Mapping[str, Mapping[str, Any]] = {
+    "uniform": {},
+    "prioritized": {"alpha": 0.6, "beta": {"linear": [0.4, 1.0]}, "epsilon": 1e-6},
+}
+"""Name of a way in which transitions are drawn -> its settings and their defaults, of arXiv 1511.05952."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +92,57 @@ def action_noise(value: Any) -> Any:
     """A standard deviation, or one of `NOISES` with its numbers, of which those left out are filled in."""
     if not isinstance(value, Mapping):
         return _above_0(value, "is no noise; give a standard deviation such as 0.1, or {name: normal, sigma: 0.1}")
-    name = value.get("name")
-    if not isinstance(name, str) or name not in NOISES:
-        raise ValueError(f"has no known name; give name: {' or '.join(NOISES)}")
-    defaults = NOISES[name]
-    if strange := [key for key in value if key != "name" and key not in defaults]:
-        raise ValueError(f"has {strange[0]!r}, which {name} does not know; choose from name, {', '.join(defaults)}")
-    numbers = {**defaults, **value}
+    name, numbers = _named(value, NOISES)
     return {"name": name} | {
         key: _above_0(numbers[key], f"has no {key}; give a number above 0, such as {key}: {default or 0.1}", f"{key} ")
-        for key, default in defaults.items()
+        for key, default in NOISES[name].items()
     }
+
+
+def replay(value: Any) -> str | dict[str, Any]:
+    """One of `REPLAYS`, by its name alone where it has no settings; of these, those left out are filled in.
+
+    `beta` is a number, or ``{"linear": [first, last]}`` for one that goes from one to the other over the run.
+    """
+    if not isinstance(value, str | Mapping):
+        raise ValueError("is no way to draw; give uniform or prioritized, or {name: prioritized, alpha: 0.6}")
+    name, found = _named({"name": value} if isinstance(value, str) else value, REPLAYS)
+    if name == "uniform":
+        return name
+    epsilon = number(found["epsilon"])
+    if epsilon is None or epsilon <= 0:
+        raise ValueError("has an impossible epsilon; give a number above 0, such as 1e-6")
+    return {
+        "name": name, "alpha": _share("alpha", found["alpha"]), "beta": _weighing(found["beta"]), "epsilon": epsilon,
+    }  # fmt: skip
+
+
+def _weighing(beta: Any) -> Any:
+    match beta:
+        case {"linear": [first, last]} if len(beta) == 1:
+            return {"linear": [_share("beta", first), _share("beta", last)]}
+        case Mapping():
+            raise ValueError("has a beta that is no schedule; give a number such as 0.4, or {linear: [0.4, 1.0]}")
+    return _share("beta", beta)
+
+
+def _named(value: Mapping[Any, Any], known: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """The name that a mapping gives, and its settings, of which those left out are filled in."""
+    name = value.get("name")
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"has no known name; give name: {' or '.join(known)}")
+    defaults = known[name]
+    if strange := [key for key in value if key != "name" and key not in defaults]:
+        choices = ", ".join(["name", *defaults])
+        raise ValueError(f"has {strange[0]!r}, which {name} does not know; choose from {choices}")
+    return name, {key: value.get(key, default) for key, default in defaults.items()}
+
+
+def _share(key: str, value: Any) -> float:
+    found = number(value)
+    if found is None or not 0 <= found <= 1:
+        raise ValueError(f"has an impossible {key}; give a number from 0 to 1")
+    return found
 
 
 def _above_0(value: Any, otherwise: str, owner: str = "") -> float:

@@ -153,6 +153,13 @@ def _replaying(learning_rate: float, batch_size: int, tau: float, train_freq: in
             int, 1, "of each update; -1 for as many as steps were taken", ge=-1, check=settings.gradient_steps
         ),
         "n_steps": Setting(int, 1, "steps whose rewards a target of values adds up", ge=1, le=2**10),
+        "replay": Setting(
+            str | Mapping[str, Any],
+            "uniform",
+            "how transitions are drawn: uniform; or prioritized, by how wrong their values were, or {name: "
+            "prioritized, alpha: 0.6, beta: {linear: [0.4, 1.0]}, epsilon: 1.0e-6}",
+            check=settings.replay,
+        ),
         "optimize_memory_usage": Setting(bool, False, "one observation for each transition, half the memory"),
         "replay_buffer_kwargs": Setting(
             {

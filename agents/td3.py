@@ -46,6 +46,9 @@ class TD3(ActorCriticsMixin, StockTD3):
             or what `policy_kwargs` give.
         random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none, see
             `agents.augmentation.RandomShift`.
+        replay: how transitions are drawn: ``uniform``, as in SB3; or ``prioritized``, or ``{"name": "prioritized",
+            "alpha": 0.6, "beta": {"linear": [0.4, 1.0]}, "epsilon": 1e-6}``, see
+            `agents.buffers.prioritized.PrioritizedReplayBuffer`; there `beta` goes with the progress of the run.
 
     All other arguments are as in SB3.
 
@@ -96,6 +99,7 @@ class TD3(ActorCriticsMixin, StockTD3):
         at_switch: Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
+        replay: str | Mapping[str, Any] = "uniform",
     ) -> None:
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
@@ -103,7 +107,7 @@ class TD3(ActorCriticsMixin, StockTD3):
             gradient_steps, action_noise, replay_buffer_class, replay_buffer_kwargs, optimize_memory_usage, n_steps,
             policy_delay, target_policy_noise, target_noise_clip, stats_window_size, tensorboard_log, policy_kwargs,
             verbose, seed, device, _init_setup_model,
-            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift, replay=replay,
         )  # fmt: skip
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:

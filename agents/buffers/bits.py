@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 
+from agents.buffers.prioritized import PrioritizedReplayBuffer
+
+KNOWN = (ReplayBuffer, NStepReplayBuffer, PrioritizedReplayBuffer)
+"""Buffers that use their observations as a `BitArray` allows."""
+
 
 class BitArray:
     """An array of booleans that is kept as bits, as far as replay buffers use one.
@@ -55,11 +60,11 @@ class BitArray:
 
 
 def keep_bits(buffer: ReplayBuffer) -> None:
-    """Let one of SB3's buffers keep boolean observations as bits; it is empty, and others are left as they are.
+    """Let a buffer of `KNOWN` keep boolean observations as bits; it is empty, and others are left as they are.
 
-    Another class may do more with its arrays than SB3's do.
+    Another class may do more with its arrays than these do.
     """
-    if type(buffer) not in (ReplayBuffer, NStepReplayBuffer) or buffer.observation_space.dtype != np.bool_:
+    if type(buffer) not in KNOWN or buffer.observation_space.dtype != np.bool_:
         return
     for name in ("observations", "next_observations"):
         if hasattr(buffer, name):  # next ones are not kept where the next row's observation is that

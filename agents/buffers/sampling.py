@@ -21,9 +21,10 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import Tensor
 
 from agents.buffers.ages import AgeWeights
+from agents.buffers.prioritized import PrioritizedReplayBuffer, PrioritizedSamples
 from agents.plasticity.protocols import NoDataError
 
-ReplayBatch = ReplayBufferSamples | DictReplayBufferSamples
+ReplayBatch = ReplayBufferSamples | DictReplayBufferSamples | PrioritizedSamples
 RolloutBatch = RolloutBufferSamples | DictRolloutBufferSamples
 BatchT = TypeVar("BatchT", bound=ReplayBatch | RolloutBatch)
 
@@ -54,7 +55,7 @@ def sample(
     env: VecNormalize | None,
     weights: AgeWeights | None = None,
 ) -> ReplayBatch:
-    """At most `n` transitions, as `minibatch` gives them to training.
+    """At most `n` transitions, as `minibatch` gives them to training, but never by priorities: then all are alike.
 
     Raises:
         NoDataError: it holds nothing that can be sampled yet.
@@ -64,6 +65,8 @@ def sample(
     if lacks_episodes(buffer):
         raise NoDataError("the replay buffer holds no finished episode yet; let the agent take some steps first")
     n = min(n, buffer.size() * buffer.n_envs)
+    if isinstance(buffer, PrioritizedReplayBuffer):
+        return _drawn(buffer, partial(buffer.sample_uniformly, n, env), generator)
     return _drawn(buffer, partial(minibatch, buffer, n, env, weights), generator)
 
 

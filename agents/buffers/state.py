@@ -12,9 +12,11 @@ from torch import Tensor
 
 from agents.buffers.bits import BitArray
 from agents.buffers.sampling import clear
+from agents.buffers.sum_tree import SumTree
 
 TRANSITIONS = {
     "observations", "next_observations", "actions", "rewards", "dones", "timeouts", "ep_start", "ep_length",
+    "td_priorities",
 }  # fmt: skip
 """Attributes of SB3's replay buffers with a row for each step of the batch, of which those that are filled count.
 
@@ -100,6 +102,8 @@ def restore_buffer(buffer: BaseBuffer, state: dict[str, Any]) -> None:
         value = _refilled(buffer, name, known, saved) if stored else _taken(buffer, known, saved)
         if name not in held or value is not known:  # what was refilled may be within something else
             setattr(buffer, name, value)
+    for tree in (value for value in vars(buffer).values() if isinstance(value, SumTree)):
+        tree.sum_up()
 
 
 def _held(buffer: BaseBuffer) -> dict[str, Any]:
@@ -107,9 +111,18 @@ def _held(buffer: BaseBuffer) -> dict[str, Any]:
     known = SETTINGS | (ROLLOUT if isinstance(buffer, RolloutBuffer) else set())
     if not getattr(buffer, "copy_info_dict", True):
         known |= {"infos"}  # empty dicts
-    held = {name: value for name, value in vars(buffer).items() if name not in known}
-    arrays = {name: value.bits if isinstance(value, BitArray) else value for name, value in held.items()}
-    return {name: value for name, value in arrays.items() if not isinstance(value, UNCHANGED)}
+    held = {name: _array(value) for name, value in vars(buffer).items() if name not in known}
+    return {name: value for name, value in held.items() if not isinstance(value, UNCHANGED)}
+
+
+def _array(value: Any) -> Any:
+    """The array in which a value keeps what it stands for."""
+    match value:
+        case BitArray():
+            return value.bits
+        case SumTree():
+            return value.numbers
+    return value
 
 
 def _is_kept(value: Any) -> bool:

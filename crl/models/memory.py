@@ -15,6 +15,7 @@ from crl.config import AgentConfig, ConfigError
 from crl.screen import GIGA
 
 SCALARS = 3  # float32 of each transition: reward, done, truncated
+PRIORITY = 9  # bytes of each transition of prioritised replay: a float64, and its part of the sums
 CGROUP = Path("/sys/fs/cgroup")  # what Linux says of the container that this runs in
 
 
@@ -63,7 +64,8 @@ def _held(agent: AgentConfig, env: envs.StreamVectorEnv) -> tuple[int, int]:
     """How many transitions a full buffer has, and the bytes of each."""
     settings = agent.settings
     held = max(settings["buffer_size"] // agent.n_envs, 1) * agent.n_envs  # SB3 rounds down to whole steps of all games
-    return held, transition_bytes(env, optimized=settings.get("optimize_memory_usage", False))
+    each = transition_bytes(env, optimized=settings.get("optimize_memory_usage", False))
+    return held, each if settings.get("replay", "uniform") == "uniform" else each + PRIORITY
 
 
 def check_replay(agent: AgentConfig, env: envs.StreamVectorEnv, stream: str) -> None:

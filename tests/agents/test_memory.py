@@ -1,7 +1,11 @@
-"""Nothing that outlives an update reaches its graphs: not what is tapped, nor minibatches, nor probes."""
+"""Nothing that outlives an update reaches its graphs: not what is tapped, nor minibatches, nor probes.
+
+And the memory that they took is there for the next one.
+"""
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +18,7 @@ from graphs_left import left_by
 from small_loop import ACTING, Regression, together
 from torch import Tensor
 
+from agents.memory import SETTINGS, keep_freed_memory
 from agents.plasticity import GXD, CChain, Intervention, Update
 from agents.plasticity.diagnostics import Diagnostics
 
@@ -126,3 +131,33 @@ def test_graphs_are_gone_after_a_step_of_an_own_loop() -> None:
     learner = Regression([*everything(), CChain(coefficient=1.0, samples=8)])
     learner.train(4)
     assert_nothing_is_left(lambda: learner.train(8), learner, minibatches=False)  # they are the caller's
+
+
+def _faults() -> int:
+    """How often this process has asked the system for a page."""
+    import resource  # which Windows has not
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+@pytest.mark.skipif(not keep_freed_memory(), reason="another allocator than glibc's, or one that the user has set")
+def test_memory_that_is_freed_is_there_for_the_next_update() -> None:
+    def update() -> None:
+        graph = [torch.ones(2**20) for _ in range(12)]  # 48 MiB: 12,288 pages
+        assert len(graph) == 12
+
+    for _ in range(3):
+        update()
+    before = _faults()
+    update()
+    assert _faults() - before < 1000
+
+
+def test_memory_is_left_to_the_users_settings_and_to_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SETTINGS:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "65536")
+            assert not keep_freed_memory()
+    for system in ("darwin", "win32"):
+        monkeypatch.setattr(sys, "platform", system)
+        assert not keep_freed_memory()

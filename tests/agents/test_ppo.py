@@ -12,7 +12,10 @@ import torch
 from gymnasium.wrappers import TimeLimit, TransformObservation
 from small_ppo import SHARED, Images, assert_same, build, parameters, world
 from stable_baselines3 import PPO as StockPPO
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 from torch.distributions import Bernoulli, Categorical, Normal
@@ -94,6 +97,53 @@ def test_training_on_a_stream_gives_what_sb3_gives_on_the_games_themselves() -> 
     assert [e["r"] for e in ours.ep_info_buffer] == [e["r"] for e in stock.ep_info_buffer]
 
 
+class Curious(ActorCriticPolicy):
+    """Acts in its own way, by torch's distribution, and sees observations as they are stored."""
+
+    def forward(self, obs: Any, deterministic: bool = False) -> Any:
+        assert obs.dtype is torch.bool
+        _, values, _ = super().forward(obs, deterministic)
+        distribution = self.get_distribution(obs)
+        actions = torch.multinomial(distribution.distribution.probs.sqrt(), 1).flatten()
+        return actions, values, distribution.log_prob(actions)
+
+
+class Rollouts(BaseCallback):
+    """Copies what each rollout was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[np.ndarray] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer = self.model.rollout_buffer
+        names = ("observations", "actions", "rewards", "episode_starts", "values", "log_probs", "advantages", "returns")
+        self.found += [getattr(buffer, name).copy() for name in names]
+
+
+@pytest.mark.parametrize("own_buffer", [False, True])
+def test_a_policy_and_a_buffer_of_ones_own_give_sb3s_rollouts(own_buffer: bool) -> None:
+    class Own(RolloutBuffer):
+        pass
+
+    settings = {"n_steps": 16, "batch_size": 16, "n_epochs": 2, "seed": 4, "device": "cpu"}
+    if own_buffer:
+        settings["rollout_buffer_class"] = Own
+    seen = []
+    for cls in (PPO, StockPPO):
+        seen.append(Rollouts())
+        model = cls(Curious, world("board"), **settings).learn(192, callback=seen[-1])
+        assert (type(model.rollout_buffer) is Own) is own_buffer
+    ours, stock = (rollouts.found for rollouts in seen)
+    assert len(ours) == 24
+    for mine, its in zip(ours, stock, strict=True):
+        assert mine.dtype == its.dtype
+        assert np.array_equal(mine, its)
+
+
 def test_normalised_observations_and_rewards_give_sb3s_parameters() -> None:
     trained = []
     for cls in (PPO, StockPPO):
@@ -110,8 +160,6 @@ def test_samples_are_the_rollouts_own_transitions() -> None:
     class Look(Intervention):
         def after_update(self) -> None:
             self.late = model.sample(10, torch.Generator().manual_seed(2))
-
-    from stable_baselines3.common.callbacks import BaseCallback
 
     class Early(BaseCallback):
         def _on_rollout_end(self) -> None:
@@ -195,7 +243,8 @@ ACTIONS = {
 def test_every_action_space_has_losses_and_distributions(actions: str) -> None:
     space, arguments = ACTIONS[actions]
     settings = {"n_steps": 64, "batch_size": 16, "n_epochs": 2, "seed": 5, "device": "cpu", "ent_coef": 0.05}
-    model = PPO("MlpPolicy", Acts(space), **settings, **arguments).learn(64)
+    model, stock = (cls("MlpPolicy", Acts(space), **settings, **arguments).learn(64) for cls in (PPO, StockPPO))
+    assert_same(parameters(model), parameters(stock))
     assert_mean_is_the_loss(model)
     batch = probe(model)
     outputs = model.outputs(batch)["actor"]

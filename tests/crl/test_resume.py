@@ -71,7 +71,7 @@ checkpoint: {every: 40, keep: 8}
 stream: {name: cchain/cartpole, steps_per_task: 60, cycles: 1, boundary: revealed}
 agent: {name: dqn, n_envs: 2, buffer_size: 40, learning_starts: 20, train_freq: 2, batch_size: 8, net_arch: [8],
   target_update_interval: 64, double_q: true, epsilon_per_env: true, network: simba, dropout: 0.1,
-  injectable: true}
+  injectable: true, replay: prioritized, n_steps: 3}
 at_switch: {replay: clear, exploration: restart, random_steps: 20}
 interventions:
   - {name: plasticity_injection, step: 30}
@@ -114,7 +114,8 @@ checkpoint: {every: 60, keep: 3}
 imports: [walk_world]
 stream: {tasks: [Walk-v0, {id: Walk-v0, noise: 0.6}], steps_per_task: 240}
 agent: {name: dqn, n_envs: 2, buffer_size: 300, learning_starts: 60, train_freq: 2, batch_size: 8, net_arch: [8],
-  optimize_memory_usage: true, replay_buffer_kwargs: {handle_timeout_termination: false}}
+  optimize_memory_usage: true, replay_buffer_kwargs: {handle_timeout_termination: false},
+  replay: {name: prioritized, beta: 0.5}}
 checkpoint: {every: 60, keep: 3}
 """,
 }

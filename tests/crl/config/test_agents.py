@@ -20,7 +20,7 @@ from agents.specs import NOT_IN_CONFIGS, POLICY_NOT_IN_CONFIGS, agent_spec
 from crl.config import ConfigError, RunConfig, check_arguments, config_hash, load, to_yaml
 from crl.config.agents import AnyAgent, agent_section
 
-OURS = {"double_q", "epsilon_per_env", "random_shift"}
+OURS = {"double_q", "epsilon_per_env", "random_shift", "replay"}
 Load = Callable[..., RunConfig]
 
 
@@ -124,6 +124,25 @@ def test_noise_on_actions(load_agent: Load, given: str, expected: Any) -> None:
         assert load_agent(agent, f"agent.action_noise={given}").agent.settings["action_noise"] == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("uniform", "uniform"),
+        ("{name: uniform}", "uniform"),
+        ("prioritized", {"name": "prioritized", "alpha": 0.6, "beta": {"linear": [0.4, 1.0]}, "epsilon": 1e-6}),
+        (
+            "{name: prioritized, alpha: 1, beta: 5e-1, epsilon: 1e-2}",
+            {"name": "prioritized", "alpha": 1.0, "beta": 0.5, "epsilon": 0.01},
+        ),
+    ],
+)
+def test_ways_to_draw_from_replay(load_agent: Load, given: str, expected: Any) -> None:
+    for agent in ("dqn", "sac", "td3"):
+        config = load_agent(agent, f"agent.replay={given}")
+        assert config.agent.settings["replay"] == expected
+        assert (config_hash(config) == config_hash(load_agent(agent))) is (expected == "uniform")
+
+
 def test_actor_and_critic_share_features_where_that_is_asked_for(load_agent: Load) -> None:
     share = "agent.policy_kwargs.share_features_extractor"
     assert list(load_agent("sac", f"{share}=true").agent.networks()) == ["actor", "critic", "features"]
@@ -141,7 +160,7 @@ def test_dqn(load_agent: Load, tmp_path: Path) -> None:
         "train_freq": 2, "gradient_steps": 1, "n_steps": 1, "target_update_interval": 10_000,
         "exploration_fraction": 0.1, "exploration_initial_eps": 1.0, "exploration_final_eps": 0.05,
         "max_grad_norm": 10.0, "double_q": True, "epsilon_per_env": False, "norm": "none", "dropout": 0.0,
-        "network": "mlp", "injectable": False, "optimizer": {"name": "adam"}, "random_shift": 0,
+        "network": "mlp", "injectable": False, "optimizer": {"name": "adam"}, "random_shift": 0, "replay": "uniform",
         "optimize_memory_usage": False, "replay_buffer_kwargs": {"handle_timeout_termination": True},
         "policy_kwargs": {
             "normalize_images": True, "optimizer_kwargs": {"eps": 1e-8, "betas": (0.9, 0.999), "weight_decay": 0.0},
@@ -235,6 +254,34 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
             'agent.action_noise={"name": "normal", "sigma": 1, "theta": 2} has \'theta\', which normal does not know; ',
         ),
         ("ppo", "agent.action_noise=0.1", "agent.action_noise=0.1 is a setting of sac and td3, not of ppo; leave it o"),
+        ("dqn", "agent.replay=3", "agent.replay=3 is no way to draw; give uniform or prioritized, or {name: priorit"),
+        ("dqn", "agent.replay=priority", 'agent.replay="priority" has no known name; give name: uniform or priorit'),
+        (
+            "td3",
+            "agent.replay={name: prioritized, alpa: 1}",
+            'agent.replay={"name": "prioritized", "alpa": 1} has \'alpa\', which prioritized does not know; choose fro',
+        ),
+        (
+            "sac",
+            "agent.replay={name: prioritized, alpha: 2}",
+            'agent.replay={"name": "prioritized", "alpha": 2} has an impossible alpha; give a number from 0 to 1',
+        ),
+        (
+            "sac",
+            "agent.replay={name: prioritized, beta: {linear: [0.4, 2]}}",
+            'agent.replay={"name": "prioritized", "beta": {"linear": [0.4, 2]}} has an impossible beta; give a number ',
+        ),
+        (
+            "sac",
+            "agent.replay={name: prioritized, beta: {cosine: [0, 1]}}",
+            'agent.replay={"name": "prioritized", "beta": {"cosine": [0, 1]}} has a beta that is no schedule; give a ',
+        ),
+        (
+            "sac",
+            "agent.replay={name: prioritized, epsilon: 0}",
+            'agent.replay={"name": "prioritized", "epsilon": 0} has an impossible epsilon; give a number above 0, ',
+        ),
+        ("ppo", "agent.replay=prioritized", 'agent.replay="prioritized" is a setting of dqn, sac and td3, not of ppo;'),
         ("ppo", "agent.batch_size=1", "agent.batch_size=1 has no spread that advantages could be divided by; give at "),
         ("ppo", "agent.clip_range_vf=0", "agent.clip_range_vf=0 is too small; give a number above 0, or null for no c"),
         ("ppo", "agent.seed=3", "agent.seed=3 is the run's; give seed"),

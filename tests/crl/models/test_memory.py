@@ -66,6 +66,9 @@ def test_a_buffer_larger_than_memory_is_refused(config: Any, monkeypatch: pytest
         build(config("agent.buffer_size=64", agent="dqn"))
     _, _, env = build(config("agent.buffer_size=63", agent="dqn"))  # SB3 rounds down to steps of both games
     env.close()
+    available = 64 * each
+    with pytest.raises(ConfigError, match=r"; give 60 at most$"):  # 9 bytes more each, even
+        build(config("agent={buffer_size: 64, replay: prioritized}", agent="dqn"))
     available = each  # of two games
     with pytest.raises(ConfigError, match=r" are there; lower agent.n_envs=2: one step of all is too much$"):
         build(config("agent.buffer_size=64", agent="dqn"))

@@ -1,0 +1,84 @@
+"""Stable-Baselines3's rollout buffers, laid out in the order in which minibatches read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
+from torch import Tensor
+
+READ = ("actions", "values", "log_probs", "advantages", "returns")
+"""What minibatches have beside observations."""
+
+
+class _ByGame(RolloutBuffer):
+    """Game after game in memory, each with all of its steps; looked at as (steps, games, ...), as in SB3.
+
+    So SB3, which flattens a rollout to that order before its first minibatch, copies nothing and holds it once. What a
+    minibatch takes is copied once, where SB3 copies it two or three times.
+    """
+
+    def reset(self) -> None:
+        """Empty arrays."""
+        super().reset()
+        for name in READ:
+            setattr(self, name, self._by_game(getattr(self, name)))
+
+    def _by_game(self, zeros: np.ndarray) -> np.ndarray:
+        """The same memory, game after game."""
+        return zeros.reshape(self.n_envs, self.buffer_size, *zeros.shape[2:]).swapaxes(0, 1)
+
+    def _taken(self, array: np.ndarray, rows: Tensor) -> Tensor:
+        return torch.from_numpy(array).index_select(0, rows).to(self.device)
+
+    def _fields(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """What a minibatch has beside observations, of these rows."""
+        actions, *scalars = (self._taken(getattr(self, name), rows) for name in READ)
+        return actions.float(), *(scalar.flatten() for scalar in scalars)
+
+
+class RolloutBufferByGame(_ByGame):
+    """SB3's `RolloutBuffer`, see `_ByGame`."""
+
+    def reset(self) -> None:
+        """Empty arrays."""
+        super().reset()
+        self.observations = self._by_game(self.observations)
+
+    def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> RolloutBufferSamples:
+        rows = torch.from_numpy(batch_inds)
+        return RolloutBufferSamples(self._taken(self.observations, rows), *self._fields(rows))
+
+
+class DictRolloutBufferByGame(_ByGame, DictRolloutBuffer):
+    """SB3's `DictRolloutBuffer`, see `_ByGame`."""
+
+    def reset(self) -> None:
+        """Empty arrays."""
+        super().reset()
+        self.observations = {key: self._by_game(array) for key, array in self.observations.items()}
+
+    def _get_samples(  # type: ignore[override]  # nor is SB3's of one kind
+        self, batch_inds: np.ndarray, env: Any = None
+    ) -> DictRolloutBufferSamples:
+        rows = torch.from_numpy(batch_inds)
+        observations = {key: self._taken(array, rows) for key, array in self.observations.items()}
+        return DictRolloutBufferSamples(observations, *self._fields(rows))
+
+
+KINDS: dict[type[RolloutBuffer], Any] = {RolloutBuffer: RolloutBufferByGame, DictRolloutBuffer: DictRolloutBufferByGame}
+
+
+def by_game(buffer: RolloutBuffer) -> RolloutBuffer:
+    """An empty buffer like one of SB3's, laid out by games; one of another class, which may do more, is returned."""
+    kind = KINDS.get(type(buffer))
+    if kind is None:
+        return buffer
+    laid_out: RolloutBuffer = kind(
+        buffer.buffer_size, buffer.observation_space, buffer.action_space, buffer.device, buffer.gae_lambda,
+        buffer.gamma, buffer.n_envs,
+    )  # fmt: skip
+    return laid_out

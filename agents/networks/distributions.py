@@ -1,0 +1,72 @@
+"""Distributions of actions that Stable-Baselines3 has, computed with less around them."""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from stable_baselines3.common.distributions import CategoricalDistribution
+from torch import Tensor
+from torch.distributions import Categorical
+from torch.nn import functional as F
+
+
+class LeanCategorical(CategoricalDistribution):
+    """SB3's distribution of discrete actions, to the last bit and in the order in which gradients are summed up.
+
+    Torch's object, which checks its arguments and what it is asked for, is made where somebody reads `distribution`.
+
+    Args:
+        action_dim: number of actions.
+    """
+
+    def __init__(self, action_dim: int) -> None:
+        super().__init__(action_dim)
+        self._given: Tensor | None = None  # as the network gives them
+        self.logits: Tensor | None = None  # normalised
+
+    @property  # type: ignore[override]  # an attribute of SB3's
+    def distribution(self) -> Categorical | None:
+        """Torch's; None before there are logits."""
+        return None if self._given is None else Categorical(logits=self._given)
+
+    @distribution.setter  # type: ignore[override]
+    def distribution(self, nothing: None) -> None:
+        self._given = self.logits = nothing
+
+    def proba_distribution(self, action_logits: Tensor) -> Self:
+        """The distribution of these logits, (batch, actions).
+
+        Raises:
+            ValueError: they are no numbers.
+        """
+        scale = action_logits.logsumexp(dim=-1, keepdim=True)
+        if not math.isfinite(scale.sum().item()):
+            Categorical(logits=action_logits)  # which says what is wrong
+        self._given, self.logits = action_logits, action_logits - scale
+        return self
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Of actions (batch,)."""
+        assert self.logits is not None
+        return self.logits.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
+
+    def entropy(self) -> Tensor:
+        """Of each row, (batch,)."""
+        assert self.logits is not None
+        logits = torch.clamp(self.logits, min=torch.finfo(self.logits.dtype).min)
+        return -(logits * self._probabilities()).sum(-1)
+
+    @torch.no_grad()
+    def sample(self) -> Tensor:
+        """Actions (batch,), drawn by torch's global generator."""
+        return torch.multinomial(self._probabilities(), 1, replacement=True).squeeze(-1)
+
+    def mode(self) -> Tensor:
+        """The likeliest actions, (batch,)."""
+        return torch.argmax(self._probabilities(), dim=1)
+
+    def _probabilities(self) -> Tensor:
+        assert self.logits is not None
+        return F.softmax(self.logits, dim=-1)
