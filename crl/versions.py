@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 ABSENT = "not installed"  # in place of a version
 COMPUTING = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "envpool", "numpy", "numba")  # as torch does
@@ -19,6 +21,15 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ABSENT
+
+
+def processor_name() -> str:
+    """What the processor is called."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def versions(threads: int, device: str) -> str:

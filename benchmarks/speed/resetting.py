@@ -1,22 +1,12 @@
-"""What unit resets cost: seconds per scoring, per reset and per cost measurement, and as a share of training.
+"""Gradient steps of PPO and DQN, and unit resets that are made by hand in them: what `resets` measures.
 
 Four training loops: PPO (minibatches of 1,024, or 256 images) and DQN (batches of 32), each with the MinAtar CNN on
-10x10x10 boards and with NatureCNN on 84x84x4 images. A scoring is what is added to a gradient step: the opening and
-closing of the taps, and the hook that scores. Steps without interventions, and with scoring and selection at every
-step, follow one another in turn. Of everything the least time counts, because what disturbs a step only adds to it.
-Shares are of the time of the gradient steps alone, without rollouts, which is the larger share.
-
-`textbook` is ReDo as it is usually written: hooks, boolean indexing, a Python loop over layers, no regard to
-optimizers.
-
-    OMP_NUM_THREADS=1 python benchmarks/reset_overhead.py            # about fifteen minutes on one core
+10x10x10 boards and with NatureCNN on 84x84x4 images. Of everything the least time counts.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,6 +26,7 @@ from agents.networks import MinAtarCNN
 from agents.plasticity import CBP, CPR, GXD, Intervention, PlasticOptimizer, ReDo, ReGraMa, UnitReset, Update
 from agents.plasticity.taps import Taps
 from agents.sb3_units import policy_networks
+from benchmarks.harness.clocks import Times, least, timed
 
 BOARD, IMAGE = (10, 10, 10), (84, 84, 4)
 NEVER = 10**9
@@ -149,6 +140,7 @@ def textbook_redo(network: nn.Sequential, batch: Tensor, tau: float = 0.025) -> 
             fresh = torch.empty_like(layer.weight)
             nn.init.kaiming_uniform_(fresh, a=5**0.5)
             layer.weight[dormant] = fresh[dormant]
+            assert layer.bias is not None
             layer.bias[dormant] = 0
             block = after.weight.shape[1] // len(dormant)
             after.weight[:, dormant.repeat_interleave(block)] = 0
@@ -163,25 +155,19 @@ def rate(criterion: str, **options: Any) -> Intervention:
 # Name -> how to make it, and arguments with which it resets some units at once.
 METHODS: dict[str, tuple[Callable[..., Intervention], dict[str, Any]]] = {
     "gxd": (GXD, {"rate": 0.02}),
-    "gxd, mean reference": (partial(GXD, reference="mean"), {"rate": 0.02}),
-    "gxd, outputs": (partial(GXD, signal="outputs"), {"rate": 0.02}),
+    "gxd_mean": (partial(GXD, reference="mean"), {"rate": 0.02}),
+    "gxd_outputs": (partial(GXD, signal="outputs"), {"rate": 0.02}),
     "redo": (ReDo, {"tau": 0.5}),
     "regrama": (ReGraMa, {"tau": 0.9}),
-    "regrama, activations": (partial(ReGraMa, gradient="activations"), {"tau": 0.9}),
-    "regrama, preactivations": (partial(ReGraMa, gradient="preactivations"), {"tau": 0.9}),
-    "cbp (contribution)": (CBP, {"rate": 0.02}),
+    "regrama_activations": (partial(ReGraMa, gradient="activations"), {"tau": 0.9}),
+    "regrama_preactivations": (partial(ReGraMa, gradient="preactivations"), {"tau": 0.9}),
+    "cbp": (CBP, {"rate": 0.02}),
     "magnitude": (partial(rate, "magnitude"), {"rate": 0.02}),
     "random": (partial(rate, "random"), {"rate": 0.02}),
     "cpr": (CPR, {}),
 }
-NO_SCORING = ("redo", "gxd, outputs")  # they look at a sample when units are selected
+NO_SCORING = ("redo", "gxd_outputs")  # they look at a sample when units are selected
 NO_MATURITY = ("cpr",)
-
-
-def seconds(action: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
 
 
 def schedule(name: str, **steps: int) -> dict[str, int]:
@@ -190,13 +176,9 @@ def schedule(name: str, **steps: int) -> dict[str, int]:
     return {key: value for key, value in steps.items() if key not in missing}
 
 
-def in_turn(loop: Any, optimizers: list[PlasticOptimizer], n: int) -> list[float]:
-    """Seconds of a step of each, which take turns: the least of n."""
-    times: list[list[float]] = [[] for _ in optimizers]
-    for _ in range(n):
-        for optimizer, spent in zip(optimizers, times, strict=True):
-            spent.append(seconds(lambda optimizer=optimizer: loop.step(optimizer)))
-    return [min(spent) for spent in times]
+def stepping(loop: Any, optimizer: PlasticOptimizer, n: int) -> Times:
+    """A gradient step: the least of n."""
+    return least(timed(lambda: loop.step(optimizer)) for _ in range(n))
 
 
 class Seen(Intervention):
@@ -209,8 +191,8 @@ class Seen(Intervention):
         self.update = update
 
 
-def scoring_seconds(loop: Any, name: str, n: int) -> float:
-    """Seconds that a scoring adds to a step."""
+def scoring(loop: Any, name: str, n: int) -> Times:
+    """What a scoring adds to a step: the opening and closing of the taps, and the hook that scores."""
     make, _ = METHODS[name]
     seen, scored = Seen(), make(**schedule(name, period=NEVER, maturity=0, score_every=1))
     loop.step(loop.optimizer(seen))
@@ -223,13 +205,14 @@ def scoring_seconds(loop: Any, name: str, n: int) -> float:
             pass
         scored.after_backward(update)
 
-    return min(seconds(score) for _ in range(n))
+    return least(timed(score) for _ in range(n))
 
 
-def reset_seconds(loop: Any, name: str, rounds: int) -> tuple[float, float]:
-    """Seconds of a reset of some units, with the measurement of its costs and without: the least of all rounds."""
+def resetting(loop: Any, name: str, rounds: int) -> tuple[Times, Times]:
+    """A reset of some units, with the measurement of its costs and without."""
     make, eager = METHODS[name]
-    measured, bare = [], []
+    measured: list[Times] = []
+    bare: list[Times] = []
     for _ in range(rounds):
         optimizer = loop.optimizer(make(**eager, **schedule(name, period=2, maturity=0, score_every=1)))
         # The first reset is measured, the next ones not: they are less than a thousand steps later.
@@ -238,29 +221,15 @@ def reset_seconds(loop: Any, name: str, rounds: int) -> tuple[float, float]:
                 with optimizer.forward():
                     loss = loop.loss()
                 optimizer.step(loss, update_ends=False)
-            times.append(seconds(optimizer.after_update))
+            times.append(timed(optimizer.after_update))
         assert sum(optimizer.units_reset().values()) > 0, name
-    return min(measured), min(bare)
+    return least(measured), least(bare)
 
 
-def rows(title: str, loop: Any, n: int, rounds: int) -> Iterator[str]:
-    """A row for each method; its share is that of its default schedule."""
-    for name, (make, _) in METHODS.items():
-        default = make()
-        often = schedule(name, maturity=0, score_every=1)
-        plain, each = in_turn(loop, [loop.optimizer(), loop.optimizer(make(period=1, **often))], n)
-        full, bare = reset_seconds(loop, name, rounds)
-        scoring = 0.0 if name in NO_SCORING else scoring_seconds(loop, name, 3 * n)
-        scorings = 0 if name in NO_SCORING else min(default.memory, default.period) / default.score_every
-        share = (scoring * scorings + full) / default.period / plain
-        cells = [title, name, f"{1e3 * plain:.2f}", f"{1e3 * scoring:.3f}", f"{1e3 * bare:.2f}"]
-        cells += [f"{1e3 * (full - bare):.1f}", f"{scorings:.0f}", f"{share:.2%}"]
-        yield f"| {' | '.join([*cells, f'{each / plain - 1:.0%}'])} |"
-
-
-def textbook_row(title: str, network: nn.Sequential, batch: Tensor, rounds: int) -> str:
-    spent = min(seconds(lambda: textbook_redo(network, batch)) for _ in range(max(rounds, 3)))
-    return f"| {title} | textbook ReDo, 64 samples | | | {1e3 * spent:.2f} | | | | |"
+def textbook(board: bool, rounds: int) -> Times:
+    """A reset of textbook ReDo, by 64 observations."""
+    network, batch = networks(board)
+    return least(timed(lambda: textbook_redo(network, batch)) for _ in range(rounds))
 
 
 def networks(board: bool) -> tuple[nn.Sequential, Tensor]:
@@ -277,32 +246,10 @@ def networks(board: bool) -> tuple[nn.Sequential, Tensor]:
     return nn.Sequential(*hidden), batch
 
 
-# Title -> how to build the loop, steps of each side, and rounds of resets.
+# Name -> how to build the loop, steps of each side, and rounds of resets.
 LOOPS: Mapping[str, tuple[Callable[[], Any], int, int]] = {
-    "PPO, MinAtar CNN": (lambda: PPOLoop(board=True), 60, 9),
-    "PPO, NatureCNN": (lambda: PPOLoop(board=False), 10, 3),
-    "DQN, MinAtar CNN": (lambda: DQNLoop(board=True), 200, 9),
-    "DQN, NatureCNN": (lambda: DQNLoop(board=False), 30, 3),
+    "ppo_minatar": (lambda: PPOLoop(board=True), 12, 3),
+    "ppo_nature": (lambda: PPOLoop(board=False), 4, 1),
+    "dqn_minatar": (lambda: DQNLoop(board=True), 40, 3),
+    "dqn_nature": (lambda: DQNLoop(board=False), 8, 1),
 }
-HEADER = (
-    "loop", "method", "ms per step", "ms per scoring", "ms per reset", "ms per cost measurement",
-    "scorings per reset", "share", "extra at period 1",
-)  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--loops", nargs="+", default=list(LOOPS), choices=list(LOOPS))
-    arguments = parser.parse_args()
-    print(f"| {' | '.join(HEADER)} |\n{'|---' * len(HEADER)}|")
-    for title in arguments.loops:
-        build, n, rounds = LOOPS[title]
-        loop = build()
-        in_turn(loop, [loop.optimizer()], n)
-        for row in rows(title, loop, n, rounds):
-            print(row, flush=True)
-        print(textbook_row(title, *networks("MinAtar" in title), rounds), flush=True)
-
-
-if __name__ == "__main__":
-    main()
