@@ -60,7 +60,7 @@ def _table(trials: Sequence[Trial]) -> Table:
 
 
 def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2g}"
+    return "-" if math.isnan(value) else f"{value + 0.0:.2g}"  # without the sign of -0.0
 
 
 def _best(trials: Sequence[Trial]) -> Trial | None:

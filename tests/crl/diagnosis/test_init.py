@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from agents.plasticity.diagnosis import Comparison, Diagnosis, Examination, Find
 from crl.config import ConfigError
 from crl.diagnosis import diagnose, measuring
 from crl.diagnosis.measuring import Examined
-from crl.diagnosis.remedies import _best
+from crl.diagnosis.remedies import _best, _number
 from crl.diagnosis.report import show, write_json
 
 
@@ -216,3 +217,7 @@ def test_of_those_that_regain_as_much_the_one_that_changes_least_is_to_be_pasted
     assert _best([harsh, mild, weak]) is mild
     assert _best([weak]) is None
     assert _best([]) is None
+
+
+def test_numbers_of_the_table() -> None:
+    assert [_number(value) for value in (math.nan, -0.0, -0.25, 1234.5)] == ["-", "0", "-0.25", "1.2e+03"]
