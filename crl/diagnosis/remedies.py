@@ -67,7 +67,9 @@ def _best(trials: Sequence[Trial]) -> Trial | None:
     """Of those that regain the most, but for a tenth, the one that changes outputs least."""
     most = max((trial.regained for trial in trials if not math.isnan(trial.regained)), default=0.0)
     near = [trial for trial in trials if trial.regained >= max(most - NEGLIGIBLE, NEGLIGIBLE)]
-    return min(near, key=lambda trial: sum(trial.changes.values()), default=None)
+    known = max((len(trial.changes) for trial in near), default=0)  # what is not finite is left out
+    whole = [trial for trial in near if len(trial.changes) == known]
+    return min(whole, key=lambda trial: sum(trial.changes.values()), default=None)
 
 
 def snippet(trial: Trial) -> str:

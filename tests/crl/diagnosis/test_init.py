@@ -216,6 +216,7 @@ def test_of_those_that_regain_as_much_the_one_that_changes_least_is_to_be_pasted
     harsh, mild, weak = trial("harsh", 0.9, 2.0), trial("mild", 0.85, 0.1), trial("weak", 0.25, 0.0)
     assert _best([harsh, mild, weak]) is mild
     assert _best([weak]) is None
+    assert _best([mild, replace(mild, changes={})]) is mild  # the other one changes outputs by no finite number
     assert _best([]) is None
 
 
