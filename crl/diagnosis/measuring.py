@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from crl.audit.loading import play
 from crl.checkpoints import UNFIT
 from crl.config import ConfigError, RunConfig
 from crl.config.messages import one_line
+from crl.diagnosis.source import Origin, origin_of
 from crl.learnt import by_step, newest_checkpoint, saved_at
 from envs.threads import available_threads
 
@@ -35,6 +36,7 @@ class Examined:
         probe_steps: of the fit probe.
         seconds: that it took.
         diagnosis: what was found.
+        origin: where that comes from.
         trials: what interventions would do, where the networks learn less than fresh ones.
     """
 
@@ -45,6 +47,7 @@ class Examined:
     probe_steps: int
     seconds: float
     diagnosis: Diagnosis
+    origin: Origin = field(default_factory=Origin)
     trials: Sequence[Trial] = ()
 
 
@@ -75,12 +78,14 @@ def examined(folder: Path, config: RunConfig, step: int | None, samples: int, pr
         kept = {at: path for at, path in by_step(folder).items() if at <= played.steps}
         examination = Examination(model, seed=config.seed, steps=probe_steps)
         diagnosis = examination.diagnose(history=_Kept(model, kept))
+        origin = origin_of(folder, config, played.steps, model, diagnosis)
         trials = examination.match(diagnosis) if diagnosis.is_harmed else ()
     finally:
         assert model.env is not None
         model.env.close()
     seconds = time.perf_counter() - started
-    return Examined(folder, played.steps, min(kept), played.task, probe_steps, seconds, diagnosis, trials)
+    earliest = min(kept)
+    return Examined(folder, played.steps, earliest, played.task, probe_steps, seconds, diagnosis, origin, trials)
 
 
 class _Kept(Mapping[int, Mapping[str, Tensor]]):

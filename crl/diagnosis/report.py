@@ -16,13 +16,18 @@ from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from crl.config import ConfigError
 from crl.diagnosis.measuring import Examined
 from crl.diagnosis.remedies import remedies_as_json, show_remedies
+from crl.diagnosis.source import Source
+from crl.diagnosis.wording import lines_of
 from crl.screen import console, say, tolerant
+from crl.storage import replace_file
 
 
 def show(found: Sequence[Examined]) -> None:
     """Print what each run's diagnosis says, and then all numbers, side by side where there are two."""
     for run in found:
         _show_findings(run)
+        for line in lines_of(run.origin):
+            say(f"  source: {line}")
         show_remedies(run)
     with tolerant():
         console().print(_table(found), markup=False, highlight=False)
@@ -98,7 +103,7 @@ def write_json(path: Path, found: Sequence[Examined]) -> None:
     data = _as_json(found[0]) | ({"compared_with": _as_json(found[1])} if len(found) > 1 else {})
     try:
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        replace_file(path, f"{json.dumps(data, indent=1, allow_nan=False)}\n".encode())
     except OSError as error:
         raise ConfigError(f"{str(path)!r} cannot be written ({error.strerror}); make room for it") from None
     say(f"written: {path}, in {sum(run.seconds for run in found):.1f} s")
@@ -114,9 +119,18 @@ def _as_json(run: Examined) -> dict[str, Any]:
         "untold": list(diagnosis.untold),
         "trainability": {key: asdict(each) for key, each in diagnosis.trainability.items()},
         "signs": {key: asdict(each) for key, each in diagnosis.signs.items()},
+        "sources": [_source_as_json(source) for source in run.origin.sources],
+        "settings": {name: dict(each) for name, each in run.origin.settings.items()},
         "gradient_shares": {name: list(each) for name, each in diagnosis.gradient_shares.items()},
         "value_sizes": {
             name: {str(step): size for step, size in each.items()} for name, each in diagnosis.value_sizes.items()
         },
         **remedies_as_json(run),
     }  # fmt: skip
+
+
+def _source_as_json(source: Source) -> dict[str, Any]:
+    """Without what is not defined of no change."""
+    found = asdict(source)
+    change = found.pop("change")
+    return found | {"change": change and {key: value for key, value in change.items() if value == value}}

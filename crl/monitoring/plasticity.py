@@ -18,6 +18,7 @@ from crl.monitoring.dashboard import layout, write_layout
 from crl.monitoring.tasks import TaskCallback
 from crl.parts import Part
 from crl.storage import State
+from envs import TaskStream
 
 MEASURE_EVERY = 8192  # steps between two measures of plasticity
 # Of them at least in each visit, where rollouts are short enough; DQN and SAC measure with their rows, of which there
@@ -162,5 +163,12 @@ def recorder_of_run(
     visits, steps = tasks.stream.n_segments, tasks.total_steps
     many = visits > MANY_VISITS
     every = max(MEASURE_EVERY, steps // MEASURES_OF_MANY) if many else min(MEASURE_EVERY, steps // visits // MEASURES)
-    fits = fits and visits > 1  # the first is not probed
+    fits = fits and _is_ever_due(learner, tasks.stream)
     return PlasticityRecorder(learner, tasks, seed, every, each_visit=not many, evaluates=evaluates, fits=fits)
+
+
+def _is_ever_due(learner: LearnerMixin, stream: TaskStream) -> bool:
+    """Whether enough is learnt before the last visit for one fit probe at least, else its charts would be empty."""
+    before = stream.segment(stream.n_segments - 1).start
+    steps = learner._most_gradient_steps(before)
+    return steps * learner.batch_size >= FitProbe(learner, 0).due_after

@@ -4,59 +4,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from crl.ablation.tables import Finished, runs_table, visits_table
 from crl.compare.places import places_of
 from crl.compare.rows import Row, rows_of
 from crl.compare.table import TASKS_SHOWN, legend
 from crl.compare.table import as_csv as measures_csv
-from crl.config.messages import one_line, printable
+from crl.config.messages import printable
 from crl.measures import PLASTICITY
-from crl.report import PAGE, figures, tables, visits
+from crl.report import PAGE, diagnoses, figures, tables, visits
 from crl.report.arms import Compared, compared
-from crl.report.drawing import drawing
 from crl.report.reading import check_one_stream, notes_of, read
+from crl.report.sections import Report, Section
 from crl.report.tables import Table
 from crl.shell import typed
 
 MOST_LINES = 2000  # of a text that is shown
-
-
-@dataclass
-class Section:
-    """A part of the page.
-
-    Attributes:
-        title: of it.
-        text: what is shown, a sentence or two.
-        figure: a piece of the page.
-        tables: below the figure.
-        more: title -> further tables, which are opened by a click.
-        lines: below the tables, each a paragraph.
-        texts: title and text of what is shown as it is.
-        files: names of what it is also written to.
-        folded: whether it is opened by a click.
-    """
-
-    title: str
-    text: str
-    figure: Markup | None = None
-    tables: list[Table] = field(default_factory=list)
-    more: dict[str, list[Table]] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
-    texts: list[tuple[str, str]] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    folded: bool = False
 
 
 class Built(NamedTuple):
@@ -69,59 +39,6 @@ class Built(NamedTuple):
 
     files: dict[str, bytes]
     notes: list[str]
-
-
-class Report:
-    """The files of a report, which are collected here.
-
-    Args:
-        png: whether figures are wanted as PNG, too.
-
-    Attributes:
-        files: name -> content.
-        sections: of the page.
-        notes: what cannot be drawn, a sentence each.
-    """
-
-    def __init__(self, *, png: bool) -> None:
-        self.png = png
-        self.files: dict[str, bytes] = {}
-        self.sections: list[Section] = []
-        self.notes: list[str] = []
-
-    def add(
-        self,
-        name: str,
-        section: Section,
-        make: Callable[[], Figure | None] | None = None,
-        data: dict[str, bytes] | None = None,
-    ) -> None:
-        """Add a section, unless it has nothing to show.
-
-        Args:
-            name: of its files.
-            section: without its figure.
-            make: draws that.
-            data: further files.
-        """
-        drawn, failed = None, False
-        try:
-            drawn = drawing(make, name, png=self.png) if make is not None else None
-        except (ArithmeticError, ValueError) as error:  # numbers so large that no axis has a place for them
-            self.notes.append(f"the figure {section.title!r} cannot be drawn ({one_line(error)})")
-            failed = bool(data)
-        shown = [*section.tables, *itertools.chain.from_iterable(section.more.values())]
-        if drawn is None and not failed and not any(each.rows for each in shown) and not section.texts:
-            return
-        found = dict(data or {})
-        if drawn is not None:
-            section.figure = Markup(drawn.inline)  # of which every text is escaped
-            found |= {f"{name}.svg": drawn.svg} | ({f"{name}.png": drawn.png} if drawn.png is not None else {})
-        if shown:
-            found[f"{name}.tex"] = tables.as_latex(shown)
-        self.files |= found
-        section.files = sorted(found)
-        self.sections.append(section)
 
 
 def build(folders: Sequence[Path], words: Sequence[str], *, png: bool = True, live: bool = False) -> Built:
@@ -172,6 +89,7 @@ def _add_all(report: Report, found: Compared, words: Sequence[str]) -> None:
         ),
         lambda: figures.heat_maps(found),
     )
+    _add_diagnoses(report, found)
     _add_plasticity(report, found)
     _add_spent(report, found)
     _add_differences(report, found)
@@ -209,6 +127,18 @@ def _add_visits(report: Report, found: Compared) -> None:
         lambda: visits.figure_of(found, ratios),
         {"plasticity_per_visit.csv": tables.ratios_csv(ratios)},
     )
+
+
+def _add_diagnoses(report: Report, found: Compared) -> None:
+    ill, missing = diagnoses.findings(found), diagnoses.undiagnosed(found)
+    text = (
+        "What keeps networks from learning, if anything does, by the newest crl diagnose of each run, which compares "
+        "them with freshly drawn ones: strength is the share that is gone of what these have. Since when: the change "
+        "that the logged curve of the network shows."
+    )
+    shown = [ill, *(each for each in (diagnoses.trainability(found), diagnoses.settings(found)) if each.rows)]
+    section = Section("Diagnosis", text, None, shown if ill.rows else [], lines=[missing] if missing else [])
+    report.add("diagnosis", section, data={"diagnosis.csv": diagnoses.as_csv(found)} if ill.rows else None)
 
 
 def _add_plasticity(report: Report, found: Compared) -> None:

@@ -11,6 +11,7 @@ from crl.compare import reading
 from crl.compare.places import Place, not_begun
 from crl.config import ConfigError
 from crl.config.messages import in_words
+from crl.diagnosis.recorded import Diagnoses, diagnoses_in
 from crl.metrics import Scores
 from crl.plot.reading import Curves
 from crl.plot.reading import read as read_curves
@@ -39,6 +40,7 @@ class Reported:
         command: the lines by which it was begun and gone on with.
         versions: what it was trained with.
         problems: a sentence for each file that cannot be read.
+        diagnoses: that were made of it.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Reported:
     command: str
     versions: str
     problems: tuple[str, ...]
+    diagnoses: Diagnoses
 
     @property
     def seed(self) -> int:
@@ -79,7 +82,8 @@ def read(place: Place) -> Reported:
     except (ConfigError, DamagedError) as error:
         problems.append(f"{error}; its measures are left out")
     command, versions = _text(folder / COMMAND), _text(folder / VERSIONS)
-    return Reported(folder, place.arm, config, curves, ended, scores, results, command, versions, tuple(problems))
+    found = curves, ended, scores, results, command, versions, tuple(problems), diagnoses_in(folder)
+    return Reported(folder, place.arm, config, *found)
 
 
 def _interrupted(folder: Path) -> RunResults | None:
@@ -116,7 +120,7 @@ def notes_of(runs: Sequence[Reported], waiting: int) -> Iterator[str]:
         some = f"{_named(bare, len(runs))} {'was' if len(bare) == 1 else 'were'} not"
         which = "no run that has ended was" if len(bare) == len(ended) > 1 else some
         yield f"{which} evaluated, so that measures of evaluations are without; train with evaluation.every"
-    yield from (problem for run in runs for problem in run.problems)
+    yield from (problem for run in runs for problem in (*run.problems, *run.diagnoses.problems))
     yield from reading.other_evaluations([run.ended for run in runs if run.ended is not None])
 
 

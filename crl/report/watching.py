@@ -17,6 +17,7 @@ from typing import Any
 
 from crl.compare.places import places_of
 from crl.config import ConfigError
+from crl.diagnosis import FOLDER
 from crl.exit_codes import DONE
 from crl.report import PAGE
 from crl.report.building import build, page
@@ -83,8 +84,7 @@ def _seen(folders: Sequence[Path]) -> Iterator[Any]:
     places, waiting = places_of(folders)
     yield waiting
     for place in places:
-        for name in READ:
-            path = place.folder / name
+        for path in (*(place.folder / name for name in READ), place.folder / FOLDER):
             status = path.lstat() if path.exists() else None
             yield path, status and (status.st_mtime_ns, status.st_size)
 

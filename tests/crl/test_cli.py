@@ -176,7 +176,8 @@ def test_list(crl: Command, tmp_path: Path) -> None:
         "resets", "gxd", "redo", "regrama", "cbp", "cpr", "snr", "reset", "swr",
         "whole", "full_reset", "oracle", "head_reset", "shrink_and_perturb", "fire", "plasticity_injection",
         "regularisers", "c_chain", "l2_init", "spectral", "parseval", "weight_decay", "weight_clipping",
-        "normalize_and_project", "sigreg", "replay", "sample_weight_decay", "adaptive_replay_ratio", "networks",
+        "normalize_and_project", "sigreg", "replay", "sample_weight_decay", "adaptive_replay_ratio",
+        "closed", "auto", "networks",
         *["agent.norm:"] * 2, "agent.dropout:", *["agent.activation:"] * 5, "agent.network:", "agent.injectable:",
     ]  # fmt: skip
     assert all(len(line.split()) > 3 for line in interventions[1:])

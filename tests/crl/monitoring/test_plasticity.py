@@ -194,3 +194,16 @@ def test_a_run_that_goes_on_logs_the_same_trainability(fits: None, tmp_path: Pat
     (tmp_path / "off").mkdir()
     off = small_checkpoints.train(tmp_path / "off", "diagnostics.trainability=false")
     assert not any("trainability" in column for column in pd.read_csv(off / "progress.csv"))
+
+
+@pytest.mark.parametrize(("visits", "fits"), [(24, False), (25, True)])
+def test_a_run_that_is_too_short_for_a_fit_probe_has_none(
+    visits: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visit learns from 64 transitions twice, and 4 measures with 3 steps of 16 observations are due after 3,072."""
+    monkeypatch.setattr(plasticity, "FitProbe", partial(probe.FitProbe, steps=3, observations=16))
+    model = build("board")
+    (task, *_) = model.env.get_attr("stream")[0].tasks
+    stream = envs.TaskStream.build([task], steps_per_task=64, cycles=visits)
+    recorder = plasticity.recorder_of_run(model, TaskCallback(stream), 1, fits=True)
+    assert (recorder._diagnostics._fit is not None) == fits

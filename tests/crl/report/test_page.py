@@ -15,12 +15,17 @@ from pathlib import Path
 import pytest
 from reported_runs import reported_run
 
+from agents.plasticity.diagnosis import Comparison, Diagnosis, Finding
 from crl.cells import inert
 from crl.compare import compare
 from crl.compare.places import Place
 from crl.config import ConfigError
+from crl.diagnosis.measuring import Examined
+from crl.diagnosis.report import write_json
+from crl.diagnosis.source import Origin, Source
 from crl.report import figures, report
 from crl.report.reading import read
+from crl.statistics.changes import Change
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -101,7 +106,7 @@ def page(written: tuple[Path, list[Path], str]) -> Page:
 
 def test_all_of_it_is_there(page: Page, written: tuple[Path, list[Path], str]) -> None:
     assert page.texts["h2"] == [
-        "Learning curves", "Measures", "Plasticity per visit", "Every task over time",
+        "Learning curves", "Measures", "Plasticity per visit", "Every task over time", "Diagnosis",
         "Plasticity of the networks: units", "Compute spent", "Configs", "Make it again",
     ]  # fmt: skip
     assert len(page.texts["svg"]) == 4
@@ -276,3 +281,44 @@ def test_a_damaged_log_is_left_out_and_said(tmp_path: Path, capsys: pytest.Captu
     assert {row["seeds"] for row in rows_of(tmp_path / "out" / "measures.csv")} == {"2"}
     assert read(Place(torn)).ended is not None
     assert read(Place(evaluated)).curves is not None
+
+
+def diagnosed(run: Path, steps: int, *, ill: bool) -> Path:
+    """The run, in which `crl diagnose` has left what it found after so many steps."""
+    dead = Finding("dead units", "actor", "actor.1", 0.875, 0.95, {"dormant_units": 0.9}, 0.25)
+    scores = {"actor/trainability": Comparison(0.125 if ill else 0.5, (0.5,) * 9)}
+    jump = Change("sudden", 0.99, 50, 100, 50, 150, 0.1, 0.9)
+    origin = Origin(
+        (
+            Source("dead units", "actor", "dormant_ratio", 20, jump, 2, NASTY),
+            Source("", "critic", "trainability", 3, None),
+        ),
+        {"actor": {"learning_rate": 0.1, "norm": "none"}},
+    )
+    scores |= {"critic/trainability": Comparison(0.1, (0.5,) * 9)} if ill else {}
+    found = Diagnosis((dead,) if ill else (), {}, scores, {}, {})
+    write_json(run / "diagnosis" / f"{steps}.json", [Examined(run, steps, 1, NASTY, 100, 1.0, found, origin)])
+    return run
+
+
+def test_what_ails_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [reported_run(tmp_path, seed) for seed in (1, 2, 3)]
+    diagnosed(diagnosed(runs[0], 50, ill=False), 100, ill=True)
+    diagnosed(runs[1], 100, ill=False)
+    (runs[1] / "diagnosis" / "900.json").write_text('{"steps": -1}')
+    page = Page(report(runs, tmp_path / "out").read_text(encoding="utf-8"))
+    assert "900.json' is no diagnosis (steps: " in capsys.readouterr().err
+    (sentence,) = (text for text in page.texts["p"] if "been diagnosed" in text)
+    assert sentence == f"1 of 3 runs has not been diagnosed; that is done by crl diagnose {runs[2]}"
+    rows = rows_of(tmp_path / "out" / "diagnosis.csv")
+    since = f"by step 100, at once at the switch to {NASTY} (visit 2); between 50 and 150 by 95%"
+    assert [(row["seed"], row["steps"], row["found"], row["where"], row["since"]) for row in rows] == [
+        ("1", "100", "dead units", "actor.1", since),
+        ("1", "100", "learns less than fresh networks, by none of the mechanisms looked for", "critic", "not known"),
+        ("1", "50", "none", "", ""),
+        ("2", "100", "none", "", ""),
+    ]
+    assert rows[0]["strength"] == "0.88"
+    cells = page.texts["td"]
+    assert {"0.25", "0.20", "1.00", since} <= {*cells}  # trainability over fresh ones'
+    assert [text for text in page.texts["h3"] if "Settings" in text] == ["Settings of these networks"]

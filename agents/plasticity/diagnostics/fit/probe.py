@@ -109,16 +109,19 @@ class FitProbe:
     def is_due(self) -> bool:
         """Whether training has learnt from so much since the last probe that another one costs little beside it.
 
-        Transitions of minibatches are counted, `SPARSE` times those that a probe trains on, and twice as many where the
-        fresh network's share must be taken again, too.
+        That is `due_after`, and twice as much where the fresh network's share must be taken again, too.
         """
         learner = self._learner
         if learner.batch_size is None:
             return True
         learnt = (learner.optimizer_steps - self._steps) * learner.batch_size
-        trained = len(measures(learner)) * self._size * self._observations
         again = bool(self._rates) and self._rates != rates(self._learner)
-        return learnt >= SPARSE * trained * (1 + again)
+        return learnt >= self.due_after * (1 + again)
+
+    @property
+    def due_after(self) -> int:
+        """Transitions of minibatches that training learns from before the first probe: `SPARSE` times a probe's."""
+        return SPARSE * len(measures(self._learner)) * self._size * self._observations
 
     def measure(self, draw: Callable[[int, torch.Generator], Any]) -> dict[str, Tensor]:
         """As `trainability`, on observations that `draw` gives; nan where it is not defined. Waits for no GPU."""

@@ -1,0 +1,116 @@
+"""What `crl diagnose` has found in the runs of a report, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from agents.plasticity.diagnosis import Comparison
+from crl.ablation.tables import table
+from crl.config.messages import printable
+from crl.diagnosis.recorded import Diagnosed, Score
+from crl.diagnosis.wording import shown, when
+from crl.report.arms import Arm, Compared
+from crl.report.reading import Reported
+from crl.report.tables import Table
+from crl.shell import typed
+
+NONE, UNEXPLAINED = "none", "learns less than fresh networks, by none of the mechanisms looked for"
+
+
+def undiagnosed(compared: Compared) -> str | None:
+    """How runs that were not diagnosed can be; None where all were."""
+    runs = [run for run in compared.runs if not run.diagnoses.found]
+    if not runs:
+        return None
+    count = len(compared.runs)
+    which = "none" if len(runs) == count else f"{len(runs)}"
+    of = "the run has not" if count == 1 else f"{which} of {count} runs has" + (" not" if which != "none" else "")
+    return f"{of} been diagnosed; that is done by {typed(['crl', 'diagnose', str(runs[0].folder)])}"
+
+
+def findings(compared: Compared) -> Table:
+    """What the newest diagnosis of each run has found, a row for each finding."""
+    headings = ["arm", "seed", "after steps", "found", "where", "strength", "confidence", "trainability", "since"]
+    rows = []
+    for arm, run in _diagnosed(compared):
+        newest = run.diagnoses.found[0]
+        rows += [[arm.name, f"{run.seed}", f"{newest.steps:,}", *row] for row in _found(newest)]
+    return Table("", headings, rows, numbers=False)
+
+
+def _diagnosed(compared: Compared) -> Iterator[tuple[Arm, Reported]]:
+    return ((arm, run) for arm in compared.arms for run in arm.runs if run.diagnoses.found)
+
+
+def _found(diagnosed: Diagnosed) -> Iterator[list[str]]:
+    """What was found, where, its numbers, and since when it is so."""
+    for each in diagnosed.findings:
+        harm = "" if each.trainability is None else f"{each.trainability:.2f}"
+        numbers = [f"{each.strength:.2f}", f"{each.confidence:.2f}", harm]
+        yield [
+            printable(each.mechanism),
+            printable(each.place),
+            *numbers,
+            _since(diagnosed, each.mechanism, each.network),
+        ]
+    for network in diagnosed.unexplained:
+        yield [UNEXPLAINED, printable(network), "", "", "", _since(diagnosed, "", network)]
+    if not diagnosed.findings and not diagnosed.unexplained:
+        untold = f"; {', '.join(map(printable, diagnosed.untold))} not known" if diagnosed.untold else ""
+        yield [f"{NONE}{untold}", "", "", "", "", ""]
+
+
+def _since(diagnosed: Diagnosed, mechanism: str, network: str) -> str:
+    for source in diagnosed.sources:
+        if (source.mechanism, source.network) == (mechanism, network) and source.change is not None:
+            return when(source) if source.change.kind != "none" else "the first measure on, or it varies"
+    return "not known"
+
+
+def trainability(compared: Compared) -> Table:
+    """The error that training removes of each run's networks, over that of the median fresh one."""
+    known = [(arm, run, run.diagnoses.found[0].trainability) for arm, run in _diagnosed(compared)]
+    keys = list(dict.fromkeys(key for *_, scores in known for key in scores))
+    rows = [
+        [arm.name, f"{run.seed}", *(_ratio(scores[key]) if key in scores else "" for key in keys)]
+        for arm, run, scores in known
+    ]
+    return Table("Trainability, of a fresh network's", ["arm", "seed", *map(printable, keys)], rows)
+
+
+def _ratio(score: Score) -> str:
+    middle = Comparison(score.value, score.fresh).middle
+    return f"{score.value / middle:.2f}" if middle else ""
+
+
+def settings(compared: Compared) -> Table:
+    """The settings that act on the networks in which something was found."""
+    known = [
+        (arm, run, network, each)
+        for arm, run in _diagnosed(compared)
+        for network, each in run.diagnoses.found[0].settings.items()
+    ]
+    keys = list(dict.fromkeys(key for *_, each in known for key in each))
+    rows = [
+        [arm.name, f"{run.seed}", printable(network), *(_setting(each.get(key)) for key in keys)]
+        for arm, run, network, each in known
+    ]
+    headings = ["arm", "seed", "network", *(printable(key.replace("_", " ")) for key in keys)]
+    return Table("Settings of these networks", headings, rows, numbers=False)
+
+
+def _setting(value: Any) -> str:
+    return "" if value is None else shown(value)
+
+
+def as_csv(compared: Compared) -> bytes:
+    """A row for each finding of every diagnosis."""
+    headings = ("arm", "seed", "steps", "task", "found", "where", "strength", "confidence", "trainability", "since")
+    rows = (
+        [arm.name, run.seed, each.steps, each.task, *row]
+        for arm, run in _diagnosed(compared)
+        for each in run.diagnoses.found
+        for row in _found(each)
+    )
+    return table(headings, rows)
