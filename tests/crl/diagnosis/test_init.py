@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from agents.plasticity.diagnosis import Comparison, Diagnosis, Examination, Find
 from crl.config import ConfigError
 from crl.diagnosis import diagnose, measuring
 from crl.diagnosis.measuring import Examined
-from crl.diagnosis.remedies import _best
+from crl.diagnosis.remedies import best_of
 from crl.diagnosis.report import show, write_json
 
 
@@ -213,6 +214,8 @@ def test_of_those_that_regain_as_much_the_one_that_changes_least_is_to_be_pasted
         return Trial({"name": name}, "", {"a/trainability": 0.2}, {"a/trainability": after}, {"a": change})
 
     harsh, mild, weak = trial("harsh", 0.9, 2.0), trial("mild", 0.85, 0.1), trial("weak", 0.25, 0.0)
-    assert _best([harsh, mild, weak]) is mild
-    assert _best([weak]) is None
-    assert _best([]) is None
+    assert best_of([harsh, mild, weak]) is mild
+    unknown = trial("unknown", 0.9, math.nan)
+    assert best_of([unknown, harsh]) is harsh
+    assert best_of([weak]) is None
+    assert best_of([]) is None
