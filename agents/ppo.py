@@ -131,8 +131,9 @@ class PPO(LearnerMixin, StockPPO):
     def _setup_model(self) -> None:
         super()._setup_model()
         self.rollout_buffer = by_game(self.rollout_buffer)
-        if type(self.policy.action_dist) is CategoricalDistribution:
-            self.policy.action_dist = LeanCategorical(self.policy.action_dist.action_dim)
+        distribution = getattr(self.policy, "action_dist", None)  # a policy of one's own may have none
+        if type(distribution) is CategoricalDistribution:
+            self.policy.action_dist = LeanCategorical(distribution.action_dim)
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:

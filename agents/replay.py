@@ -146,9 +146,17 @@ class ReplayMixin(LearnerMixin, OffPolicyAlgorithm):
         return reduce(torch.add, [(batch.weights * loss(value, targets, reduction="none")).mean() for value in values])
 
     def _begin_weighing(self) -> None:
-        """Before an update: importance weights are those of its place in the run."""
+        """Before an update: importance weights are those of its place in the run.
+
+        Raises:
+            ValueError: another kind of replay buffer took the place of the prioritised one.
+        """
         if self._beta is not None:
-            assert isinstance(self.replay_buffer, PrioritizedReplayBuffer)
+            if not isinstance(self.replay_buffer, PrioritizedReplayBuffer):
+                raise ValueError(
+                    f"replay is prioritized, but replay_buffer was replaced by a {type(self.replay_buffer).__name__}; "
+                    "load one that a prioritized agent has saved, or give replay uniform"
+                )
             self.replay_buffer.beta = self._beta(self._current_progress_remaining)
 
     def _update_priorities(self) -> None:

@@ -66,14 +66,18 @@ class SumTree:
         """Indices at which the running sum of the numbers passes these shares of the total.
 
         Args:
-            shares: from 0 to below 1; where uniform, an index is drawn in proportion to its number. Some number must
-                be above 0.
+            shares: from 0 to below 1; where uniform, an index is drawn in proportion to its number.
 
         Returns:
             an index for each share, of a number above 0.
+
+        Raises:
+            ValueError: none is above 0.
         """
         top, each = self._levels[-1], np.arange(0, len(shares) * FANOUT, FANOUT)
         running = top.cumsum()
+        if not running[-1] > 0:
+            raise ValueError("nothing is there that could be drawn")
         # Running sums round otherwise than sums: no point may lie behind the last number, or before the first one.
         points = np.minimum(shares * running[-1], np.nextafter(running[-1], 0))
         indices: np.ndarray = running.searchsorted(points, side="right")

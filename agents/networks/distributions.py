@@ -31,9 +31,9 @@ class LeanCategorical(CategoricalDistribution):
         """Torch's; None before there are logits."""
         return None if self._given is None else Categorical(logits=self._given)
 
-    @distribution.setter  # type: ignore[override]
-    def distribution(self, nothing: None) -> None:
-        self._given = self.logits = nothing
+    @distribution.setter
+    def distribution(self, given: Categorical | None) -> None:
+        self._given = self.logits = None if given is None else given.logits
 
     def proba_distribution(self, action_logits: Tensor) -> Self:
         """The distribution of these logits, (batch, actions).
@@ -42,14 +42,18 @@ class LeanCategorical(CategoricalDistribution):
             ValueError: they are no numbers.
         """
         scale = action_logits.logsumexp(dim=-1, keepdim=True)
-        if not math.isfinite(scale.sum().item()):
+        # Nor does torch look at numbers that are not there yet; there a look at them would end the graph.
+        if not torch.compiler.is_compiling() and not math.isfinite(scale.sum().item()):
             Categorical(logits=action_logits)  # which says what is wrong
         self._given, self.logits = action_logits, action_logits - scale
         return self
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Of actions (batch,)."""
+        """Of actions (batch,); those of another shape are broadcast, as torch does."""
         assert self.logits is not None
+        if actions.shape != self.logits.shape[:-1]:
+            found: Tensor = super().log_prob(actions)
+            return found
         return self.logits.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
 
     def entropy(self) -> Tensor:

@@ -85,6 +85,8 @@ class MinAtarCNN(BaseFeaturesExtractor):
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Float boards, (batch, height, width, channel) or channels first -> features (batch, features_dim)."""
         boards = observations.permute(0, 3, 1, 2) if self._permute else observations
+        if not _is_plain(self.cnn):
+            return self.linear(self.cnn(boards))  # type: ignore[no-any-return]
         convolution, *behind = self.cnn
         # Permuted boards make maps whose channels come last in memory. Copied at once, not where they are flattened,
         # they have gradients in their own order: otherwise the activation's backward takes twenty times as long.
@@ -92,6 +94,17 @@ class MinAtarCNN(BaseFeaturesExtractor):
         for module in (*behind, self.linear):
             features = module(features)
         return features
+
+
+def _is_plain(sequence: nn.Module) -> bool:
+    """Whether calling a module would call its own one after the other, and nothing else: no hook, nothing compiled."""
+    hooks = (
+        sequence._forward_hooks,
+        sequence._forward_pre_hooks,
+        sequence._backward_hooks,
+        sequence._backward_pre_hooks,
+    )
+    return type(sequence) is nn.Sequential and sequence._compiled_call_impl is None and not any(hooks)
 
 
 class ResidualBlock(nn.Module):

@@ -148,6 +148,11 @@ class AgentConfig(Model):
                     f"agent.buffer_size={size} is below agent.{key}={least}; give at least {least}, "
                     f"or lower agent.{key}"
                 )
+        if self.settings.get("optimize_memory_usage") and size < 2 * self.n_envs:
+            return (
+                f"agent.buffer_size={size} holds one step of agent.n_envs={self.n_envs} games, which with "
+                f"agent.optimize_memory_usage=true needs the one behind it; give at least {2 * self.n_envs}"
+            )
         return None
 
     def _rollout_problem(self) -> str | None:

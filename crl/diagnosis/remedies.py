@@ -13,9 +13,10 @@ from rich.table import Table
 
 from agents.optimizers import ADAM, OPTIMIZERS
 from agents.plasticity.diagnosis import Trial, Usual, usual
-from agents.plasticity.diagnosis.matching import NO_REMEDY, USUAL_OF_ALL
+from agents.plasticity.diagnosis.matching import USUAL_OF_ALL
 from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from agents.plasticity.registry import NETWORKS
+from agents.plasticity.trials import NO_REMEDY
 from crl.diagnosis.measuring import Examined
 from crl.screen import console, say, tolerant
 
@@ -60,20 +61,16 @@ def _table(trials: Sequence[Trial]) -> Table:
 
 def number_of(value: float) -> str:
     """With two digits; a dash where it is not known."""
-    return "-" if math.isnan(value) else f"{value:.2g}"
+    return "-" if math.isnan(value) else f"{value + 0.0:.2g}"  # without the sign of -0.0
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Of those that regain the most, but for a tenth, the one that changes outputs least."""
     most = max((trial.regained for trial in trials if not math.isnan(trial.regained)), default=0.0)
     near = [trial for trial in trials if trial.regained >= max(most - NEGLIGIBLE, NEGLIGIBLE)]
-    return min(near, key=_change, default=None)
-
-
-def _change(trial: Trial) -> float:
-    """How far it changes outputs at once; what is not finite is the most."""
-    found = sum(trial.changes.values())
-    return math.inf if math.isnan(found) else found
+    known = max((len(trial.changes) for trial in near), default=0)  # what is not finite is left out
+    whole = [trial for trial in near if len(trial.changes) == known]
+    return min(whole, key=lambda trial: sum(trial.changes.values()), default=None)
 
 
 def snippet(trial: Trial) -> str:

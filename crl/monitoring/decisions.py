@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
@@ -11,7 +10,6 @@ from agents.plasticity import Auto, Intervention
 from crl.csv_log import CsvLog
 from crl.parts import Part
 from crl.screen import say
-from crl.storage import State
 
 FILE = "decisions.csv"
 TAG = "auto/decision"
@@ -35,6 +33,7 @@ class DecisionsPart(Part):
 
     def _on_training_start(self) -> None:
         self._log = CsvLog(self.run.folder / FILE)
+        self._written = self._auto.decisions  # by the run that this one goes on from, or begins with
 
     def update_ended(self) -> None:
         """Write the decision that this update has brought, if it has: there is one at most."""
@@ -50,16 +49,6 @@ class DecisionsPart(Part):
         for output in self.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 output.writer.add_text(TAG, f"**{decision.applied}**: {decision.reason}", decision.timesteps)
-
-    def state(self) -> State:
-        """How many decisions have been written."""
-        return self._written
-
-    def restore(self, state: Any) -> None:
-        """Go on from what `state` gave."""
-        if type(state) is not int or state < 0:
-            raise ValueError(f"it has written {state!r} decisions")
-        self._written = state
 
     def close(self) -> None:
         """Close the file."""

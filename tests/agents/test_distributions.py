@@ -11,6 +11,8 @@ from torch.distributions import Categorical
 
 from agents.networks.distributions import LeanCategorical
 
+KINDS = (LeanCategorical, CategoricalDistribution)
+
 
 def looked_at(distribution: CategoricalDistribution, *, learning: bool) -> list[Tensor]:
     """What PPO asks in a rollout, or in an update with its gradient, of logits that are the same for all."""
@@ -28,7 +30,7 @@ def looked_at(distribution: CategoricalDistribution, *, learning: bool) -> list[
 
 @pytest.mark.parametrize("learning", [False, True])
 def test_all_is_that_of_sb3(learning: bool) -> None:
-    ours, stock = (looked_at(kind(6), learning=learning) for kind in (LeanCategorical, CategoricalDistribution))
+    ours, stock = (looked_at(kind(6), learning=learning) for kind in KINDS)
     for mine, its in zip(ours, stock, strict=True):
         assert mine.dtype is its.dtype
         assert torch.equal(mine, its)
@@ -50,8 +52,35 @@ def test_a_policy_of_sb3s_has_it_and_gives_torchs_object_to_who_asks() -> None:
 @pytest.mark.parametrize("strange", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_are_refused_as_by_torch(strange: float) -> None:
     logits = torch.tensor([[0.0, 1.0], [strange, 0.0]])
-    for kind in (LeanCategorical, CategoricalDistribution):
+    for kind in KINDS:
         with pytest.raises(ValueError, match="found invalid values"):
             kind(2).proba_distribution(logits)
     impossible = torch.tensor([[0.0, -float("inf")]])
     assert LeanCategorical(2).proba_distribution(impossible).get_actions().item() == 0
+
+
+@pytest.mark.parametrize("shape", [(1,), (), (3, 1)])
+def test_actions_of_another_shape_are_broadcast_as_by_torch(shape: tuple[int, ...]) -> None:
+    logits, actions = torch.randn(5, 3), torch.ones(shape)
+    ours, stock = (kind(3).proba_distribution(logits).log_prob(actions) for kind in KINDS)
+    assert torch.equal(ours, stock)
+
+
+def test_torchs_object_may_be_put_in() -> None:
+    given = Categorical(probs=torch.tensor([[0.1, 0.2, 0.7]] * 2))
+    found = []
+    for kind in KINDS:
+        distribution = kind(3).proba_distribution(torch.zeros(2, 3))
+        distribution.distribution = given
+        torch.manual_seed(0)
+        found.append([distribution.log_prob(torch.tensor([0, 2])), distribution.mode(), distribution.sample()])
+    assert all(map(torch.equal, *found))
+    assert torch.equal(found[0][0], given.log_prob(torch.tensor([0, 2])))
+
+
+def test_a_policy_is_compiled_whole() -> None:
+    policy = build("mlp").policy
+    compiled = torch.compile(policy.evaluate_actions, fullgraph=True, backend="eager")
+    given = torch.zeros(3, 4), torch.tensor([0, 1, 1])
+    with torch.no_grad():
+        assert all(map(torch.equal, compiled(*given), policy.evaluate_actions(*given)))

@@ -207,3 +207,15 @@ def test_impala_trains_with_resets() -> None:
     assert all(count > 0 for count in counts.values()), counts
     assert all(not torch.equal(p, before[name]) for name, p in model.policy.named_parameters())
     assert all(torch.isfinite(p).all() for p in model.policy.parameters())
+
+
+def test_hooks_on_a_board_s_convolutions_are_called_and_what_takes_their_place_is_used() -> None:
+    extractor = MinAtarCNN(gymnasium.spaces.Box(0, 1, (4, 4, 2), np.bool_), features_dim=3)
+    boards, seen = torch.rand(5, 4, 4, 2), []
+    expected = extractor(boards)
+    hook = extractor.cnn.register_forward_hook(lambda module, given, found: seen.append(found.shape))
+    assert torch.equal(extractor(boards), expected)
+    assert seen == [(5, 64)]
+    hook.remove()
+    extractor.cnn = torch.compile(extractor.cnn, backend="eager")
+    assert torch.equal(extractor(boards), expected)

@@ -144,6 +144,15 @@ def test_a_policy_and_a_buffer_of_ones_own_give_sb3s_rollouts(own_buffer: bool) 
         assert np.array_equal(mine, its)
 
 
+def test_a_policy_may_have_no_distribution_of_sb3s() -> None:
+    class Own(ActorCriticPolicy):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            del self.action_dist
+
+    assert not hasattr(PPO(Own, world("mlp"), device="cpu").policy, "action_dist")
+
+
 def test_normalised_observations_and_rewards_give_sb3s_parameters() -> None:
     trained = []
     for cls in (PPO, StockPPO):

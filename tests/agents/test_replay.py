@@ -135,3 +135,14 @@ def test_what_does_not_go_together_is_refused() -> None:
         ours("dqn-her", replay="prioritized")
     with pytest.raises(ValueError, match=r"^prioritized replay takes no Dict of observations, but they are Dict\("):
         ours("dqn-dict", replay="prioritized")
+
+
+def test_a_buffer_of_another_kind_is_refused_and_a_prioritised_one_taken(tmp_path: Any) -> None:
+    uniform, prioritized = (ours("dqn-mlp", replay=replay).learn(24) for replay in ("uniform", PRIORITIZED))
+    uniform.save_replay_buffer(tmp_path / "uniform"), prioritized.save_replay_buffer(tmp_path / "prioritized")
+    uniform.load_replay_buffer(tmp_path / "prioritized")
+    uniform.learn(24, reset_num_timesteps=False)
+    assert uniform.replay_buffer.beta == 0.3
+    prioritized.load_replay_buffer(tmp_path / "uniform")
+    with pytest.raises(ValueError, match=r"^replay is prioritized, but replay_buffer was replaced by a ReplayBuffer"):
+        prioritized.learn(24, reset_num_timesteps=False)

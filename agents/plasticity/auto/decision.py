@@ -21,7 +21,8 @@ class Decision:
         trainability: what it is, a fresh network having 1; None where nothing can be told.
         applied: the candidate that was; ``none``, or ``waits`` where the budget does not allow trials yet.
         reason: in a sentence.
-        trials: candidate -> the lowest trainability with it, and what it costs at once.
+        trials: candidate (the second ``redo`` as ``redo_2``) -> the lowest trainability with it, and what it costs at
+            once.
     """
 
     step: int

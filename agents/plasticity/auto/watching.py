@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.auto.decision import NONE, WAITS, Decision
-from agents.plasticity.diagnosis.matching import NO_REMEDY, Candidate, built, described
 from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from agents.plasticity.diagnostics.fit.probe import STEPS, check_sizes, errors_removed, finite, measures, rates
 from agents.plasticity.fresh import fresh_parameters
@@ -20,14 +19,19 @@ from agents.plasticity.protocols import Intervention, Learner, NoDataError
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.trials import (
     MINIBATCH,
+    Candidate,
     Outcome,
     acts_gradually,
+    built,
+    described,
     fitting,
+    no_remedy,
     on_a_copy,
     output_changes,
     scores_minibatches,
     try_out,
 )
+from agents.plasticity.units import Network
 from agents.plasticity.validation import check
 
 THREE: tuple[Candidate, ...] = ("redo", {"name": "shrink_and_perturb", "mode": "boundary"}, "head_reset")
@@ -97,7 +101,8 @@ class Auto(Intervention):
         check("budget", budget, 0 < budget < math.inf, "a share of training's compute above 0")
         check_sizes(steps, 1)
         given = THREE if candidates is None else candidates
-        check("candidates", candidates, bool(given) and not isinstance(given, str), "a list of interventions")
+        listed = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
+        check("candidates", candidates, listed, "a list of interventions")
         self.candidates = None if candidates is None else list(candidates)
         self.period, self.threshold, self.budget, self.steps = period, threshold, budget, steps
         self._given = [described(candidate) for candidate in given]
@@ -107,6 +112,7 @@ class Auto(Intervention):
         """How many have been made."""
         self.last: Decision | None = None
         """The newest one."""
+        self._measured: dict[str, Network] | None = None  # graphs whose fresh ones are known
 
     def attach(self, learner: Learner) -> None:
         self._learner = learner
@@ -166,8 +172,13 @@ class Auto(Intervention):
         return steps * ((self._learner.batch_size or 0) + OVERHEAD)
 
     def _look_cost(self) -> int:
-        known = bool(self._fresh) and self._rates == rates(self._learner)
-        return self._probe_cost * (1 if known else 2)
+        return self._probe_cost * (1 if self._knows_fresh else 2)
+
+    @property
+    def _knows_fresh(self) -> bool:
+        """Whether what is removed of a fresh network is known: of these modules, at these learning rates."""
+        learner = self._learner
+        return bool(self._fresh) and self._rates == rates(learner) and self._measured == dict(learner.networks)
 
     # ------------------------------------------------------------------ what
 
@@ -175,11 +186,14 @@ class Auto(Intervention):
         learner, seed = self._learner, derive_seed(self._seed, self.decisions)
         self._spent += self._look_cost()
         batch = learner.sample(OBSERVATIONS, torch.Generator().manual_seed(seed))
-        if not self._fresh or self._rates != rates(learner):
-            self._rates = rates(learner)
+        if not self._knows_fresh:
+            self._rates, self._measured = rates(learner), dict(learner.networks)
             self._fresh = self._removed(batch, fresh_parameters(learner, self._seed, "fresh"))
         measure, lowest = self._lowest(batch)
-        if lowest is None:
+        if lowest is None and any(fresh >= NEGLIGIBLE for fresh in self._fresh.values()):
+            self._note("", None, NONE, "nothing can be told: the error of the networks as they are is 0, or no finite "
+                       "number")  # fmt: skip
+        elif lowest is None:
             self._note("", None, NONE, f"nothing can be told: {self.steps:,} steps at this learning rate remove less "
                        f"than {NEGLIGIBLE} of the error even of a fresh network")  # fmt: skip
         elif lowest >= self.threshold:
@@ -199,9 +213,7 @@ class Auto(Intervention):
             outputs = {name: found.clone() for name, found in learner.outputs(batch).items()}
         best: tuple[str, tuple[bool, float], Outcome] | None = None
         numbers: dict[str, tuple[float | None, float | None]] = {}
-        for number, given in enumerate(self._given):
-            label = _label(given)
-            label = f"{label}_{number + 1}" if label in numbers else label
+        for number, (label, given) in enumerate(zip(_labels(self._given), self._given, strict=True)):
             tried = self._tried(given, batch, outputs, lowest, derive_seed(seed, number))
             numbers[label] = tried.numbers
             if tried.rank is not None and (best is None or tried.rank < best[1]):
@@ -285,6 +297,8 @@ class Auto(Intervention):
         self._spent, self._acts, self._ill = state["spent"], state["acts"], state["ill"]
         self._rates = list(state["rates"])
         self._fresh = dict(state["fresh"])
+        if self._measured is None:  # a state that is put back where modules were replaced is of others
+            self._measured = dict(self._learner.networks)
         self.decisions = state["decisions"]
         self.last = Decision(**state["last"][0]) if state["last"] else None
 
@@ -307,6 +321,13 @@ def _label(given: Mapping[str, Any]) -> str:
     return name
 
 
+def _labels(candidates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Their names, the second ``redo`` as ``redo_2``."""
+    names = [_label(given) for given in candidates]
+    met = [names[: number + 1].count(name) for number, name in enumerate(names)]
+    return [name if times == 1 else f"{name}_{times}" for name, times in zip(names, met, strict=True)]
+
+
 def _refuse_unfit(given: Mapping[str, Any]) -> None:
     """Refuse a candidate that cannot be built, or that does not act at once.
 
@@ -314,8 +335,8 @@ def _refuse_unfit(given: Mapping[str, Any]) -> None:
         ValueError: it is one.
     """
     name = _label(given)
-    if name in NO_REMEDY:
-        raise ValueError(f"candidates has {name!r}, but {NO_REMEDY[name]}")
+    if why := no_remedy(given):
+        raise ValueError(f"candidates has {name!r}, but {why}")
     try:
         intervention = built(given)
     except ValueError as error:

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from agents.plasticity.diagnosis.matching import Candidate, Trial, match
+from agents.plasticity.diagnosis.matching import Trial, match
 from agents.plasticity.diagnosis.mechanisms import (
     NEGLIGIBLE,
     STALE,
@@ -27,6 +27,7 @@ from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, STEPS, check_s
 from agents.plasticity.fresh import fresh_parameters, holding
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
+from agents.plasticity.trials import Candidate
 from agents.plasticity.validation import check
 
 FRESH = 19

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -20,18 +19,20 @@ from agents.plasticity.protocols import Intervention, Learner
 from agents.plasticity.registry import INTERVENTIONS
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.trials import (
+    Candidate,
     Copied,
     acts_gradually,
+    built,
+    described,
     mean_losses,
     memory_of,
+    no_remedy,
     on_a_copy,
     output_changes,
     train,
     try_out,
 )
-
-Candidate = str | Mapping[str, Any]
-"""Name of an intervention, or a mapping of it and its arguments, as in a config."""
+from agents.plasticity.validation import check
 
 USUAL: Mapping[str, str] = {DEAD: "regrama", RANK: "spectral", KERNEL: "c_chain"}
 """Mechanism -> the remedy that is usually named for it: for its cause, whatever has been measured."""
@@ -39,12 +40,6 @@ USUAL_OF_ALL = "agent.activation: fourier"
 """What is named for all three, which only a new network can have."""
 VARIANTS: tuple[Candidate, ...] = ({"name": "shrink_and_perturb", "mode": "boundary"},)
 """Tried beside all that is registered, with its defaults."""
-NO_REMEDY: Mapping[str, str] = {
-    "reset": "it is the general form of the other resets; name its criterion and selection",
-    "auto": "it chooses from others",
-    "oracle": "it is a fresh agent, with which others are compared",
-}
-"""Registered, but nothing to try by itself -> why."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +153,7 @@ def match(
         ValueError: a number is too small, or a name is not known.
     """
     check_sizes(steps, observations)
+    check("candidates", candidates, not isinstance(candidates, str | Mapping), "a list of interventions")
     given = [described(candidate) for candidate in ([*INTERVENTIONS, *VARIANTS] if candidates is None else candidates)]
     trials = _Trials(learner, known, seed, steps, observations)
     return sorted(map(trials.tried, given), key=lambda trial: (bool(trial.hindrance), -_or_least(trial.regained)))
@@ -184,35 +180,6 @@ def usual(findings: Sequence[Finding], trials: Sequence[Trial]) -> list[Usual]:
 
 def _or_least(value: float) -> float:
     return value if math.isfinite(value) else -math.inf
-
-
-def described(candidate: Candidate) -> dict[str, Any]:
-    """A candidate as a mapping of its name and arguments.
-
-    Raises:
-        ValueError: nothing of that name is registered.
-    """
-    given = {"name": candidate} if isinstance(candidate, str) else dict(candidate)
-    if given.get("name") not in INTERVENTIONS:
-        raise ValueError(f"candidates has {given.get('name')!r}; choose from {', '.join(INTERVENTIONS)}")
-    return given
-
-
-def built(given: Mapping[str, Any]) -> Intervention:
-    """A candidate that takes all units for mature: the learner has been trained.
-
-    Raises:
-        ValueError: an argument is not known, or impossible.
-    """
-    arguments = {key: value for key, value in given.items() if key != "name"}
-    target = INTERVENTIONS[given["name"]].resolve()
-    if "maturity" in inspect.signature(target).parameters:
-        arguments["maturity"] = 0
-    try:
-        found: Intervention = target(**arguments)
-    except TypeError as error:
-        raise ValueError(f"it does not take these arguments ({error})") from error
-    return found
 
 
 class _State(NamedTuple):
@@ -278,8 +245,8 @@ class _Trials:
     def tried(self, given: Mapping[str, Any]) -> Trial:
         """What a candidate does."""
         name = given["name"]
-        if name in NO_REMEDY:
-            return Trial(given, NO_REMEDY[name])
+        if why := no_remedy(given):
+            return Trial(given, why)
         try:
             intervention = built(given)
             beside = self._beside(intervention)

@@ -11,16 +11,22 @@ from agents.plasticity.trials.acting import (
     train,
     try_out,
 )
+from agents.plasticity.trials.candidates import NO_REMEDY, Candidate, built, described, no_remedy
 from agents.plasticity.trials.copies import Copied, Outcome, on_a_copy
 
 __all__ = [
     "MINIBATCH",
+    "NO_REMEDY",
+    "Candidate",
     "Copied",
     "Outcome",
     "acts_gradually",
+    "built",
+    "described",
     "fitting",
     "mean_losses",
     "memory_of",
+    "no_remedy",
     "on_a_copy",
     "output_changes",
     "scores_minibatches",

@@ -158,6 +158,7 @@ def on_a_copy(learner: Learner, seed: int) -> Iterator[Copied]:
             tensor.grad = gradient
         for head, was in injected.items():
             head.injected = was
+        copied.optimizers = ()  # what was tried may be one of a cycle, which would keep them
 
 
 def tensors_of(learner: Learner) -> list[Tensor]:

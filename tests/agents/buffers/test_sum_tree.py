@@ -56,3 +56,8 @@ def test_what_is_no_number_of_at_least_0_is_refused(strange: float) -> None:
     tree.numbers[2, 1] = strange
     with pytest.raises(ValueError, match="not all numbers of at least 0"):
         tree.sum_up()
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    with pytest.raises(ValueError, match="nothing is there that could be drawn"):
+        SumTree((4, 2)).draw(np.array([0.5]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -68,6 +69,13 @@ def test_what_ails_an_agent_is_mended_by_what_mends_it(make: Any, applied: str) 
     assert decision.reason.endswith(f"{applied} brings it back at the least cost")
     assert decision.row()[f"{applied}/cost"] == costs[applied]
     assert auto.idle() is None
+
+
+def test_candidates_of_one_name_are_told_apart_as_interventions_are() -> None:
+    auto = Auto(candidates=["redo", "head_reset", {"name": "redo", "tau": 0.5}], threshold=9.0, **OFTEN)
+    own(auto).train(8)
+    assert auto.last is not None
+    assert list(auto.last.trials) == ["redo", "head_reset", "redo_2"]
 
 
 def test_what_does_not_help_is_not_applied() -> None:
@@ -150,9 +158,35 @@ def test_where_fresh_networks_hardly_learn_nothing_can_be_told() -> None:
     assert "trainability" not in auto.metrics()
 
 
+def test_of_networks_that_have_diverged_nothing_can_be_told() -> None:
+    auto = Auto(period=4, budget=1e6, steps=10, threshold=9.0)
+    learner = own(auto).train(2)
+    with torch.no_grad():
+        learner.module[2].weight.fill_(math.nan)
+    learner.train(2)
+    assert auto.last is not None
+    assert auto.last.applied == "none"
+    assert auto.last.reason.endswith("the error of the networks as they are is 0, or no finite number")
+
+
+def test_networks_of_other_modules_are_held_against_fresh_ones_of_these() -> None:
+    found = []
+    for replaced in (False, True):
+        learner = own(Auto(candidates=["head_reset"], period=4, budget=1e6, steps=10)).train(4)
+        if replaced:
+            learner.module[1] = nn.Tanh()
+        learner.train(4)
+        found.append(learner.interventions[0].state_dict())
+    assert [state["decisions"] for state in found] == [2, 2]
+    assert found[0]["fresh"] != found[1]["fresh"]
+    assert found[1]["spent"] == found[0]["spent"] + 10 * 128
+
+
 REFUSED = [
     ({"candidates": []}, r"candidates is \[\]; give a list of interventions"),
     ({"candidates": "redo"}, "candidates is 'redo'; give a list of interventions"),
+    ({"candidates": {"name": "redo"}}, "candidates is {'name': 'redo'}; give a list of interventions"),
+    ({"candidates": ["reset"]}, "candidates has 'reset', but it is the general form of the other resets"),
     ({"candidates": ["redu"]}, "candidates has 'redu'; choose from gxd, "),
     ({"candidates": ["auto"]}, "candidates has 'auto', but it chooses from others"),
     ({"candidates": ["l2_init"]}, "candidates has 'l2_init', which acts in every gradient step, so that no single act"),

@@ -226,6 +226,13 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
         ),
         (
             "dqn",
+            "agent={buffer_size: 40, n_envs: 32, optimize_memory_usage: true, replay_buffer_kwargs: "
+            "{handle_timeout_termination: off}}",
+            "agent.buffer_size=40 holds one step of agent.n_envs=32 games, which with agent.optimize_memory_usage=true "
+            "needs the one behind it; give at least 64",
+        ),
+        (
+            "dqn",
             "agent.learning_starts=1_500_000",
             "agent.learning_starts=1500000 is not below the 1500000 steps of the whole stream, so that nothing would "
             "be learnt; lower it or raise stream.steps_per_task",

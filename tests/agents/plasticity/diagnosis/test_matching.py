@@ -9,7 +9,7 @@ import torch
 from small_ppo import assert_same, parameters
 from small_ward import patient
 
-from agents.plasticity import match
+from agents.plasticity import ReDo, match
 from agents.plasticity.diagnosis import Finding, Trial, usual
 
 FEW: dict[str, Any] = {"steps": 8, "observations": 64}
@@ -58,7 +58,14 @@ def test_what_is_known_need_not_be_measured_again(ill: Any) -> None:
 
 @pytest.mark.parametrize(
     ("candidates", "sentence"),
-    [(["redu"], "candidates has 'redu'; choose from gxd, redo"), ([{"tau": 1.0}], "candidates has None; choose from")],
+    [
+        (["redu"], "candidates has 'redu'; choose from gxd, redo"),
+        ([{"tau": 1.0}], "candidates has None; choose from"),
+        ([{"name": ["redo"]}], r"candidates has \['redo'\]; choose from"),
+        ([ReDo()], "candidates has <.*ReDo object.*>; give its name, or a mapping of its name and arguments"),
+        ("redo", "candidates is 'redo'; give a list of interventions"),
+        ({"name": "redo"}, "candidates is {'name': 'redo'}; give a list of interventions"),
+    ],
 )
 def test_names_that_are_not_known_are_refused(candidates: Any, sentence: str, ill: Any) -> None:
     with pytest.raises(ValueError, match=sentence):
@@ -69,7 +76,15 @@ def test_impossible_arguments_are_told(ill: Any) -> None:
     wrong = [{"name": "redo", "tau": -1.0}, {"name": "redo", "tow": 1.0}]
     hindrances = [trial.hindrance for trial in match(ill, wrong, known={}, **FEW)]
     assert hindrances[0].startswith("tau is -1.0; give a threshold")
-    assert hindrances[1].startswith("it does not take these arguments (")
+    assert hindrances[1].startswith("it has no argument 'tow'; choose from networks, tau, ")
+
+
+def test_the_general_reset_is_tried_where_its_criterion_and_selection_are_named(ill: Any) -> None:
+    named = {"name": "reset", "criterion": "redo", "selection": {"name": "threshold", "tau": 0.1}}
+    first, second = match(ill, ["reset", named], **FEW)
+    assert (first.candidate, first.hindrance) == (named, "")
+    assert first.regained > 0.3
+    assert second.hindrance.endswith("name its criterion and selection")
 
 
 def tried(name: str, before: float, after: float) -> Trial:

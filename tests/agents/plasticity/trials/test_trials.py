@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -143,6 +145,18 @@ def test_what_draws_weights_to_where_they_began_draws_them_to_fresh_ones() -> No
 def test_what_acts_on_the_data_cannot_be_tried(kind: str) -> None:
     with on_a_copy(AGENTS[kind](), 1) as copied, pytest.raises((ValueError, NotImplementedError), match="no matter of"):
         try_out(copied, SampleWeightDecay(), 2)
+
+
+def test_copies_of_moments_are_gone_with_a_trial_though_what_was_tried_is_a_cycle() -> None:
+    learner = Regression(batch_size=16).train(3)
+    gc.disable()
+    try:
+        with on_a_copy(learner, 1) as copied:
+            twin = weakref.ref(copied.optimizers[0])
+            try_out(copied, ReDo(), 1)
+        assert twin() is None
+    finally:
+        gc.enable()
 
 
 class Raising(Intervention):
