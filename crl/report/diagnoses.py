@@ -115,7 +115,9 @@ def trials(compared: Compared) -> Table:
         numbers = (*trial.lowest[1:], *(trial.changes.get(name, math.nan) for name in outputs))
         rows.append([arm.name, f"{run.seed}", printable(in_words(trial.candidate)), *map(number_of, numbers)])
     headings = ["arm", "seed", "tried on a copy", "before", "after", *(f"{printable(name)} by" for name in outputs)]
-    return Table("Lowest trainability before and after, and what outputs change by at once", headings, rows)
+    return Table(
+        "Lowest trainability before and after, and what outputs change by at once", headings, rows, numbers=False
+    )
 
 
 def to_paste(compared: Compared) -> list[tuple[str, str]]:
