@@ -16,6 +16,7 @@ NAMES = (
     "resets",
     "penalties",
     "fit_probe",
+    "auto",
 )
 
 

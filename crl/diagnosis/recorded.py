@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from agents.plasticity.diagnosis import Finding
+from agents.plasticity.diagnosis import Finding, Trial
 from crl.config.messages import one_line
 from crl.diagnosis import FOLDER
 from crl.diagnosis.source import Source
@@ -25,6 +26,34 @@ class Score(BaseModel):
     fresh: Annotated[tuple[float, ...], Field(min_length=1)]
 
 
+Known: TypeAlias = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""A number, nan where JSON has none."""
+
+
+class Candidate(BaseModel):
+    """An intervention, and its arguments that are not the defaults."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+
+class Tried(BaseModel):
+    """See `agents.plasticity.diagnosis.Trial`."""
+
+    candidate: Candidate
+    hindrance: str = ""
+    before: Mapping[str, Known] = {}
+    after: Mapping[str, Known] = {}
+    changes: Mapping[str, Known] = {}
+    at_switches: bool = False
+
+    @property
+    def trial(self) -> Trial:
+        """As it was made, but for what is not shown."""
+        return Trial(**{**dict(self), "candidate": self.candidate.model_dump()})
+
+
 class Diagnosed(BaseModel):
     """A diagnosis as `crl.diagnosis.report` writes it: what of it is shown."""
 
@@ -38,6 +67,12 @@ class Diagnosed(BaseModel):
     trainability: Mapping[str, Score]
     sources: tuple[Source, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = {}
+    trials: tuple[Tried, ...] = ()
+
+    @property
+    def tried(self) -> tuple[Trial, ...]:
+        """What could be tried on copies, as they were ordered."""
+        return tuple(each.trial for each in self.trials if not each.hindrance)
 
 
 class Diagnoses(NamedTuple):

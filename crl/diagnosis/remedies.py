@@ -38,7 +38,7 @@ def show_remedies(run: Examined) -> None:
     for each in usual(run.diagnosis.findings, run.trials):
         say(f"  {_beside(each)}")
     say(f"  {NEXT_RUN}; for the next run: {'; '.join(_next_run())}")
-    if (best := _best(tried)) is None:
+    if (best := best_of(tried)) is None:
         say(f"  nothing that was tried regains {NEGLIGIBLE} of a fresh network's trainability")
     else:
         say(f"to paste:\n{snippet(best)}")
@@ -54,16 +54,17 @@ def _table(trials: Sequence[Trial]) -> Table:
         _, before, after = trial.lowest
         rise = max(trial.loss_changes.values(), default=math.nan)
         numbers = (before, after, *(trial.changes.get(name, math.nan) for name in outputs), rise)
-        shown = [_number(number) for number in numbers]
-        table.add_row(_named(trial.candidate), *shown, f"{trial.seconds:.1f}", f"{trial.memory / 1000:,.0f}")
+        shown = [number_of(number) for number in numbers]
+        table.add_row(in_words(trial.candidate), *shown, f"{trial.seconds:.1f}", f"{trial.memory / 1000:,.0f}")
     return table
 
 
-def _number(value: float) -> str:
+def number_of(value: float) -> str:
+    """With two digits; a dash where it is not known."""
     return "-" if math.isnan(value) else f"{value + 0.0:.2g}"  # without the sign of -0.0
 
 
-def _best(trials: Sequence[Trial]) -> Trial | None:
+def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Of those that regain the most, but for a tenth, the one that changes outputs least."""
     most = max((trial.regained for trial in trials if not math.isnan(trial.regained)), default=0.0)
     near = [trial for trial in trials if trial.regained >= max(most - NEGLIGIBLE, NEGLIGIBLE)]
@@ -83,7 +84,8 @@ def _flow(candidate: Mapping[str, Any]) -> str:
     return text.strip()
 
 
-def _named(candidate: Mapping[str, Any]) -> str:
+def in_words(candidate: Mapping[str, Any]) -> str:
+    """A candidate in words."""
     arguments = [f"{key} {value}" for key, value in candidate.items() if key != "name"]
     return f"{candidate['name']} ({', '.join(arguments)})" if arguments else str(candidate["name"])
 
@@ -92,7 +94,7 @@ def _beside(found: Usual) -> str:
     named = f"usually named for {found.mechanism} in {found.network}: {found.usual}"
     if found.most is None or found.best is None:
         return f"{named}; nothing could be tried"
-    most = f"the most, {found.most:.2f}, is regained by {_named(found.best)}"
+    most = f"the most, {found.most:.2f}, is regained by {in_words(found.best)}"
     if found.regained is None:
         return f"{named}, which could not be tried; {most}"
     verdict = "they agree" if found.agrees else "they do not agree"

@@ -42,6 +42,8 @@ def _remedy(source: Source, *, logged: bool) -> str:
         return f"train with checkpoint.visits=true, which keeps the parameters of every visit, for {FEWEST} of them"
     if source.measure == UNEXPLAINED.name:
         return f"it is measured once per visit, so train for {FEWEST} visits at least"
+    if logged and not source.points:  # a longer run would have no more of what is not measured of this network
+        return "no row of the run's log has it"
     return f"{FEWEST} are needed, so train longer" if logged else "it needs the run's logs"
 
 

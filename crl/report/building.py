@@ -136,8 +136,10 @@ def _add_diagnoses(report: Report, found: Compared) -> None:
         "them with freshly drawn ones: strength is the share that is gone of what these have. Since when: the change "
         "that the logged curve of the network shows."
     )
-    shown = [ill, *(each for each in (diagnoses.trainability(found), diagnoses.settings(found)) if each.rows)]
-    section = Section("Diagnosis", text, None, shown if ill.rows else [], lines=[missing] if missing else [])
+    further = diagnoses.trainability(found), diagnoses.settings(found), diagnoses.trials(found)
+    shown = [ill, *(each for each in further if each.rows)] if ill.rows else []
+    lines, texts = [missing] if missing else [], diagnoses.to_paste(found)
+    section = Section("Diagnosis", text, None, shown, lines=lines, texts=texts)
     report.add("diagnosis", section, data={"diagnosis.csv": diagnoses.as_csv(found)} if ill.rows else None)
 
 

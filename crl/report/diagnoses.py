@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from agents.plasticity.diagnosis import Comparison
 from crl.ablation.tables import table
 from crl.config.messages import printable
 from crl.diagnosis.recorded import Diagnosed, Score
+from crl.diagnosis.remedies import best_of, in_words, number_of, snippet
 from crl.diagnosis.wording import shown, when
 from crl.report.arms import Arm, Compared
 from crl.report.reading import Reported
@@ -102,6 +104,30 @@ def settings(compared: Compared) -> Table:
 
 def _setting(value: Any) -> str:
     return "" if value is None else shown(value)
+
+
+def trials(compared: Compared) -> Table:
+    """What interventions did to copies of the agents, a row for each that could be tried."""
+    known = [(arm, run, trial) for arm, run in _diagnosed(compared) for trial in run.diagnoses.found[0].tried]
+    outputs = list(dict.fromkeys(name for *_, trial in known for name in trial.changes))
+    rows = []
+    for arm, run, trial in known:
+        numbers = (*trial.lowest[1:], *(trial.changes.get(name, math.nan) for name in outputs))
+        rows.append([arm.name, f"{run.seed}", printable(in_words(trial.candidate)), *map(number_of, numbers)])
+    headings = ["arm", "seed", "tried on a copy", "before", "after", *(f"{printable(name)} by" for name in outputs)]
+    return Table(
+        "Lowest trainability before and after, and what outputs change by at once", headings, rows, numbers=False
+    )
+
+
+def to_paste(compared: Compared) -> list[tuple[str, str]]:
+    """What each run's config may be given, with whose it is."""
+    best = ((arm, run, best_of(run.diagnoses.found[0].tried)) for arm, run in _diagnosed(compared))
+    return [
+        (f"to paste into the config of {arm.name}, seed {run.seed}", snippet(trial))
+        for arm, run, trial in best
+        if trial is not None
+    ]
 
 
 def as_csv(compared: Compared) -> bytes:

@@ -19,7 +19,7 @@ from agents.plasticity.diagnosis import Comparison, Diagnosis, Examination, Find
 from crl.config import ConfigError
 from crl.diagnosis import diagnose, measuring
 from crl.diagnosis.measuring import Examined
-from crl.diagnosis.remedies import _best, _number
+from crl.diagnosis.remedies import best_of, number_of
 from crl.diagnosis.report import show, write_json
 
 
@@ -214,11 +214,11 @@ def test_of_those_that_regain_as_much_the_one_that_changes_least_is_to_be_pasted
         return Trial({"name": name}, "", {"a/trainability": 0.2}, {"a/trainability": after}, {"a": change})
 
     harsh, mild, weak = trial("harsh", 0.9, 2.0), trial("mild", 0.85, 0.1), trial("weak", 0.25, 0.0)
-    assert _best([harsh, mild, weak]) is mild
-    assert _best([weak]) is None
-    assert _best([mild, replace(mild, changes={})]) is mild  # the other one changes outputs by no finite number
-    assert _best([]) is None
+    assert best_of([harsh, mild, weak]) is mild
+    assert best_of([weak]) is None
+    assert best_of([mild, replace(mild, changes={})]) is mild  # the other one changes outputs by no finite number
+    assert best_of([]) is None
 
 
 def test_numbers_of_the_table() -> None:
-    assert [_number(value) for value in (math.nan, -0.0, -0.25, 1234.5)] == ["-", "0", "-0.25", "1.2e+03"]
+    assert [number_of(value) for value in (math.nan, -0.0, -0.25, 1234.5)] == ["-", "0", "-0.25", "1.2e+03"]

@@ -98,7 +98,8 @@ def test_what_cannot_be_told(tmp_path: Path) -> None:
     folder = logged(tmp_path, DORMANT, [0.5] * 11)
     few = next(lines_of(found(folder, "dead units")))
     assert few == "dormant_ratio of actor has 11 points, of which nothing can be told; 12 are needed, so train longer"
-    assert "has 0 points" in next(lines_of(found(folder, "saturated units")))
+    none = next(lines_of(found(folder, "saturated units")))
+    assert none.endswith("has 0 points, of which nothing can be told; no row of the run's log has it")
     logged(tmp_path, DORMANT, [0.5] * 20)
     assert "shows no change for good in 20 points" in next(lines_of(found(folder, "dead units")))
     assert [*lines_of(found(folder))] == []

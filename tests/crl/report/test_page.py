@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import math
 import re
 import subprocess
 from collections.abc import Callable
@@ -13,9 +14,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 from reported_runs import reported_run
 
-from agents.plasticity.diagnosis import Comparison, Diagnosis, Finding
+from agents.plasticity.diagnosis import Comparison, Diagnosis, Finding, Trial
 from crl.cells import inert
 from crl.compare import compare
 from crl.compare.places import Place
@@ -297,7 +299,14 @@ def diagnosed(run: Path, steps: int, *, ill: bool) -> Path:
     )
     scores |= {"critic/trainability": Comparison(0.1, (0.5,) * 9)} if ill else {}
     found = Diagnosis((dead,) if ill else (), {}, scores, {}, {})
-    write_json(run / "diagnosis" / f"{steps}.json", [Examined(run, steps, 1, NASTY, 100, 1.0, found, origin)])
+    before = {"actor/trainability": 0.25, "critic/trainability": 0.5}
+    trials = (
+        Trial({"name": NASTY, "rate": 0.5}, "", before, dict.fromkeys(before, 0.9), {"actor": 0.125}, at_switches=True),
+        Trial({"name": "redo"}, "", before, before | {"actor/trainability": math.nan}),
+        Trial({"name": "spectral"}, "it cannot be"),
+    )
+    examined = Examined(run, steps, 1, NASTY, 100, 1.0, found, origin, trials if ill else ())
+    write_json(run / "diagnosis" / f"{steps}.json", [examined])
     return run
 
 
@@ -322,3 +331,15 @@ def test_what_ails_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     cells = page.texts["td"]
     assert {"0.25", "0.20", "1.00", since} <= {*cells}  # trainability over fresh ones'
     assert [text for text in page.texts["h3"] if "Settings" in text] == ["Settings of these networks"]
+    tried = [
+        text for text in page.texts["td"] if text in {f"{NASTY} (rate 0.5)", "redo", "spectral", "0.9", "0.12", "-"}
+    ]
+    assert tried == [f"{NASTY} (rate 0.5)", "0.9", "0.12", "redo", "-", "-"]
+    (paste,) = (text for text in page.texts["pre"] if text.startswith("interventions:"))
+    assert yaml.safe_load(paste) == {"interventions": [{"name": NASTY, "rate": 0.5}]}
+    assert "# at revealed task switches" in paste
+    (runs[0] / "diagnosis" / "100.json").write_text(
+        (runs[0] / "diagnosis" / "100.json").read_text().replace('"name"', '"nam"')
+    )
+    report(runs, tmp_path / "out")
+    assert "100.json' is no diagnosis (trials.0.candidate.name: " in capsys.readouterr().err
