@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from agents.plasticity.diagnosis import Finding, Trial
+from agents.plasticity.findings import Finding, Trial
 from crl.config.messages import one_line
 from crl.diagnosis import FOLDER
 from crl.diagnosis.source import Source
@@ -20,7 +20,7 @@ MOST = 20  # of a run, the newest
 
 
 class Score(BaseModel):
-    """See `agents.plasticity.diagnosis.Comparison`."""
+    """See `agents.plasticity.findings.Comparison`."""
 
     value: float
     fresh: Annotated[tuple[float, ...], Field(min_length=1)]
@@ -39,7 +39,7 @@ class Candidate(BaseModel):
 
 
 class Tried(BaseModel):
-    """See `agents.plasticity.diagnosis.Trial`."""
+    """See `agents.plasticity.findings.Trial`."""
 
     candidate: Candidate
     hindrance: str = ""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import yaml
 from rich import box
 from rich.table import Table
 
 from agents.optimizers import ADAM, OPTIMIZERS
-from agents.plasticity.diagnosis import Trial, Usual, usual
+from agents.plasticity.diagnosis import usual
 from agents.plasticity.diagnosis.matching import USUAL_OF_ALL
-from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
+from agents.plasticity.findings import NEGLIGIBLE, Trial, Usual, best_of
 from agents.plasticity.registry import NETWORKS
 from agents.plasticity.trials import NO_REMEDY
 from crl.diagnosis.measuring import Examined
+from crl.diagnosis.wording import in_words, number_of, snippet
 from crl.screen import console, say, tolerant
 
 NEXT_RUN = "what networks are made of, and their optimizer, cannot be put into an agent that lives"
@@ -57,37 +57,6 @@ def _table(trials: Sequence[Trial]) -> Table:
         shown = [number_of(number) for number in numbers]
         table.add_row(in_words(trial.candidate), *shown, f"{trial.seconds:.1f}", f"{trial.memory / 1000:,.0f}")
     return table
-
-
-def number_of(value: float) -> str:
-    """With two digits; a dash where it is not known."""
-    return "-" if math.isnan(value) else f"{value + 0.0:.2g}"  # without the sign of -0.0
-
-
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Of those that regain the most, but for a tenth, the one that changes outputs least."""
-    most = max((trial.regained for trial in trials if not math.isnan(trial.regained)), default=0.0)
-    near = [trial for trial in trials if trial.regained >= max(most - NEGLIGIBLE, NEGLIGIBLE)]
-    known = max((len(trial.changes) for trial in near), default=0)  # what is not finite is left out
-    whole = [trial for trial in near if len(trial.changes) == known]
-    return min(whole, key=lambda trial: sum(trial.changes.values()), default=None)
-
-
-def snippet(trial: Trial) -> str:
-    """A candidate as a part of a config."""
-    comment = "  # at revealed task switches; with period: at every so many gradient steps" if trial.at_switches else ""
-    return f"interventions:\n- {_flow(trial.candidate)}{comment}"
-
-
-def _flow(candidate: Mapping[str, Any]) -> str:
-    text: str = yaml.safe_dump(dict(candidate), default_flow_style=True, sort_keys=False, width=math.inf)
-    return text.strip()
-
-
-def in_words(candidate: Mapping[str, Any]) -> str:
-    """A candidate in words."""
-    arguments = [f"{key} {value}" for key, value in candidate.items() if key != "name"]
-    return f"{candidate['name']} ({', '.join(arguments)})" if arguments else str(candidate["name"])
 
 
 def _beside(found: Usual) -> str:

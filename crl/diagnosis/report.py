@@ -11,8 +11,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from agents.plasticity.diagnosis import SIGNS, Comparison, Finding
-from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
+from agents.plasticity.diagnosis import SIGNS
+from agents.plasticity.findings import NEGLIGIBLE, Comparison, Finding
 from crl.config import ConfigError
 from crl.diagnosis.measuring import Examined
 from crl.diagnosis.remedies import remedies_as_json, show_remedies

@@ -6,18 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from agents.learner import LearnerMixin
-from agents.plasticity.diagnosis import Diagnosis
-from agents.plasticity.diagnosis import mechanisms as known
+from agents.plasticity import findings as known
 from crl.config import ConfigError, RunConfig
 from crl.plot.reading import Curves, Numbers
 from crl.plot.reading import read as read_curves
 from crl.plot.thinning import thinned
 from crl.statistics.changes import FEWEST, Change, change_of
+
+if TYPE_CHECKING:  # reports read sources without torch
+    from agents.learner import LearnerMixin
+    from agents.plasticity.diagnosis import Diagnosis
 
 MOST = 80  # points of a curve, besides one for each visit
 

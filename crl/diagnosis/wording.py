@@ -1,10 +1,14 @@
-"""Where what was found comes from, in words."""
+"""Where what was found comes from, and what was tried, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import yaml
+
+from agents.plasticity.findings import Trial
 from crl.config.messages import printable, shortened
 from crl.diagnosis.source import UNEXPLAINED, VALUES, Origin, Source
 from crl.statistics.changes import FEWEST, Change
@@ -63,3 +67,25 @@ def when(source: Source) -> str:
 def _interval(change: Change) -> str:
     what = "between" if change.kind == "sudden" else "beginning between"
     return f"{what} {change.earliest:,.0f} and {change.latest:,.0f} by 95%"
+
+
+def number_of(value: float) -> str:
+    """With two digits; a dash where it is not known."""
+    return "-" if math.isnan(value) else f"{value + 0.0:.2g}"  # without the sign of -0.0
+
+
+def snippet(trial: Trial) -> str:
+    """A candidate as a part of a config."""
+    comment = "  # at revealed task switches; with period: at every so many gradient steps" if trial.at_switches else ""
+    return f"interventions:\n- {_flow(trial.candidate)}{comment}"
+
+
+def _flow(candidate: Mapping[str, Any]) -> str:
+    text: str = yaml.safe_dump(dict(candidate), default_flow_style=True, sort_keys=False, width=math.inf)
+    return text.strip()
+
+
+def in_words(candidate: Mapping[str, Any]) -> str:
+    """A candidate in words."""
+    arguments = [f"{key} {value}" for key, value in candidate.items() if key != "name"]
+    return f"{candidate['name']} ({', '.join(arguments)})" if arguments else str(candidate["name"])

@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from agents.plasticity.diagnosis import Comparison
+from agents.plasticity.findings import Comparison, best_of
 from crl.ablation.tables import table
 from crl.config.messages import printable
 from crl.diagnosis.recorded import Diagnosed, Score
-from crl.diagnosis.remedies import best_of, in_words, number_of, snippet
-from crl.diagnosis.wording import shown, when
+from crl.diagnosis.wording import in_words, number_of, shown, snippet, when
 from crl.report.arms import Arm, Compared
 from crl.report.reading import Reported
 from crl.report.tables import Table

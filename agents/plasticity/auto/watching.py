@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.auto.decision import NONE, WAITS, Decision
-from agents.plasticity.diagnosis.mechanisms import NEGLIGIBLE
 from agents.plasticity.diagnostics.fit.probe import STEPS, check_sizes, errors_removed, finite, measures, rates
+from agents.plasticity.findings import NEGLIGIBLE
 from agents.plasticity.fresh import fresh_parameters
 from agents.plasticity.network_intervention import check_steps
 from agents.plasticity.protocols import Intervention, Learner, NoDataError

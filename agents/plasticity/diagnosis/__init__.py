@@ -1,9 +1,9 @@
 """What ails networks, and how strong and how sure that is; beside fresh networks and what they were themselves."""
 
 from agents.plasticity.diagnosis.examining import Diagnosis, Examination, diagnose
-from agents.plasticity.diagnosis.matching import Trial, Usual, match, usual
-from agents.plasticity.diagnosis.mechanisms import MECHANISMS, Comparison, Finding
+from agents.plasticity.diagnosis.matching import match, usual
 from agents.plasticity.diagnosis.signs import SIGNS
+from agents.plasticity.findings import MECHANISMS, Comparison, Finding, Trial, Usual
 
 __all__ = [
     "MECHANISMS",

@@ -9,21 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from agents.plasticity.diagnosis.matching import Trial, match
-from agents.plasticity.diagnosis.mechanisms import (
-    NEGLIGIBLE,
-    STALE,
-    Comparison,
-    Finding,
-    diverging,
-    findings,
-    harmed,
-    ordered,
-    stale,
-)
+from agents.plasticity.diagnosis.matching import match
+from agents.plasticity.diagnosis.mechanisms import diverging, findings, harmed, ordered, stale
 from agents.plasticity.diagnosis.memory import gradient_shares
 from agents.plasticity.diagnosis.signs import VALUE_SIZE, Bench, bench_of, read, value_sizes
 from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, STEPS, check_sizes, errors_removed, finite
+from agents.plasticity.findings import NEGLIGIBLE, STALE, Comparison, Finding, Trial
 from agents.plasticity.fresh import fresh_parameters, holding
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from agents.plasticity.diagnosis.mechanisms import DEAD, KERNEL, NEGLIGIBLE, RANK, Finding
 from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, OUTPUTS, STEPS, check_sizes, errors_removed, finite
+from agents.plasticity.findings import DEAD, KERNEL, RANK, Finding, Trial, Usual
 from agents.plasticity.fresh import fresh_parameters
 from agents.plasticity.protocols import Intervention, Learner
 from agents.plasticity.registry import INTERVENTIONS
@@ -40,77 +39,6 @@ USUAL_OF_ALL = "agent.activation: fourier"
 """What is named for all three, which only a new network can have."""
 VARIANTS: tuple[Candidate, ...] = ({"name": "shrink_and_perturb", "mode": "boundary"},)
 """Tried beside all that is registered, with its defaults."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A candidate on a copy of the learner.
-
-    Attributes:
-        candidate: its name and the arguments that are not the defaults.
-        hindrance: why it could not be tried; empty where it was, and all else is left out where it was not.
-        before: ``<network>/<measure>`` -> trainability without it, of the copy that it is held against.
-        after: the same with it.
-        changes: output network's name -> how far its outputs are from those without it: KL of policies, of all else the
-            mean square, over that of the outputs.
-        loss_changes: network's name -> how much larger its mean loss is than without it.
-        told: what it has to log of its act, such as what its resets were predicted to cost.
-        seconds: that its act took, with the minibatches that it was shown.
-        memory: bytes that it holds in training.
-        at_switches: whether it acts at revealed task switches alone, as it is given.
-    """
-
-    candidate: Mapping[str, Any]
-    hindrance: str = ""
-    before: Mapping[str, float] = field(default_factory=dict)
-    after: Mapping[str, float] = field(default_factory=dict)
-    changes: Mapping[str, float] = field(default_factory=dict)
-    loss_changes: Mapping[str, float] = field(default_factory=dict)
-    told: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    memory: int = 0
-    at_switches: bool = False
-
-    @property
-    def lowest(self) -> tuple[str, float, float]:
-        """The measure that was lowest, with what it was and is; where nothing is known, nan."""
-        known = [(value, key) for key, value in self.before.items() if key in self.after]
-        if not known:
-            return "", float("nan"), float("nan")
-        value, key = min(known)
-        return key, value, self.after[key]
-
-    @property
-    def regained(self) -> float:
-        """By how much the lowest measure has risen."""
-        _, before, after = self.lowest
-        return after - before
-
-
-@dataclass(frozen=True)
-class Usual:
-    """What is usually named for a mechanism beside what was measured.
-
-    Attributes:
-        mechanism: that was found.
-        network: in which.
-        usual: the remedy that is usually named.
-        regained: what that one regains there; None where it could not be tried.
-        best: the candidate that regains most there; None where none was tried.
-        most: what that is; None where none was tried.
-    """
-
-    mechanism: str
-    network: str
-    usual: str
-    regained: float | None
-    best: Mapping[str, Any] | None
-    most: float | None
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the usual one regains as much as the best, but for a tenth of what a fresh network has."""
-        return self.regained is not None and self.most is not None and self.most - self.regained <= NEGLIGIBLE
 
 
 def match(

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import median
 
 from agents.plasticity.diagnosis.signs import SIGNS
 from agents.plasticity.diagnostics.fit.probe import OUTPUTS, POLICY
-
-DEAD, BOUND, SATURATED, NORMS = "dead units", "saturated units", "saturated policy", "norm growth"
-RANK, KERNEL = "rank collapse", "kernel collapse"
-STALE, DIVERGING = "stale optimizer", "value divergence"
-MECHANISMS = (DEAD, BOUND, SATURATED, NORMS, RANK, KERNEL, STALE, DIVERGING)
-"""In the order of cause and effect: what stands later may follow from what stands before it."""
+from agents.plasticity.findings import (
+    BOUND,
+    DEAD,
+    DIVERGING,
+    KERNEL,
+    MECHANISMS,
+    NEGLIGIBLE,
+    NORMS,
+    RANK,
+    SATURATED,
+    STALE,
+    Comparison,
+    Finding,
+)
 
 HALF = 0.5
 LEAST = 0.9
-NEGLIGIBLE = 0.1
 FEWEST_SIZES = 5
 """Of which a growth of values can be told from one that ends."""
 WAYS: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -32,50 +37,6 @@ WAYS: tuple[tuple[str, tuple[str, ...], str], ...] = (
 """Mechanism, the signs that must all show it, and the measure of trainability that it must have harmed."""
 FOLLOWS: Mapping[str, tuple[str, ...]] = {RANK: (DEAD, BOUND), KERNEL: (DEAD, BOUND, RANK)}
 """Mechanism -> those that bring it about, beside which it is none of its own."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A number of a network beside those of fresh ones on the same observations.
-
-    Attributes:
-        value: its own.
-        fresh: those of fresh networks of the same spec.
-        earliest: its own, of the earliest parameters that are known; None where no others are.
-    """
-
-    value: float
-    fresh: tuple[float, ...]
-    earliest: float | None = None
-
-    @property
-    def middle(self) -> float:
-        """The fresh networks' median."""
-        return median(self.fresh)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A mechanism that holds.
-
-    Attributes:
-        mechanism: one of `MECHANISMS`.
-        network: in which.
-        place: the layer where it shows most, or the network.
-        strength: the share that is gone of what a fresh network has, above one half; 1 is all.
-        confidence: the least share of comparisons that bear it out: n of n count as n / (n + 1), since the next one
-            might not.
-        signs: what shows it.
-        trainability: what the fit probe says of the network; None where the mechanism is none of what it measures.
-    """
-
-    mechanism: str
-    network: str
-    place: str
-    strength: float
-    confidence: float
-    signs: Mapping[str, float] = field(default_factory=dict)
-    trainability: float | None = None
 
 
 def strength_of(sign: str, found: Comparison) -> float:

@@ -16,11 +16,12 @@ import yaml
 from small_checkpoints import steps_of, train
 
 from agents.plasticity.diagnosis import Comparison, Diagnosis, Examination, Finding, Trial
+from agents.plasticity.findings import best_of
 from crl.config import ConfigError
 from crl.diagnosis import diagnose, measuring
 from crl.diagnosis.measuring import Examined
-from crl.diagnosis.remedies import best_of, number_of
 from crl.diagnosis.report import show, write_json
+from crl.diagnosis.wording import number_of
 
 
 @pytest.fixture(autouse=True)

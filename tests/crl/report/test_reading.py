@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +164,10 @@ def test_latex_takes_any_name() -> None:
     assert escaped(r"a_b{c}\d $1% & #~^<x>") == (
         r"a\_b\{c\}\textbackslash{}d \$1\% \& \#\textasciitilde{}\textasciicircum{}\textless{}x\textgreater{}"
     )
+
+
+def test_neither_reports_nor_watching_need_torch() -> None:
+    code = "import sys, crl.report.building, crl.report.watching\n"
+    code += "print(sorted({'torch', 'stable_baselines3'} & {*sys.modules}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["[]"]
