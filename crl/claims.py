@@ -4,7 +4,8 @@ Every process that trains in a folder makes a file in ``.claims`` whose name is 
 the newest that is there. As long as it lives it holds the lock beside that file, and writes the file anew every few
 seconds. Whoever wants the run takes the next number once the newest one's holder has ended, or is given up for dead:
 its lock is free (on the same machine, whatever ended it), or it has given no sign of life (on others, where locks may
-not be seen, and of a process that hangs). Before it writes, a holder looks whether its number is still the newest.
+not be seen, and of a process that hangs). A number whose lock is held by a process that hangs before it has made the
+file is passed over. Before it writes, a holder looks whether its number is still the newest.
 
 Importing this loads the standard library alone.
 """
@@ -135,9 +136,10 @@ def take(folder: Path) -> Claim | None:
     if newest and not _given_up(place, newest):
         return None
     number = newest + 1
-    lock = _locked(place, number)
-    if lock is None:
-        return None
+    while (lock := _locked(place, number)) is None:
+        if not _hangs(place, number):
+            return None
+        number += 1
     try:
         with (place / str(number)).open("xb") as file:
             file.write(_content({}))
@@ -149,7 +151,8 @@ def take(folder: Path) -> Claim | None:
             (place / str(number)).unlink()
         lock.release()
         raise
-    if _newest(place) != number:  # the list was old, and the others have gone on
+    # The list was old, and the others have gone on; or who hung goes on, and gives way where it sees this number.
+    if _newest(place) != number or any((place / str(passed)).exists() for passed in range(newest + 1, number)):
         (place / str(number)).unlink(missing_ok=True)  # who has the newest removes it, too
         lock.release()
         return None
@@ -180,6 +183,20 @@ def _given_up(place: Path, number: int) -> bool:
         return False
     time.sleep(WATCH)
     return _silent_since(path) == silent_since
+
+
+def _hangs(place: Path, number: int) -> bool:
+    """Whether who has a number's lock, to take the number in a moment, does not come to that while it is watched."""
+    began = time.monotonic()
+    while time.monotonic() - began < WATCH:
+        if _newest(place) >= number:
+            return False
+        time.sleep(min(WATCH / 10, 0.1))
+    lock = _locked(place, number)
+    if lock is None:
+        return True
+    lock.release()
+    return False
 
 
 def _has_ended(place: Path, number: int, told: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -173,6 +174,37 @@ def test_who_goes_by_an_old_list_gives_way(run: Path, monkeypatch: pytest.Monkey
     assert [name for name in names(run) if not name.endswith(".lock")] == ["3"]
     holder.check()
     holder.release()
+
+
+def test_who_hangs_before_it_has_made_its_file_is_passed_over(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked, hung = claims._locked, list[Claim | None]()
+
+    def stands_still(place: Path, number: int) -> object:
+        lock = locked(place, number)
+        if number == 1 and lock is not None:  # a second process comes, and gets the run, while this one stands still
+            hung.append(claims.take(run))
+            assert names(run) == ["2", "2.lock"]
+        return lock
+
+    monkeypatch.setattr(claims, "_locked", stands_still)
+    assert claims.take(run) is None
+    (second,) = hung
+    assert second is not None
+    second.check()
+    assert (second.number, [name for name in names(run) if name.isdecimal()]) == (2, ["2"])
+    second.release()
+
+
+def test_who_goes_on_while_it_is_watched_keeps_its_number(run: Path) -> None:
+    (run / claims.FOLDER).mkdir()
+    lock = claims._locked(run / claims.FOLDER, 1)
+    assert lock is not None
+    late = threading.Timer(0.1, (run / claims.FOLDER / "1").write_bytes, [claims._content({})])
+    late.start()
+    assert claims.take(run) is None
+    late.join()
+    assert names(run) == ["1", "1.lock"]
+    lock.release()
 
 
 def test_a_folder_that_is_gone_is_told_apart_from_one_that_is_lost(run: Path) -> None:

@@ -49,7 +49,8 @@ def test_thirty_runs_killed_at_random_are_all_done_once(tmp_path: Path) -> None:
             assert isinstance(worker, Forked)
             if not (kills[name] or name in stops) or worker in frozen.values():
                 continue
-            if time.monotonic() < moments.setdefault(name, time.monotonic() + dice.uniform(0, 0.15)):
+            longest = 0.05 if name in stops else 0.15  # a worker that has its run takes at least 0.08 seconds
+            if time.monotonic() < moments.setdefault(name, time.monotonic() + dice.uniform(0, longest)):
                 continue
             del moments[name]
             if name not in stops:
