@@ -49,8 +49,10 @@ def work(path: Path) -> int:
             claim.check()
             unfinished.replace(path / "checkpoints" / str(step))
         claim.check()
-        with (path / "results.json").open("x") as file:  # a second time raises
-            file.write(json.dumps({"status": "done", "value": value}))
+        unfinished = path / f"{claim.number}.tmp"
+        unfinished.write_text(json.dumps({"status": "done", "value": value}))
+        (path / "results.json").hardlink_to(unfinished)  # whole or not at all, and a second time raises
+        unfinished.unlink()
     except ClaimLostError:
         return BUSY
     claim.release()
