@@ -11,6 +11,7 @@ from benchmarks.harness.declared import Missing, Row, Side, Unit
 from benchmarks.harness.load import cores_of_others, is_loaded
 from benchmarks.harness.process import SideError, SideProcess, Took
 from benchmarks.harness.records import By, Machine, Measured, Moment, Record, commit, ratio
+from benchmarks.harness.table import rounded
 from envs.threads import available_threads
 
 QUICK = 2  # repetitions with which each side comes first once
@@ -56,8 +57,8 @@ def measure(row: Row, how: How, tell: Callable[[str], None] = lambda text: None)
         for number, name in enumerate(in_turn([*row.sides], repetitions)):
             found = repeat(name)
             took[name].append(found)
-            value = f"{row.unit.value(found.work, found.seconds, found.megabytes):,.4g} {row.unit.name}"
-            tell(f"round {number // len(row.sides) + 1} of {repetitions}: {name} {value}")
+            value = row.unit.value(found.work, found.seconds, found.megabytes)
+            tell(f"round {number // len(row.sides) + 1} of {repetitions}: {name} {rounded(value)} {row.unit.name}")
     _check_same(row, took)
     return _record(row, took, versions, moment, settings, threads, how)
 

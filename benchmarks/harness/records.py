@@ -18,6 +18,8 @@ from crl.versions import processor_name
 
 By: TypeAlias = Literal["clock", "processor", "memory"]
 """What sides are ranked by."""
+WRITTEN = (":(top,exclude)benchmarks/results", ":(top,exclude)benchmarks/README.md")
+"""What measuring itself changes, as git is told."""
 
 
 class _Model(BaseModel):
@@ -133,14 +135,18 @@ class Moment(NamedTuple):
 
 
 def commit() -> str:
-    """That of the working tree, with ``-dirty`` where it has been changed."""
-    words = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    """That of the working tree, with ``-dirty`` where anything but results has been changed."""
     try:
-        return subprocess.run(
-            words, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        last = _git("rev-parse", "--short", "HEAD")
+        return f"{last}-dirty" if _git("diff", "--name-only", "HEAD", "--", ":/", *WRITTEN) else last
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(
+        ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
 
 
 class RecordError(Exception):

@@ -25,7 +25,7 @@ def lines(record: Record) -> Iterator[str]:
             told += ", MISSED" if side.misses else ""
         yield told
         if side.notes:
-            yield f"    {', '.join(f'{note} {value:,.4g}' for note, value in side.notes.items())}"
+            yield f"    {', '.join(f'{note} {rounded(value)}' for note, value in side.notes.items())}"
     if record.loaded:
         yield f"  {refusal(record)}"
 
@@ -40,10 +40,11 @@ def refusal(record: Record) -> str:
 
 def number(spread: Spread) -> str:
     """A median and what it lies between."""
-    return f"{_rounded(spread.median)} ({_rounded(spread.least)} to {_rounded(spread.most)})"
+    return f"{rounded(spread.median)} ({rounded(spread.least)} to {rounded(spread.most)})"
 
 
-def _rounded(value: float) -> str:
+def rounded(value: float) -> str:
+    """Whole from a thousand on, else with three digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
