@@ -2,14 +2,16 @@
 
 `benchmarks/ablations/NAME/` gets `runs.csv` and `visits.csv`, which `crl ablate` writes, `compare.csv`, the numbers of
 `crl compare`, and, where units were reset, `costs.csv`: for each run how many, what replacing them was predicted to
-change a transition's loss by, all units of a reset together and to first order, and what it did change it by.
+change a transition's loss by, all units of a reset together and to first order, and what it did change it by. In
+`finished.json.xz` is of each run what `crl ablate` and `crl compare` need to take it for finished: put back below
+`runs/ablations`, an ablation of hours is gone on with on any machine.
 
 What is printed is the table of the README: the returns at the ends of visits, of all tasks together as shares of the
 oracle's where there are several, with 95% bootstrap intervals over seeds, best first; and by how much they differ from
 those of the arm `none`, paired by seed, with p corrected for all comparisons (Holm).
 
     python benchmarks/ablations.py resets              # what is finished
-    python benchmarks/ablations.py resets --train      # go on with it first
+    python benchmarks/ablations.py resets --train      # go on with it first, from where what is kept ends
     python benchmarks/ablations.py resets --shown      # the table of what is kept
     python benchmarks/ablations.py --figure            # draw all that is kept, docs/ablations.png
 """
@@ -18,6 +20,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
+import lzma
 import shutil
 import subprocess
 import sys
@@ -25,6 +29,7 @@ from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
 
+from crl.ablation import grid, record
 from crl.compare.groups import MEASURES
 from crl.compare.rows import ALL
 
@@ -32,6 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGS, KEPT, RUNS = ROOT / "configs" / "ablations", ROOT / "benchmarks" / "ablations", ROOT / "runs" / "ablations"
 RETURN = MEASURES[0].name
 COSTS = ("predicted_cost", "realised_cost")
+FINISHED = "finished.json.xz"
+OF_A_RUN = (".config_hash", "config.yaml", "versions.txt", "results.json", "evaluations.csv")
 
 
 def crl(*words: str) -> int:
@@ -41,11 +48,8 @@ def crl(*words: str) -> int:
 
 def costs(runs: Path) -> Iterator[list[str | int | float]]:
     """For each run that is finished and has reset units: its name, arm and seed, units, predicted and realised cost."""
-    with (runs / "runs.csv").open(encoding="utf-8", newline="") as file:
-        finished = list(csv.DictReader(file))
-    for run in finished:
-        with (runs / run["run"] / "progress.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+    for run in table(runs / "runs.csv"):
+        rows = table(runs / run["run"] / "progress.csv")
         if not rows:
             continue
         # Of the whole reset; those of its networks are in there.
@@ -55,6 +59,14 @@ def costs(runs: Path) -> Iterator[list[str | int | float]]:
         units = [tag for tag in rows[0] if tag.startswith("reset/") and tag.endswith("/units")]
         sums = [_sum(rows, columns[kind]) for kind in COSTS]
         yield [run["run"], run["arm"], run["seed"], int(_sum(rows, units)), *(float(f"{value:.6g}") for value in sums)]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, none where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _sum(rows: list[dict[str, str]], tags: list[str]) -> float:
@@ -68,20 +80,47 @@ def collect(name: str) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     for table in ("runs.csv", "visits.csv"):
         shutil.copyfile(runs / table, kept / table)
-    found = list(costs(runs))
+    # Runs that were put back have no logs any more, but what these said of costs is there.
+    found = {row["run"]: list(row.values()) for row in table(kept / "costs.csv")}
+    found |= {str(row[0]): row for row in costs(runs)}
     if found:
         with (kept / "costs.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["run", "arm", "seed", "units_reset", *COSTS])
-            writer.writerows(found)
+            writer.writerows(found[run["run"]] for run in table(runs / "runs.csv") if run["run"] in found)
+    keep(name)
     if code := crl("compare", str(runs), "--csv", str(kept / "compare.csv")):
         sys.exit(code)
 
 
+def keep(name: str) -> None:
+    """Write down what makes the runs of an ablation that are finished count as that on another machine."""
+    runs = RUNS / name
+    found = {
+        run["run"]: {file: path.read_text("utf-8") for file in OF_A_RUN if (path := runs / run["run"] / file).is_file()}
+        for run in table(runs / "runs.csv")
+    }
+    (KEPT / name / FINISHED).write_bytes(lzma.compress(json.dumps(found).encode(), preset=9))
+
+
+def put_back(name: str) -> None:
+    """Make folders of the finished runs of an ablation that are not there."""
+    path = KEPT / name / FINISHED
+    if not path.is_file():
+        return
+    # `crl ablate` makes the folder of an ablation its own only while nothing is in it.
+    record.keep(grid.read(CONFIGS / f"{name}.yaml")._replace(folder=RUNS / name))
+    for run, files in json.loads(lzma.decompress(path.read_bytes())).items():
+        folder = RUNS / name / run
+        if not folder.exists():
+            folder.mkdir()
+            for file, text in files.items():
+                (folder / file).write_text(text, "utf-8")
+
+
 def returns(name: str) -> tuple[str, list[dict[str, str]]]:
     """What is kept of the returns of an ablation: what they are, and a row of `crl compare` for each arm."""
-    with (KEPT / name / "compare.csv").open(encoding="utf-8", newline="") as file:
-        found = [row for row in csv.DictReader(file) if row["measure"] == RETURN]
+    found = [row for row in table(KEPT / name / "compare.csv") if row["measure"] == RETURN]
     tasks = {row["task"] for row in found}
     found = [row for row in found if row["task"] == ALL or len(tasks) == 1]
     return "return over the oracle's" if len(tasks) > 1 else "return", sorted(
@@ -143,6 +182,8 @@ def main() -> None:
         draw(ROOT / "docs" / "ablations.png")
     if args.name is None:
         return
+    if args.train:
+        put_back(args.name)
     if args.train and (code := crl("ablate", str(CONFIGS / f"{args.name}.yaml"))):
         sys.exit(code)
     if not args.shown:

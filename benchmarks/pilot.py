@@ -4,7 +4,7 @@ Plain agents against the oracle, a fresh agent for every visit, on short candida
 `runs/pilot`, which goes on where it was stopped. Late visits are the second half of them. Their share is, for each, the
 plain agents' return over the oracle's (of costs, which are below 0, the oracle's over theirs), both means over seeds,
 and then the mean over these visits; a stream shows a loss where it is at most 0.7. Two seeds decide what to ablate,
-and are no evidence for anything else.
+and are no evidence for anything else. `results/pilot.json` keeps what every candidate has shown.
 
     python benchmarks/pilot.py                                # all of them, about six hours on two cores
     python benchmarks/pilot.py --only cartpole acrobot        # some
@@ -184,7 +184,8 @@ def main() -> None:
     args = parser.parse_args()
     for name in () if args.shown else args.only:
         train(name, args.workers)
-    found = [row for name in CANDIDATES if (row := shown(name)) is not None]
+    known = {row["candidate"]: row for row in json.loads(RESULTS.read_text("utf-8"))} if RESULTS.is_file() else {}
+    found = [row for name in CANDIDATES if (row := shown(name) or known.get(name)) is not None]
     RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print("\n".join(rows(found)))
 
