@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import envs
@@ -11,6 +12,7 @@ from agents.training_state import restore_learnt
 from crl import checkpoints, storage, visits
 from crl.config import AgentConfig, AtSwitchConfig, ConfigError, RunConfig
 from crl.config.messages import one_line
+from crl.config.schema import InterventionConfig
 from crl.models import build
 from crl.screen import warn
 
@@ -66,12 +68,15 @@ def saved_at(folder: Path, step: int, others: str = "") -> Path:
     return there[step]
 
 
-def agent_of(config: RunConfig, transitions: int = 0) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
-    """The agent of a run without its interventions, which act in training alone, with the run's stream.
+def agent_of(
+    config: RunConfig, transitions: int = 0, interventions: Sequence[InterventionConfig] = ()
+) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
+    """The agent of a run with the run's stream, and without its interventions, which act in training alone.
 
     Args:
         config: of the run.
         transitions: for which a replay buffer is to have room.
+        interventions: that it has, if it is to be trained.
 
     Raises:
         ConfigError: the agent cannot be built.
@@ -79,7 +84,7 @@ def agent_of(config: RunConfig, transitions: int = 0) -> tuple[RunConfig, Learne
     # A run of a GPU machine can be looked at without one.
     device = "auto" if config.device.startswith("cuda") else config.device
     agent = _with_room(config.agent, transitions)
-    update = {"agent": agent, "interventions": (), "at_switch": AtSwitchConfig(), "device": device}
+    update = {"agent": agent, "interventions": tuple(interventions), "at_switch": AtSwitchConfig(), "device": device}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run has said them
         return build(config.model_copy(update=update))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import envs
 from agents.learner import LearnerMixin
 from crl.config import ConfigError, RunConfig
 from crl.config.messages import nearest, shown
+from crl.config.schema import InterventionConfig
 from crl.learnt import agent_of, load
 from crl.models.environment import played
 
@@ -26,12 +28,14 @@ class Played:
         steps: of training, after which it was saved.
         task: that was played.
         seed: of games and actions.
+        next_task: that the run came to from there; at its end that which was the last one.
     """
 
     model: LearnerMixin
     steps: int
     task: str
     seed: int
+    next_task: str
 
     @property
     def transitions(self) -> int:
@@ -39,7 +43,14 @@ class Played:
         return int(self.model.buffer.buffer_size * self.model.buffer.n_envs)
 
 
-def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, seed: int) -> Played:
+def play(
+    checkpoint: Path,
+    config: RunConfig,
+    task: str | None,
+    samples: int,
+    seed: int,
+    interventions: Sequence[InterventionConfig] = (),
+) -> Played:
     """The agent of a checkpoint, after one rollout of `task`, or with a full replay buffer of it.
 
     Args:
@@ -48,14 +59,16 @@ def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, se
         task: a name; None for the task that the run was in at the checkpoint.
         samples: transitions that will be drawn; a replay buffer gets eight times as many, so that few come twice.
         seed: of games and actions.
+        interventions: that the agent has, which begin anew.
 
     Raises:
         ConfigError: the agent cannot be built or does not fit the checkpoint, or the task is not one of the run's.
     """
-    config, model, env = agent_of(config, PLAYED * samples)
+    config, model, env = agent_of(config, PLAYED * samples, interventions)
     steps, total = int(checkpoint.name), env.stream.total_steps
     assert total is not None
     chosen = _task(env.stream, task, steps)
+    following = env.stream.segment(env.stream.at(min(steps, total - 1))).task
     env.close()
     model.set_env(played(config, _games(chosen, config)))
     load(model, checkpoint)
@@ -63,7 +76,7 @@ def play(checkpoint: Path, config: RunConfig, task: str | None, samples: int, se
     model.set_logger(Logger(folder=None, output_formats=[]))  # SB3 makes a folder where none is given
     model.fill_buffer()
     model._update_current_progress_remaining(min(steps, total), total)  # the clipping range of that time
-    return Played(model, steps, chosen.name, seed)
+    return Played(model, steps, chosen.name, seed, following.name)
 
 
 def _task(stream: envs.TaskStream, name: str | None, steps: int) -> envs.Task:

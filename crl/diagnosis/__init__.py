@@ -16,7 +16,13 @@ from crl.run_folder import check_home, check_trained
 FOLDER = "diagnosis"
 
 
-def diagnose(folder: Path, checkpoint: int | None = None, compare: Path | None = None, steps: int | None = None) -> int:
+def diagnose(
+    folder: Path,
+    checkpoint: int | None = None,
+    compare: Path | None = None,
+    steps: int | None = None,
+    go_on: int = 0,
+) -> int:
     """Diagnose a run, print what was found, and write it to the folder ``diagnosis`` in the run's.
 
     Nothing else in the run's folder is touched, and nothing in the other one's.
@@ -26,6 +32,7 @@ def diagnose(folder: Path, checkpoint: int | None = None, compare: Path | None =
         checkpoint: a step that is kept; None for the newest.
         compare: folder of a run, which may be the same, whose newest checkpoint is diagnosed, too, and shown beside it.
         steps: of the fit probe; None for 100.
+        go_on: steps of the games for which an ill agent goes on with the best remedies; 0 for not at all.
 
     Returns:
         The exit code, 0.
@@ -44,7 +51,7 @@ def diagnose(folder: Path, checkpoint: int | None = None, compare: Path | None =
             samples = sample_size(config.agent, None)
             from crl.diagnosis.measuring import examined
 
-            found.append(examined(run, config, at, samples, steps))
+            found.append(examined(run, config, at, samples, steps, go_on))
     from crl.diagnosis.report import show, write_json
 
     show(found)

@@ -19,6 +19,8 @@ from crl.audit.loading import play
 from crl.checkpoints import UNFIT
 from crl.config import ConfigError, RunConfig
 from crl.config.messages import one_line
+from crl.diagnosis.continuation import Continued
+from crl.diagnosis.continuing import continued
 from crl.diagnosis.source import Origin, origin_of
 from crl.learnt import by_step, newest_checkpoint, saved_at
 from envs.threads import available_threads
@@ -38,6 +40,7 @@ class Examined:
         diagnosis: what was found.
         origin: where that comes from.
         trials: what interventions would do, where the networks learn less than fresh ones.
+        continued: what came of going on with the best of them; None where that was not asked for, or nothing was tried.
     """
 
     folder: Path
@@ -49,9 +52,12 @@ class Examined:
     diagnosis: Diagnosis
     origin: Origin = field(default_factory=Origin)
     trials: Sequence[Trial] = ()
+    continued: Continued | None = None
 
 
-def examined(folder: Path, config: RunConfig, step: int | None, samples: int, probe_steps: int | None) -> Examined:
+def examined(
+    folder: Path, config: RunConfig, step: int | None, samples: int, probe_steps: int | None, go_on: int = 0
+) -> Examined:
     """Diagnose what a run had learnt at a step.
 
     Args:
@@ -60,6 +66,7 @@ def examined(folder: Path, config: RunConfig, step: int | None, samples: int, pr
         step: of a checkpoint or of a visit's end that is kept; None for the newest checkpoint.
         samples: transitions that are played, at least.
         probe_steps: of the fit probe; None for 100.
+        go_on: steps of the games for which the agent goes on with the best of what was tried; 0 for not at all.
 
     Raises:
         ConfigError: there is no such checkpoint, or the agent does not fit it.
@@ -83,9 +90,13 @@ def examined(folder: Path, config: RunConfig, step: int | None, samples: int, pr
     finally:
         assert model.env is not None
         model.env.close()
-    seconds = time.perf_counter() - started
-    earliest = min(kept)
-    return Examined(folder, played.steps, earliest, played.task, probe_steps, seconds, diagnosis, origin, trials)
+    further = (
+        continued(path, config, trials, played.next_task, go_on, samples, probe_steps) if trials and go_on else None
+    )
+    seconds, earliest = time.perf_counter() - started, min(kept)
+    return Examined(
+        folder, played.steps, earliest, played.task, probe_steps, seconds, diagnosis, origin, trials, further
+    )
 
 
 class _Kept(Mapping[int, Mapping[str, Tensor]]):

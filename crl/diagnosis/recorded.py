@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeI
 from agents.plasticity.findings import Finding, Trial
 from crl.config.messages import one_line
 from crl.diagnosis import FOLDER
+from crl.diagnosis.continuation import Continuation
 from crl.diagnosis.source import Source
 from crl.storage.files import DamagedError, parsed, read_whole
 
@@ -54,6 +55,28 @@ class Tried(BaseModel):
         return Trial(**{**dict(self), "candidate": self.candidate.model_dump()})
 
 
+class WentOn(BaseModel):
+    """See `crl.diagnosis.continuation.Continuation`."""
+
+    candidate: Candidate | None
+    returns: Annotated[tuple[Known, ...], Field(min_length=1)]
+    episodes: tuple[NonNegativeInt, ...]
+
+    @property
+    def continuation(self) -> Continuation:
+        """As it was."""
+        candidate = None if self.candidate is None else self.candidate.model_dump()
+        return Continuation(candidate, self.returns, self.episodes)
+
+
+class Further(BaseModel):
+    """See `crl.diagnosis.continuation.Continued`."""
+
+    task: str
+    steps: NonNegativeInt
+    found: tuple[WentOn, ...]
+
+
 class Diagnosed(BaseModel):
     """A diagnosis as `crl.diagnosis.report` writes it: what of it is shown."""
 
@@ -68,6 +91,7 @@ class Diagnosed(BaseModel):
     sources: tuple[Source, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = {}
     trials: tuple[Tried, ...] = ()
+    continued: Further | None = None
 
     @property
     def tried(self) -> tuple[Trial, ...]:

@@ -16,8 +16,10 @@ from agents.plasticity.diagnosis.matching import USUAL_OF_ALL
 from agents.plasticity.findings import NEGLIGIBLE, Trial, Usual, best_of
 from agents.plasticity.registry import NETWORKS
 from agents.plasticity.trials import NO_REMEDY
+from crl.config.messages import printable
+from crl.diagnosis.continuation import SEEDS, Continued
 from crl.diagnosis.measuring import Examined
-from crl.diagnosis.wording import in_words, number_of, snippet
+from crl.diagnosis.wording import in_words, number_of, returns_of, snippet, with_what
 from crl.screen import console, say, tolerant
 
 NEXT_RUN = "what networks are made of, and their optimizer, cannot be put into an agent that lives"
@@ -38,10 +40,25 @@ def show_remedies(run: Examined) -> None:
     for each in usual(run.diagnosis.findings, run.trials):
         say(f"  {_beside(each)}")
     say(f"  {NEXT_RUN}; for the next run: {'; '.join(_next_run())}")
+    if run.continued is not None:
+        _show_continued(run.continued)
     if (best := best_of(tried)) is None:
         say(f"  nothing that was tried regains {NEGLIGIBLE} of a fresh network's trainability")
     else:
         say(f"to paste:\n{snippet(best)}")
+
+
+def _show_continued(continued: Continued) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("went on with", overflow="fold")
+    for name in ("mean return", *(f"seed {number + 1}" for number in range(SEEDS)), "episodes"):
+        table.add_column(name, justify="right")
+    for each in continued.found:
+        table.add_row(with_what(each), *returns_of(each), f"{sum(each.episodes):,}")
+    say(f"gone on for {continued.steps:,} steps of {printable(continued.task)}, with the same seeds:")
+    with tolerant():
+        console().print(table, markup=False, highlight=False)
+    say(f"of {SEEDS} seeds all are shown, and nothing is claimed")
 
 
 def _table(trials: Sequence[Trial]) -> Table:
@@ -83,11 +100,19 @@ def remedies_as_json(run: Examined) -> dict[str, Any]:
         for trial in run.trials
     ]  # fmt: skip
     beside = [{**asdict(each), "agrees": each.agrees} for each in usual(run.diagnosis.findings, run.trials)]
-    return {"trials": trials, "usual": beside, "next_run": _next_run() if run.trials else []}
+    continued = None if run.continued is None else _finite(asdict(run.continued))
+    return {
+        "trials": trials,
+        "usual": beside,
+        "next_run": _next_run() if run.trials else [],
+        "continued": continued,
+    }
 
 
 def _finite(value: Any) -> Any:
     """With None for what JSON has no number for."""
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

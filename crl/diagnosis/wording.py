@@ -10,6 +10,7 @@ import yaml
 
 from agents.plasticity.findings import Trial
 from crl.config.messages import printable, shortened
+from crl.diagnosis.continuation import Continuation
 from crl.diagnosis.source import UNEXPLAINED, VALUES, Origin, Source
 from crl.statistics.changes import FEWEST, Change
 
@@ -89,3 +90,13 @@ def in_words(candidate: Mapping[str, Any]) -> str:
     """A candidate in words."""
     arguments = [f"{key} {value}" for key, value in candidate.items() if key != "name"]
     return f"{candidate['name']} ({', '.join(arguments)})" if arguments else str(candidate["name"])
+
+
+def returns_of(continuation: Continuation) -> list[str]:
+    """The mean over seeds and each seed's, with a dash where no episode has ended."""
+    return ["-" if math.isnan(number) else f"{number:.4g}" for number in (continuation.mean, *continuation.returns)]
+
+
+def with_what(continuation: Continuation) -> str:
+    """What an agent went on with, in words."""
+    return "nothing" if continuation.candidate is None else in_words(continuation.candidate)

@@ -136,7 +136,12 @@ def _add_diagnoses(report: Report, found: Compared) -> None:
         "them with freshly drawn ones: strength is the share that is gone of what these have. Since when: the change "
         "that the logged curve of the network shows."
     )
-    further = diagnoses.trainability(found), diagnoses.settings(found), diagnoses.trials(found)
+    further = (
+        diagnoses.trainability(found),
+        diagnoses.settings(found),
+        diagnoses.trials(found),
+        diagnoses.continued(found),
+    )
     shown = [ill, *(each for each in further if each.rows)] if ill.rows else []
     lines, texts = [missing] if missing else [], diagnoses.to_paste(found)
     section = Section("Diagnosis", text, None, shown, lines=lines, texts=texts)

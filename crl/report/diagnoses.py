@@ -10,7 +10,7 @@ from agents.plasticity.findings import Comparison, best_of
 from crl.ablation.tables import table
 from crl.config.messages import printable
 from crl.diagnosis.recorded import Diagnosed, Score
-from crl.diagnosis.wording import in_words, number_of, shown, snippet, when
+from crl.diagnosis.wording import in_words, number_of, returns_of, shown, snippet, when, with_what
 from crl.report.arms import Arm, Compared
 from crl.report.reading import Reported
 from crl.report.tables import Table
@@ -117,6 +117,20 @@ def trials(compared: Compared) -> Table:
     return Table(
         "Lowest trainability before and after, and what outputs change by at once", headings, rows, numbers=False
     )
+
+
+def continued(compared: Compared) -> Table:
+    """What came of going on with the agents for a while, a row for each way in which one did."""
+    rows = []
+    for arm, run in _diagnosed(compared):
+        if (further := run.diagnoses.found[0].continued) is None:
+            continue
+        for each in (went_on.continuation for went_on in further.found):
+            mean, *of_seeds = returns_of(each)
+            what = (printable(further.task), f"{further.steps:,}", printable(with_what(each)))
+            rows.append([arm.name, f"{run.seed}", *what, mean, ", ".join(of_seeds), f"{sum(each.episodes):,}"])
+    headings = ["arm", "seed", "task", "steps", "went on with", "mean return", "of each seed of games", "episodes"]
+    return Table("Going on with the best of what was tried, and without", headings, rows, numbers=False)
 
 
 def to_paste(compared: Compared) -> list[tuple[str, str]]:

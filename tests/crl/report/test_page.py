@@ -22,6 +22,7 @@ from crl.cells import inert
 from crl.compare import compare
 from crl.compare.places import Place
 from crl.config import ConfigError
+from crl.diagnosis.continuation import Continuation, Continued
 from crl.diagnosis.measuring import Examined
 from crl.diagnosis.report import write_json
 from crl.diagnosis.source import Origin, Source
@@ -305,7 +306,9 @@ def diagnosed(run: Path, steps: int, *, ill: bool) -> Path:
         Trial({"name": "redo"}, "", before, before | {"actor/trainability": math.nan}),
         Trial({"name": "spectral"}, "it cannot be"),
     )
-    examined = Examined(run, steps, 1, NASTY, 100, 1.0, found, origin, trials if ill else ())
+    went_on = Continuation(None, [1.5, math.nan], [4, 0]), Continuation({"name": "gxd"}, [2.0, 4.0], [1, 2])
+    continued = Continued(NASTY, 1000, went_on) if ill else None
+    examined = Examined(run, steps, 1, NASTY, 100, 1.0, found, origin, trials if ill else (), continued)
     write_json(run / "diagnosis" / f"{steps}.json", [examined])
     return run
 
@@ -331,10 +334,11 @@ def test_what_ails_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     cells = page.texts["td"]
     assert {"0.25", "0.20", "1.00", since} <= {*cells}  # trainability over fresh ones'
     assert [text for text in page.texts["h3"] if "Settings" in text] == ["Settings of these networks"]
-    tried = [
-        text for text in page.texts["td"] if text in {f"{NASTY} (rate 0.5)", "redo", "spectral", "0.9", "0.12", "-"}
-    ]
+    place = cells.index("nothing")
+    tried = [text for text in cells[:place] if text in {f"{NASTY} (rate 0.5)", "redo", "spectral", "0.9", "0.12", "-"}]
     assert tried == [f"{NASTY} (rate 0.5)", "0.9", "0.12", "redo", "-", "-"]
+    assert cells[place - 2 : place + 4] == [NASTY, "1,000", "nothing", "-", "1.5, -", "4"]
+    assert cells[place + 7 : place + 11] == ["gxd", "3", "2, 4", "3"]
     (paste,) = (text for text in page.texts["pre"] if text.startswith("interventions:"))
     assert yaml.safe_load(paste) == {"interventions": [{"name": NASTY, "rate": 0.5}]}
     assert "# at revealed task switches" in paste
