@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""What the README and its pages in `docs` show is what happens."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from benchmarks import ablations
 from crl.config import load
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
 def block(before: str) -> str:
     """The text of the code block that follows `before`."""
-    found = re.search(re.escape(before) + r"\s*```\w*\n(.*?)```", README, re.DOTALL)
+    found = re.search(re.escape(before) + r"\s*```\w*\n(.*?)```", TEXT, re.DOTALL)
     assert found, before
     return found.group(1)
 
@@ -133,7 +134,7 @@ def test_the_shown_refusal_is_what_is_printed() -> None:
 def test_the_table_gives_the_defaults() -> None:
     from agents.plasticity.registry import INTERVENTIONS
 
-    described = README.partition("## Resets")[2].splitlines()
+    described = TEXT.partition("## Resets")[2].splitlines()
     for name, entry in INTERVENTIONS.items():
         if name == "reset":
             continue  # the general form, which has none for what it consists of
@@ -217,7 +218,7 @@ def test_the_shown_streams_can_be_played(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | yaml.safe_load(block("<!-- pool -->"))), "utf-8")
     atari = make_stream(load(tmp_path / "config.yaml")).requested_stream
     assert [task.arguments["world"]["mode"] for task in atari.tasks[:1]] == [3]
-    friction = yaml.safe_load(re.search(r"`(\{id: ant, .*?\})` is SlipperyAnt", README, re.DOTALL)[1])  # type: ignore[index]
+    friction = yaml.safe_load(re.search(r"`(\{id: ant, .*?\})` is SlipperyAnt", TEXT, re.DOTALL)[1])  # type: ignore[index]
     assert friction | {"variants": 10} == envs.catalogue.STREAMS["slippery_ant"].entries(0)[0]
 
 
@@ -286,7 +287,7 @@ def test_what_looks_at_a_sample_is_given_one_as_shown() -> None:
     assert optimizer.metrics()["gxd/predicted_cost"] != 0
 
 
-NAMED = sorted(set(re.findall(r"crl train (configs/\w+\.yaml)", README)))
+NAMED = sorted(set(re.findall(r"crl train (configs/\w+\.yaml)", TEXT)))
 REPLAYED = ["agent.n_envs=2", "agent.buffer_size=64", "agent.batch_size=4", "agent.learning_starts=8"]
 SMALL = {
     "ppo": ["agent.n_envs=2", "agent.n_steps=8", "agent.batch_size=16"],
@@ -336,15 +337,19 @@ def test_every_config_that_is_named_trains(path: str, tmp_path: Path, monkeypatc
     assert results["gradient_steps"] > 0
 
 
-def test_every_file_that_is_linked_is_there() -> None:
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"):
-        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).is_file(), f"{page.name}: {link}"
-    assert not re.search(r"^[A-Z]{5,}$", README, re.MULTILINE)  # no text that is still to come
+def test_every_place_that_is_linked_is_there() -> None:
+    for page in (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md"):
+        for link, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+            target = page.parent / link if link else page
+            assert target.is_file(), f"{page.name}: {link}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+            slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+            assert not anchor or anchor in slugs, f"{page.name}: {link}#{anchor}"
+    assert not re.search(r"^[A-Z]{5,}$", TEXT, re.MULTILINE)  # no text that is still to come
 
 
 def test_tables_of_ablations_are_of_what_is_kept() -> None:
-    shown = dict(re.findall(r"<!-- ablation: (\w+) -->\n(.*?)\n\n", README, re.DOTALL))
+    shown = dict(re.findall(r"<!-- ablation: (\w+) -->\n(.*?)\n\n", TEXT, re.DOTALL))
     assert shown
     for name, table in shown.items():
         assert table.splitlines() == list(ablations.rows(name))

@@ -175,7 +175,9 @@ def test_what_is_kept_is_told_and_whose_it_was_is_written_down(source: Any, tmp_
         "  critic   49 of 65            0  2 of 6 inputs of mlp_extractor.value_net.0",
         f"run folder: runs/{run.name}",
     ]
-    shown = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- moving -->\n```\n")[2].partition("```")[0]
+    shown = (
+        (ROOT / "docs/runs.md").read_text(encoding="utf-8").partition("<!-- moving -->\n```\n")[2].partition("```")[0]
+    )
     assert shown.splitlines() == process.printed().splitlines()[1:4]
     digest = hashlib.sha256()
     for name, tensor in sorted(policy_of(read).items()):
