@@ -10,7 +10,6 @@ from typing import Any
 
 from stable_baselines3.common.utils import ConstantSchedule
 
-from agents.learner import CLIP_RANGES
 from agents.plasticity.findings import NEGLIGIBLE, Trial
 from agents.plasticity.trials import acts_gradually, built, on_a_copy, try_out
 from agents.training_state import restore_optimizers
@@ -86,12 +85,8 @@ def _ended(
 
 def _hold(model: Any) -> None:
     """Keep schedules, and how much it explores, where they were when training had come to the checkpoint."""
-    progress = model._current_progress_remaining
-    model.lr_schedule = ConstantSchedule(float(model.lr_schedule(progress)))
-    for name in CLIP_RANGES:
-        if callable(schedule := getattr(model, name, None)):
-            setattr(model, name, ConstantSchedule(float(schedule(progress))))
-    if hasattr(model, "exploration_schedule"):
+    model._update_current_progress_remaining = lambda *_: None
+    if hasattr(model, "exploration_schedule"):  # which may have begun anew at a switch
         model.exploration_schedule = ConstantSchedule(model.exploration_rate)
     if model.replays:
         model.learning_starts = 0  # its buffer is full
