@@ -330,8 +330,25 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
         Of the networks named in `trains` it trains those that the policy has; None for all.
         """
+        update = self._update_of(network, batch, losses, optimizer, trains)
+        optimizer.zero_grad()
+        update = self.hooks.backward(update, taps)
+        if max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), max_grad_norm)
+        optimizer.step()
+        return update
+
+    def _update_of(
+        self,
+        network: str,
+        batch: Any,
+        losses: Mapping[str, Tensor],
+        optimizer: torch.optim.Optimizer,
+        trains: Collection[str] | None = None,
+    ) -> Update:
+        """What interventions are told of a step, before its backward; arguments as of `_optimize`."""
         known = self._live.names if self.interventions else ()  # none are looked at where nobody asks for them
-        update = Update(
+        return Update(
             networks=tuple(name for name in known if trains is None or name in trains),
             batch=batch,
             losses=losses,
@@ -340,12 +357,6 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             step=self.optimizer_steps,
             network=network,
         )
-        optimizer.zero_grad()
-        update = self.hooks.backward(update, taps)
-        if max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), max_grad_norm)
-        optimizer.step()
-        return update
 
     def _augmented(self, batch: Any) -> Any:
         """A minibatch whose images are moved at random, where that is asked for."""

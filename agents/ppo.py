@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -70,6 +70,9 @@ class PPO(LearnerMixin, StockPPO):
 
     All other arguments are as in SB3.
 
+    Attributes:
+        updater: makes what an update computes in place of the agent itself, see `agents.batched`; None for itself.
+
     Example::
 
         from agents import PPO
@@ -119,6 +122,7 @@ class PPO(LearnerMixin, StockPPO):
     ) -> None:
         self._iterations = 0  # rollouts since `learn` began
         self._replay_ratio: float | None = None  # that was set; otherwise `n_epochs` decides
+        self.updater: Callable[[PPO], None] | None = None
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
             policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, clip_range_vf,
@@ -134,6 +138,9 @@ class PPO(LearnerMixin, StockPPO):
         distribution = getattr(self.policy, "action_dist", None)  # a policy of one's own may have none
         if type(distribution) is CategoricalDistribution:
             self.policy.action_dist = LeanCategorical(distribution.action_dim)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "updater"]
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
@@ -199,7 +206,10 @@ class PPO(LearnerMixin, StockPPO):
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
-        self._update()
+        if self.updater is None:
+            self._update()
+        else:
+            self.updater(self)
         self._end_update()
 
     def _update(self) -> None:

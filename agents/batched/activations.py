@@ -1,0 +1,65 @@
+"""Activation functions whose derivative is known here, so that no graph is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One, with its settings: two with equal ones are the same.
+
+    Attributes:
+        kind: name of its class in `torch.nn`.
+        setting: slope, alpha or form; None where it has none.
+    """
+
+    kind: str
+    setting: float | str | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Its values at `x`, of any shape."""
+        return _FORWARD[self.kind](x, self.setting)
+
+    def backward(self, gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The gradient at `x`, where `gradient` is that at its values `y`."""
+        found: Tensor = _BACKWARD[self.kind](gradient, x, y, self.setting)
+        return found
+
+
+_FORWARD: dict[str, Callable[[Tensor, Any], Tensor]] = {
+    "Tanh": lambda x, _: torch.tanh(x),
+    "ReLU": lambda x, _: torch.relu(x),
+    "LeakyReLU": lambda x, slope: F.leaky_relu(x, slope),
+    "ELU": lambda x, alpha: F.elu(x, alpha),
+    "SiLU": lambda x, _: F.silu(x),
+    "GELU": lambda x, form: F.gelu(x, approximate=form),
+}
+_BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor, Any], Tensor]] = {
+    "Tanh": lambda g, x, y, _: aten.tanh_backward.default(g, y),
+    "ReLU": lambda g, x, y, _: aten.threshold_backward.default(g, y, 0),
+    "LeakyReLU": lambda g, x, y, slope: aten.leaky_relu_backward.default(g, x, slope, False),
+    "ELU": lambda g, x, y, alpha: aten.elu_backward.default(g, alpha, 1, 1, False, x),
+    "SiLU": lambda g, x, y, _: aten.silu_backward.default(g, x),
+    "GELU": lambda g, x, y, form: aten.gelu_backward.default(g, x, approximate=form),
+}
+_SETTINGS: dict[type[nn.Module], str | None] = {
+    nn.Tanh: None, nn.ReLU: None, nn.LeakyReLU: "negative_slope", nn.ELU: "alpha", nn.SiLU: None,
+    nn.GELU: "approximate",
+}  # fmt: skip
+
+
+def activation_of(module: nn.Module) -> Activation | None:
+    """What a module computes, None where it is none of these."""
+    if type(module) not in _SETTINGS:
+        return None
+    name = _SETTINGS[type(module)]
+    return Activation(type(module).__name__, None if name is None else getattr(module, name))
