@@ -12,7 +12,7 @@ from tensorboard.util import tensor_util
 from torch.utils.tensorboard import SummaryWriter
 
 from crl.measures import PLASTICITY
-from crl.monitoring.tasks import EVALUATED_RETURN, RETURN, RETURN_BY_VISIT, tag_of
+from crl.monitoring.tasks import EVALUATED_RETURN, OF_ALL, RETURN, RETURN_BY_VISIT, tag_of
 
 MOST_TASKS = 12  # that have a chart each, of as many as TensorBoard shows on a page; those of more share one
 
@@ -49,6 +49,7 @@ def layout(
     logging: Collection[str],
     *,
     evaluates: bool = False,
+    comes_again: bool = True,
 ) -> dict[str, Charts]:
     """Category -> its charts; categories without charts are left out.
 
@@ -58,11 +59,12 @@ def layout(
         measures: tags of the measures of plasticity.
         logging: which keys of `OF_INTERVENTIONS` there are.
         evaluates: whether the tasks are evaluated.
+        comes_again: whether a task is visited more than once.
     """
     logged = [charts for key, charts in OF_INTERVENTIONS.items() if key in logging]
     found = {
         "return": _of_tasks(f"{RETURN}/{{}}", tasks),
-        "return by visit": _of_tasks(f"{RETURN_BY_VISIT}/{{}}", tasks),
+        "return by visit": _of_visits(tasks, comes_again),
         "evaluation: return": _of_tasks(EVALUATED_RETURN, tasks) if evaluates else {},
         "units reset so far": {network: [_exactly(f"reset/{network}/total")] for network in networks},
         **plasticity_charts(measures),
@@ -77,6 +79,13 @@ def _of_tasks(tag: str, tasks: Sequence[str]) -> Charts:
         before, after = map(re.escape, tag.split("{}"))
         return {f"all {len(tasks):,} tasks": [f"{before}.*{after}$" if after else before]}
     return {task: [_exactly(tag.format(tag_of(task)))] for task in tasks}
+
+
+def _of_visits(tasks: Sequence[str], comes_again: bool) -> Charts:
+    """A chart of all visits, and one for each task that has more than a point there."""
+    of_all = {"all tasks": [_exactly(OF_ALL)]} if len(tasks) > 1 else {}
+    alone = comes_again or len(tasks) == 1
+    return of_all | (_of_tasks(f"{RETURN_BY_VISIT}/{{}}", tasks) if alone and len(tasks) <= MOST_TASKS else {})
 
 
 def plasticity_charts(tags: Sequence[str]) -> dict[str, Charts]:

@@ -150,7 +150,14 @@ class PlasticityRecorder(Part):
         logging = {
             "resets" if isinstance(intervention, UnitReset) else intervention.tag for intervention in interventions
         }
-        found = layout(names, list(self._learner.units_reset()), self.tags, logging, evaluates=self._evaluates)
+        found = layout(
+            names,
+            list(self._learner.units_reset()),
+            self.tags,
+            logging,
+            evaluates=self._evaluates,
+            comes_again=self._tasks.stream.n_segments > len(names),
+        )
         for output in self._learner.logger.output_formats:
             if isinstance(output, TensorBoardOutputFormat):
                 write_layout(output.writer, found)

@@ -21,6 +21,7 @@ from envs import TaskStream
 # TensorBoard sorts its groups by their names, capitals first: returns are what it opens with.
 RETURN = "Return"
 RETURN_BY_VISIT = "Return_by_visit"
+OF_ALL = f"{RETURN_BY_VISIT}/(all)"  # a name that tasks do not have by themselves
 LENGTH = "episode_length"
 EVALUATED_RETURN, EVALUATED_LENGTH = "eval/{}/mean_reward", "eval/{}/mean_ep_length"  # as of SB3's `EvalCallback`
 WINDOW = 100  # episodes that the running means are over
@@ -45,7 +46,8 @@ class TaskCallback(Part):
     """Collects the returns of every visit, and records them with the place in the stream. Only steps inside it count.
 
     TensorBoard gets two things more: a point that is no number where a task comes again, which breaks its curves there,
-    and ``Return_by_visit/*``, whose step is the number of the visit.
+    and ``Return_by_visit/*``, whose step is the number of the visit: among a task's own and, as ``(all)``, where there
+    are several tasks, among those of all.
 
     Args:
         stream: what is played, in the lengths in which it is played.
@@ -66,6 +68,7 @@ class TaskCallback(Part):
         self.ended: dict[int, Result] = {}
         """Index of each segment that has ended -> its result."""
         self._visits: Counter[str] = Counter()  # that have ended, of each family
+        self._several = len({task.family for task in stream.tasks}) > 1
 
     def _on_step(self) -> bool:
         infos: list[dict[str, Any]] = self.locals["infos"]
@@ -109,6 +112,8 @@ class TaskCallback(Part):
         self._visits[family] += 1
         if result.mean_return is not None:
             self._draw({RETURN_BY_VISIT: result.mean_return}, self._visits[family])
+            if self._several:
+                draw(self.logger, OF_ALL, result.mean_return, self.segment.index + 1)
 
     def _draw(self, values: Mapping[str, float], step: int) -> None:
         """Give TensorBoard alone values of the current task: what they are of -> value."""

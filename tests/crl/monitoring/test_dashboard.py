@@ -37,7 +37,11 @@ def test_a_chart_for_each_task_network_and_measure() -> None:
     tags = [f"plasticity/{name}/{measure}" for name in ("actor", "critic") for measure in ("dormant_ratio_0.1", "fau")]
     assert layout(["a", "b"], ["actor", "critic"], [*tags, "plasticity/actor/entropy"], ["resets", "replay"]) == {
         "return": {"a": ["Return/a$"], "b": ["Return/b$"]},
-        "return by visit": {"a": ["Return_by_visit/a$"], "b": ["Return_by_visit/b$"]},
+        "return by visit": {
+            "all tasks": [r"Return_by_visit/\(all\)$"],
+            "a": ["Return_by_visit/a$"],
+            "b": ["Return_by_visit/b$"],
+        },
         "units reset so far": {"actor": ["reset/actor/total$"], "critic": ["reset/critic/total$"]},
         "plasticity: units": {
             "fraction of active units: actor": ["plasticity/actor/fau$"],
@@ -70,8 +74,11 @@ def test_many_tasks_share_a_chart() -> None:
     assert list(layout(few, [], [], [])["return"]) == few
     assert layout(many, [], [], []) == {
         "return": {"all 13 tasks": ["Return/"]},
-        "return by visit": {"all 13 tasks": ["Return_by_visit/"]},
+        "return by visit": {"all tasks": [r"Return_by_visit/\(all\)$"]},
     }
+    once = layout(few, [], [], [], comes_again=False)["return by visit"]
+    assert once == {"all tasks": [r"Return_by_visit/\(all\)$"]}  # a task alone would have one point
+    assert layout(["variants"], [], [], [])["return by visit"] == {"variants": ["Return_by_visit/variants$"]}
 
 
 def test_every_measure_has_a_chart_and_every_chart_a_measure() -> None:

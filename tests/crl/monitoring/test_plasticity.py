@@ -26,7 +26,7 @@ CHURN = {f"plasticity/{tag}" for tag in ("actor/policy_churn", "critic/value_chu
 
 def tasks(segment: int = 0) -> Any:
     """Stands for a `TaskCallback` that is in some segment of a stream of one task."""
-    stream = SimpleNamespace(tasks=[SimpleNamespace(family="breakout")])
+    stream = SimpleNamespace(tasks=[SimpleNamespace(family="breakout")], n_segments=1)
     return SimpleNamespace(stream=stream, segment=SimpleNamespace(index=segment, start=0), record=lambda: None)
 
 
