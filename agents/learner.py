@@ -25,7 +25,7 @@ from agents.memory import keep_freed_memory
 from agents.networks.builder import LAYER_NORM, fitted
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
-from agents.plasticity.optimizers import HiddenWeights
+from agents.plasticity.optimizers import HiddenWeights, stepping
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
@@ -331,11 +331,11 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         Of the networks named in `trains` it trains those that the policy has; None for all.
         """
         update = self._update_of(network, batch, losses, optimizer, trains)
-        optimizer.zero_grad()
+        stepping.drop_gradients(optimizer)
         update = self.hooks.backward(update, taps)
         if max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), max_grad_norm)
-        optimizer.step()
+            stepping.clip_gradients(stepping.parameters_of(self.policy), max_grad_norm)
+        stepping.step(optimizer)
         return update
 
     def _update_of(

@@ -21,6 +21,7 @@ from agents.at_switch import AtSwitch
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.noise import Noise, remembers
 from agents.optimizers import with_optimizer
+from agents.plasticity.optimizers import stepping
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
@@ -169,9 +170,9 @@ class SAC(ActorCriticsMixin, StockSAC):
         assert self.ent_coef_optimizer is not None
         assert isinstance(self.target_entropy, float)
         loss = -(self.log_ent_coef * (log_prob + self.target_entropy).detach()).mean()
-        self.ent_coef_optimizer.zero_grad()
+        stepping.drop_gradients(self.ent_coef_optimizer)
         loss.backward()
-        self.ent_coef_optimizer.step()
+        stepping.step(self.ent_coef_optimizer)
         return loss.detach()
 
     def _bootstrapped(self, batch: Batch, next_actions: Tensor, next_log_prob: Tensor, ent_coef: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agents.plasticity.optimizers.stepping import divisors
 from agents.plasticity.validation import check
 
 Group = dict[str, Any]
@@ -74,10 +75,8 @@ class AdamBased(torch.optim.Optimizer, ABC):
         torch._foreach_lerp_(first, gradients, 1 - beta1)
         torch._foreach_mul_(second, beta2)
         torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
-        divisors = torch._foreach_sqrt(second)
-        torch._foreach_div_(divisors, [(1 - beta2 ** state["step"]) ** 0.5 for state in states])
-        torch._foreach_add_(divisors, group["eps"])
-        torch._foreach_addcdiv_(moved, first, divisors, [-rate / (1 - beta1 ** state["step"]) for state in states])
+        below = divisors(second, [(1 - beta2 ** state["step"]) ** 0.5 for state in states], group["eps"])
+        torch._foreach_addcdiv_(moved, first, below, [-rate / (1 - beta1 ** state["step"]) for state in states])
 
 
 def gradients_of(parameters: Iterable[Tensor]) -> list[Tensor]:
