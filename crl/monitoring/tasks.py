@@ -21,16 +21,20 @@ from envs import TaskStream
 # TensorBoard sorts its groups by their names, capitals first: returns are what it opens with.
 RETURN = "Return"
 RETURN_BY_VISIT = "Return_by_visit"
-OF_ALL = f"{RETURN_BY_VISIT}/(all)"  # a name that tasks do not have by themselves
+OF_ALL = f"{RETURN_BY_VISIT}/all_tasks"  # a name that tasks do not have by themselves
 LENGTH = "episode_length"
 EVALUATED_RETURN, EVALUATED_LENGTH = "eval/{}/mean_reward", "eval/{}/mean_ep_length"  # as of SB3's `EvalCallback`
 WINDOW = 100  # episodes that the running means are over
+BRACKETS = str.maketrans("()", "[]")
 LATE = 0.1  # share of a visit, at its end, whose episodes are its result
 
 
 def tag_of(task: str) -> str:
-    """A task's name as part of a tag: SB3's CSV writer does not quote its header."""
-    return re.sub(r'[,"\s]+', ";", task)
+    """A task's name as part of a tag: SB3's CSV writer does not quote its header.
+
+    And TensorBoard's Custom Scalars draw no line of a tag with parentheses (2.21).
+    """
+    return re.sub(r'[,"\s]+', ";", task).translate(BRACKETS)
 
 
 def draw(logger: Logger, tag: str, value: float, step: int) -> None:
@@ -46,8 +50,8 @@ class TaskCallback(Part):
     """Collects the returns of every visit, and records them with the place in the stream. Only steps inside it count.
 
     TensorBoard gets two things more: a point that is no number where a task comes again, which breaks its curves there,
-    and ``Return_by_visit/*``, whose step is the number of the visit: among a task's own and, as ``(all)``, where there
-    are several tasks, among those of all.
+    and ``Return_by_visit/*``, whose step is the number of the visit: among a task's own and, as ``all_tasks`` where
+    there are several, among those of all.
 
     Args:
         stream: what is played, in the lengths in which it is played.

@@ -211,7 +211,7 @@ def test_returns_over_the_number_of_the_visit(trained: Trained) -> None:
     }  # fmt: skip
     known = [v for v in results_of(run)["visits"] if v["episodes"]]
     visits = {(v["task"], v["visit"]): v["mean_return"] for v in known}
-    of_all = {("(all)", v["segment"] + 1): v["mean_return"] for v in known}
+    of_all = {("all_tasks", v["segment"] + 1): v["mean_return"] for v in known}
     assert found == pytest.approx(visits | of_all, rel=1e-6)
     assert len(visits) >= 2
     assert not any("Return_by_visit" in tag for tag in rows_of(run)[0])

@@ -38,7 +38,7 @@ def test_a_chart_for_each_task_network_and_measure() -> None:
     assert layout(["a", "b"], ["actor", "critic"], [*tags, "plasticity/actor/entropy"], ["resets", "replay"]) == {
         "return": {"a": ["Return/a$"], "b": ["Return/b$"]},
         "return by visit": {
-            "all tasks": [r"Return_by_visit/\(all\)$"],
+            "all tasks": ["Return_by_visit/all_tasks$"],
             "a": ["Return_by_visit/a$"],
             "b": ["Return_by_visit/b$"],
         },
@@ -74,10 +74,10 @@ def test_many_tasks_share_a_chart() -> None:
     assert list(layout(few, [], [], [])["return"]) == few
     assert layout(many, [], [], []) == {
         "return": {"all 13 tasks": ["Return/"]},
-        "return by visit": {"all tasks": [r"Return_by_visit/\(all\)$"]},
+        "return by visit": {"all tasks": ["Return_by_visit/all_tasks$"]},
     }
     once = layout(few, [], [], [], comes_again=False)["return by visit"]
-    assert once == {"all tasks": [r"Return_by_visit/\(all\)$"]}  # a task alone would have one point
+    assert once == {"all tasks": ["Return_by_visit/all_tasks$"]}  # a task alone would have one point
     assert layout(["variants"], [], [], [])["return by visit"] == {"variants": ["Return_by_visit/variants$"]}
 
 

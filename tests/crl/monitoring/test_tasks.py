@@ -71,8 +71,8 @@ def test_a_visit_without_late_episodes_shows_its_last_ones(playing: Any) -> None
     assert found == [(4.0, 2, "last episodes"), none, (8.0, 1, "last episodes"), none]
 
 
-def test_tags_hold_no_separator_of_csv() -> None:
-    assert tag_of('Pendulum-v1(g=5.0, name="a b")') == "Pendulum-v1(g=5.0;name=;a;b;)"
+def test_tags_hold_no_separator_of_csv_and_no_parenthesis() -> None:
+    assert tag_of('Pendulum-v1(g=5.0, name="a b")') == "Pendulum-v1[g=5.0;name=;a;b;]"
     assert tag_of("space_invaders") == "space_invaders"
 
 
