@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -31,6 +33,8 @@ class Run:
     """The right to write into the folder; look whether it is still this process's before writing a file anew."""
     started: float
     """When this process began with it, by ``time.perf_counter``."""
+    training: Callable[[LearnerMixin], AbstractContextManager[object]] = nullcontext
+    """Entered with the learner while that trains."""
 
     @property
     def folder(self) -> Path:

@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +49,7 @@ from crl.visits import VisitsPart
 from envs.threads import available_threads
 
 NORMALIZER = "vecnormalize.pkl"  # SB3's own format
+Training = Callable[[LearnerMixin], AbstractContextManager[object]]
 
 
 class Ended(NamedTuple):
@@ -93,6 +94,7 @@ def begin(
     parts: Sequence[Part] = (),
     interrupt: Interrupt | None = None,
     claim: Claim | None = None,
+    training: Training = nullcontext,
 ) -> Ended:
     """Train what `config` describes, into a folder of its own.
 
@@ -102,6 +104,7 @@ def begin(
         parts: that the run has beside its own, see `crl.parts`.
         interrupt: how signals interrupt it; left out, as on the command line.
         claim: of the folder, which holds no run yet; left out, one is made below ``runs``.
+        training: entered with the learner while that trains.
 
     Raises:
         ConfigError: something does not fit; nothing has been written.
@@ -128,7 +131,7 @@ def begin(
         interrupt or Interrupt() as interrupt,
         run_folder.locked(run_folder.create(config)) if claim is None else nullcontext(claim) as held,
     ):
-        return _go(Run(config, model, env, held, started), all_parts, command, interrupt, news, source=source)
+        return _go(Run(config, model, env, held, started, training), all_parts, command, interrupt, news, source=source)
 
 
 def go_on(
@@ -138,6 +141,7 @@ def go_on(
     parts: Sequence[Part] = (),
     interrupt: Interrupt | None = None,
     claim: Claim | None = None,
+    training: Training = nullcontext,
 ) -> Ended:
     """Go on with a run from its newest checkpoint that is whole and fits the logs; from the start, if there is none.
 
@@ -148,6 +152,7 @@ def go_on(
         parts: as it was begun with.
         interrupt: as for `begin`.
         claim: of the folder; left out, it is claimed.
+        training: as for `begin`.
 
     Raises:
         ConfigError: the run is finished or being trained; or its config was changed; or its newest checkpoint or its
@@ -177,7 +182,7 @@ def go_on(
             interrupt.saved = found
             nothing = "no checkpoint can be gone on from" if passed_over else "there is no checkpoint yet"
             how = f"starting again: {nothing}" if found is None else f"going on from {found}"
-            return _go(Run(config, model, env, held, started), all_parts, command, interrupt, [how], found)
+            return _go(Run(config, model, env, held, started, training), all_parts, command, interrupt, [how], found)
 
 
 def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
@@ -330,6 +335,7 @@ def _train(run: Run, parts: _Parts, saver: CheckpointCallback) -> float:
     with ExitStack() as stack:
         for part in parts.all:
             stack.callback(part.close)
+        stack.enter_context(run.training(model))
         try:
             with concise_warnings():
                 model.learn(parts.tasks.total_steps, callback=CallbackList([saver, *parts.all]))

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
@@ -53,6 +53,7 @@ class GridConfig(Model):
             zipped. ``when`` keeps it to some arms (``when: {arm: [gxd]}``) or values of earlier axes.
         seeds: how many, from 1, or which.
         folder: of all runs; left out, ``runs/ablations/`` and the file's name.
+        vectorize: ``seeds``: those of an arm are trained in one process, with batched networks, as far as that can be.
         ray: what a run takes on a Ray cluster.
         slurm: what a run's job is given on a Slurm cluster.
     """
@@ -63,6 +64,7 @@ class GridConfig(Model):
     axes: tuple[dict[str, Any], ...] = ()
     seeds: Annotated[tuple[CountOrZero, ...], BeforeValidator(_numbers)] = (1, 2, 3, 4, 5)
     folder: Annotated[str, Field(min_length=1)] | None = None
+    vectorize: Literal["seeds"] | None = None
     ray: Annotated[RayConfig, DEFAULTS_FOR_NULL] = Field(default_factory=RayConfig)
     slurm: Annotated[SlurmConfig, DEFAULTS_FOR_NULL] = Field(default_factory=SlurmConfig)
 
@@ -112,6 +114,8 @@ class Grid(NamedTuple):
     cells: list[Cell]
     ray: RayConfig
     slurm: SlurmConfig
+    together: bool = False
+    """Whether seeds of an arm are trained together, as far as that can be."""
 
 
 def read(file: Path, overrides: Sequence[str] = ()) -> Grid:
@@ -150,7 +154,7 @@ def read(file: Path, overrides: Sequence[str] = ()) -> Grid:
         for arm, raw, factors in arms
     ]
     _check_names(file, cells)
-    return Grid(file, base, folder, common, cells, config.ray, config.slurm)
+    return Grid(file, base, folder, common, cells, config.ray, config.slurm, config.vectorize is not None)
 
 
 def _check_number(file: Path, arms: int, seeds: int) -> None:

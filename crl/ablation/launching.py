@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -130,6 +131,23 @@ def begun(
 def output_of(folder: Path, name: str) -> Path:
     """The file with what the workers of a run have printed."""
     return folder / OUTPUTS / f"{name}.txt"
+
+
+def ends_in(path: Path) -> dict[str, int]:
+    """Name -> exit code of the runs that have ended, of a worker that trains several; empty where it tells nothing."""
+    try:
+        lines = [
+            json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1:] == "\n"
+        ]
+        return {str(name): int(code) for name, code in lines}
+    except (OSError, TypeError, ValueError):
+        return {}
+
+
+def note_end(path: Path, name: str, code: int) -> None:
+    """Write down for `ends_in` how a run has ended."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{json.dumps([name, code])}\n")
 
 
 def last_words(folder: Path, name: str) -> str:

@@ -6,7 +6,7 @@ import itertools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -20,6 +20,7 @@ from crl.exit_codes import DONE, FAILED, INTERRUPTED, REFUSED, TERMINATED
 TICK = 0.2  # seconds between two looks at the workers
 LOOK = 2.0  # seconds between two looks at the folders
 AGAIN = 10.0  # seconds after which a run is tried again that another process has, or whose worker was asked to end
+DEATHS_TOGETHER = 2  # of workers one after another in which a run comes no further, after which it has one for itself
 DEATHS = 5  # that a run may have one after another without coming further
 CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 GOING = ("waiting", "queued", "running")  # states of runs that are not at their end
@@ -108,6 +109,14 @@ class Loop:
         workers: at once.
         changed: told of every run whose state has changed.
         why: says of a run that has failed why.
+        teams: name -> names of the runs that one worker trains together; all others have a worker each, of their name.
+        ends: tells of a team how the runs of its worker have ended by now, by their exit codes.
+
+    Attributes:
+        wish: to end.
+        workers: name of a team, or of a run that is in none, -> its worker.
+        trained: likewise -> the runs that this worker was started for and that have not ended.
+        statuses: name -> what is known of that run.
     """
 
     def __init__(
@@ -117,11 +126,15 @@ class Loop:
         workers: int,
         changed: Callable[[str, Status], None],
         why: Callable[[str], str],
+        teams: Mapping[str, Sequence[str]] | None = None,
+        ends: Callable[[str], Mapping[str, int]] = lambda _: {},
     ) -> None:
         self._jobs, self._launcher, self._most = jobs, launcher, workers
-        self._changed, self._why = changed, why
+        self._changed, self._why, self._ends = changed, why, ends
+        self._teams = {team: [*names] for team, names in (teams or {}).items()}
         self.wish = Wish()
         self.workers: dict[str, Worker] = {}
+        self.trained: dict[str, list[str]] = {}
         self.statuses = {name: Status(job.steps) for name, job in jobs.items()}
 
     def run(self, show: Callable[[], None]) -> int:
@@ -146,10 +159,10 @@ class Loop:
             while stopped < self.wish.count:
                 stopped += 1
                 self._stop()
-            ended = [(name, code) for name, w in self.workers.items() if (code := w.poll()) is not None]
-            for name, code in ended:
-                del self.workers[name]
-                self._end(name, code)
+            ended = [(unit, code) for unit, w in self.workers.items() if (code := w.poll()) is not None]
+            for unit, code in ended:
+                del self.workers[unit]
+                self._end_all(unit, code)
             if time.monotonic() - looked >= LOOK:
                 looked = time.monotonic()
                 self._look()
@@ -168,43 +181,74 @@ class Loop:
         return any(status.state in GOING for status in self.statuses.values())
 
     def _start(self) -> None:
-        now, room = time.monotonic(), self._most - len(self.workers)
-        waiting = (name for name, each in self.statuses.items() if each.state == "waiting" and now >= each.not_before)
-        if names := list(itertools.islice(waiting, max(room, 0))):
+        room = self._most - len(self.workers)
+        if due := list(itertools.islice(self._due(), max(room, 0))):
             with self._launcher.together():
-                for name in names:
-                    self._start_one(name)
+                for unit, names in due:
+                    self._start_one(unit, names)
 
-    def _start_one(self, name: str) -> None:
-        status = self.statuses[name]
-        status.saved = self._jobs[name].reached()
+    def _due(self) -> Iterator[tuple[str, list[str]]]:
+        """What may be started: name of a team, or of a run that is in none, and the runs."""
+        now = time.monotonic()
+        team_of = {name: team for team, names in self._teams.items() for name in names}
+        units: dict[str, list[str]] = {}
+        for name, status in self.statuses.items():
+            if status.state == "waiting" and now >= status.not_before:
+                units.setdefault(team_of.get(name, name), []).append(name)
+        return ((unit, names) for unit, names in units.items() if unit not in self.workers)
+
+    def _start_one(self, unit: str, names: list[str]) -> None:
+        self.trained[unit] = names
+        for name in names:
+            self.statuses[name].saved = self._jobs[name].reached()
         try:
-            self.workers[name] = self._launcher.start(name)
+            self.workers[unit] = self._launcher.start(unit)
         except OSError as error:
-            status.why = f"its worker could not be started ({error.strerror or error})"
-            self._become(name, "failed")
+            del self.trained[unit]
+            for name in names:
+                self.statuses[name].why = f"its worker could not be started ({error.strerror or error})"
+                self._become(name, "failed")
         else:
-            status.here = True
-            self._become(name, "queued" if self._launcher.queues else "running")
+            for name in names:
+                self.statuses[name].here = True
+                self._become(name, "queued" if self._launcher.queues else "running")
 
     def _look(self) -> None:
         """What the folders say of the runs that go on elsewhere, or here, or not yet."""
+        for unit in self.trained:
+            self._end_some(unit)
+        here = {name for names in self.trained.values() for name in names}
         for name, status in self.statuses.items():
             if status.state in ("done", "failed"):
                 continue
             job = self._jobs[name]
-            if name not in self.workers and job.is_finished():
+            if name not in here and job.is_finished():
                 self._become(name, "done")
                 continue
             sight = job.look()
             status.told = sight.told
             reached = sight.told.get("step")
             status.step = reached if type(reached) is int and 0 <= reached <= job.steps else job.reached()
-            if name not in self.workers:
+            if name not in here:
                 status.here = False
                 self._become(name, "running" if sight.held else "waiting")
             elif self._launcher.queues:
                 self._become(name, "running" if sight.held else "queued")
+
+    def _end_some(self, unit: str) -> None:
+        """Those of a team that have ended before the others."""
+        told = self._ends(unit) if unit in self._teams else {}
+        for name in [name for name in self.trained[unit] if name in told]:
+            self.trained[unit].remove(name)
+            self._end(name, told[name])
+
+    def _end_all(self, unit: str, code: int) -> None:
+        """A worker has ended; those of its runs that have not been told of end with it."""
+        self._end_some(unit)
+        for name in self.trained.pop(unit):
+            self._end(name, code)
+            if self.statuses[name].deaths >= DEATHS_TOGETHER:  # it may be this one that kills the others
+                self._teams = {team: [each for each in names if each != name] for team, names in self._teams.items()}
 
     def _end(self, name: str, code: int) -> None:
         status, job = self.statuses[name], self._jobs[name]

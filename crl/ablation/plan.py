@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from agents import batched
+from agents.learner import LearnerMixin
 from crl import checkpoints, claims, models, resuming, sources
 from crl.ablation.grid import Cell, Grid
 from crl.config import ConfigError, RunConfig
@@ -21,6 +23,7 @@ from crl.results import RunResults
 from crl.screen import GIGA
 from crl.storage.files import DamagedError
 from crl.training import checked_config
+from envs import StreamVectorEnv
 
 GROWTH = 1.25  # of a process from where it is built to its most
 
@@ -116,21 +119,46 @@ def memory_needed(runs: Sequence[Planned]) -> dict[str, int]:
 
 def _built(run: Planned) -> int:
     """Bytes of a process that has built a run and filled its replay; what it grows by is estimated."""
+    with _build(run, "cpu") as (config, _, env):
+        return int(psutil.Process().memory_info().rss * GROWTH) + replay_bytes(config.agent, env)
+
+
+def why_alone(run: Planned) -> str | None:
+    """Why a run can be trained by itself alone, None where its updates can be made together with others'.
+
+    Raises:
+        ConfigError: it cannot be built here.
+    """
+    with _build(run, run.config.device) as (_, model, _):
+        return batched.why_alone(model)
+
+
+@contextmanager
+def _build(run: Planned, device: str) -> Iterator[tuple[RunConfig, LearnerMixin, StreamVectorEnv]]:
+    """A run built on a device, to be looked at."""
     try:
         models.check_device(run.config.device)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the run itself gives them
-            config, model, env = models.build(run.config.model_copy(update={"device": "cpu"}))
+            config, model, env = models.build(run.config.model_copy(update={"device": device}))
         try:
             if config.source is not None:
                 sources.beginning(config.source, model)
-            return int(psutil.Process().memory_info().rss * GROWTH) + replay_bytes(config.agent, env)
+            yield config, model, env
         finally:
             env.close()
             del model
             gc.collect()
     except ConfigError as error:
         raise ConfigError(f"run {run.cell.name}: {error}") from None
+
+
+def memory_together(needed: int, runs: int) -> int:
+    """Bytes of a process that trains several runs, of which each takes `needed` in one for itself.
+
+    What this process takes, which has built runs and holds none, they have but once.
+    """
+    return needed + (runs - 1) * max(needed - psutil.Process().memory_info().rss, 0)
 
 
 def workers_that_fit(wanted: int | None, cores: int, needed: int) -> int:

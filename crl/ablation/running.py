@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from crl.ablation import hparams, launching, record, tables, trial, worker
+from crl.ablation import hparams, launching, record, tables, teams, trial, worker
 from crl.ablation.board import Board, clock
 from crl.ablation.grid import Grid
 from crl.ablation.loop import Loop, Status
-from crl.ablation.plan import Planned, memory_needed, modules_of, planned, workers_that_fit
+from crl.ablation.plan import Planned, memory_needed, memory_together, modules_of, planned, workers_that_fit
 from crl.ablation.settings import LOCAL, MOST_AT_ONCE, RAY
 from crl.config.messages import printable
 from crl.exit_codes import DONE, INTERRUPTED
@@ -57,14 +59,28 @@ def ablate(
         here = launcher == LOCAL  # else neither this machine's memory matters nor which devices it has
         needed = memory_needed([*runs.values()]) if left and (here or dry_run) else {}
         fitting = min(len(runs), MOST_AT_ONCE) if workers is None else workers
+        formed = _teams(grid, left, (workers or available_cores()) if here else 1)
         if here:
-            fitting = workers_that_fit(workers, available_cores(), max((needed[r.cell.arm] for r in left), default=0))
+            sizes = {run.cell.name: len(team) for team in formed.values() for run in team}
+            most = [memory_together(needed[run.cell.arm], sizes.get(run.cell.name, 1)) for run in left]
+            fitting = workers_that_fit(workers, available_cores(), max(most, default=0))
         if dry_run:
-            return _show_plan(grid, runs, needed, fitting)
+            return _show_plan(grid, runs, needed, fitting, formed)
     record.keep(grid)
     again = ["crl", "ablate", str(grid.file), *overrides, *([] if here else ["--launcher", launcher])]
     again += [] if workers is None else ["--workers", str(workers)]
-    return _work_off(grid, runs, fitting, launcher if left else LOCAL, again)  # no cluster is needed for nothing
+    kind = launcher if left else LOCAL  # no cluster is needed for nothing
+    return _work_off(grid, runs, formed, fitting, kind, again)
+
+
+def _teams(grid: Grid, left: Sequence[Planned], workers: int) -> Mapping[str, Sequence[Planned]]:
+    """Which runs are trained together; where that is asked for and cannot be, it is told why."""
+    if not grid.together:
+        return {}
+    apart = teams.why_apart(left)
+    for sentence in teams.told(apart):
+        warn(sentence)
+    return teams.formed(left, apart, workers)
 
 
 def _launcher(kind: str, grid: Grid, command: Callable[[str], Sequence[str]]) -> launching.Launcher:
@@ -80,9 +96,26 @@ def _launcher(kind: str, grid: Grid, command: Callable[[str], Sequence[str]]) ->
     return Slurm(grid.folder, command, grid.slurm)
 
 
-def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int, kind: str, again: Sequence[str]) -> int:
-    def command(name: str) -> list[str]:
-        return worker.command(grid.folder, name, grid.file, grid.base)
+def _work_off(
+    grid: Grid,
+    runs: Mapping[str, Planned],
+    formed: Mapping[str, Sequence[Planned]],
+    workers: int,
+    kind: str,
+    again: Sequence[str],
+) -> int:
+    team_of = {run.cell.name: team for team, members in formed.items() for run in members}
+    token = uuid.uuid4().hex[:8]  # another process may train the same teams
+
+    def command(unit: str) -> list[str]:
+        names = loop.trained[unit]
+        if unit not in formed:
+            return worker.command(grid.folder, unit, grid.file, grid.base)
+        ends_of(unit).unlink(missing_ok=True)
+        return worker.command_together(grid.folder, names, grid.file, grid.base, ends_of(unit))
+
+    def ends_of(unit: str) -> Path:
+        return launching.output_of(grid.folder, f"{unit}.{token}").with_suffix(".ends")
 
     def changed(name: str, status: Status) -> None:
         board.changed(name, status)
@@ -103,16 +136,21 @@ def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int, kind: str, 
             warn(f"the results in {str(grid.folder)!r} cannot be written ({error.strerror}); the runs go on")
 
     def why(name: str) -> str:
-        return printable(launching.last_words(grid.folder, name).removeprefix("crl: "))
+        said = launching.last_words(grid.folder, name) or launching.last_words(grid.folder, team_of.get(name, name))
+        return printable(said.removeprefix("crl: "))
 
     columns = hparams.columns(grid.cells)
     count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+    count += f", {len(team_of)} of them in {len(formed)} team{'' if len(formed) == 1 else 's'}," if formed else ""
     with _launcher(kind, grid, command) as launcher:
-        loop = Loop(runs, launcher, workers, changed, why)
+        names = {team: [run.cell.name for run in members] for team, members in formed.items()}
+        loop = Loop(runs, launcher, workers, changed, why, names, lambda team: launching.ends_in(ends_of(team)))
         at_once = f"{'' if kind == LOCAL else f'by {kind}, at most '}{workers} at once"
         say(f"{count} in {grid.folder}, {at_once}; {launcher.on_interrupt}")
         with Board(loop.statuses, launcher.stopping) as board:
             code = loop.run(lambda: board.show(stopping=loop.wish.count > 0))
+    for team in formed:
+        ends_of(team).unlink(missing_ok=True)
     write_tables()
     if loop.wish.count:
         say(f"stopped; to go on: {typed(again)}")
@@ -120,14 +158,21 @@ def _work_off(grid: Grid, runs: Mapping[str, Planned], workers: int, kind: str, 
     return code
 
 
-def _show_plan(grid: Grid, runs: Mapping[str, Planned], needed: Mapping[str, int], workers: int) -> int:
+def _show_plan(
+    grid: Grid,
+    runs: Mapping[str, Planned],
+    needed: Mapping[str, int],
+    workers: int,
+    formed: Mapping[str, Sequence[Planned]],
+) -> int:
     """Print a row for each arm, and how long all will take."""
     left = [run for run in runs.values() if not run.is_finished()]
     try:
         speeds = trial.speeds(left)
     except KeyboardInterrupt:
         return INTERRUPTED
-    table = Table("arm", "seeds", "finished", "steps", "steps/s", "memory", "time")
+    together = ["together"] if formed else []
+    table = Table("arm", "seeds", *together, "finished", "steps", "steps/s", "memory", "time")
     seconds = 0.0
     for arm in dict.fromkeys(run.cell.arm for run in runs.values()):
         mine = [run for run in runs.values() if run.cell.arm == arm]
@@ -135,14 +180,16 @@ def _show_plan(grid: Grid, runs: Mapping[str, Planned], needed: Mapping[str, int
         rate = speeds.get(arm, math.inf)
         spent = sum((run.steps - min(run.reached(), run.steps)) / rate for run in todo)
         seconds += spent
+        sizes = [f"{len(team)}" for team in formed.values() if team[0].cell.arm == arm]
         cells = [
-            arm, ", ".join(str(run.cell.seed) for run in mine), f"{len(mine) - len(todo)}", f"{mine[0].steps:,}",
-            f"{rate:,.0f}" if todo else "-", f"{needed[arm] / GIGA:.2f} GB" if arm in needed else "-", clock(spent),
+            arm, ", ".join(str(run.cell.seed) for run in mine), *([" + ".join(sizes) or "-"] if formed else []),
+            f"{len(mine) - len(todo)}", f"{mine[0].steps:,}", f"{rate:,.0f}" if todo else "-",
+            f"{needed[arm] / GIGA:.2f} GB" if arm in needed else "-", clock(spent),
         ]  # fmt: skip
         table.add_row(*map(Text, cells))
     Console().print(table)
     say(
         f"{len(left)} of {len(runs)} runs to do in {grid.folder}, {workers} at once: about {clock(seconds / workers)}, "
-        "if each is as fast then as alone"
+        f"if each is as fast then as alone{', and less by what training seeds together saves' if formed else ''}"
     )
     return DONE

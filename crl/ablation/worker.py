@@ -1,4 +1,4 @@
-"""A process that trains one run of an ablation: from its beginning, or on from where another worker left it.
+"""A process that trains a run of an ablation, or several: from the beginning, or on from where another one left it.
 
 A launcher starts it, here or anywhere that sees the same folder, and learns how it has ended from its exit code alone.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+from crl.ablation.launching import note_end, output_of
 from crl.exit_codes import DONE, FAILED, REFUSED
 
 BUSY = 75  # the run is another process's; as sysexits.h says of what may be tried again
+TOGETHER = "--together"
 
 
 def command(folder: Path, name: str, file: Path, base: Path) -> list[str]:
@@ -25,8 +28,25 @@ def command(folder: Path, name: str, file: Path, base: Path) -> list[str]:
         file: that describes the ablation.
         base: config that it builds on; modules are found beside both.
     """
+    return _command(folder, file, base, [name])
+
+
+def command_together(folder: Path, names: Sequence[str], file: Path, base: Path, ends: Path) -> list[str]:
+    """The command line of a worker that trains several runs together.
+
+    Args:
+        folder: as for `command`.
+        names: of the runs.
+        file: see there.
+        base: see there.
+        ends: file for how each has ended, see `crl.ablation.launching.ends_in`.
+    """
+    return _command(folder, file, base, [TOGETHER, str(ends), *names])
+
+
+def _command(folder: Path, file: Path, base: Path, words: Sequence[str]) -> list[str]:
     # -P: modules of Python's own are not looked for in the current folder.
-    return [sys.executable, "-P", "-m", __name__, *map(str, (folder, name, file, base))]
+    return [sys.executable, "-P", "-m", __name__, *map(str, (folder, file, base)), *words]
 
 
 def environment() -> dict[str, str]:
@@ -43,16 +63,68 @@ def work(folder: Path, name: str, file: Path, base: Path) -> int:
         file: see there.
         base: see there.
     """
+    with _beside(file, base):
+        return _tried(lambda: _train(folder / name, _raw(folder, name), _words(file)))
+
+
+def work_together(folder: Path, names: Sequence[str], file: Path, base: Path, ends: Path) -> int:
+    """Train several runs to their ends together, or till SIGTERM; the exit code, of all that were not finished alike.
+
+    Args:
+        folder: as for `command_together`.
+        names: see there.
+        file: see there.
+        base: see there.
+        ends: see there.
+    """
+    from crl.ablation import turns
+
+    def seat(name: str) -> turns.Seat:
+        def work(seat: turns.Seat) -> int:
+            how = {"interrupt": seat.interrupt, "training": seat.training}
+            return _tried(lambda: _train(folder / name, _raw(folder, name), _words(file), **how))
+
+        return turns.Seat(name, work, output_of(folder, name))
+
+    codes: list[int] = []
+
+    def ended(name: str, code: int) -> None:
+        codes.append(code)
+        note_end(ends, name, code)
+
+    with _beside(file, base):
+        turns.train([seat(name) for name in names], ended)
+    return next((code for code in codes if code != DONE), DONE)
+
+
+def _words(file: Path) -> list[str]:
+    return ["crl", "ablate", str(file)]
+
+
+def _raw(folder: Path, name: str) -> dict[str, object]:
     from crl.ablation import record
-    from crl.config import ConfigError
+
+    found: dict[str, object] = record.read(folder)[record.RUNS][name]
+    return found
+
+
+@contextmanager
+def _beside(*files: Path) -> Iterator[None]:
     from crl.config.imports import beside
+
+    with ExitStack() as stack:
+        for path in files:
+            stack.enter_context(beside(path))
+        yield
+
+
+def _tried(train: Callable[[], int]) -> int:
+    """The exit code of what may be refused."""
+    from crl.config import ConfigError
     from crl.run_folder import HeldError
 
     try:
-        with ExitStack() as stack:
-            for path in (file, base):
-                stack.enter_context(beside(path))
-            return _train(folder / name, record.read(folder)[record.RUNS][name], ["crl", "ablate", str(file)])
+        return train()
     except HeldError:
         return BUSY
     except ConfigError as error:
@@ -60,7 +132,7 @@ def work(folder: Path, name: str, file: Path, base: Path) -> int:
         return REFUSED
 
 
-def _train(path: Path, raw: dict[str, object], words: Sequence[str]) -> int:
+def _train(path: Path, raw: dict[str, object], words: Sequence[str], **how: Any) -> int:
     from crl import run
     from crl.ablation.plan import config_of
     from crl.claims import ClaimLostError
@@ -77,14 +149,21 @@ def _train(path: Path, raw: dict[str, object], words: Sequence[str]) -> int:
             return DONE
         try:
             if not ((path / HASH).is_file() and (path / CONFIG).is_file()):
-                return run.begin(config_of(raw, path.parent), words, claim=claim).code
+                return run.begin(config_of(raw, path.parent), words, claim=claim, **how).code
             with opened(path) as config:
-                return run.go_on(path, config, words, claim=claim).code
+                return run.go_on(path, config, words, claim=claim, **how).code
         except RunError as error:
             print(f"crl: {error}", file=sys.stderr)
             return BUSY if isinstance(error.__cause__, ClaimLostError) else FAILED
 
 
+def main(words: Sequence[str]) -> int:
+    """As the words of `command`, or of `command_together`, say that follow the module's name: the exit code."""
+    folder, file, base = map(Path, words[:3])
+    if words[3] == TOGETHER:
+        return work_together(folder, words[5:], file, base, Path(words[4]))
+    return work(folder, words[3], file, base)
+
+
 if __name__ == "__main__":
-    folder, name, file, base = sys.argv[1:]
-    sys.exit(work(Path(folder), name, Path(file), Path(base)))
+    sys.exit(main(sys.argv[1:]))

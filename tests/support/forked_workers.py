@@ -46,8 +46,7 @@ class Forking(launching.Launcher):
             with path.open("a") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
-            folder, run, *files = self._command(name)[-4:]
-            code = worker.work(Path(folder), run, *map(Path, files))
+            code = worker.main(self._command(name)[4:])  # behind python -P -m and the module
         finally:
             os._exit(code)
 

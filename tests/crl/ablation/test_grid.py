@@ -91,6 +91,8 @@ def test_where_it_is_worked_off_stands_in_the_file_or_behind_it(tmp_path: Path) 
     changed = grid.read(tmp_path / "grid.yaml", ["slurm.partition=gpu", "slurm.gpus_per_node=1"])
     assert (changed.slurm.partition, changed.slurm.time, changed.slurm.gpus_per_node) == ("gpu", 90, 1)
     assert changed.cells == found.cells
+    assert not found.together
+    assert read(tmp_path, vectorize="seeds", seeds=1).together
 
 
 EMPTY = "the grid of 'FILE' is empty: it has no "
@@ -105,6 +107,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"seeds": 20_000}, "'FILE': seeds=20000 is neither how many seeds"),
     ({"seeds": 6000, "arms": {"a": {}, "b": {}}}, "the grid of 'FILE' has more than 10,000 runs"),
     ({"axes": [{f"agent.{key}": [*range(101)]} for key in "ab"]}, "the axes have more than 10,000 combinations"),
+    ({"vectorize": "arms"}, "'FILE': vectorize=\"arms\""),
     ({"arm": {}}, "'FILE': arm={} is not a known key; did you mean 'arms'?"),
     ({"arms": {"a": "oracel"}}, "arms.a=\"oracel\" is neither a keyword nor a mapping of keys to values; did you mean"),
     ({"arms": {"a": 3}}, "arms.a=3 is neither a keyword nor a mapping"),

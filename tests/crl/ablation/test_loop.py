@@ -216,3 +216,72 @@ def test_an_error_leaves_no_worker_that_nobody_looks_after() -> None:
     with pytest.raises(OSError, match="Input/output error"):
         found.run(show)
     assert launcher.workers[0].stops == 1
+
+
+class TeamLauncher(launching.Launcher):
+    """Each worker of the team ``t`` ends as the next of these plans says: codes that it tells, and its own."""
+
+    def __init__(self, jobs: dict[str, Job], plans: list[tuple[dict[str, int], int]]) -> None:
+        self._jobs, self._plans = jobs, plans
+        self.told: dict[str, int] = {}
+        self.started: list[tuple[str, list[str]]] = []
+        self.loop: Loop | None = None
+
+    def start(self, name: str) -> Any:
+        assert self.loop is not None
+        self.started.append((name, [*self.loop.trained[name]]))
+        told, code = self._plans.pop(0) if name == "t" else ({}, 0)
+        self.told = {}
+        return TeamWorker(self, name, told, code)
+
+
+class TeamWorker:
+    """Tells of an end at each look, and then ends itself."""
+
+    def __init__(self, launcher: TeamLauncher, name: str, told: dict[str, int], code: int) -> None:
+        self._launcher, self._name, self._told, self._code = launcher, name, dict(told), code
+
+    def poll(self) -> int | None:
+        if self._told:
+            name, code = self._told.popitem()
+            self._launcher.told[name] = code
+            self._launcher._jobs[name].finished = code == 0
+            return None
+        if self._name != "t":
+            self._launcher._jobs[self._name].finished = True
+        return self._code
+
+    def stop(self) -> None:
+        raise AssertionError
+
+
+def team(plans: list[tuple[dict[str, int], int]], **jobs: Job) -> tuple[int, TeamLauncher, list[str], Loop]:
+    launcher, told = TeamLauncher(jobs, plans), list[str]()
+    found = launcher.loop = Loop(
+        jobs, launcher, 1, lambda name, status: told.append(f"{name} {status.state}"), lambda name: f"why {name}",
+        {"t": ["a", "b", "c"]}, lambda _: launcher.told,
+    )  # fmt: skip
+    return found.run(lambda: None), launcher, told, found
+
+
+def test_a_team_has_one_worker_and_each_of_its_runs_an_end_of_its_own() -> None:
+    code, launcher, told, found = team(
+        [({"a": 0, "b": 1, "c": 75}, 1), ({"c": 0}, 0)], a=Job(), b=Job(), c=Job(), d=Job()
+    )
+    assert code == 1
+    assert launcher.started[:2] == [("t", ["a", "b", "c"]), ("t", ["c"])] or launcher.started[1] == ("d", ["d"])
+    assert sorted(launcher.started) == [("d", ["d"]), ("t", ["a", "b", "c"]), ("t", ["c"])]
+    assert told[:3] == ["a running", "b running", "c running"]
+    assert told[3:6] == ["c waiting", "b failed", "a done"]
+    assert {name: status.state for name, status in found.statuses.items()} == {
+        "a": "done", "b": "failed", "c": "done", "d": "done",
+    }  # fmt: skip
+    assert found.statuses["b"].why == "why b"
+
+
+def test_what_dies_with_a_team_twice_is_trained_alone() -> None:
+    jobs = {name: Job() for name in "abc"}
+    jobs["c"].finished = True
+    code, launcher, *_ = team([({}, -11), ({}, -11)], **jobs)
+    assert code == 0
+    assert launcher.started == [("t", ["a", "b"]), ("t", ["a", "b"]), ("a", ["a"]), ("b", ["b"])]

@@ -228,3 +228,64 @@ def test_what_a_run_takes_is_known_from_those_that_are_finished(place: Path, mon
     runs = planned(grid.read(Path("grid.yaml")))
     needed = memory_needed(list(runs.values()))
     assert needed["plain"] > psutil.Process().memory_info().rss
+
+
+def test_seeds_are_trained_together(place: Path, crl: Command) -> None:
+    (place / "grid.yaml").write_text(GRID.replace("folder", "vectorize: seeds, folder").replace("80", "40"))
+    result = crl("ablate", "grid.yaml", "--workers", "1", cwd=place)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[:3] == [
+        "2 runs, 2 of them in 1 team, in all, 1 at once; Ctrl-C saves them and stops",
+        "plain__s3: running at step 0 of 200; 0 of 2 done, 1 running",
+        "plain__s4: running at step 0 of 200; 0 of 2 done, 2 running",
+    ]
+    assert lines[-1] == "results: all/runs.csv and visits.csv beside it"
+    for name in ("plain__s3", "plain__s4"):
+        assert results_of(place / "all" / name)["status"] == "done"
+        assert "done: 200 steps" in (place / "all" / ".workers" / f"{name}.txt").read_text()
+    outputs = sorted(path.name for path in (place / "all" / ".workers").iterdir())
+    assert outputs == ["plain__s3-s4.txt", "plain__s3.txt", "plain__s4.txt"]
+
+
+def test_seeds_that_cannot_be_trained_together_are_told_and_trained_alone(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from crl.ablation import grid, running, trial
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(trial, "_speed", lambda *_: 4.0)
+    arms = "{plain: {}, early: {agent.target_kl: 0.1}, soon: {agent.target_kl: 0.2}}"
+    text = GRID.replace("folder", "vectorize: seeds, folder").replace("{plain: {}}", arms).replace("[3, 4]", "5")
+    (place / "grid.yaml").write_text(text)
+    assert running.ablate(grid.read(Path("grid.yaml")), workers=2, dry_run=True) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [
+        "crl: warning: vectorize=seeds trains the seeds of early and soon one by one: target_kl may end an update early"
+    ]
+    rows = [line.split("│")[1:-1] for line in out.splitlines() if "│" in line]
+    found = {row[0].strip(): row[2].strip() for row in rows if row[0].strip()}
+    assert found == {"plain": "5", "early": "-", "soon": "-"}
+    assert "less by what training seeds together saves" in out.replace("\n", " ")
+
+
+def test_teams_share_out_the_workers_and_are_not_too_large(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crl.ablation import grid, plan, teams
+
+    monkeypatch.chdir(place)
+
+    def sizes(seeds: int, workers: int, apart: tuple[str, ...] = ()) -> dict[str, int]:
+        text = GRID.replace("{plain: {}}", "{a: {}, b: {}}").replace("[3, 4]", str(seeds))
+        (place / "grid.yaml").write_text(text)
+        runs = list(plan.planned(grid.read(Path("grid.yaml"))).values())
+        formed = teams.formed(runs, dict.fromkeys(apart, "no"), workers)
+        assert sum(map(len, formed.values())) <= len(runs)
+        return {name: len(members) for name, members in formed.items()}
+
+    assert sizes(5, 2) == {"a__s1-s5": 5, "b__s1-s5": 5}
+    assert sizes(5, 4) == {"a__s1-s2": 2, "a__s3-s5": 3, "b__s1-s2": 2, "b__s3-s5": 3}
+    assert sizes(5, 4, apart=("a",)) == {"b__s1-s2": 2, "b__s3-s5": 3}
+    assert sizes(18, 1) == {"a__s1-s9": 9, "a__s10-s18": 9, "b__s1-s9": 9, "b__s10-s18": 9}
+    assert sizes(1, 1) == {}
+    assert plan.memory_together(10**12, 3) > 2 * 10**12
+    assert plan.memory_together(10, 3) == 10
