@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import torch
 from stable_baselines3.common.policies import ContinuousCritic
-from torch import Tensor
+from stable_baselines3.common.utils import polyak_update
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agents import noise
@@ -51,10 +52,18 @@ class ActorCriticsMixin(OffPolicyMixin):
 
     def _step_critic(self, batch: Batch, targets: Tensor) -> Update:
         """One backward and optimizer step of the critics towards targets."""
-        with self.hooks.taps(self.optimizer_steps, ("critic",)) as taps:
+        with self._quickly(), self.hooks.taps(self.optimizer_steps, ("critic",)) as taps:
             values = self.critic(batch.observations, batch.actions)
         loss = self._critic_coef * self._td_loss(F.mse_loss, values, targets, batch)
         return self._step("critic", loss, self.critic.optimizer, batch, taps)
+
+    @torch.no_grad()
+    def _follow(self, online: nn.Module, target: nn.Module) -> None:
+        """Move a target network towards the one that it follows."""
+        if self._quick is None:
+            polyak_update(online.parameters(), target.parameters(), self.tau)
+        else:
+            torch._foreach_lerp_([*target.parameters()], [*online.parameters()], self.tau)
 
     @torch.no_grad()
     def _lowest(self, observations: Any, actions: Tensor) -> Tensor:

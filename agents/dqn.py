@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from agents.buffers import sampling
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
 from agents.optimizers import with_optimizer
@@ -26,6 +27,9 @@ from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
 from agents.vec_env import Games
+
+AHEAD = 1_024
+"""Transitions, at most, whose targets are computed at once."""
 
 
 class DQN(OffPolicyMixin, StockDQN):
@@ -52,6 +56,7 @@ class DQN(OffPolicyMixin, StockDQN):
         replay: how transitions are drawn: ``uniform``, as in SB3; or ``prioritized``, or ``{"name": "prioritized",
             "alpha": 0.6, "beta": {"linear": [0.4, 1.0]}, "epsilon": 1e-6}``, see
             `agents.buffers.prioritized.PrioritizedReplayBuffer`; there `beta` goes with the progress of the run.
+        speed: as for `PPO`.
 
     All other arguments are as in SB3.
 
@@ -104,6 +109,7 @@ class DQN(OffPolicyMixin, StockDQN):
         optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
         replay: str | Mapping[str, Any] = "uniform",
+        speed: str = "exact",
     ) -> None:
         self.double_q = double_q
         self.epsilon_per_env = epsilon_per_env
@@ -115,6 +121,7 @@ class DQN(OffPolicyMixin, StockDQN):
             max_grad_norm, stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device,
             _init_setup_model,
             interventions=interventions, at_switch=at_switch, random_shift=random_shift, replay=replay,
+            speed=speed,
         )  # fmt: skip
 
     @property
@@ -126,16 +133,32 @@ class DQN(OffPolicyMixin, StockDQN):
         """Update the Q-network from replay: SB3's loop, with the interventions called around every step."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        log = [self._gradient_step(batch_size) for _ in range(gradient_steps)]
+        log: list[Mapping[str, Tensor]] = []
+        while len(log) < gradient_steps:
+            log += self._gradient_steps(min(self._ahead(batch_size), gradient_steps - len(log)), batch_size)
         self._n_updates += gradient_steps
         self._log_update(log)
 
-    def _gradient_step(self, batch_size: int) -> Mapping[str, Tensor]:
+    def _ahead(self, batch_size: int) -> int:
+        """Of how many gradient steps the targets are computed at once: exactly, of each by itself.
+
+        The target network stays as it is while an update goes on, unless an intervention changes it, and of Double DQN
+        the online network chooses.
+        """
+        return 1 if self._quick is None or self.double_q or self.interventions else max(1, AHEAD // batch_size)
+
+    def _gradient_steps(self, number: int, batch_size: int) -> list[Mapping[str, Tensor]]:
+        """So many steps, on minibatches that are drawn before the first; what `_gradient_step` gives of each."""
+        batches = [self._minibatch(batch_size) for _ in range(number)]
+        with self._quickly():
+            together = batches[0] if number == 1 else sampling.joined(batches)
+            targets = self._bootstrapped(together).split(batch_size)
+        return [self._gradient_step(batch, drawn_to) for batch, drawn_to in zip(batches, targets, strict=True)]
+
+    def _gradient_step(self, batch: Batch, targets: Tensor) -> Mapping[str, Tensor]:
         """A step on a minibatch, whose graph ends here; its loss, detached."""
-        batch = self._minibatch(batch_size)
-        targets = self._bootstrapped(batch)
         self.optimizer_steps += 1
-        with self.hooks.taps(self.optimizer_steps) as taps:
+        with self._quickly(), self.hooks.taps(self.optimizer_steps) as taps:
             values = self._values(batch)
         losses = {"loss": self._td_loss(F.smooth_l1_loss, [values], targets, batch)}
         update = self._optimize("critic", batch, losses, self.policy.optimizer, taps, max_grad_norm=self.max_grad_norm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import gymnasium
@@ -35,8 +35,10 @@ from agents.plasticity.units import LiveNetworks, Network
 from agents.plasticity.units.builders import NORMS
 from agents.saving import SavingMixin
 from agents.sb3_units import policy_networks, policy_targets
+from agents.settings import SPEEDS
 from agents.spaces import check_playable
 from agents.specs import AgentSpec
+from agents.speed import Quick, fuse
 from agents.switching import SwitchingMixin
 from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
@@ -51,6 +53,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         optimizer_steps: optimizer steps made since training began.
         random_shift: pixels by which the images of a minibatch are moved at random at most; 0 for none.
         augmentation: what moves them; None where nothing does.
+        speed: ``exact``, or ``fast`` where rounding may be another one, see `agents.speed`.
         update_ended: called in this order at the very end of every update, and of rollouts that none follows: nothing
             is half done there, it is the place for checkpoints.
     """
@@ -65,7 +68,11 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
     optimizer_steps: int
     replicas = ALONE
 
-    def __init__(self, *args: Any, random_shift: int = 0, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, random_shift: int = 0, speed: str = "exact", **kwargs: Any) -> None:
+        if speed not in SPEEDS:
+            raise ValueError(f"speed is {speed!r}; give {' or '.join(SPEEDS)}")
+        self.speed = speed
+        self._quick: Quick | None = None
         self.random_shift = random_shift
         self.augmentation: RandomShift | None = None
         self.optimizer_steps = 0
@@ -80,7 +87,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return [name for part in cls.__mro__ for name in vars(part).get("COUNTERS", ())]
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_live", "update_ended", "augmentation"]
+        return [*super()._excluded_save_params(), "_live", "update_ended", "augmentation", "_quick"]
 
     # ------------------------------------------------------------------ networks
 
@@ -244,11 +251,33 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         )
         super()._setup_model()
         self._tell_hidden_weights()
+        self._take_speed()
         if self.random_shift:
             seed = derive_seed(self.seed or 0, "random_shift")
             self.augmentation = RandomShift(self.random_shift, self.observation_space, self.device, seed)
         self.hooks = Hooks(self, self.interventions)
         self.hooks.attach()
+
+    def _take_speed(self) -> None:
+        """Compute as `speed` says, from now on."""
+        fast = self.speed == "fast"
+        self._quick = Quick.on(self.device) if fast else None
+        fuse(self.optimizers, fused=fast)
+
+    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
+        """SB3's; how optimizers step is this learner's own matter."""
+        super().set_parameters(*args, **kwargs)
+        self._take_speed()
+
+    def _quickly(self, *, frozen: bool = False) -> AbstractContextManager[Any]:
+        """Around forwards of training alone: what is measured, and compared with each other, is computed exactly.
+
+        Args:
+            frozen: nobody uses the gradients of these networks' parameters.
+        """
+        if self._quick is None:
+            return nullcontext()
+        return self._quick.frozen if frozen else self._quick
 
     def _tell_hidden_weights(self) -> None:
         """Tell the optimizers that treat weights of hidden layers differently which these are.

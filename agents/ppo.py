@@ -11,10 +11,12 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
@@ -30,6 +32,7 @@ from agents.plasticity.protocols import Intervention
 from agents.plasticity.validation import check
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
+from agents.speed.rollout import QuickRollouts
 from agents.vec_env import Games
 
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
@@ -50,7 +53,7 @@ class _Samples(NamedTuple):
     ratio: Tensor
 
 
-class PPO(LearnerMixin, StockPPO):
+class PPO(LearnerMixin, QuickRollouts, StockPPO):
     """Stable-Baselines3's PPO whose actor, critic and shared features take interventions.
 
     Without interventions it is SB3's PPO bit for bit. It takes Gymnasium's vector environments as they are, and on
@@ -67,6 +70,7 @@ class PPO(LearnerMixin, StockPPO):
             or what `policy_kwargs` give.
         random_shift: pixels by which the images of a minibatch are moved at random at most, see
             `agents.augmentation.RandomShift`; the ratio is then taken to the policy on the image as it was played.
+        speed: ``fast`` for other rounding where that takes less time, see `agents.speed`.
 
     All other arguments are as in SB3.
 
@@ -119,6 +123,7 @@ class PPO(LearnerMixin, StockPPO):
         at_switch: Mapping[str, Any] | None = None,
         optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
+        speed: str = "exact",
     ) -> None:
         self._iterations = 0  # rollouts since `learn` began
         self._replay_ratio: float | None = None  # that was set; otherwise `n_epochs` decides
@@ -129,7 +134,7 @@ class PPO(LearnerMixin, StockPPO):
             normalize_advantage, ent_coef, vf_coef, max_grad_norm, use_sde, sde_sample_freq, rollout_buffer_class,
             rollout_buffer_kwargs, target_kl, stats_window_size, tensorboard_log, policy_kwargs, verbose, seed,
             device, _init_setup_model,
-            interventions=interventions, at_switch=at_switch, random_shift=random_shift,
+            interventions=interventions, at_switch=at_switch, random_shift=random_shift, speed=speed,
         )  # fmt: skip
 
     def _setup_model(self) -> None:
@@ -204,6 +209,14 @@ class PPO(LearnerMixin, StockPPO):
         _, callback = self._setup_learn(self.n_steps * self.n_envs)
         self.collect_rollouts(self.env, callback, self.rollout_buffer, n_rollout_steps=self.n_steps)
 
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """SB3's; with ``speed="fast"`` all episodes that a step truncates are valued at once."""
+        if self._quick is None:
+            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        return self._collect_quickly(self._quick, env, callback, rollout_buffer, n_rollout_steps)
+
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
         if self.updater is None:
@@ -235,7 +248,7 @@ class PPO(LearnerMixin, StockPPO):
     def _gradient_step(self, batch: Batch) -> tuple[Mapping[str, Tensor], bool]:
         """A step on a minibatch, whose graph ends here; its losses, detached, and whether it was made."""
         self.optimizer_steps += 1
-        with self.hooks.taps(self.optimizer_steps) as taps:
+        with self._quickly(), self.hooks.taps(self.optimizer_steps) as taps:
             losses = self.losses(batch)
         if self.target_kl is not None and losses["approx_kl"].item() > 1.5 * self.target_kl:
             self.optimizer_steps -= 1

@@ -53,6 +53,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         replay: how transitions are drawn: ``uniform``, as in SB3; or ``prioritized``, or ``{"name": "prioritized",
             "alpha": 0.6, "beta": {"linear": [0.4, 1.0]}, "epsilon": 1e-6}``, see
             `agents.buffers.prioritized.PrioritizedReplayBuffer`; there `beta` goes with the progress of the run.
+        speed: as for `PPO`.
 
     All other arguments are as in SB3.
 
@@ -106,6 +107,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
         replay: str | Mapping[str, Any] = "uniform",
+        speed: str = "exact",
     ) -> None:
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
@@ -114,6 +116,7 @@ class SAC(ActorCriticsMixin, StockSAC):
             ent_coef, target_update_interval, target_entropy, use_sde, sde_sample_freq, use_sde_at_warmup,
             stats_window_size, tensorboard_log, policy_kwargs, verbose, seed, device, _init_setup_model,
             interventions=interventions, at_switch=at_switch, random_shift=random_shift, replay=replay,
+            speed=speed,
         )  # fmt: skip
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
@@ -125,7 +128,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         for gradient_step in range(gradient_steps):
             log.append(self._gradient_step(batch_size))
             if gradient_step % self.target_update_interval == 0:
-                polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
+                self._follow(self.critic, self.critic_target)
                 polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
         self._n_updates += gradient_steps
         self._log_update(log)
@@ -136,7 +139,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         if self.use_sde:
             self.actor.reset_noise()  # log_std may have changed since the last gradient step
         self.optimizer_steps += 1
-        with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
+        with self._quickly(), self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
             actions, log_prob = self.actor.action_log_prob(batch.observations)
         log_prob = log_prob.reshape(-1, 1)
 
@@ -144,13 +147,14 @@ class SAC(ActorCriticsMixin, StockSAC):
         if self.ent_coef_optimizer is not None:
             learned = {"ent_coef_loss": self._update_entropy_coefficient(log_prob)}
 
-        with torch.no_grad():
+        with torch.no_grad(), self._quickly():
             next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
-        targets = self._bootstrapped(batch, next_actions, next_log_prob, ent_coef)
+            targets = self._bootstrapped(batch, next_actions, next_log_prob, ent_coef)
         critic_update = self._step_critic(batch, targets)
 
         # A fresh forward through the critics that have just been updated; their taps are closed.
-        lowest = torch.cat(self.critic(batch.observations, actions), dim=1).min(dim=1, keepdim=True).values
+        with self._quickly(frozen=True):
+            lowest = torch.cat(self.critic(batch.observations, actions), dim=1).min(dim=1, keepdim=True).values
         actor_loss = (ent_coef * log_prob - lowest).mean()
         actor_update = self._step("actor", actor_loss, self.actor.optimizer, batch, taps)
         # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.

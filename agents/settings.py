@@ -22,6 +22,10 @@ REPLAYS: Mapping[str, Mapping[str, Any]] = {
 """Name of a way in which transitions are drawn -> its settings and their defaults, of arXiv 1511.05952."""
 
 
+SPEEDS = ("exact", "fast")
+"""How an agent computes: to the last bit as Stable-Baselines3, or with other rounding where that takes less time."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """An argument of an algorithm's constructor that a config can give.
@@ -85,6 +89,13 @@ def adjustment(value: str) -> str:
     """How Muon's steps are scaled, by torch's names."""
     if value not in ("match_rms_adamw", "original"):
         raise ValueError("is not known; give match_rms_adamw or original")
+    return value
+
+
+def speed(value: str) -> str:
+    """One of `SPEEDS`."""
+    if value not in SPEEDS:
+        raise ValueError(f"is not known; give {' or '.join(SPEEDS)}")
     return value
 
 

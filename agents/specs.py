@@ -137,6 +137,12 @@ def _common(learning_rate: float, batch_size: int) -> dict[str, Setting]:
         "random_shift": Setting(
             int, 0, "pixels by which images of a minibatch are moved at random, such as 4; 0 for none", ge=0, le=2**10
         ),
+        "speed": Setting(
+            str,
+            "exact",
+            "exact is Stable-Baselines3 to the last bit; fast rounds otherwise, where that takes less time",
+            check=settings.speed,
+        ),
     }
 
 

@@ -49,6 +49,7 @@ class TD3(ActorCriticsMixin, StockTD3):
         replay: how transitions are drawn: ``uniform``, as in SB3; or ``prioritized``, or ``{"name": "prioritized",
             "alpha": 0.6, "beta": {"linear": [0.4, 1.0]}, "epsilon": 1e-6}``, see
             `agents.buffers.prioritized.PrioritizedReplayBuffer`; there `beta` goes with the progress of the run.
+        speed: as for `PPO`.
 
     All other arguments are as in SB3.
 
@@ -100,6 +101,7 @@ class TD3(ActorCriticsMixin, StockTD3):
         optimizer: str | Mapping[str, Any] | None = None,
         random_shift: int = 0,
         replay: str | Mapping[str, Any] = "uniform",
+        speed: str = "exact",
     ) -> None:
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
@@ -108,6 +110,7 @@ class TD3(ActorCriticsMixin, StockTD3):
             policy_delay, target_policy_noise, target_noise_clip, stats_window_size, tensorboard_log, policy_kwargs,
             verbose, seed, device, _init_setup_model,
             interventions=interventions, at_switch=at_switch, random_shift=random_shift, replay=replay,
+            speed=speed,
         )  # fmt: skip
 
     def _update(self, gradient_steps: int, batch_size: int) -> None:
@@ -128,13 +131,16 @@ class TD3(ActorCriticsMixin, StockTD3):
         batch = self._minibatch(batch_size)
         self.optimizer_steps += 1
         noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
-        updates = [self._step_critic(batch, self._bootstrapped(batch, noise))]
+        with self._quickly():
+            targets = self._bootstrapped(batch, noise)
+        updates = [self._step_critic(batch, targets)]
         if actor:
-            with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
+            with self._quickly(), self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
                 actions = self.actor(batch.observations)
             # A fresh forward through the critic that has just been updated; its taps are closed.
             observations: Any = batch.observations
-            loss = -self.critic.q1_forward(observations, actions).mean()
+            with self._quickly(frozen=True):
+                loss = -self.critic.q1_forward(observations, actions).mean()
             updates.append(self._step("actor", loss, self.actor.optimizer, batch, taps))
         # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
         for update in updates:
@@ -143,7 +149,7 @@ class TD3(ActorCriticsMixin, StockTD3):
 
     def _move_targets(self) -> None:
         for online, target in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
-            polyak_update(online.parameters(), target.parameters(), self.tau)
+            self._follow(online, target)
         polyak_update(self.critic_batch_norm_stats, self.critic_batch_norm_stats_target, 1.0)
         polyak_update(self.actor_batch_norm_stats, self.actor_batch_norm_stats_target, 1.0)
 

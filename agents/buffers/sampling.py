@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -113,6 +113,19 @@ def moved(batch: BatchT, move: Callable[[Tensor], Tensor]) -> BatchT:
         return None if field is None else move(field)
 
     return type(batch)(*map(each, batch))
+
+
+def joined(batches: Sequence[BatchT]) -> BatchT:
+    """Batches of one kind as one."""
+
+    def each(parts: tuple[Any, ...]) -> Any:
+        if isinstance(parts[0], dict):
+            return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+        if isinstance(parts[0], np.ndarray):
+            return np.concatenate(parts)
+        return None if parts[0] is None else torch.cat(parts)
+
+    return type(batches[0])(*map(each, zip(*batches, strict=True)))
 
 
 def lacks_episodes(buffer: ReplayBuffer) -> bool:

@@ -122,9 +122,8 @@ def _optimizer_state(optimizer: torch.optim.Optimizer, saved: State) -> dict[str
     """The state dict with tuples where the optimizer has them, and copies of the tensors: it goes on with these."""
     groups = []
     for group, held in zip(saved["param_groups"], optimizer.param_groups, strict=True):
-        groups.append(
-            {key: tuple(value) if isinstance(held.get(key), tuple) else value for key, value in group.items()}
-        )
+        taken = {key: tuple(value) if isinstance(held.get(key), tuple) else value for key, value in group.items()}
+        groups.append(taken | {key: held[key] for key in ("fused",) if key in held})  # how it steps is its own matter
     state = {
         number: {key: value.clone() if isinstance(value, Tensor) else value for key, value in slots.items()}
         for number, slots in saved["state"].items()

@@ -23,6 +23,7 @@ from agents.plasticity import CBP, GXD, ReDo, ReGraMa, SampleWeightDecay, Shrink
 from agents.training_state import rebuild_games, restore_training_state, training_state
 from crl import storage
 
+pytestmark = pytest.mark.filterwarnings("ignore:speed is 'fast', but this cpu")
 STEPS, STOP = 128, 64
 ON = {"n_steps": 16, "batch_size": 16, "n_epochs": 2}
 OFF = {"learning_starts": 16, "train_freq": 4, "gradient_steps": 2, "batch_size": 8, "buffer_size": 100}
@@ -45,6 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
         "normalized": {"norm_obs_keys": ["a vector"]},
     },
     "ppo-board": {"cls": PPO, "policy": "CnnPolicy", "env": ["breakout"]},
+    "ppo-board-fast": {"cls": PPO, "policy": "CnnPolicy", "env": ["breakout"], "speed": "fast"},
     "dqn-n-step": {
         "cls": DQN, "env": ["cartpole"], "n_steps": 3, "target_update_interval": 20,
         "interventions": lambda: [ReDo(tau=0.9, period=4, samples=32), SampleWeightDecay(decay_steps=60)],
@@ -55,9 +57,14 @@ CASES: dict[str, dict[str, Any]] = {
         "random_shift": 2,
     },
     "dqn-dict": {"cls": DQN, "policy": "MultiInputPolicy", "env": ["TwoPairs-v0"], "double_q": True},
+    "dqn-fast": {"cls": DQN, "env": ["breakout"], "speed": "fast", "target_update_interval": 20},
     "sac-normalized": {
         "cls": SAC, "env": ["pendulum"], "normalized": {}, "ent_coef": "auto_0.1", "n_steps": 2,
         "interventions": lambda: [ReGraMa(tau=0.9, period=4, maturity=4, cap=0.5), SIGReg(every=2)],
+    },
+    "sac-fast": {
+        "cls": SAC, "env": ["pendulum"], "speed": "fast",
+        "interventions": lambda: [ReGraMa(tau=0.9, period=4, maturity=4, cap=0.5)],
     },
     "sac-noise": {
         "cls": SAC, "env": ["pendulum"], "action_noise": ou_noise,

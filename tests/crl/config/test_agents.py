@@ -20,7 +20,7 @@ from agents.specs import NOT_IN_CONFIGS, POLICY_NOT_IN_CONFIGS, agent_spec
 from crl.config import ConfigError, RunConfig, check_arguments, config_hash, load, to_yaml
 from crl.config.agents import AnyAgent, agent_section
 
-OURS = {"double_q", "epsilon_per_env", "random_shift", "replay"}
+OURS = {"double_q", "epsilon_per_env", "random_shift", "replay", "speed"}
 Load = Callable[..., RunConfig]
 
 
@@ -161,6 +161,7 @@ def test_dqn(load_agent: Load, tmp_path: Path) -> None:
         "exploration_fraction": 0.1, "exploration_initial_eps": 1.0, "exploration_final_eps": 0.05,
         "max_grad_norm": 10.0, "double_q": True, "epsilon_per_env": False, "norm": "none", "dropout": 0.0,
         "network": "mlp", "injectable": False, "optimizer": {"name": "adam"}, "random_shift": 0, "replay": "uniform",
+        "speed": "exact",
         "optimize_memory_usage": False, "replay_buffer_kwargs": {"handle_timeout_termination": True},
         "policy_kwargs": {
             "normalize_images": True, "optimizer_kwargs": {"eps": 1e-8, "betas": (0.9, 0.999), "weight_decay": 0.0},
@@ -261,6 +262,7 @@ ENTROPY = "is no entropy coefficient; give auto, auto_0.1 to begin at 0.1, or a 
             'agent.action_noise={"name": "normal", "sigma": 1, "theta": 2} has \'theta\', which normal does not know; ',
         ),
         ("ppo", "agent.action_noise=0.1", "agent.action_noise=0.1 is a setting of sac and td3, not of ppo; leave it o"),
+        ("td3", "agent.speed=quick", 'agent.speed="quick" is not known; give exact or fast'),
         ("dqn", "agent.replay=3", "agent.replay=3 is no way to draw; give uniform or prioritized, or {name: priorit"),
         ("dqn", "agent.replay=priority", 'agent.replay="priority" has no known name; give name: uniform or priorit'),
         (

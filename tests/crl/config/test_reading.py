@@ -55,7 +55,7 @@ def test_defaults_are_those_of_the_stream_and_of_stable_baselines(tmp_path: Path
         "name": "ppo", "n_envs": 1, "n_steps": 2048, "batch_size": 64, "n_epochs": 10, "learning_rate": 3e-4,
         "gamma": 0.99, "gae_lambda": 0.95, "clip_range": 0.2, "ent_coef": 0.0, "vf_coef": 0.5, "max_grad_norm": 0.5,
         "features": None, "net_arch": None, "activation": None, "norm": "none", "dropout": 0.0, "network": "mlp",
-        "injectable": False, "optimizer": {"name": "adam"}, "random_shift": 0,
+        "injectable": False, "optimizer": {"name": "adam"}, "random_shift": 0, "speed": "exact",
         "clip_range_vf": None,
         "normalize_advantage": True, "use_sde": False, "sde_sample_freq": -1, "target_kl": None,
         "policy_kwargs": {

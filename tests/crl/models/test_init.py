@@ -292,8 +292,9 @@ def test_what_a_model_refuses_by_itself_is_the_agents(config: Any, monkeypatch: 
 
 TRIED_ELSEWHERE = {
     "optimize_memory_usage", "replay_buffer_kwargs", "policy_kwargs", "use_sde_at_warmup", "random_shift", "replay",
+    "speed",
 }  # fmt: skip
-"""See ``test_stock.py``, and of the last two ``test_augmentation.py`` and ``test_replay.py``."""
+"""See ``test_stock.py``, and of the last three ``test_augmentation.py``, ``test_replay.py`` and ``speed/``."""
 REPLAY = {  # agent -> settings in a config, each unlike its default
     "dqn": {
         "learning_rate": 3e-3, "batch_size": 8, "buffer_size": 80, "learning_starts": 4, "tau": 0.5, "gamma": 0.9,

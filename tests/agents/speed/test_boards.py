@@ -1,0 +1,119 @@
+"""First layers on boards of zeros and ones compute what dense ones do, and only where few cells are set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agents.speed import boards, kernels
+from agents.speed.boards import Boards
+from agents.speed.layers import Quick
+
+QUICK = Quick(bfloat16=False)
+
+
+def some_boards(*shape: int, share: float = 0.03) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0)) < share
+
+
+def with_gradients(layer: nn.Module, out: Tensor) -> list[Tensor]:
+    weights = torch.linspace(-1, 1, out.numel()).reshape(out.shape)
+    return [out.detach(), *torch.autograd.grad((out * weights).sum(), [*layer.parameters()])]
+
+
+@pytest.mark.parametrize("order", ["channels last", "channels first"])
+@pytest.mark.parametrize(
+    ("kernel", "sides", "filters"), [((3, 3), (10, 10), 16), ((2, 3), (7, 5), 32), ((5, 5), (5, 5), 16)]
+)
+def test_convolutions_are_dense_ones(
+    kernel: tuple[int, int], sides: tuple[int, int], filters: int, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "DENSE", 1)
+    layer = nn.Conv2d(4, filters, kernel)
+    last = some_boards(6, *sides, 4)
+    last[0] = False
+    last[1, 0, 0, 0] = last[1, -1, -1, -1] = last[2] = True  # corners, and every cell
+
+    def maps(bits: Tensor) -> Tensor:
+        bits = bits.permute(0, 3, 1, 2)
+        return layer(bits.contiguous() if order == "channels first" else bits)
+
+    with QUICK:
+        out = maps(last.float())
+    assert type(out.grad_fn).__name__ == "_ConvolutionBackward"
+    for found, expected in zip(
+        with_gradients(layer, out), with_gradients(layer, maps(last.to(torch.float32))), strict=True
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_are_dense_ones(bias: bool) -> None:
+    layer, bits = nn.Linear(301, 48, bias=bias), some_boards(6, 7, 43)
+    with QUICK:
+        out = layer(bits.float().flatten(1))
+    assert type(out.grad_fn).__name__ == "_LinearBackward"
+    dense = layer(bits.flatten(1).to(torch.float32))
+    for found, expected in zip(with_gradients(layer, out), with_gradients(layer, dense), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "bits"),
+    [
+        (nn.Linear(100, 16), some_boards(4, 100, share=0.5)),
+        (nn.Linear(100, 10), some_boards(4, 100)),
+        (nn.Conv2d(4, 16, 3, padding=1), some_boards(4, 4, 6, 6)),
+        (nn.Conv2d(4, 16, 3, stride=2), some_boards(4, 4, 6, 6)),
+        (nn.Conv2d(4, 16, 3, groups=2), some_boards(4, 4, 6, 6)),
+        (nn.Linear(100, 16).double(), some_boards(4, 100)),
+    ],
+    ids=["half is set", "10 units", "padded", "stride 2", "groups", "double"],
+)
+def test_other_layers_are_dense(layer: Any, bits: Tensor) -> None:
+    with QUICK:
+        floats = bits.float() if layer.weight.dtype is torch.float32 else bits.double()
+        out = layer(floats)
+    assert torch.equal(out, layer(bits.to(layer.weight.dtype)))
+
+
+def test_whoever_asks_gets_floats() -> None:
+    bits = some_boards(4, 5, 5)
+    with QUICK:
+        found = bits.float()
+        assert isinstance(found, Boards)
+        assert (found.dtype, found.shape) == (torch.float32, bits.shape)
+        assert isinstance(found.flatten(1), Boards)
+        values = [found + 1, found / 255, torch.cat([found, found]), found[0], found.mean(), F.relu(found)]
+    floats = bits.to(torch.float32)
+    expected = [floats + 1, floats / 255, torch.cat([floats, floats]), floats[0], floats.mean(), F.relu(floats)]
+    for value, other in zip(values, expected, strict=True):
+        assert type(value) is Tensor
+        assert torch.equal(value, other)
+    assert type(bits.float()) is Tensor
+
+
+def test_set_cells_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    find = kernels.find
+    monkeypatch.setattr(kernels, "find", lambda *given: asked.append(1) or find(*given))
+    first, second, bits = nn.Linear(100, 16), nn.Linear(100, 32), some_boards(4, 10, 10)
+    with QUICK:
+        flat = bits.float().flatten(1)
+        first(flat), second(flat)
+    assert len(asked) == 1
+
+
+def test_without_numba_layers_are_dense_and_one_warning_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    boards.kernels.cache_clear()
+    monkeypatch.setitem(__import__("sys").modules, "agents.speed.kernels", None)
+    monkeypatch.delattr("agents.speed.kernels")
+    layer, bits = nn.Linear(100, 16), some_boards(4, 100)
+    with QUICK, pytest.warns(UserWarning, match=r"^numba cannot be imported .*; pip install numba$"):
+        out = layer(bits.float())
+    assert torch.equal(out, layer(bits.to(torch.float32)))
+    boards.kernels.cache_clear()
