@@ -15,6 +15,7 @@ from torch import nn
 
 from agents.batched.activations import Activation, activation_of
 from agents.networks.distributions import LeanCategorical
+from agents.plasticity.optimizers import stepping
 
 if TYPE_CHECKING:
     from agents.ppo import PPO
@@ -128,6 +129,8 @@ def _check_agent(agent: PPO) -> None:
         raise AloneError(
             f"its optimizer is {type(agent.policy.optimizer).__name__}, and only Adam's steps are put together"
         )
+    if stepping.is_watched(agent.policy.optimizer):
+        raise AloneError("its optimizer's steps are watched, or made in another way")
     if len(agent.policy.optimizer.param_groups) > 1:
         raise AloneError("its optimizer has several groups of parameters")
     group = agent.policy.optimizer.param_groups[0]

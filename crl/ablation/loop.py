@@ -246,7 +246,8 @@ class Loop:
         """A worker has ended; those of its runs that have not been told of end with it."""
         self._end_some(unit)
         for name in self.trained.pop(unit):
-            self._end(name, code)
+            # Another machine may have told what is not seen here yet.
+            self._end(name, DONE if unit in self._teams and self._jobs[name].is_finished() else code)
             if self.statuses[name].deaths >= DEATHS_TOGETHER:  # it may be this one that kills the others
                 self._teams = {team: [each for each in names if each != name] for team, names in self._teams.items()}
 

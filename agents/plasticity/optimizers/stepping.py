@@ -111,7 +111,7 @@ def _hides_smallest(eps: float, root: float) -> bool:
 
 def _trained(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], list[Tensor]]] | None:
     """The groups with those of their parameters that have gradients, where `_adam` is what the optimizer would do."""
-    if type(optimizer) is not torch.optim.Adam or _is_watched(optimizer):
+    if type(optimizer) is not torch.optim.Adam or is_watched(optimizer):
         return None
     trained = []
     for group in optimizer.param_groups:
@@ -133,7 +133,7 @@ def _trained(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], lis
     return trained
 
 
-def _is_watched(optimizer: torch.optim.Optimizer) -> bool:
+def is_watched(optimizer: torch.optim.Optimizer) -> bool:
     """Whether somebody is told of the optimizer's steps, or makes them in another way."""
     return bool(
         "step" in vars(optimizer)

@@ -100,6 +100,7 @@ def double(monkeypatch):
         {},
         {"activation": nn.ReLU, "max_grad_norm": 1e9, "batch_size": 26},
         {"activation": nn.LeakyReLU, "net_arch": (4,), "normalize_advantage": False, "clip_range_vf": 0.1},
+        {"speed": "fast"},
         {"activation": nn.ELU, "learning_rate": lambda left: 1e-2 * left, "vf_coef": 1.0},
         {"activation": nn.SiLU, "net_arch": ()},
         {"activation": nn.GELU, "clip_range": 0.01, "n_steps": 9, "n_epochs": 1},
@@ -250,16 +251,18 @@ def test_a_frozen_layer_a_hook_and_a_subclass_are_found():
         def losses(self, batch):
             return super().losses(batch)
 
-    frozen, hooked, adapted = agent(), agent(), agent()
+    frozen, hooked, adapted, watched = (agent() for _ in range(4))
+    watched.policy.optimizer.register_step_post_hook(lambda *_: None)
     frozen.policy.value_net.bias.requires_grad_(False)
     hooked.policy.action_net.register_forward_hook(lambda *_: None)
     adapted.policy.extract_features = adapted.policy.extract_features
     mine = Mine("MlpPolicy", gymnasium.make("CartPole-v1"), device="cpu")
-    found = [why_alone(each) for each in (frozen, hooked, adapted, mine)]
+    found = [why_alone(each) for each in (frozen, hooked, adapted, watched, mine)]
     assert found == [
         "some of its parameters are frozen",
         "a hook is on one of its layers",
         "its policy ActorCriticPolicy has extract_features of its own",
+        "its optimizer's steps are watched, or made in another way",
         "its class Mine has losses of its own",
     ]
 
