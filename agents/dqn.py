@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from agents.buffers import sampling
+from agents.buffers import ahead, sampling
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.off_policy import OffPolicyMixin
 from agents.optimizers import with_optimizer
@@ -26,6 +27,7 @@ from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
+from agents.target_values import Together
 from agents.vec_env import Games
 
 AHEAD = 1_024
@@ -113,6 +115,7 @@ class DQN(OffPolicyMixin, StockDQN):
     ) -> None:
         self.double_q = double_q
         self.epsilon_per_env = epsilon_per_env
+        self._together = Together()
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
             policy, env, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
@@ -124,6 +127,9 @@ class DQN(OffPolicyMixin, StockDQN):
             speed=speed,
         )  # fmt: skip
 
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_together"]
+
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
         """DQN has one optimizer, over the Q-network's parameters."""
@@ -133,27 +139,38 @@ class DQN(OffPolicyMixin, StockDQN):
         """Update the Q-network from replay: SB3's loop, with the interventions called around every step."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        log: list[Mapping[str, Tensor]] = []
-        while len(log) < gradient_steps:
-            log += self._gradient_steps(min(self._ahead(batch_size), gradient_steps - len(log)), batch_size)
+        log = [self._gradient_step(batch, targets) for batch, targets in self._drawn(gradient_steps, batch_size)]
         self._n_updates += gradient_steps
         self._log_update(log)
 
+    def _drawn(self, gradient_steps: int, batch_size: int) -> Iterator[tuple[Batch, Tensor]]:
+        """The minibatches of an update, with what their Q-values are drawn to."""
+        batches = self._minibatches(batch_size, gradient_steps)
+        while some := list(islice(batches, self._ahead(batch_size))):
+            if self._quick is not None:
+                with self._quickly():
+                    targets = self._bootstrapped(some[0] if len(some) == 1 else sampling.joined(some)).split(batch_size)
+                yield from zip(some, targets, strict=True)
+                continue
+            following = [self._read(batch.next_observations, self.q_net_target) for batch in some]
+            for batch, values in zip(some, self._together.ask(self.q_net_target, following), strict=True):
+                yield batch, self._bootstrapped(batch, values)
+
     def _ahead(self, batch_size: int) -> int:
-        """Of how many gradient steps the targets are computed at once: exactly, of each by itself.
+        """Of how many minibatches the target network is asked at once.
 
-        The target network stays as it is while an update goes on, unless an intervention changes it, and of Double DQN
-        the online network chooses.
+        It stays as it is while an update goes on, unless an intervention changes it. Fast, all that Double DQN's online
+        network chooses is asked with it.
         """
-        return 1 if self._quick is None or self.double_q or self.interventions else max(1, AHEAD // batch_size)
-
-    def _gradient_steps(self, number: int, batch_size: int) -> list[Mapping[str, Tensor]]:
-        """So many steps, on minibatches that are drawn before the first; what `_gradient_step` gives of each."""
-        batches = [self._minibatch(batch_size) for _ in range(number)]
-        with self._quickly():
-            together = batches[0] if number == 1 else sampling.joined(batches)
-            targets = self._bootstrapped(together).split(batch_size)
-        return [self._gradient_step(batch, drawn_to) for batch, drawn_to in zip(batches, targets, strict=True)]
+        if self.interventions or batch_size < 1:
+            return 1
+        if self._quick is not None:
+            return 1 if self.double_q else max(1, AHEAD // batch_size)
+        draws = any(module.training for module in self.q_net_target.modules())  # or looks at its batch as a whole
+        if draws or self.device.type != "cpu" or not self._draws_ahead:
+            return 1
+        assert self.replay_buffer is not None
+        return ahead.at_once(self.replay_buffer, batch_size)
 
     def _gradient_step(self, batch: Batch, targets: Tensor) -> Mapping[str, Tensor]:
         """A step on a minibatch, whose graph ends here; its loss, detached."""
@@ -167,18 +184,18 @@ class DQN(OffPolicyMixin, StockDQN):
 
     def _values(self, batch: Batch) -> Tensor:
         """Q-values of the actions taken, (batch, 1)."""
-        values: Tensor = self.q_net(batch.observations).gather(1, batch.actions.long())
+        values: Tensor = self.q_net(self._read(batch.observations, self.q_net)).gather(1, batch.actions.long())
         return values
 
     @torch.no_grad()
-    def _bootstrapped(self, batch: Batch) -> Tensor:
-        """What the Q-values are drawn to, (batch, 1)."""
-        values = self.q_net_target(batch.next_observations)
+    def _bootstrapped(self, batch: Batch, values: Tensor | None = None) -> Tensor:
+        """What the Q-values are drawn to, (batch, 1); `values` are the target network's, where they are known."""
+        following = self._read(batch.next_observations, self.q_net)
+        values = self.q_net_target(following) if values is None else values
         if self.double_q:
-            greedy = self.q_net(batch.next_observations).argmax(dim=1, keepdim=True)
-            next_values = values.gather(1, greedy)
+            next_values = values.gather(1, self.q_net(following).argmax(dim=1, keepdim=True))
         else:
-            next_values = values.max(dim=1, keepdim=True).values
+            next_values = values.amax(dim=1, keepdim=True)
         return self._returns(batch, next_values)
 
     @property

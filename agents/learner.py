@@ -23,6 +23,8 @@ from agents.augmentation import RandomShift
 from agents.buffers.packing import packed, unpacked
 from agents.memory import keep_freed_memory
 from agents.networks.builder import LAYER_NORM, fitted
+from agents.networks.reading import as_read
+from agents.plasticity.composition import LiveParameters
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
 from agents.plasticity.optimizers import HiddenWeights, stepping
@@ -79,6 +81,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         self.update_ended: list[Callable[[], None]] = []
         self._norm_by_name = False
         self._live = LiveNetworks(self._roots, self._build_networks)
+        self._live_parameters: LiveParameters | None = None
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -87,7 +90,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         return [name for part in cls.__mro__ for name in vars(part).get("COUNTERS", ())]
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_live", "update_ended", "augmentation", "_quick"]
+        unsaved = ("_live", "_live_parameters", "update_ended", "augmentation", "_quick")
+        return [*super()._excluded_save_params(), *unsaved]
 
     # ------------------------------------------------------------------ networks
 
@@ -279,6 +283,10 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             return nullcontext()
         return self._quick.frozen if frozen else self._quick
 
+    def _read(self, observations: Any, network: nn.Module) -> Any:
+        """Observations as a network is given them in training: see `as_read`; `Quick` looks for booleans itself."""
+        return as_read(observations, network) if self._quick is None else observations
+
     def _tell_hidden_weights(self) -> None:
         """Tell the optimizers that treat weights of hidden layers differently which these are.
 
@@ -363,7 +371,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         stepping.drop_gradients(optimizer)
         update = self.hooks.backward(update, taps)
         if max_grad_norm is not None:
-            stepping.clip_gradients(stepping.parameters_of(self.policy), max_grad_norm)
+            stepping.clip_gradients(self._parameters(), max_grad_norm)
         stepping.step(optimizer)
         return update
 
@@ -386,6 +394,12 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
             step=self.optimizer_steps,
             network=network,
         )
+
+    def _parameters(self) -> list[nn.Parameter]:
+        """``list(self.policy.parameters())``."""
+        if self._live_parameters is None or self._live_parameters.root is not self.policy:
+            self._live_parameters = LiveParameters(self.policy)
+        return self._live_parameters.now()
 
     def _augmented(self, batch: Any) -> Any:
         """A minibatch whose images are moved at random, where that is asked for."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from torch import Tensor
 
 from agents import settings
-from agents.buffers import sampling
+from agents.buffers import ahead, sampling
 from agents.buffers.ages import AgeWeights
 from agents.buffers.bits import keep_bits
 from agents.buffers.prioritized import PrioritizedReplayBuffer, PrioritizedSamples
@@ -96,13 +97,21 @@ class ReplayMixin(LearnerMixin, OffPolicyAlgorithm):
             )
         self._age_weights = AgeWeights(self.n_envs / decay_steps, min_weight) if min_weight < 1 else None
 
-    def _minibatch(self, n: int) -> Batch:
-        """`n` transitions of the replay buffer to train on."""
+    @property
+    def _draws_ahead(self) -> bool:
+        """Whether an update's minibatches may be drawn together."""
+        return self._age_weights is None and ahead.draws_ahead(self.replay_buffer)
+
+    def _minibatches(self, n: int, count: int) -> Iterator[Batch]:
+        """So many times `n` transitions of the replay buffer to train on, those of an update."""
         assert self.replay_buffer is not None
-        found: Batch = self._augmented(
-            sampling.minibatch(self.replay_buffer, n, self._vec_normalize_env, self._age_weights)
-        )
-        return found
+        env, weights = self._vec_normalize_env, self._age_weights
+        drawn: Iterator[Batch]
+        if self._draws_ahead:
+            drawn = chain.from_iterable(ahead.minibatches(self.replay_buffer, n, count, env))
+        else:
+            drawn = (sampling.minibatch(self.replay_buffer, n, env, weights) for _ in range(count))
+        return map(self._augmented, drawn)
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         """At most `n` transitions of the replay buffer, with replacement: as training draws them, but never by errors.

@@ -125,17 +125,16 @@ class SAC(ActorCriticsMixin, StockSAC):
         temperature = [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer]
         self._update_learning_rate([*self.optimizers, *temperature])
         log = []
-        for gradient_step in range(gradient_steps):
-            log.append(self._gradient_step(batch_size))
+        for gradient_step, batch in enumerate(self._minibatches(batch_size, gradient_steps)):
+            log.append(self._gradient_step(batch))
             if gradient_step % self.target_update_interval == 0:
                 self._follow(self.critic, self.critic_target)
                 polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
         self._n_updates += gradient_steps
         self._log_update(log)
 
-    def _gradient_step(self, batch_size: int) -> dict[str, Tensor]:
+    def _gradient_step(self, batch: Batch) -> dict[str, Tensor]:
         """A step on a minibatch, whose graphs end here; what is logged of it, detached."""
-        batch = self._minibatch(batch_size)
         if self.use_sde:
             self.actor.reset_noise()  # log_std may have changed since the last gradient step
         self.optimizer_steps += 1

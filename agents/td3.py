@@ -118,17 +118,16 @@ class TD3(ActorCriticsMixin, StockTD3):
         self.policy.set_training_mode(True)
         self._update_learning_rate([*self.optimizers])
         log = []
-        for _ in range(gradient_steps):
+        for batch in self._minibatches(batch_size, gradient_steps):
             self._n_updates += 1
             delayed = self._n_updates % self.policy_delay == 0
-            log.append(self._gradient_step(batch_size, actor=delayed))
+            log.append(self._gradient_step(batch, actor=delayed))
             if delayed:
                 self._move_targets()
         self._log_update(log)
 
-    def _gradient_step(self, batch_size: int, *, actor: bool) -> dict[str, Tensor]:
+    def _gradient_step(self, batch: Batch, *, actor: bool) -> dict[str, Tensor]:
         """A step of the critics and perhaps of the actor on a minibatch, whose graphs end here; losses, detached."""
-        batch = self._minibatch(batch_size)
         self.optimizer_steps += 1
         noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
         with self._quickly():

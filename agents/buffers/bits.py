@@ -48,7 +48,11 @@ class BitArray:
         whole = all(isinstance(part, slice) and part == slice(None) for part in leading[2:])
         if not whole or any(part is Ellipsis for part in leading[:2]):
             raise IndexError(f"a BitArray takes an index of rows and games, got {index!r}; index what that gives")
-        found = np.unpackbits(self.bits[leading[:2]], axis=-1, count=self._each).view(np.bool_)
+        return self.unpacked(self.bits[leading[:2]])
+
+    def unpacked(self, bits: np.ndarray) -> np.ndarray:
+        """The booleans (..., *shape[2:]) that are kept as `bits` (..., bytes)."""
+        found = np.unpackbits(bits, axis=-1, count=self._each).view(np.bool_)
         return found.reshape(*found.shape[:-1], *self.shape[2:])
 
     def __setitem__(self, rows: Any, values: Any) -> None:

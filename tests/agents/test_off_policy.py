@@ -47,6 +47,17 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "whole episodes": ("dqn-mlp", {"train_freq": (1, "episode"), "gradient_steps": 3, "steps": 120}),
     "no gradient steps yet": ("sac-mlp", {"learning_starts": 0}),
     "a full buffer": ("td3-mlp", {"buffer_size": 24, "n_envs": 2}),
+    **{f"many minibatches of {kind}": (kind, {"gradient_steps": 9, "target_update_interval": 12, "steps": 48})
+       for kind in ("dqn-mlp", "dqn-cnn", "dqn-norm-crelu", "dqn-dict")},
+    "many minibatches of many boards": ("dqn-board", {
+        "n_envs": 64, "train_freq": 1, "gradient_steps": 16, "batch_size": 32, "learning_starts": 64,
+        "buffer_size": 640, "target_update_interval": 128, "steps": 256,
+    }),
+    "one minibatch of a board": ("dqn-board", {"batch_size": 1}),
+    "a lean buffer that is full": ("dqn-mlp", {
+        "optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False},
+        "buffer_size": 20, "gradient_steps": 5,
+    }),
     "a lean buffer": ("dqn-mlp", {
         "optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False},
     }),

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import optimizer as hooks
 
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -22,20 +22,6 @@ UNUSUAL = (
     "weight_decay", "decoupled_weight_decay", "amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused"
 )  # fmt: skip
 """Settings of torch's Adam with which it does otherwise, or in another way."""
-
-
-def parameters_of(root: nn.Module) -> list[nn.Parameter]:
-    """``list(root.parameters())``, which asks every module for its name."""
-    found: dict[nn.Parameter, None] = {}
-    seen: set[nn.Module] = set()
-    waiting = [root]
-    while waiting:
-        module = waiting.pop()
-        if module not in seen:
-            seen.add(module)
-            found.update(dict.fromkeys(own for own in module._parameters.values() if own is not None))
-            waiting.extend(child for child in reversed(module._modules.values()) if child is not None)
-    return [*found]
 
 
 def drop_gradients(optimizer: torch.optim.Optimizer) -> None:
@@ -81,11 +67,13 @@ def divisors(second: list[Tensor], roots: Sequence[float], eps: float) -> list[T
         eps: what is added.
     """
     if _are_plain(second) and _hides_smallest(eps, min(roots)):
-        second = list(torch._foreach_clamp_min(second, SMALLEST))
-    found = torch._foreach_sqrt(second)
+        found = list(torch._foreach_clamp_min(second, SMALLEST))
+        torch._foreach_sqrt_(found)
+    else:
+        found = list(torch._foreach_sqrt(second))
     torch._foreach_div_(found, roots)
     torch._foreach_add_(found, eps)
-    return list(found)
+    return found
 
 
 @torch.no_grad()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from operator import is_
 from typing import Any
 
 from torch import Tensor, nn
 
+from agents.plasticity.composition import Composition
 from agents.plasticity.units.builders import NORMS
 from agents.plasticity.units.graph import Network
 
@@ -28,9 +28,7 @@ class LiveNetworks:
         self._roots, self._build = roots, build
         self._networks: Mapping[str, Network] | None = None
         self._seen: tuple[nn.Module, ...] = ()
-        self._tables: list[dict[str, Any]] = []  # of all modules: their own modules and parameters
-        self._held: list[object] = []  # what these held, so that nothing else can get its identity
-        self._identities: list[int] = []
+        self._composition = Composition(())
 
     @property
     def built(self) -> bool:
@@ -46,19 +44,14 @@ class LiveNetworks:
         if self._networks is None or self._changed():
             self._networks = self._build()
             self._seen = tuple(self._roots())
-            self._tables = [table for module in self.modules() for table in _tables(module)]
-            self._held = list(self._holding())
-            self._identities = list(map(id, self._held))
+            self._composition = Composition(table for module in self.modules() for table in _tables(module))
         return self._networks
 
     def _changed(self) -> bool:
         roots = self._roots()
         if len(roots) != len(self._seen) or not all(map(is_, roots, self._seen)):
             return True
-        return list(map(id, self._holding())) != self._identities  # all in C: it is asked at every update
-
-    def _holding(self) -> Iterator[object]:
-        return chain.from_iterable(map(dict.values, self._tables))
+        return not self._composition.holds()
 
     @property
     def names(self) -> Sequence[str]:

@@ -99,7 +99,8 @@ def test_truncated_episodes_are_valued_together_as_one_by_one() -> None:
 
 def test_targets_of_several_steps_are_computed_at_once_where_nothing_changes_them() -> None:
     for speed, more, at_once in (
-        ("exact", {}, 1), ("fast", {}, 64), ("fast", {"double_q": True}, 1), ("fast", {"interventions": [ReDo()]}, 1),
+        ("exact", {"interventions": [ReDo()]}, 1), ("exact", {"replay": "prioritized"}, 1), ("fast", {}, 64),
+        ("fast", {"double_q": True}, 1), ("fast", {"interventions": [ReDo()]}, 1),
     ):  # fmt: skip
         assert built("dqn", speed, **more)._ahead(16) == at_once
 

@@ -47,7 +47,7 @@ def trained(ours: bool, scales: tuple[float, ...], **settings: Any) -> tuple[nn.
         assert all(parameter.grad is None for parameter in model.parameters())
         gradients(model, generator, scale)
         if ours:
-            stepping.clip_gradients(stepping.parameters_of(model), 0.5)
+            stepping.clip_gradients(model.parameters(), 0.5)
             stepping.step(optimizer)
         else:
             nn.utils.clip_grad_norm_(model.parameters(), 0.5)
@@ -74,20 +74,11 @@ def test_what_is_no_number_is_clipped_as_torch_does(bad: float) -> None:
     for model in (mine, stock):
         gradients(model, torch.Generator().manual_seed(0), 1.0)
         model[0].weight.grad[0, 0] = bad
-    stepping.clip_gradients(stepping.parameters_of(mine), 0.5)
+    stepping.clip_gradients(mine.parameters(), 0.5)
     nn.utils.clip_grad_norm_(stock.parameters(), 0.5)
     for own, other in zip(mine.parameters(), stock.parameters(), strict=True):
         if other.grad is not None:
             torch.testing.assert_close(own.grad, other.grad, rtol=0, atol=0, equal_nan=True)
-
-
-def test_parameters_are_those_that_torch_finds_and_in_its_order() -> None:
-    model = network()
-    model.append(nn.Module())
-    model[5].register_parameter("nothing", None)
-    model[5].again = model[0].weight
-    found = stepping.parameters_of(model)
-    assert [*map(id, found)] == [*map(id, model.parameters())]
 
 
 def test_who_watches_an_optimizer_is_told_of_its_steps() -> None:
