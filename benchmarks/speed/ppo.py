@@ -98,16 +98,17 @@ def _jobs(name: str, title: str, sides: dict[str, Side], fresh: bool = True, **m
 
 
 PLAIN = {"config": "configs/minatar3_ppo.yaml"}
+FAST = {"overrides": ["agent.speed=fast"]}
 ROWS = [
     _jobs(
         "ppo/cnn",
         "PPO, CNN, minatar3, 64 games, GXD's resets, diagnostics and logs on",
-        {"SB3": Side(stock), "exact": Side(crl, at_least=1.5)},
+        {"SB3": Side(stock), "exact": Side(crl, at_least=1.5), "fast": Side(crl, FAST, at_least=3.0)},
     ),
     _jobs(
         "ppo/cnn_plain",
         "PPO, CNN, minatar3, 64 games, without resets",
-        {"SB3": Side(stock), "exact": Side(crl, PLAIN)},
+        {"SB3": Side(stock), "exact": Side(crl, PLAIN), "fast": Side(crl, PLAIN | FAST)},
     ),
     _jobs(
         "ppo/package",
@@ -117,7 +118,11 @@ ROWS = [
     _jobs(
         "ppo/mlp",
         "PPO, MLP of 2 x 64, minatar3, 64 games, diagnostics and logs on",
-        {"SB3": Side(stock), "exact": Side(crl, PLAIN, at_least=1.5)},
+        {
+            "SB3": Side(stock),
+            "exact": Side(crl, PLAIN, at_least=1.5),
+            "fast": Side(crl, PLAIN | FAST, at_least=3.3),
+        },
         settings={"network": "mlp"},
     ),
     _jobs(
@@ -126,19 +131,20 @@ ROWS = [
         {
             "JAX": Side(by_jax, needs=("gymnax", "optax"), elsewhere=True),
             "exact": Side(crl, {**PLAIN, "network": "mlp"}),
+            "fast": Side(crl, {**PLAIN, **FAST, "network": "mlp"}, at_least=1.0),
         },
         fresh=False,  # what is compiled stays
     ),
     _jobs(
         "ppo/gpu",
         "PPO, CNN, minatar3, 4,096 games on a GPU, resets, diagnostics and logs on",
-        {"SB3": Side(stock), "exact": Side(crl)},
+        {"SB3": Side(stock), "exact": Side(crl), "fast": Side(crl, FAST)},
         settings={"n_envs": 4096, "device": "cuda", "steps": 4 * 128 * 4096},
     ),
     _jobs(
         "ppo/memory",
         "peak memory of the main job",
-        {"SB3": Side(stock), "exact": Side(crl, at_most=1.0)},
+        {"SB3": Side(stock), "exact": Side(crl, at_most=1.0), "fast": Side(crl, FAST, at_most=1.0)},
         unit=MEGABYTES,
     ),
 ]
