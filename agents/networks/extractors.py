@@ -13,6 +13,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 from torch import nn
 
 from agents.plasticity.layers import fold_of
+from agents.speed.boards import Boards
+from agents.speed.boards import features as boards_features
 
 BOARD_MINIMUM = 3  # height and width: the kernel of MinAtarCNN
 NATURE_CNN_MINIMUM = 36  # pixels: NatureCNN's three convolutions leave nothing of smaller images
@@ -85,6 +87,8 @@ class MinAtarCNN(BaseFeaturesExtractor):
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Float boards, (batch, height, width, channel) or channels first -> features (batch, features_dim)."""
         boards = observations.permute(0, 3, 1, 2) if self._permute else observations
+        if isinstance(boards, Boards) and (found := self._of_boards(boards)) is not None:
+            return found
         if not _is_plain(self.cnn):
             return self.linear(self.cnn(boards))  # type: ignore[no-any-return]
         convolution, *behind = self.cnn
@@ -95,16 +99,32 @@ class MinAtarCNN(BaseFeaturesExtractor):
             features = module(features)
         return features
 
+    def _of_boards(self, boards: Boards) -> torch.Tensor | None:
+        """All layers at once, where `agents.speed` does so and nobody looks between them."""
+        if not all(map(_is_plain, (self.cnn, self.linear))) or not all(map(_unhooked, (*self.cnn, *self.linear))):
+            return None
+        match [*self.cnn, *self.linear]:
+            case [nn.Conv2d() as first, nn.ReLU(), nn.Flatten(), nn.Linear() as second, *behind]:
+                usual = type(first) is nn.Conv2d and type(second) is nn.Linear
+            case _:
+                return None
+        if not usual or first.bias is None or second.bias is None:
+            return None
+        found = boards_features(boards, first.weight, first.bias, second.weight, second.bias)
+        for module in behind if found is not None else ():
+            found = module(found)
+        return found
+
 
 def _is_plain(sequence: nn.Module) -> bool:
     """Whether calling a module would call its own one after the other, and nothing else: no hook, nothing compiled."""
-    hooks = (
-        sequence._forward_hooks,
-        sequence._forward_pre_hooks,
-        sequence._backward_hooks,
-        sequence._backward_pre_hooks,
-    )
-    return type(sequence) is nn.Sequential and sequence._compiled_call_impl is None and not any(hooks)
+    return type(sequence) is nn.Sequential and _unhooked(sequence)
+
+
+def _unhooked(module: nn.Module) -> bool:
+    """Whether calling a module would call its forward, and nothing else: no hook, nothing compiled."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return module._compiled_call_impl is None and not any(hooks)
 
 
 class ResidualBlock(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.overrides import handle_torch_function, has_torch_function
 
 DENSE = 16
 """Where one cell of so many is set dense layers are as fast: measured at 4,096 to 2^20 cells, on one core."""
@@ -107,21 +110,56 @@ def linear(boards: Boards, weight: Tensor, bias: Tensor | None) -> Tensor | None
 def convolution(boards: Boards, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """A convolution of stride 1 without padding, on (boards, channels, rows, columns); None as for `linear`."""
     with torch._C.DisableTorchFunctionSubclass():
-        bits = boards.bits
-        if bits.dim() != 4 or not _suits(bits, weight):
-            return None
-        last = bits.permute(0, 2, 3, 1)
-        if last.is_contiguous():  # as MinAtar's games give them
-            flat, order = last, "last"
-        else:
-            flat, order = bits.contiguous(), "first"
-        found = _found(boards, flat)
+        found = _looked_at(boards, weight)
         if found is None:
             return None
-        places = _places(order, *bits.shape[1:])
-        given = weight, _or_zeros(bias, weight), found, places, bits
+        given = weight, _or_zeros(bias, weight), *found
         out: Tensor = _Convolution.apply(*given)  # type: ignore[no-untyped-call]
         return out
+
+
+def features(boards: Boards, weight: Tensor, bias: Tensor, linear_weight: Tensor, linear_bias: Tensor) -> Tensor | None:
+    """A convolution as `convolution`, ReLU, and a linear layer over its maps; those are bfloat16, and so are products.
+
+    Returns:
+        (boards, units), float32; None where its layers have to be computed by themselves.
+    """
+    if has_torch_function((boards,)):  # `agents.speed.layers.Quick` decides whether it is; without that it never is
+        answer: Tensor | None = handle_torch_function(
+            features, (boards,), boards, weight, bias, linear_weight, linear_bias
+        )
+        return answer
+    return None
+
+
+def half_features(
+    boards: Boards, weight: Tensor, bias: Tensor, linear_weight: Tensor, linear_bias: Tensor
+) -> Tensor | None:
+    """What `features` gives where it is to be computed so."""
+    with torch._C.DisableTorchFunctionSubclass():
+        found = _looked_at(boards, weight)
+        if found is None or math.prod(_sides(found[2], weight)) % LANES:
+            return None
+        out: Tensor = _Features.apply(  # type: ignore[no-untyped-call]
+            weight, bias, linear_weight, linear_bias, *found
+        )
+        return out
+
+
+def _looked_at(boards: Boards, weight: Tensor) -> tuple[Cells, np.ndarray, Tensor] | None:
+    """The set cells of (boards, channels, rows, columns), where those are, and the boards; None as for `linear`."""
+    bits = boards.bits
+    if bits.dim() != 4 or not _suits(bits, weight):
+        return None
+    last = bits.permute(0, 2, 3, 1)
+    flat, order = (last, "last") if last.is_contiguous() else (bits.contiguous(), "first")  # MinAtar's games: last
+    found = _found(boards, flat)
+    return None if found is None else (found, _places(order, *bits.shape[1:]), bits)
+
+
+def _sides(bits: Tensor, weight: Tensor) -> list[int]:
+    """Rows and columns of a convolution's maps."""
+    return [size - kernel + 1 for size, kernel in zip(bits.shape[2:], weight.shape[2:], strict=True)]
 
 
 def _or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
@@ -182,8 +220,7 @@ class _Linear(torch.autograd.Function):
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, found: Cells, places: np.ndarray, bits: Tensor) -> Tensor:
-        sides = [size - kernel + 1 for size, kernel in zip(bits.shape[2:], weight.shape[2:], strict=True)]
-        out = weight.new_empty(len(bits), len(weight), *sides)
+        out = weight.new_empty(len(bits), len(weight), *_sides(bits, weight))
         ctx.found, ctx.places, ctx.kernel = found, places, tuple(weight.shape[2:])
         given = weight.permute(1, 2, 3, 0).flip(2).contiguous()
         kernels().convolution(
@@ -200,3 +237,35 @@ class _Convolution(torch.autograd.Function):
             found.cells, found.starts, ctx.places, gradient.contiguous().numpy(), ctx.kernel, of_weight.numpy().ravel()
         )
         return of_weight.flip(2).permute(3, 0, 1, 2), gradient.sum((0, 2, 3)), None, None, None
+
+
+class _Features(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, bias: Tensor, linear_weight: Tensor, linear_bias: Tensor, found: Cells,
+        places: np.ndarray, bits: Tensor,
+    ) -> Tensor:  # fmt: skip
+        ctx.found, ctx.places, ctx.kernel = found, places, tuple(weight.shape[2:])
+        given = weight.permute(1, 2, 3, 0).flip(2).contiguous()
+        maps = weight.new_empty(len(bits), len(weight), *_sides(bits, weight), dtype=torch.int16)
+        kernels().rectified(
+            found.cells, found.starts, places, given.numpy().ravel(), bias.detach().numpy(), ctx.kernel, maps.numpy()
+        )
+        half = linear_weight.to(torch.bfloat16)
+        ctx.shape, ctx.maps = given.shape, maps
+        ctx.save_for_backward(half)
+        return F.linear(maps.view(torch.bfloat16).flatten(1), half).float().add_(linear_bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,), found, maps = ctx.saved_tensors, ctx.found, ctx.maps
+        half = gradient.to(torch.bfloat16)
+        of_linear = (half.t() @ maps.view(torch.bfloat16).flatten(1)).float()
+        of_maps = (half @ weight).view(torch.int16)
+        of_weight, of_bias = gradient.new_zeros(ctx.shape), gradient.new_zeros(maps.shape[1])
+        kernels().rectified_gradient(
+            found.cells, found.starts, ctx.places, of_maps.numpy(), maps.numpy(), ctx.kernel,
+            of_weight.numpy().ravel(), of_bias.numpy(),
+        )  # fmt: skip
+        return of_weight.flip(2).permute(3, 0, 1, 2), of_bias, of_linear, gradient.sum(0), None, None, None

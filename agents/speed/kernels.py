@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-from agents.speed.vectors import LANES, add, copy, transpose
+from agents.speed.vectors import LANES, add, copy, transpose, transpose_rectified, transpose_where
 
 F = TypeVar("F", bound=Callable[..., Any])
 WORD = 8
@@ -112,14 +112,58 @@ def linear_gradient(
 
 
 @_kernel
+def _blank(bias: np.ndarray, kernel: tuple[int, int], rows: int, columns: int) -> tuple[np.ndarray, int, int]:
+    """A tile of outputs on an empty board, with a margin as wide as the kernel; a row's length, and the first output.
+
+    Filters come last: so what a cell adds for each row of the kernel lies together, at the edges too.
+    """
+    filters, (high, wide) = len(bias), kernel
+    line = (columns + 2 * (wide - 1)) * filters
+    inner = (high - 1) * line + (wide - 1) * filters
+    blank = np.zeros((rows + 2 * (high - 1)) * line, np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            for part in range(0, filters, LANES):
+                copy(blank, inner + row * line + column * filters + part, bias, part)
+    return blank, line, inner
+
+
+@_kernel
+def _gather(
+    cells: np.ndarray, places: np.ndarray, weight: np.ndarray, kernel: tuple[int, int], filters: int,
+    tile: np.ndarray, line: int,
+) -> None:  # fmt: skip
+    """Add to a board's tile what its set cells bring."""
+    high, run = kernel[0], kernel[1] * filters
+    for cell in cells:
+        y, x, channel = places[cell]
+        first, of_weight = (y + high - 1) * line + x * filters, channel * high * run
+        for dy in range(high):
+            for part in range(0, run, LANES):
+                add(tile, first - dy * line + part, weight, of_weight + dy * run + part)
+
+
+@_kernel
+def _spread(
+    cells: np.ndarray, places: np.ndarray, weight: np.ndarray, kernel: tuple[int, int], filters: int,
+    tile: np.ndarray, line: int,
+) -> None:  # fmt: skip
+    """Add to the weights' gradient that of a board's tile, which its set cells have seen."""
+    high, run = kernel[0], kernel[1] * filters
+    for cell in cells:
+        y, x, channel = places[cell]
+        first, of_weight = (y + high - 1) * line + x * filters, channel * high * run
+        for dy in range(high):
+            for part in range(0, run, LANES):
+                add(weight, of_weight + dy * run + part, tile, first - dy * line + part)
+
+
+@_kernel
 def convolution(
     cells: np.ndarray, starts: np.ndarray, places: np.ndarray, weight: np.ndarray, bias: np.ndarray,
     kernel: tuple[int, int], out: np.ndarray,
 ) -> None:  # fmt: skip
     """A convolution of stride 1 without padding.
-
-    A board's outputs are gathered in a tile with a margin as wide as the kernel, filters last: so what a cell adds for
-    each row of the kernel lies together, at the edges too.
 
     Args:
         cells: of `find`.
@@ -132,25 +176,12 @@ def convolution(
         out: (boards, filters, rows, columns).
     """
     boards, filters, rows, columns = out.shape
-    high, wide = kernel
-    run, line = wide * filters, (columns + 2 * (wide - 1)) * filters
-    inner = (high - 1) * line + (wide - 1) * filters
-    blank = np.zeros((rows + 2 * (high - 1)) * line, np.float32)
-    for row in range(rows):
-        for column in range(columns):
-            begin = inner + row * line + column * filters
-            for part in range(0, filters, LANES):
-                copy(blank, begin + part, bias, part)
+    blank, line, inner = _blank(bias, kernel, rows, columns)
     tile, close, flat = blank.copy(), np.empty(rows * columns * filters, np.float32), out.reshape(-1)
     for board in range(boards):
         for part in range(0, len(tile), LANES):
             copy(tile, part, blank, part)
-        for number in range(starts[board], starts[board + 1]):
-            y, x, channel = places[cells[number]]
-            first, of_weight = (y + high - 1) * line + x * filters, channel * high * run
-            for dy in range(high):
-                for part in range(0, run, LANES):
-                    add(tile, first - dy * line + part, weight, of_weight + dy * run + part)
+        _gather(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
         for row in range(rows):
             for part in range(0, columns * filters, LANES):
                 copy(close, row * columns * filters + part, tile, inner + row * line + part)
@@ -164,19 +195,67 @@ def convolution_gradient(
 ) -> None:  # fmt: skip
     """Add to `weight`, as in `convolution`, its gradient from that of the outputs."""
     boards, filters, rows, columns = gradient.shape
-    high, wide = kernel
-    run, line = wide * filters, (columns + 2 * (wide - 1)) * filters
-    inner = (high - 1) * line + (wide - 1) * filters
-    tile = np.zeros((rows + 2 * (high - 1)) * line, np.float32)
+    tile, line, inner = _blank(np.zeros(filters, np.float32), kernel, rows, columns)
     close, flat = np.empty(rows * columns * filters, np.float32), gradient.reshape(-1)
     for board in range(boards):
         _swap_axes(close, 0, flat, board * len(close), filters, rows * columns)
         for row in range(rows):
             for part in range(0, columns * filters, LANES):
                 copy(tile, inner + row * line + part, close, row * columns * filters + part)
-        for number in range(starts[board], starts[board + 1]):
-            y, x, channel = places[cells[number]]
-            first, of_weight = (y + high - 1) * line + x * filters, channel * high * run
-            for dy in range(high):
-                for part in range(0, run, LANES):
-                    add(weight, of_weight + dy * run + part, tile, first - dy * line + part)
+        _spread(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
+
+
+@_kernel
+def rectified(
+    cells: np.ndarray, starts: np.ndarray, places: np.ndarray, weight: np.ndarray, bias: np.ndarray,
+    kernel: tuple[int, int], out: np.ndarray,
+) -> None:  # fmt: skip
+    """As `convolution`, with ReLU behind it, rounded to bfloat16; `out` is its bits, int16, (boards, filters, rows,
+    columns), of which rows x columns are a multiple of `LANES`.
+    """
+    boards, filters, rows, columns = out.shape
+    size = rows * columns
+    blank, line, inner = _blank(bias, kernel, rows, columns)
+    tile, close, flat = blank.copy(), np.empty(size * filters, np.float32), out.reshape(-1)
+    for board in range(boards):
+        for part in range(0, len(tile), LANES):
+            copy(tile, part, blank, part)
+        _gather(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
+        for row in range(rows):
+            for part in range(0, columns * filters, LANES):
+                copy(close, row * columns * filters + part, tile, inner + row * line + part)
+        first = board * len(close)
+        for place in range(0, size, LANES):
+            for filter_ in range(0, filters, LANES):
+                transpose_rectified(
+                    flat, first + filter_ * size + place, size, close, place * filters + filter_, filters
+                )
+
+
+@_kernel
+def rectified_gradient(
+    cells: np.ndarray, starts: np.ndarray, places: np.ndarray, gradient: np.ndarray, out: np.ndarray,
+    kernel: tuple[int, int], weight: np.ndarray, bias: np.ndarray,
+) -> None:  # fmt: skip
+    """Add to `weight` and `bias`, as in `convolution`, their gradients from that of what `rectified` has given."""
+    boards, filters, rows, columns = out.shape
+    size = rows * columns
+    tile, line, inner = _blank(np.zeros(filters, np.float32), kernel, rows, columns)
+    close, flat, active = np.empty(size * filters, np.float32), gradient.reshape(-1), out.reshape(-1)
+    of_board = np.empty(filters, np.float32)
+    for board in range(boards):
+        first = board * len(close)
+        for place in range(0, size, LANES):
+            for filter_ in range(0, filters, LANES):
+                at = first + filter_ * size + place
+                transpose_where(close, place * filters + filter_, filters, flat, active, at, size)
+        of_board[:] = 0  # summed up by boards: thousands of small numbers on one large one would be rounded off
+        for place in range(size):
+            for part in range(0, filters, LANES):
+                add(of_board, part, close, place * filters + part)
+        for part in range(0, filters, LANES):
+            add(bias, part, of_board, part)
+        for row in range(rows):
+            for part in range(0, columns * filters, LANES):
+                copy(tile, inner + row * line + part, close, row * columns * filters + part)
+        _spread(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)

@@ -73,6 +73,8 @@ class Quick(TorchFunctionMode):
             return self._linear(*args, **kwargs)
         if func is F.conv2d:
             return self._convolution(*args, **kwargs)
+        if func is boards.features:
+            return self._features(*args)
         return func(*args, **kwargs)
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -101,6 +103,10 @@ class Quick(TorchFunctionMode):
             return large
         out: Tensor = F.conv2d(x, weight, bias, *how, **named)
         return out
+
+    def _features(self, x: Boards, *parameters: Tensor) -> Tensor | None:
+        large = self._pays(len(x) * parameters[2].numel(), x, parameters[2])
+        return boards.half_features(x, *parameters) if large and not self._constant else None
 
     def _parameters(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if not self._constant:

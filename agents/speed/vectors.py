@@ -10,7 +10,10 @@ from numba import types
 from numba.extending import intrinsic as typed_intrinsic
 
 LANES = 16
+_INT = ir.IntType(32)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_INTS = ir.VectorType(_INT, LANES)
+_SHORTS = ir.VectorType(ir.IntType(16), LANES)
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -18,10 +21,10 @@ def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
     return cast(Callable[..., Any], typed_intrinsic(function))
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
-    """To the vector that begins at an offset of a contiguous array of float32."""
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any, vector: Any = _VECTOR) -> Any:
+    """To the vector that begins at an offset of a contiguous array."""
     data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [offset]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
 
 
 def _load(builder: Any, pointer: Any) -> Any:
@@ -62,18 +65,78 @@ def transpose(_typing: Any, target: Any, at: Any, step: Any, source: Any, offset
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         to, at, step, given, offset, stride = arguments
-        kinds = signature.args
-
-        def place(kind: Any, array: Any, begin: Any, apart: Any, number: int) -> Any:
-            beyond = builder.mul(apart, ir.Constant(apart.type, number))
-            return _pointer(context, builder, kind, array, builder.add(begin, beyond))
-
-        rows = [_load(builder, place(kinds[3], given, offset, stride, number)) for number in range(LANES)]
-        for row, transposed in enumerate(_transposed(builder, rows)):
-            builder.store(transposed, place(kinds[0], to, at, step, row), align=4)
+        pointers = _places(context, builder, signature.args[3], given, offset, stride)
+        rows = [_load(builder, pointer) for pointer in pointers]
+        places = _places(context, builder, signature.args[0], to, at, step)
+        for transposed, place in zip(_transposed(builder, rows), places, strict=True):
+            builder.store(transposed, place, align=4)
         return context.get_dummy_value()
 
     return signature, generate
+
+
+@intrinsic
+def transpose_rectified(_typing: Any, target: Any, at: Any, step: Any, source: Any, offset: Any, stride: Any) -> Any:
+    """As `transpose`, of what is above 0, else 0, rounded to bfloat16, whose bits the int16 of `target` hold."""
+    signature = types.void(target, types.intp, types.intp, source, types.intp, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to, at, step, given, offset, stride = arguments
+        zeros, ones = _constant(ir.FloatType(), 0.0), _constant(_INT, 1)
+        rows = []
+        for pointer in _places(context, builder, signature.args[3], given, offset, stride):
+            row = _load(builder, pointer)
+            rows.append(builder.select(builder.fcmp_ordered(">", row, zeros), row, zeros))
+        places = _places(context, builder, signature.args[0], to, at, step, _SHORTS)
+        for transposed, place in zip(_transposed(builder, rows), places, strict=True):
+            bits = builder.bitcast(transposed, _INTS)
+            odd = builder.and_(builder.lshr(bits, _constant(_INT, 16)), ones)  # of two as near the even one is taken
+            rounded = builder.add(bits, builder.add(odd, _constant(_INT, 0x7FFF)))
+            upper = builder.trunc(builder.lshr(rounded, _constant(_INT, 16)), _SHORTS)
+            builder.store(upper, place, align=2)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def transpose_where(
+    _typing: Any, target: Any, at: Any, step: Any, source: Any, active: Any, offset: Any, stride: Any
+) -> Any:
+    """As `transpose`, to float32, of the bfloat16 whose bits `source` holds, where `active` is not 0, else 0."""
+    signature = types.void(target, types.intp, types.intp, source, active, types.intp, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to, at, step, given, active, offset, stride = arguments
+        kinds, rows = signature.args, []
+        gradients = _places(context, builder, kinds[3], given, offset, stride, _SHORTS)
+        actives = _places(context, builder, kinds[4], active, offset, stride, _SHORTS)
+        for gradient, unit in zip(gradients, actives, strict=True):
+            upper = builder.zext(builder.load(gradient, align=2), _INTS)
+            row = builder.bitcast(builder.shl(upper, _constant(_INT, 16)), _VECTOR)
+            is_active = builder.icmp_unsigned("!=", builder.load(unit, align=2), _constant(ir.IntType(16), 0))
+            rows.append(builder.select(is_active, row, _constant(ir.FloatType(), 0.0)))
+        places = _places(context, builder, kinds[0], to, at, step)
+        for transposed, place in zip(_transposed(builder, rows), places, strict=True):
+            builder.store(transposed, place, align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _places(
+    context: Any, builder: Any, kind: Any, array: Any, begin: Any, apart: Any, vector: Any = _VECTOR
+) -> list[Any]:
+    """Pointers to 16 vectors of an array, so far apart."""
+    found = []
+    for number in range(LANES):
+        offset = builder.add(begin, builder.mul(apart, ir.Constant(apart.type, number)))
+        found.append(_pointer(context, builder, kind, array, offset, vector))
+    return found
+
+
+def _constant(kind: Any, value: float) -> Any:
+    return ir.Constant(ir.VectorType(kind, LANES), [value] * LANES)
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:

@@ -108,16 +108,17 @@ def _line(cells: Iterable[str]) -> str:
 def _cells(row: Row, record: Record | None, places: list[str]) -> Iterator[tuple[str, ...]]:
     """A line for each side but the first."""
     first, *others = row.sides
-    if record is None or list(record.sides) != [*row.sides]:  # it is another row than the one that was measured
-        threads = "all" if row.threads is None else str(row.threads)
-        needs = ", ".join(dict.fromkeys(package for side in row.sides.values() for package in side.needs))
-        for name in others:
-            yield row.title, threads, first, name, needs and f"needs {needs}", _required(row.sides[name]), "", ""
-        return
-    place = _place(record)
-    if place not in places:
+    known = [] if record is None else [*record.sides]
+    if known != [name for name in row.sides if name in known]:  # it is another row than the one that was measured
+        known = []
+    if record is not None and known and (place := _place(record)) not in places:
         places.append(place)
     for name in others:
+        if record is None or not {first, name} <= {*known}:  # a side that came later is yet to be measured
+            threads = "all" if row.threads is None else str(row.threads)
+            needs = ", ".join(dict.fromkeys(package for side in row.sides.values() for package in side.needs))
+            yield row.title, threads, first, name, needs and f"needs {needs}", _required(row.sides[name]), "", ""
+            continue
         one, other = (record.sides[each] for each in (first, name))
         found = "loaded" if other.ratio is None else f"{_ratio(other.ratio)}{_by(record)}"
         yield (

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.speed import boards, kernels
+from agents.networks import MinAtarCNN
+from agents.speed import boards, kernels, layers
 from agents.speed.boards import Boards
 from agents.speed.layers import Quick
 
@@ -49,6 +52,26 @@ def test_convolutions_are_dense_ones(
         with_gradients(layer, out), with_gradients(layer, maps(last.to(torch.float32))), strict=True
     ):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_minatars_features_are_computed_at_once_unless_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways round to bfloat16 at the same places; units near 0 that rounding moves across it change gradients."""
+    monkeypatch.setitem(layers.PAYS, "cpu", 1)
+    network = MinAtarCNN(spaces.Box(0, 1, (10, 10, 10), np.bool_))
+    with torch.no_grad():
+        network.cnn[0].bias.uniform_(-0.1, 0.1)
+    bits, seen = some_boards(9, 10, 10, 10), []
+    exact = network(bits.to(torch.float32))
+    with Quick(bfloat16=True):
+        at_once = network(bits.float())
+        network.cnn[1].register_forward_hook(lambda *given: seen.append(given[2]))
+        watched = network(bits.float())
+    assert type(at_once.grad_fn.next_functions[0][0]).__name__ == "_FeaturesBackward"
+    assert [(type(each), each.dtype) for each in seen] == [(Tensor, torch.float32)]
+    ways = [with_gradients(network, out) for out in (exact, at_once, watched)]
+    for expected, found, other in zip(*ways, strict=True):
+        assert (found - expected).norm() < 0.2 * expected.norm()
+        assert (found - other).norm() < 0.02 * other.norm()
 
 
 @pytest.mark.parametrize("bias", [True, False])
