@@ -291,7 +291,8 @@ class PPO(LearnerMixin, QuickRollouts, StockPPO):
         clip_range = self._now(self.clip_range)
         discrete = isinstance(self.action_space, spaces.Discrete)
         actions = batch.actions.long().flatten() if discrete else batch.actions
-        values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, actions)
+        observations = self._read(batch.observations, self.policy)
+        values, log_prob, entropy = self.policy.evaluate_actions(observations, actions)
         values = values.flatten()
 
         advantages = batch.advantages
