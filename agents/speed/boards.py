@@ -46,12 +46,13 @@ class Boards(Tensor):
     """
 
     _cells: tuple[Tensor, Cells | None]
+    _made: Tensor
 
     @classmethod
     def __torch_function__(
         cls, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func in STAYS_BOARDS:
+        if func in STAYS_BOARDS and args and isinstance(args[0], Boards) and not args[0].is_changed:
             if func is Tensor.float:
                 return args[0]
             return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
@@ -66,14 +67,23 @@ class Boards(Tensor):
         return self.as_subclass(Tensor)
 
     def floats(self) -> Tensor:
-        """What they stand for."""
-        return self.bits.to(torch.float32)
+        """What they stand for: always the same tensor, so that what one writes to it the next one finds."""
+        with torch._C.DisableTorchFunctionSubclass():
+            made: Tensor | None = self.__dict__.get("_made")
+            if made is None:
+                made = self.__dict__["_made"] = self.bits.to(torch.float32)
+            return made
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the floats were written to, or shall have gradients: the bits do not tell all then."""
+        made: Tensor | None = self.__dict__.get("_made")
+        return made is not None and (made.is_inference() or made._version > 0 or made.requires_grad)
 
 
 def _floats(value: Any) -> Any:
     if isinstance(value, Boards):
-        with torch._C.DisableTorchFunctionSubclass():
-            return value.floats()
+        return value.floats()
     if isinstance(value, Mapping):
         return {key: _floats(held) for key, held in value.items()}
     return type(value)(_floats(held) for held in value) if isinstance(value, list | tuple) else value
@@ -98,7 +108,7 @@ def linear(boards: Boards, weight: Tensor, bias: Tensor | None) -> Tensor | None
     """A linear layer on (boards, size); None where dense ones are as fast."""
     with torch._C.DisableTorchFunctionSubclass():
         bits = boards.bits
-        if bits.dim() != 2 or not bits.is_contiguous() or not _suits(bits, weight):
+        if bits.dim() != 2 or not bits.is_contiguous() or not _suits(boards, weight, bias):
             return None
         found = _found(boards, bits)
         if found is None:
@@ -110,7 +120,7 @@ def linear(boards: Boards, weight: Tensor, bias: Tensor | None) -> Tensor | None
 def convolution(boards: Boards, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """A convolution of stride 1 without padding, on (boards, channels, rows, columns); None as for `linear`."""
     with torch._C.DisableTorchFunctionSubclass():
-        found = _looked_at(boards, weight)
+        found = _looked_at(boards, weight, bias)
         if found is None:
             return None
         given = weight, _or_zeros(bias, weight), *found
@@ -137,19 +147,19 @@ def half_features(
 ) -> Tensor | None:
     """What `features` gives where it is to be computed so."""
     with torch._C.DisableTorchFunctionSubclass():
-        found = _looked_at(boards, weight)
+        found = _looked_at(boards, weight, bias)
         if found is None or math.prod(_sides(found[2], weight)) % LANES:
             return None
         out: Tensor = _Features.apply(  # type: ignore[no-untyped-call]
-            weight, bias, linear_weight, linear_bias, *found
+            weight, bias.contiguous(), linear_weight, linear_bias, *found
         )
         return out
 
 
-def _looked_at(boards: Boards, weight: Tensor) -> tuple[Cells, np.ndarray, Tensor] | None:
+def _looked_at(boards: Boards, weight: Tensor, bias: Tensor | None) -> tuple[Cells, np.ndarray, Tensor] | None:
     """The set cells of (boards, channels, rows, columns), where those are, and the boards; None as for `linear`."""
     bits = boards.bits
-    if bits.dim() != 4 or not _suits(bits, weight):
+    if bits.dim() != 4 or not _suits(boards, weight, bias):
         return None
     last = bits.permute(0, 2, 3, 1)
     flat, order = (last, "last") if last.is_contiguous() else (bits.contiguous(), "first")  # MinAtar's games: last
@@ -163,13 +173,18 @@ def _sides(bits: Tensor, weight: Tensor) -> list[int]:
 
 
 def _or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
-    return weight.new_zeros(len(weight)) if bias is None else bias
+    return weight.new_zeros(len(weight)) if bias is None else bias.contiguous()
 
 
-def _suits(bits: Tensor, weight: Tensor) -> bool:
-    """Whether the kernels can: on CPUs, units or filters by sixteens."""
-    plain = weight.dtype == torch.float32 and bits.device.type == weight.device.type == "cpu"
-    return plain and bits.numel() > 0 and len(weight) % LANES == 0
+def _suits(boards: Boards, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether the kernels can: on CPUs, units or filters by sixteens, of which these have all that they look at."""
+    bits, parameters = boards.bits, [weight] if bias is None else [weight, bias]
+    plain = all(each.dtype == torch.float32 and each.device.type == "cpu" for each in parameters)
+    if boards.is_changed or not plain or bits.device.type != "cpu" or bits.numel() == 0 or len(weight) % LANES:
+        return False
+    sides = zip(bits.shape[2:], weight.shape[2:], strict=False)
+    same = bits.dim() == weight.dim() and bits.shape[1] == weight.shape[1]
+    return same and all(side >= kernel for side, kernel in sides) and (bias is None or bias.shape == weight.shape[:1])
 
 
 def _found(boards: Boards, flat: Tensor) -> Cells | None:

@@ -120,6 +120,53 @@ def test_whoever_asks_gets_floats() -> None:
     assert type(bits.float()) is Tensor
 
 
+def test_what_is_written_to_boards_is_found_there() -> None:
+    layer, bits = nn.Linear(100, 16), some_boards(4, 10, 10)
+
+    def written() -> list[Tensor]:
+        boards = bits.float()
+        boards[:, 0] = 0.5
+        boards[1].mul_(3)
+        boards += 1
+        return [boards, boards.float().flatten(1), layer(boards.flatten(1))]
+
+    def sensitivity() -> Tensor:
+        boards = bits.float().flatten(1)
+        boards.requires_grad = True
+        layer(boards).sum().backward()
+        return boards.grad
+
+    expected = [*written(), sensitivity()]
+    with QUICK:
+        found = [*written(), sensitivity()]
+    for value, other in zip(found, expected, strict=True):
+        assert torch.equal(value, other)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(90, 16), (4, 100)), (nn.Linear(110, 16), (4, 100)), (nn.Conv2d(3, 16, 3), (4, 4, 10, 10)),
+        (nn.Conv2d(4, 16, (11, 3)), (4, 4, 10, 10)),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_as_ever(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    bits = some_boards(*shape)
+    with pytest.raises(RuntimeError) as expected:
+        layer(bits.float())
+    with QUICK, pytest.raises(RuntimeError) as found:
+        layer(bits.float())
+    assert str(found.value) == str(expected.value)
+
+
+def test_parameters_may_be_columns_of_others() -> None:
+    both, bits = torch.randn(16, 101, 2), some_boards(4, 100)
+    weight, bias = both[:, :100, 0], both[:, 100, 1]
+    with QUICK:
+        out = F.linear(bits.float(), weight, bias)
+    torch.testing.assert_close(out, F.linear(bits.float(), weight, bias))
+
+
 def test_set_cells_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     find = kernels.find

@@ -85,6 +85,15 @@ def test_interventions_work_and_a_zip_keeps_the_speed(kind: str) -> None:
     assert not any(group["fused"] for optimizer in exact.optimizers for group in optimizer.param_groups)
 
 
+@pytest.mark.parametrize("speed", ["exact", "fast"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_an_optimizer_that_was_made_to_fuse_or_not_does_as_it_was_made_to(speed: str, fused: bool) -> None:
+    model = built("ppo-mlp", speed, policy_kwargs={"net_arch": [16], "optimizer_kwargs": {"fused": fused}})
+    assert model.policy.optimizer.param_groups[0]["fused"] is fused
+    model.set_parameters(model.get_parameters())
+    assert model.policy.optimizer.param_groups[0]["fused"] is fused
+
+
 def test_truncated_episodes_are_valued_together_as_one_by_one() -> None:
     """Pendulum's episodes all end at their 200th step."""
     models = [built("ppo-box", speed, n_steps=200, batch_size=200, gamma=0.5) for speed in ("exact", "fast")]
