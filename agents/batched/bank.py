@@ -131,9 +131,9 @@ class Bank:
         steps = self._steps[agent]
         return bool((steps == steps[0]).all())
 
-    def holds(self, parameters: Sequence[Sequence[nn.Parameter]]) -> bool:
-        """Whether it is of these parameters of each agent."""
-        return all(
+    def holds(self, parameters: Sequence[Sequence[nn.Parameter]], optimizers: Sequence[torch.optim.Optimizer]) -> bool:
+        """Whether it is of these parameters of each agent, and of these optimizers."""
+        return all(one is other for one, other in zip(self._optimizers, optimizers, strict=True)) and all(
             one is other
             for held, given in zip(self._parameters, parameters, strict=True)
             for one, other in zip(held, given, strict=True)

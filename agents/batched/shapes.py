@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LOGITS, MEANS = "logits", "means"
 COMPUTED = ("forward", "evaluate_actions", "extract_features", "_get_action_dist_from_latent")
 """What of `ActorCriticPolicy` is computed here in its place."""
+PASSED = ("forward", "forward_actor", "forward_critic")
+"""Likewise of `MlpExtractor`."""
 
 
 class AloneError(ValueError):
@@ -95,6 +97,8 @@ def shapes_of(agent: PPO) -> tuple[Shapes, list[nn.Parameter]]:
     if head == MEANS:
         parameters.append(policy.log_std)
     _check_parameters(policy, parameters)
+    if any(map(_is_hooked, (policy.features_extractor, both, both.policy_net, both.value_net))):
+        raise AloneError("a hook is on one of its networks")
     return Shapes(tuple(layers[0]), tuple(layers[1]), head, parameters[0].dtype), parameters
 
 
@@ -147,7 +151,8 @@ def _check_policy(policy: ActorCriticPolicy) -> None:
             f"its features come from {type(policy.features_extractor).__name__}, and only plain observations are put "
             "together (features: flatten)"
         )
-    if not isinstance(policy.mlp_extractor, MlpExtractor):
+    both = policy.mlp_extractor
+    if not isinstance(both, MlpExtractor) or any(_differs(both, MlpExtractor, name) for name in PASSED):
         raise AloneError(f"its hidden layers are in a {type(policy.mlp_extractor).__name__}")
     if type(policy.action_dist) not in (LeanCategorical, DiagGaussianDistribution):
         raise AloneError(f"its actions are of the space {type(policy.action_space).__name__}")
@@ -183,7 +188,8 @@ def _dense(linear: nn.Linear, activation: Activation | None) -> Dense:
 
 
 def _is_hooked(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks) or "forward" in vars(module)
 
 
 def _check_parameters(policy: ActorCriticPolicy, known: list[nn.Parameter]) -> None:
@@ -195,6 +201,8 @@ def _check_parameters(policy: ActorCriticPolicy, known: list[nn.Parameter]) -> N
         raise AloneError("its optimizer has other parameters than its policy")
     if not all(p.requires_grad for p in known):
         raise AloneError("some of its parameters are frozen")
+    if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in known):
+        raise AloneError("a hook is on one of its parameters")
     if len({p.dtype for p in known}) > 1 or not known[0].is_floating_point():
         raise AloneError("its parameters are of several dtypes")
     if not all(math.prod(p.shape) for p in known):

@@ -139,11 +139,15 @@ class Together:
 
     def _bank(self, shapes: Shapes, members: Mapping[PPO, list[nn.Parameter]]) -> Bank:
         """The bank of these agents: a new one where they are others than the last time, or have other parameters."""
+        optimizers = [agent.policy.optimizer for agent in members]
         if shapes in self._banks:
             agents, bank = self._banks[shapes]
-            if agents == [*members] and bank.holds([*members.values()]):
+            if agents == [*members] and bank.holds([*members.values()], optimizers):
                 return bank
-        bank = Bank(shapes, [*members.values()], [agent.policy.optimizer for agent in members])
+            for row, agent in enumerate(agents):
+                if agent not in members:  # nobody would know of it any more
+                    bank.release(row)
+        bank = Bank(shapes, [*members.values()], optimizers)
         self._banks[shapes] = ([*members], bank)
         return bank
 

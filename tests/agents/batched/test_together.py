@@ -271,3 +271,17 @@ def test_a_frozen_layer_a_hook_and_a_subclass_are_found():
 def test_other_algorithms_are_trained_alone(kind, game):
     learner = kind("MlpPolicy", envs.make(game, n_envs=1), device="cpu", buffer_size=10)
     assert why_alone(learner) == f"only PPO's agents can be trained together, and this one is {kind.__name__}"
+
+
+@pytest.mark.parametrize(
+    ("hook", "why"),
+    [
+        (lambda policy: policy.mlp_extractor.policy_net.register_forward_hook(lambda *_: None), "networks"),
+        (lambda policy: policy.action_net.register_full_backward_pre_hook(lambda *_: None), "layers"),
+        (lambda policy: policy.action_net.weight.register_hook(lambda gradient: None), "parameters"),
+    ],
+)
+def test_hooks_of_any_kind_are_found(hook, why):
+    hooked = agent()
+    hook(hooked.policy)
+    assert why_alone(hooked) == f"a hook is on one of its {why}"
