@@ -78,8 +78,8 @@ def collect(name: str) -> None:
     """Write the tables of an ablation."""
     runs, kept = RUNS / name, KEPT / name
     kept.mkdir(parents=True, exist_ok=True)
-    for table in ("runs.csv", "visits.csv"):
-        shutil.copyfile(runs / table, kept / table)
+    for file in ("runs.csv", "visits.csv"):
+        shutil.copyfile(runs / file, kept / file)
     # Runs that were put back have no logs any more, but what these said of costs is there.
     found = {row["run"]: list(row.values()) for row in table(kept / "costs.csv")}
     found |= {str(row[0]): row for row in costs(runs)}
@@ -135,6 +135,9 @@ def rows(name: str) -> Iterator[str]:
     yield "|---" * 5 + "|"
     for row in found:
         known = [_interval(row, "mean"), _interval(row, "difference")]
+        if not row["mean_low"]:  # fewer than five seeds: each of them
+            scores = [f"{float(score.partition(':')[2]):.2f}" for score in row["scores"].split()]
+            known[0] += f" ({', '.join(scores)})"
         p = row["p_holm"] and f"{float(row['p_holm']):.3f}".replace("0.000", "< 0.001")
         yield f"| `{row['group']}` | {row['seeds']} | {known[0]} | {known[1]} | {p} |"
 
