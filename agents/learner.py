@@ -420,7 +420,8 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         for holder in (self.policy, getattr(self.policy, "actor", None)):
             distribution = getattr(holder, "action_dist", None)
             for held in IN_DISTRIBUTIONS if distribution is not None else ():
-                if hasattr(distribution, held):
+                # A property would make torch's distribution of what it holds, to be looked at.
+                if held in vars(distribution) or hasattr(type(distribution), held):
                     setattr(distribution, held, None)
 
     def dump_logs(self, *args: Any, **kwargs: Any) -> None:

@@ -11,28 +11,26 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import explained_variance
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.buffers import sampling
 from agents.buffers.rollout import by_game
+from agents.buffers.rollout_on_device import on_device
 from agents.buffers.sampling import RolloutBatch as Batch
-from agents.learner import LearnerMixin
 from agents.networks.distributions import LeanCategorical
 from agents.optimizers import with_optimizer
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.validation import check
+from agents.rollouts import RolloutMixin
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
-from agents.speed.rollout import QuickRollouts
 from agents.vec_env import Games
 
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
@@ -53,7 +51,7 @@ class _Samples(NamedTuple):
     ratio: Tensor
 
 
-class PPO(LearnerMixin, QuickRollouts, StockPPO):
+class PPO(RolloutMixin, StockPPO):
     """Stable-Baselines3's PPO whose actor, critic and shared features take interventions.
 
     Without interventions it is SB3's PPO bit for bit. It takes Gymnasium's vector environments as they are, and on
@@ -139,7 +137,7 @@ class PPO(LearnerMixin, QuickRollouts, StockPPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self.rollout_buffer = by_game(self.rollout_buffer)
+        self.rollout_buffer = by_game(on_device(self.rollout_buffer))
         distribution = getattr(self.policy, "action_dist", None)  # a policy of one's own may have none
         if type(distribution) is CategoricalDistribution:
             self.policy.action_dist = LeanCategorical(distribution.action_dim)
@@ -208,14 +206,6 @@ class PPO(LearnerMixin, QuickRollouts, StockPPO):
         assert self.env is not None
         _, callback = self._setup_learn(self.n_steps * self.n_envs)
         self.collect_rollouts(self.env, callback, self.rollout_buffer, n_rollout_steps=self.n_steps)
-
-    def collect_rollouts(
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
-    ) -> bool:
-        """SB3's; with ``speed="fast"`` all episodes that a step truncates are valued at once."""
-        if self._quick is None:
-            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
-        return self._collect_quickly(self._quick, env, callback, rollout_buffer, n_rollout_steps)
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
@@ -320,14 +310,13 @@ class PPO(LearnerMixin, QuickRollouts, StockPPO):
 
     def _log_update(self, log: list[Tensor], approx_kls: list[Tensor], loss: Tensor) -> None:
         """SB3's ``train/*`` tags; `log` holds a row of `LOGGED` for every minibatch, `approx_kls` the last epoch's."""
-        buffer = self.rollout_buffer
         columns = zip(*torch.stack(log).tolist(), strict=True)
         for tag, column in zip(LOGGED.values(), columns, strict=True):
             self.logger.record(tag, np.mean(column))
         self.logger.record("train/approx_kl", np.mean(torch.stack(approx_kls).cpu().numpy()))
         self.logger.record("train/loss", loss.item())
         self.logger.record(
-            "train/explained_variance", explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+            "train/explained_variance", explained_variance(*sampling.values_and_returns(self.rollout_buffer))
         )
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", torch.exp(self.policy.log_std).mean().item())

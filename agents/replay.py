@@ -21,6 +21,7 @@ from agents.buffers import ahead, sampling
 from agents.buffers.ages import AgeWeights
 from agents.buffers.bits import keep_bits
 from agents.buffers.prioritized import PrioritizedReplayBuffer, PrioritizedSamples
+from agents.buffers.replay_on_device import on_device
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.learner import LearnerMixin
 
@@ -48,6 +49,7 @@ class ReplayMixin(LearnerMixin, OffPolicyAlgorithm):
             super()._setup_model()
         assert self.replay_buffer is not None
         keep_bits(self.replay_buffer)
+        self.replay_buffer = on_device(self.replay_buffer)
 
     def _make_prioritized(self) -> None:
         """Build the replay buffer that `replay` asks for, unless that is SB3's.

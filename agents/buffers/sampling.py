@@ -22,6 +22,7 @@ from torch import Tensor
 
 from agents.buffers.ages import AgeWeights
 from agents.buffers.prioritized import PrioritizedReplayBuffer, PrioritizedSamples
+from agents.buffers.rollout_on_device import RolloutBufferOnDevice
 from agents.plasticity.protocols import NoDataError
 
 ReplayBatch = ReplayBufferSamples | DictReplayBufferSamples | PrioritizedSamples
@@ -86,8 +87,10 @@ def sample_newest(
 
 
 def sample_rollout(buffer: RolloutBuffer, n: int, generator: torch.Generator) -> RolloutBatch:
-    """At most `n` transitions of the last rollout, without replacement, on the CPU."""
+    """At most `n` transitions of the last rollout, without replacement, where the buffer keeps them."""
     chosen = torch.randperm(buffer.buffer_size * buffer.n_envs, generator=generator)[:n].numpy()
+    if isinstance(buffer, RolloutBufferOnDevice):
+        return buffer.taken(chosen)
     # SB3 flattens a rollout to (env, step) order when it is first read; before that it is (step, env).
     rows = chosen if buffer.generator_ready else (chosen % buffer.buffer_size, chosen // buffer.buffer_size)
 
@@ -102,6 +105,13 @@ def sample_rollout(buffer: RolloutBuffer, n: int, generator: torch.Generator) ->
             {key: take(part) for key, part in buffer.observations.items()}, actions, *scalars
         )
     return RolloutBufferSamples(take(buffer.observations), actions, *scalars)
+
+
+def values_and_returns(buffer: RolloutBuffer) -> tuple[np.ndarray, np.ndarray]:
+    """Those of a rollout that minibatches have been read of, (transitions,) each, on the host."""
+    if isinstance(buffer, RolloutBufferOnDevice):
+        return buffer.values_and_returns()
+    return buffer.values.flatten(), buffer.returns.flatten()
 
 
 def moved(batch: BatchT, move: Callable[[Tensor], Tensor]) -> BatchT:

@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer, RolloutBu
 from torch import Tensor
 
 from agents.buffers.bits import BitArray
+from agents.buffers.replay_on_device import ArrayOnDevice
 from agents.buffers.sampling import clear
 from agents.buffers.sum_tree import SumTree
 
@@ -35,6 +36,7 @@ ROLLOUT = {
 """What SB3's rollout buffers are built with and hold, which is used up where a state is taken."""
 UNCHANGED = torch.device | torch.dtype | np.dtype | Enum
 Scalar = bool | int | float | str | np.generic | None
+KEPT = Tensor | ArrayOnDevice | Scalar
 
 
 @runtime_checkable
@@ -130,7 +132,7 @@ def _is_kept(value: Any) -> bool:
         return all(type(key) in (str, int) and _is_kept(item) for key, item in value.items())
     if isinstance(value, tuple):
         return all(isinstance(item, Scalar) for item in value)
-    return not value.dtype.hasobject if isinstance(value, np.ndarray) else isinstance(value, Tensor | Scalar)
+    return not value.dtype.hasobject if isinstance(value, np.ndarray) else isinstance(value, KEPT)
 
 
 def _may_be_set(buffer: BaseBuffer, name: str) -> bool:
@@ -142,10 +144,13 @@ def _part(buffer: BaseBuffer, value: Any) -> Any:
     """Of transitions the rows that are filled."""
     if isinstance(value, dict):
         return {key: _part(buffer, item) for key, item in value.items()}
+    # Where next observations are the next row's, the last one has been written.
+    rows = buffer.size() + bool(getattr(buffer, "optimize_memory_usage", False))
+    if isinstance(value, ArrayOnDevice):
+        return value.held(rows)  # as it would be on the host: a run goes on where there is no such device
     if not isinstance(value, np.ndarray | Tensor) or value.shape[:2] != (buffer.buffer_size, buffer.n_envs):
         return value
-    # Where next observations are the next row's, the last one has been written.
-    return value[: buffer.size() + bool(getattr(buffer, "optimize_memory_usage", False))]
+    return value[:rows]
 
 
 def _refilled(buffer: BaseBuffer, name: str, held: Any, saved: Any) -> Any:
@@ -157,7 +162,10 @@ def _refilled(buffer: BaseBuffer, name: str, held: Any, saved: Any) -> Any:
     part = _part(buffer, held)
     if not _fits(part, saved):
         raise ValueError(f"the saved {name} is of another buffer")
-    _fill(part, saved)
+    if isinstance(held, ArrayOnDevice):
+        held.fill(saved)
+    else:
+        _fill(part, saved)
     return held
 
 

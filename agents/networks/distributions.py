@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.distributions import Categorical
 from torch.nn import functional as F
 
+from agents.plasticity.surgery import may_branch
+
 
 class LeanCategorical(CategoricalDistribution):
     """SB3's distribution of discrete actions, to the last bit and in the order in which gradients are summed up.
@@ -43,7 +45,7 @@ class LeanCategorical(CategoricalDistribution):
         """
         scale = action_logits.logsumexp(dim=-1, keepdim=True)
         # Nor does torch look at numbers that are not there yet; there a look at them would end the graph.
-        if not torch.compiler.is_compiling() and not math.isfinite(scale.sum().item()):
+        if not torch.compiler.is_compiling() and _may_look(scale) and not math.isfinite(scale.sum().item()):
             Categorical(logits=action_logits)  # which says what is wrong
         self._given, self.logits = action_logits, action_logits - scale
         return self
@@ -74,3 +76,11 @@ class LeanCategorical(CategoricalDistribution):
     def _probabilities(self) -> Tensor:
         assert self.logits is not None
         return F.softmax(self.logits, dim=-1)
+
+
+def _may_look(scale: Tensor) -> bool:
+    """Whether a look at the value delays nothing: a GPU is waited for where games are played, not in an update.
+
+    Numbers that an update has lost are missed there by the next rollout, before anything is drawn of them.
+    """
+    return may_branch(scale.device) or not scale.requires_grad

@@ -1,0 +1,120 @@
+"""Rollouts of policies whose forwards may round in another way, and of data that stays on the learner's device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from agents.buffers.on_device import sent
+from agents.buffers.rollout_on_device import RolloutBufferOnDevice
+from agents.learner import LearnerMixin
+
+
+class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
+    """SB3's loop over the steps of a rollout, for ``speed="fast"`` and for buffers on the device; mixed into PPO.
+
+    With ``speed="fast"`` the episodes that a step truncates are valued together, where SB3 asks the policy once for
+    each. With a buffer on the device a step sends one copy of the observations and waits for one of the actions: values
+    and log-probabilities stay there.
+    """
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """A rollout; False where a callback has ended it. Callbacks find the same locals as in SB3's."""
+        resident = rollout_buffer if isinstance(rollout_buffer, RolloutBufferOnDevice) else None
+        if self._quick is None and resident is None:
+            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        assert self._last_obs is not None
+        self.policy.set_training_mode(False)
+        n_steps = 0
+        rollout_buffer.reset()
+        if self.use_sde:
+            self.policy.reset_noise(env.num_envs)
+        callback.on_rollout_start()
+
+        while n_steps < n_rollout_steps:
+            if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
+                self.policy.reset_noise(env.num_envs)
+            obs_tensor = self._seen(self._last_obs) if resident is None else resident.observe(self._last_obs)
+            with torch.no_grad(), self._quickly():
+                sampled, values, log_probs = self.policy(obs_tensor)
+            actions = sampled.cpu().numpy()
+            clipped_actions = self._playable(actions)
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
+
+            self.num_timesteps += env.num_envs
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos, dones)
+            n_steps += 1
+            if isinstance(self.action_space, spaces.Discrete):
+                actions = actions.reshape(-1, 1)
+            games, beyond = self._values_beyond(dones, infos)
+            if resident is not None:
+                resident.bootstrap(games, beyond)
+            elif games:
+                rewards[games] += self.gamma * torch.cat(beyond).cpu().numpy()
+            rollout_buffer.add(
+                self._last_obs,  # type: ignore[arg-type]
+                actions if resident is None else sampled,
+                rewards,
+                self._last_episode_starts,  # type: ignore[arg-type]
+                values,
+                log_probs,
+            )
+            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_episode_starts = dones
+
+        with torch.no_grad(), self._quickly():
+            values = self.policy.predict_values(self._seen(new_obs))
+        rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _seen(self, observations: Any) -> Any:
+        """Observations as the policy takes them."""
+        if isinstance(observations, np.ndarray) and self.device.type == "cuda":
+            return sent(observations, self.device)
+        return obs_as_tensor(observations, self.device)
+
+    def _playable(self, actions: np.ndarray) -> np.ndarray:
+        """Actions within the bounds of their space."""
+        if not isinstance(self.action_space, spaces.Box):
+            return actions
+        if self.policy.squash_output:
+            return self.policy.unscale_action(actions)
+        clipped: np.ndarray = np.clip(actions, self.action_space.low, self.action_space.high)
+        return clipped
+
+    def _values_beyond(self, dones: np.ndarray, infos: Sequence[dict[str, Any]]) -> tuple[list[int], list[Tensor]]:
+        """The games whose episodes were truncated, and the values of where they would have gone on, in few tensors."""
+        last = {
+            game: infos[game]["terminal_observation"]
+            for game in np.flatnonzero(dones).tolist()
+            if infos[game].get("TimeLimit.truncated", False) and infos[game].get("terminal_observation") is not None
+        }
+        together = self._quick is not None and bool(last)
+        asked = [_stacked([*last.values()])] if together else [*last.values()]
+        with torch.no_grad(), self._quickly():
+            found = [self.policy.predict_values(self.policy.obs_to_tensor(each)[0]).flatten() for each in asked]
+        return [*last], found
+
+
+def _stacked(observations: Sequence[Any]) -> Any:
+    """Observations of single games as those of a batch."""
+    if isinstance(observations[0], dict):
+        return {key: np.stack([each[key] for each in observations]) for key in observations[0]}
+    return np.stack(observations)

@@ -1,0 +1,84 @@
+"""What runs on a GPU alone, where the rest of the tests take the CPU for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small_off_policy
+import small_ppo
+import torch
+from torch import Tensor
+
+from agents.buffers import on_device
+from agents.buffers.replay_on_device import OnDevice
+from agents.buffers.rollout_on_device import RolloutBufferOnDevice
+from agents.buffers.state import buffer_state, restore_buffer
+from crl import storage
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+OFF_POLICY = {"dqn-board": {}, "sac-mlp": {"n_steps": 3}, "td3-mlp": {"replay": "prioritized"}}
+
+
+@contextmanager
+def with_the_host(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Buffers stay in main memory."""
+    with patch.context() as here:
+        here.setattr(on_device, "DEVICES", set())
+        yield
+
+
+def built(kind: str, device: str = "cuda") -> Any:
+    if kind in OFF_POLICY:
+        return small_off_policy.ours(kind, device=device, **OFF_POLICY[kind])
+    return small_ppo.build(kind, device=device)
+
+
+def close(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return all(torch.allclose(left[name].cpu(), right[name].cpu(), rtol=1e-4, atol=1e-5) for name in left)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "board", "nature", *OFF_POLICY])
+def test_a_gpu_learns_the_same_from_its_own_memory(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels may add up in another order: equal within rounding."""
+    here = built(kind).learn(64)
+    assert isinstance(here.buffer, RolloutBufferOnDevice | OnDevice)
+    assert here.sample(4, torch.Generator()).observations.is_cuda
+    with with_the_host(monkeypatch):
+        there = built(kind).learn(64)
+    assert not isinstance(there.buffer, RolloutBufferOnDevice | OnDevice)
+    assert close(here.policy.state_dict(), there.policy.state_dict())
+
+
+@pytest.mark.parametrize("kind", OFF_POLICY)
+def test_replay_of_a_gpu_goes_on_on_a_cpu_and_back(kind: str, tmp_path: Path) -> None:
+    trained = built(kind).learn(64)
+    for number, device in enumerate(("cpu", "cuda")):
+        storage.write(tmp_path / str(number), {"replay": buffer_state(trained.replay_buffer)})
+        model = built(kind, device)
+        restore_buffer(model.replay_buffer, storage.read(tmp_path / str(number))["replay"])
+        batches = []
+        for each in (trained, model):
+            np.random.seed(1)
+            batches.append([part for part in each.replay_buffer.sample(16) if isinstance(part, Tensor)])
+        assert all(torch.equal(mine.cpu(), its.cpu()) for mine, its in zip(*batches, strict=True))
+        trained = model
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize("kind", ["mlp", "board", *OFF_POLICY])
+def test_no_minibatch_waits_for_a_gpu(kind: str) -> None:
+    model = built(kind).learn(64)  # libraries are loaded
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        if kind in OFF_POLICY:
+            model.replay_buffer.sample(8)
+        else:
+            for batch in model.rollout_buffer.get(16):
+                model._gradient_step(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
