@@ -4,8 +4,8 @@ PPO on single MinAtar games with the settings of the shipped configs, both speed
 between them. The score is the mean return of the training episodes that end in the last quarter of a run. A run that
 has its result file is not run again, so that what was interrupted is gone on with.
 
-    python benchmarks/fast_learning.py                # a quarter of an hour on one core
-    python benchmarks/fast_learning.py --report       # the table alone
+    python -m benchmarks.fast_learning                # a quarter of an hour on one core
+    python -m benchmarks.fast_learning --report       # the table alone
 """
 
 from __future__ import annotations
