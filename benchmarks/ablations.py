@@ -187,8 +187,8 @@ def main() -> None:
         return
     if args.train:
         put_back(args.name)
-    if args.train and (code := crl("ablate", str(CONFIGS / f"{args.name}.yaml"))):
-        sys.exit(code)
+        if code := crl("ablate", str(CONFIGS / f"{args.name}.yaml")):
+            sys.exit(code)
     if not args.shown:
         collect(args.name)
     print("\n".join(rows(args.name)))

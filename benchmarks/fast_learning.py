@@ -18,10 +18,10 @@ import sys
 import time
 from itertools import product
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-import numpy as np
+from crl.statistics import Sample, paired_difference
 
 GAMES = ("breakout", "space_invaders")
 SPEEDS = ("exact", "fast")
@@ -32,23 +32,10 @@ RESULTS = Path(__file__).parent / "results" / "fast_learning"
 
 def run_one(speed: str, game: str, seed: int, steps: int, path: Path) -> None:
     """Train, and write what was learnt and what it took."""
-    from stable_baselines3.common.callbacks import BaseCallback
-
     import envs
     from agents import PPO
+    from benchmarks.episodes import Episodes
     from benchmarks.minatar_learning import N_ENVS, ppo_settings
-
-    class Episodes(BaseCallback):
-        """(step, return) of every training episode."""
-
-        def _init_callback(self) -> None:
-            self.rows: list[tuple[int, float]] = []
-
-        def _on_step(self) -> bool:
-            infos = self.locals["infos"]
-            for i in np.flatnonzero(self.locals["dones"]).tolist():
-                self.rows.append((self.num_timesteps, float(infos[i]["episode"]["r"])))
-            return True
 
     model, episodes = PPO(env=envs.make(game, n_envs=N_ENVS), seed=seed, speed=speed, **ppo_settings()), Episodes()
     start = time.process_time()
@@ -65,18 +52,17 @@ def run_one(speed: str, game: str, seed: int, steps: int, path: Path) -> None:
     path.write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """Student's 95% interval of a mean."""
-    from scipy import stats
-
-    half = stats.t.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5
-    return mean(values) - half, mean(values) + half
+def difference(ours: dict[int, float], theirs: dict[int, float]) -> str:
+    """Of returns by seed, as `crl compare` has it: of fewer than five seeds without an interval."""
+    found = paired_difference(*(Sample({seed: {"": score} for seed, score in each.items()}) for each in (ours, theirs)))
+    assert found is not None
+    return f"{found.value:+.2f}" + ("" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]")
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """Markdown: each game's returns at both speeds, and the difference seed by seed."""
     lines = [
-        "| game | steps | exact, seed by seed | fast, seed by seed | fast - exact, 95% interval |",
+        "| game | steps | exact, seed by seed | fast, seed by seed | fast - exact |",
         "|---|---|---|---|---|",
     ]
     for game, steps in sorted({(r["game"], r["steps"]) for r in results}):
@@ -85,14 +71,13 @@ def table(results: list[dict[str, Any]]) -> str:
             for s in SPEEDS
         }
         seeds = sorted(by["exact"].keys() & by["fast"].keys())
-        if len(seeds) < 2:
+        if not seeds:
             continue
         shown = [
             f"{mean(by[s][seed] for seed in seeds):.2f} (" + ", ".join(f"{by[s][seed]:.2f}" for seed in seeds) + ")"
             for s in SPEEDS
         ]
-        low, high = interval([by["fast"][seed] - by["exact"][seed] for seed in seeds])
-        lines.append(f"| {game} | {steps:,} | {shown[0]} | {shown[1]} | {low:+.2f} to {high:+.2f} |")
+        lines.append(f"| {game} | {steps:,} | {shown[0]} | {shown[1]} | {difference(by['fast'], by['exact'])} |")
     return "\n".join(lines)
 
 

@@ -94,19 +94,7 @@ def make_model(arm: str, game: str, seed: int) -> Any:
 
 
 def run_one(arm: str, game: str, seed: int, steps: int, path: Path) -> None:
-    from stable_baselines3.common.callbacks import BaseCallback
-
-    class Episodes(BaseCallback):
-        """(step, return) of every training episode."""
-
-        def _init_callback(self) -> None:
-            self.rows: list[tuple[int, float]] = []
-
-        def _on_step(self) -> bool:
-            self.rows += [
-                (self.num_timesteps, float(info["episode"]["r"])) for info in self.locals["infos"] if "episode" in info
-            ]
-            return True
+    from benchmarks.episodes import Episodes
 
     model, episodes, start = make_model(arm, game, seed), Episodes(), time.perf_counter()
     model.learn(steps, callback=episodes, log_interval=None)

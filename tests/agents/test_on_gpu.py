@@ -76,9 +76,13 @@ def test_no_minibatch_waits_for_a_gpu(kind: str) -> None:
     torch.cuda.set_sync_debug_mode("error")
     try:
         if kind in OFF_POLICY:
-            model.replay_buffer.sample(8)
+            batches = [model.replay_buffer.sample(8)]
         else:
-            for batch in model.rollout_buffer.get(16):
+            batches = list(model.rollout_buffer.get(16))
+            before = model.optimizer_steps
+            for batch in batches:
                 model._gradient_step(batch)
+            assert model.optimizer_steps == before + len(batches)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert all(batch.observations.is_cuda for batch in batches)
