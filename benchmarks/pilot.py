@@ -6,7 +6,7 @@ plain agents' return over the oracle's (of costs, which are below 0, the oracle'
 and then the mean over these visits; a stream shows a loss where it is at most 0.7. Two seeds decide what to ablate,
 and are no evidence for anything else. `results/pilot.json` keeps what every candidate has shown.
 
-    python benchmarks/pilot.py                                # all of them, about six hours on two cores
+    python benchmarks/pilot.py                                # all of them, about five hours on two cores
     python benchmarks/pilot.py --only cartpole acrobot        # some
     python benchmarks/pilot.py --shown                        # what is finished, without training
 """
@@ -49,9 +49,9 @@ class Candidate(NamedTuple):
 
 
 def permuted(shift: str = "pixel_permutation", **agent: Any) -> Candidate:
-    """PPO on 60 Breakouts of 32,768 steps each, which differ by a shift."""
+    """PPO on 60 Breakouts of 32,768 steps each, which differ by a shift; all agents of it with speed ``fast``."""
     stream = {"tasks": [{"id": "breakout", "shifts": [shift], "variants": 60}], "steps_per_task": 32_768}
-    settings = {f"agent.{key}": value for key, value in agent.items()}
+    settings = {f"agent.{key}": value for key, value in ({"speed": "fast"} | agent).items()}
     return Candidate("permuted_breakout_ppo_gxd.yaml", {"stream": stream, **settings})
 
 
@@ -72,7 +72,8 @@ CANDIDATES: dict[str, Candidate] = {
     "cartpole": Candidate("cartpole_ppo.yaml", {"stream.steps_per_task": 40_000}),
     "acrobot": Candidate("cartpole_ppo.yaml", {"stream": {"name": "cchain/acrobot", "steps_per_task": 40_000}}),
     "minatar3": Candidate(
-        "minatar3_ppo.yaml", {"stream": {"name": "minatar3", "steps_per_task": 163_840, "cycles": 4}}
+        "minatar3_ppo.yaml",
+        {"stream": {"name": "minatar3", "steps_per_task": 163_840, "cycles": 4}, "agent.speed": "fast"},
     ),
     "permuted": permuted(),
     "permuted, rate 3e-3": permuted(learning_rate=3e-3),
