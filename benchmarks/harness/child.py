@@ -57,7 +57,7 @@ def timed(repetition: Callable[[], float | Spent]) -> dict[str, Any]:
         "seconds": seconds if spent.seconds is None else spent.seconds,
         "processor": used if spent.processor is None else spent.processor,
         "megabytes": peak_megabytes() if spent.megabytes is None else spent.megabytes,
-        "peak": peak_megabytes(),
+        "peak": max(peak_megabytes(), _started_megabytes()),
         "learnt": spent.learnt,
         "notes": dict(spent.notes),
         "used": used,
@@ -98,8 +98,21 @@ def peak_megabytes() -> float:
         return float(psutil.Process().memory_info().peak_wset / MEGA)
     import resource
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGA
+    return _megabytes(resource.getrusage(resource.RUSAGE_SELF))
+
+
+def _started_megabytes() -> float:
+    """The most memory that one of the processes held that it has started and that have ended; 0 on Windows."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    return _megabytes(resource.getrusage(resource.RUSAGE_CHILDREN))
+
+
+def _megabytes(usage: Any) -> float:
+    """Of what `resource.getrusage` gives."""
+    return float(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024) / MEGA
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Took(NamedTuple):
         seconds: by the clock.
         processor: seconds of processor time.
         megabytes: that count.
-        peak: the most MB that the process has held.
+        peak: the most MB that the process, or one that it has started, has held.
         learnt: what must be the same on all sides.
         notes: what else the side tells.
         used: processor seconds of all of the repetition.

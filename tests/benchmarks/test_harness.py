@@ -263,3 +263,11 @@ def test_what_a_side_does_not_tell_is_timed_around_it() -> None:
     assert all(value > 0 for side in found.sides.values() for value in side.values)
     assert all(side.peak_mb > 1 for side in found.sides.values())
     assert Spent(1).seconds is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell what processes have held that have ended")
+def test_memory_is_also_that_of_processes_that_a_side_has_started() -> None:
+    sides = {"other": Side(stub_sides.by_another, {"megabytes": 300}), "itself": Side(stub_sides.plain, {"work": 2})}
+    found = measure(Row("stub/row", "nothing", sides), HOW).sides
+    assert 300 <= found["other"].peak_mb < 400
+    assert found["itself"].peak_mb < 100

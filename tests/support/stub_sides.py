@@ -1,6 +1,8 @@
 """Sides of benchmarks that do nothing, and note in a file who has done it. Standard library alone, as peers need it."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from benchmarks.harness.declared import Missing, Repetition, Spent
@@ -36,5 +38,15 @@ def failing(**_: object) -> Repetition:
 
     def repetition() -> float:
         raise ZeroDivisionError("of nothing")
+
+    return repetition
+
+
+def by_another(megabytes: int) -> Repetition:
+    """A process is started that holds so much."""
+
+    def repetition() -> float:
+        subprocess.run([sys.executable, "-S", "-c", f"bytearray(b'1') * ({megabytes} * 10**6)"], check=True)
+        return 1.0
 
     return repetition
