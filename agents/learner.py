@@ -24,6 +24,7 @@ from agents.buffers.packing import packed, unpacked
 from agents.memory import keep_freed_memory
 from agents.networks.builder import LAYER_NORM, fitted
 from agents.networks.reading import as_read
+from agents.plasticity import compiler
 from agents.plasticity.composition import LiveParameters
 from agents.plasticity.functional import run_with, snapshot
 from agents.plasticity.hooks import Hooks
@@ -249,6 +250,7 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
     def _setup_model(self) -> None:
         keep_freed_memory()
+        compiler.leave_unloaded()
         named = {"norm": "layer"} if self._norm_by_name else {}
         self.policy_class, self.policy_kwargs = fitted(
             self.policy_class, {**named, **self.policy_kwargs}, self.observation_space, self.spec, self.policy_aliases

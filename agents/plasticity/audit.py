@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from agents.plasticity import registry
+from agents.plasticity.compiler import eagerly
 from agents.plasticity.criteria import Criterion, CriterionInputs, spread
 from agents.plasticity.prefix import Prefix, modules_of
 from agents.plasticity.probing import Slopes, layers_of, output_gradients, probed
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
-from agents.plasticity.taps import eagerly
 from agents.plasticity.units import Place, UnitLayer
 
 REFERENCES: tuple[Literal["zero", "mean"], ...] = ("zero", "mean")

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 from torch import Tensor, nn
 
+from agents.plasticity.compiler import eagerly
 from agents.plasticity.probing import layers_of
 from agents.plasticity.protocols import Learner
-from agents.plasticity.taps import eagerly
 
 
 def modules_of(learner: Learner) -> set[nn.Module]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from agents.plasticity.compiler import eagerly
 from agents.plasticity.units import Place, UnitLayer
 from agents.plasticity.units.places import units_at_axis_1
 
@@ -39,13 +40,6 @@ def _keep_first(gradients: dict[int, Tensor], number: int, gradient: Tensor) -> 
     does not see it, and the whole graph would stay for ever. Hence the detaching, and no `Taps` among the arguments.
     """
     gradients.setdefault(number, gradient.detach())
-
-
-@contextmanager
-def eagerly() -> Iterator[None]:
-    """Around forward passes that hooks must see: graphs that torch.compile made before do not run them."""
-    with torch.compiler.set_stance("force_eager"):
-        yield
 
 
 class Preactivation(NamedTuple):

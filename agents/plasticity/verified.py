@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from agents.plasticity.taps import eagerly, untapped
+from agents.plasticity.compiler import eagerly
+from agents.plasticity.taps import untapped
 from agents.plasticity.units import Network, Traced
 
 

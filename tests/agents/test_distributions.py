@@ -7,7 +7,7 @@ import torch
 from small_ppo import build
 from stable_baselines3.common.distributions import CategoricalDistribution
 from torch import Tensor
-from torch.distributions import Categorical
+from torch.distributions import Categorical, Distribution
 
 from agents.networks.distributions import LeanCategorical
 
@@ -50,7 +50,8 @@ def test_a_policy_of_sb3s_has_it_and_gives_torchs_object_to_who_asks() -> None:
 
 
 @pytest.mark.parametrize("strange", [float("nan"), float("inf")])
-def test_logits_that_are_no_numbers_are_refused_as_by_torch(strange: float) -> None:
+def test_logits_that_are_no_numbers_are_refused_as_by_torch(strange: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Distribution, "_validate_args", True)  # `torch.compile`, once used, turns it off
     logits = torch.tensor([[0.0, 1.0], [strange, 0.0]])
     for kind in KINDS:
         with pytest.raises(ValueError, match="found invalid values"):

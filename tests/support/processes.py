@@ -16,7 +16,6 @@ SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]
 PRELOAD = ["crl.cli", "crl.run", "agents.ppo", "agents.dqn", "agents.sac", "agents.td3"]
 PRELOAD += ["envs.making", "envs.worlds", "envs.minatar.worlds", "envs.minatar.batch", "envs.control.cartpole"]
-PRELOAD += ["torch._dynamo"]  # by Adam
 PRELOAD += ["filelock"]  # by claims
 PRELOAD += ["envs.minatar.asterix", "envs.minatar.breakout", "numba.typed", "scipy.linalg"]  # by kernels
 PRELOAD += ["frozen"]

@@ -7,13 +7,15 @@ parameters, and each tensor's moments are moved by a dozen calls from Python.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import optimizer as hooks
+
+from agents.plasticity import compiler
 
 SMALLEST = torch.finfo(torch.float32).tiny
 """The smallest normal number. MKL takes roots of what is smaller, and of zeros, one at a time: ten times as long."""
@@ -22,6 +24,10 @@ UNUSUAL = (
     "weight_decay", "decoupled_weight_decay", "amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused"
 )  # fmt: skip
 """Settings of torch's Adam with which it does otherwise, or in another way."""
+
+_around: Any = getattr(hooks, "_use_grad_for_differentiable", None)
+_GUARD = None if _around is None else _around(lambda optimizer: None).__code__
+"""Of what turns gradients off around the steps of torch's optimizers, and loads torch's compiler to tell it so."""
 
 
 def drop_gradients(optimizer: torch.optim.Optimizer) -> None:
@@ -52,7 +58,7 @@ def step(optimizer: torch.optim.Optimizer) -> None:
     """``optimizer.step()``."""
     trained = _trained(optimizer)
     if trained is None:
-        optimizer.step()
+        _step_of_torch(optimizer)
         return
     for group, parameters in trained:
         _adam(group, parameters, [optimizer.state[parameter] for parameter in parameters])
@@ -90,6 +96,23 @@ def _adam(group: dict[str, Any], parameters: list[Tensor], states: Sequence[dict
     made = [number.item() for number in steps]
     below = divisors(second, [(1 - beta2**number) ** 0.5 for number in made], group["eps"])
     torch._foreach_addcdiv_(parameters, first, below, [-(group["lr"] / (1 - beta1**number)) for number in made])
+
+
+def _step_of_torch(optimizer: torch.optim.Optimizer) -> None:
+    """``optimizer.step()``; torch's compiler, which is told of each, is not loaded for it."""
+    inner = None if compiler.is_loaded() or is_watched(optimizer) else _inner_step(type(optimizer))
+    if inner is None:
+        optimizer.step()
+        return
+    with torch.set_grad_enabled(optimizer.defaults["differentiable"]):
+        inner(optimizer)
+
+
+def _inner_step(kind: Any) -> Callable[[torch.optim.Optimizer], Any] | None:
+    """The step inside what torch puts around those of its own optimizers; None of others."""
+    guarded: Any = getattr(kind.step, "__wrapped__", None)  # around it is what calls hooks and the profiler
+    is_known = _GUARD is not None and getattr(guarded, "__code__", None) is _GUARD
+    return guarded.__wrapped__ if is_known else None
 
 
 def _hides_smallest(eps: float, root: float) -> bool:

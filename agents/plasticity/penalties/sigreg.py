@@ -9,12 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from agents.plasticity.compiler import eagerly
 from agents.plasticity.diagnostics.measure import last_layers
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps
 from agents.plasticity.protocols import Learner, NoDataError, Update
 from agents.plasticity.schedule import is_scored
 from agents.plasticity.seeds import derive_seed
-from agents.plasticity.taps import eagerly
 from agents.plasticity.units import Network, UnitLayer
 from agents.plasticity.validation import check
 

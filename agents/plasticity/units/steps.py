@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
+from agents.plasticity.compiler import eagerly
 from agents.plasticity.layers import OWN
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
@@ -86,7 +87,7 @@ def undisturbed(module: nn.Module) -> Iterator[Callable[[], list[Any]]]:
     def left() -> list[Any]:
         return [now[key] for now, then, *_ in held for key in now if now[key] is not then.get(key) and key[0] != "_"]
 
-    with torch.random.fork_rng(devices=sorted(devices, key=str)), torch.compiler.set_stance("force_eager"):
+    with torch.random.fork_rng(devices=sorted(devices, key=str)), eagerly():
         for each in modules:
             vars(each)["training"] = False
         try:
