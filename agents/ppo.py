@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -28,7 +28,7 @@ from agents.optimizers import with_optimizer
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.validation import check
-from agents.rollouts import RolloutMixin
+from agents.rollouts import RolloutMixin, Team
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
 from agents.vec_env import Games
@@ -73,7 +73,7 @@ class PPO(RolloutMixin, StockPPO):
     All other arguments are as in SB3.
 
     Attributes:
-        updater: makes what an update computes in place of the agent itself, see `agents.batched`; None for itself.
+        team: with which it acts and learns, see `agents.batched`; None for itself alone.
 
     Example::
 
@@ -125,7 +125,7 @@ class PPO(RolloutMixin, StockPPO):
     ) -> None:
         self._iterations = 0  # rollouts since `learn` began
         self._replay_ratio: float | None = None  # that was set; otherwise `n_epochs` decides
-        self.updater: Callable[[PPO], None] | None = None
+        self.team: Team | None = None
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
             policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, clip_range_vf,
@@ -143,7 +143,7 @@ class PPO(RolloutMixin, StockPPO):
             self.policy.action_dist = LeanCategorical(distribution.action_dim)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "updater"]
+        return [*super()._excluded_save_params(), "team"]
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
@@ -209,10 +209,10 @@ class PPO(RolloutMixin, StockPPO):
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
-        if self.updater is None:
+        if self.team is None:
             self._update()
         else:
-            self.updater(self)
+            self.team.update(self)
         self._end_update()
 
     def _update(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,20 +20,55 @@ from agents.buffers.rollout_on_device import RolloutBufferOnDevice
 from agents.learner import LearnerMixin
 
 
+class Actor:
+    """What an agent does in a rollout, by its own policy.
+
+    Args:
+        agent: whose rollout it is.
+    """
+
+    def __init__(self, agent: Any) -> None:
+        self.agent = agent
+
+    def act(self, observations: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions, values and log-probabilities, as the policy's forward gives them."""
+        with torch.no_grad(), self.agent._quickly():
+            found: tuple[Tensor, Tensor, Tensor] = self.agent.policy(observations)
+        return found
+
+    def value(self, observations: Any) -> Tensor:
+        """Values, as `predict_values` of the policy gives them."""
+        with torch.no_grad(), self.agent._quickly():
+            found: Tensor = self.agent.policy.predict_values(observations)
+        return found
+
+
+class Team(Protocol):
+    """Agents that act and learn together, see `agents.batched`."""
+
+    def actor(self, agent: Any) -> Actor:
+        """With which an agent plays the rollout that begins."""
+
+    def update(self, agent: Any) -> None:
+        """Make what an agent's update computes."""
+
+
 class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
-    """SB3's loop over the steps of a rollout, for ``speed="fast"`` and for buffers on the device; mixed into PPO.
+    """SB3's loop over the steps of a rollout, for ``speed="fast"``, buffers on the device and teams; mixed into PPO.
 
     With ``speed="fast"`` the episodes that a step truncates are valued together, where SB3 asks the policy once for
     each. With a buffer on the device a step sends one copy of the observations and waits for one of the actions: values
     and log-probabilities stay there.
     """
 
+    team: Team | None
+
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """A rollout; False where a callback has ended it. Callbacks find the same locals as in SB3's."""
         resident = rollout_buffer if isinstance(rollout_buffer, RolloutBufferOnDevice) else None
-        if self._quick is None and resident is None:
+        if self._quick is None and resident is None and self.team is None:
             return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         assert self._last_obs is not None
         self.policy.set_training_mode(False)
@@ -42,13 +77,13 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
+        actor = Actor(self) if self.team is None else self.team.actor(self)
 
         while n_steps < n_rollout_steps:
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
             obs_tensor = self._seen(self._last_obs) if resident is None else resident.observe(self._last_obs)
-            with torch.no_grad(), self._quickly():
-                sampled, values, log_probs = self.policy(obs_tensor)
+            sampled, values, log_probs = actor.act(obs_tensor)
             actions = sampled.cpu().numpy()
             clipped_actions = self._playable(actions)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
@@ -68,7 +103,7 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
                 rewards[games] += self.gamma * torch.cat(beyond).cpu().numpy()
             rollout_buffer.add(
                 self._last_obs,  # type: ignore[arg-type]
-                actions if resident is None else sampled,
+                actions if resident is None else sampled,  # type: ignore[arg-type]
                 rewards,
                 self._last_episode_starts,  # type: ignore[arg-type]
                 values,
@@ -77,8 +112,7 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
 
-        with torch.no_grad(), self._quickly():
-            values = self.policy.predict_values(self._seen(new_obs))
+        values = actor.value(self._seen(new_obs))
         rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
         callback.update_locals(locals())
         callback.on_rollout_end()

@@ -85,6 +85,7 @@ class Bank:
         self._steps = torch.zeros(agents, len(parameters[0]))
         self._networks = networks_in(self._weights, shapes)
         self._views = [[*self._places(agent)] for agent in range(agents)]
+        self._pointers = [[weight.data_ptr() for weight, _, _ in views] for views in self._views]
 
     def __len__(self) -> int:
         return len(self._parameters)
@@ -95,14 +96,16 @@ class Bank:
             return self._networks
         return networks_in(self._weights[list(agents)], self.shapes)
 
+    def is_settled(self, agent: int) -> bool:
+        """Whether an agent's parameters lie here."""
+        return [*map(Tensor.data_ptr, self._parameters[agent])] == self._pointers[agent]
+
     @torch.no_grad()
     def settle(self, agent: int) -> None:
         """Let an agent's modules and optimizer hold views, with the values that they have."""
+        self.settle_weights(agent)
         state = self._optimizers[agent].state
-        for parameter, (weight, step, moments) in zip(self._parameters[agent], self._views[agent], strict=True):
-            if parameter.data_ptr() != weight.data_ptr():
-                weight.copy_(parameter)
-                parameter.data = weight
+        for parameter, (_, step, moments) in zip(self._parameters[agent], self._views[agent], strict=True):
             slots = state[parameter]
             for name, view in {STEP: step, **moments}.items():
                 held = slots.get(name)
@@ -111,6 +114,14 @@ class Bank:
                 elif held.data_ptr() != view.data_ptr():
                     view.copy_(held)
                 slots[name] = view
+
+    @torch.no_grad()
+    def settle_weights(self, agent: int) -> None:
+        """Let an agent's modules hold views, with the values that they have."""
+        for parameter, (weight, *_) in zip(self._parameters[agent], self._views[agent], strict=True):
+            if parameter.data_ptr() != weight.data_ptr():
+                weight.copy_(parameter)
+                parameter.data = weight
 
     @torch.no_grad()
     def release(self, agent: int) -> None:
@@ -131,13 +142,10 @@ class Bank:
         steps = self._steps[agent]
         return bool((steps == steps[0]).all())
 
-    def holds(self, parameters: Sequence[Sequence[nn.Parameter]], optimizers: Sequence[torch.optim.Optimizer]) -> bool:
-        """Whether it is of these parameters of each agent, and of these optimizers."""
-        return all(one is other for one, other in zip(self._optimizers, optimizers, strict=True)) and all(
-            one is other
-            for held, given in zip(self._parameters, parameters, strict=True)
-            for one, other in zip(held, given, strict=True)
-        )
+    def holds(self, agent: int, parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer) -> bool:
+        """Whether these are the parameters and the optimizer of one of its agents."""
+        pairs = zip(self._parameters[agent], parameters, strict=True)
+        return self._optimizers[agent] is optimizer and all(one is other for one, other in pairs)
 
     def gradients_of(self, agents: Sequence[int]) -> Tensor:
         """Room for the gradients of these agents, a row each, with what `give_gradients` has left there.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor
 
 from agents.batched.objective import Minibatch
+from agents.batched.shapes import features_of
 from agents.plasticity.penalties.pull import Pull
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import Seen
@@ -105,9 +105,7 @@ def _looks_into(intervention: Intervention, step: int) -> bool:
 
 def _data(agent: PPO, epoch: RolloutBufferSamples) -> Minibatch:
     """A whole rollout, (transitions, ...) each, as the networks see it."""
-    policy = agent.policy
-    seen = preprocess_obs(epoch.observations, policy.observation_space, normalize_images=policy.normalize_images)
-    features = policy.features_extractor(seen)
+    features = features_of(agent, epoch.observations)
     discrete = isinstance(agent.action_space, spaces.Discrete)
     actions = epoch.actions.long().reshape(-1, 1) if discrete else epoch.actions
     return Minibatch(features, actions, epoch.old_values, epoch.old_log_prob, epoch.advantages, epoch.returns)

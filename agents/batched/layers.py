@@ -22,13 +22,24 @@ class Trace(NamedTuple):
 def forward(layers: Sequence[Stacked], x: Tensor) -> tuple[Tensor, list[Trace]]:
     """What comes out of `x` (agents, batch, inputs), and what `backward` needs."""
     traces = []
-    for weight, bias, dense in layers:
-        turned = weight.transpose(1, 2)
-        before = torch.bmm(x, turned) if bias is None else torch.baddbmm(bias, x, turned)
-        behind = before if dense.activation is None else dense.activation(before)
+    for layer in layers:
+        before = _affine(layer, x)
+        behind = before if layer.dense.activation is None else layer.dense.activation(before)
         traces.append(Trace(x, before, behind))
         x = behind
     return x, traces
+
+
+def outputs(layers: Sequence[Stacked], x: Tensor) -> Tensor:
+    """What comes out of `x` (agents, batch, inputs)."""
+    for layer in layers:
+        x = _affine(layer, x) if layer.dense.activation is None else layer.dense.activation(_affine(layer, x))
+    return x
+
+
+def _affine(layer: Stacked, x: Tensor) -> Tensor:
+    turned = layer.weight.transpose(1, 2)
+    return torch.bmm(x, turned) if layer.bias is None else torch.baddbmm(layer.bias, x, turned)
 
 
 def backward(layers: Sequence[Stacked], traces: Sequence[Trace], gradient: Tensor, into: Sequence[Stacked]) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
-from torch import nn
+from torch import Tensor, nn
 
 from agents.batched.activations import Activation, activation_of
 from agents.networks.distributions import LeanCategorical
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from agents.ppo import PPO
 
 LOGITS, MEANS = "logits", "means"
-COMPUTED = ("forward", "evaluate_actions", "extract_features", "_get_action_dist_from_latent")
+COMPUTED = ("forward", "evaluate_actions", "predict_values", "extract_features", "_get_action_dist_from_latent")
 """What of `ActorCriticPolicy` is computed here in its place."""
 PASSED = ("forward", "forward_actor", "forward_critic")
 """Likewise of `MlpExtractor`."""
@@ -100,6 +101,14 @@ def shapes_of(agent: PPO) -> tuple[Shapes, list[nn.Parameter]]:
     if any(map(_is_hooked, (policy.features_extractor, both, both.policy_net, both.value_net))):
         raise AloneError("a hook is on one of its networks")
     return Shapes(tuple(layers[0]), tuple(layers[1]), head, parameters[0].dtype), parameters
+
+
+def features_of(agent: PPO, observations: Any) -> Tensor:
+    """What the networks of such an agent see of observations (batch, ...): (batch, inputs)."""
+    policy = agent.policy
+    seen = preprocess_obs(observations, policy.observation_space, normalize_images=policy.normalize_images)
+    features: Tensor = policy.features_extractor(seen)
+    return features
 
 
 def why_alone(agent: Any) -> str | None:

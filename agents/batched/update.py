@@ -1,15 +1,16 @@
-"""PPO's updates of several agents at once."""
+"""PPO's updates of several agents at once, and their rollouts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from agents.batched.acting import Acted, Look, Place, acted
 from agents.batched.bank import Bank, networks_in
 from agents.batched.course import Ask, Course, Step, Terms, course
 from agents.batched.objective import Minibatch, Samples, Settings, gradients, losses, normalized
@@ -18,6 +19,7 @@ from agents.batched.shapes import AloneError, Shapes, shapes_of
 if TYPE_CHECKING:
     from agents.ppo import PPO
 
+T = TypeVar("T")
 Within: TypeAlias = "Callable[[PPO], AbstractContextManager[object]]"
 
 
@@ -88,6 +90,35 @@ class Together:
     def __init__(self) -> None:
         self._banks: dict[Shapes, tuple[list[PPO], Bank]] = {}
 
+    def place(self, agent: PPO) -> Place | None:
+        """Where an agent, whose rollout begins, acts together with others; None where it cannot, or not yet.
+
+        It can from the first update on that it has made with others.
+        """
+        try:
+            shapes, parameters = shapes_of(agent)
+        except AloneError:
+            return None
+        agents, bank = self._banks.get(shapes, ([], None))
+        if bank is None or agent not in agents:
+            return None
+        row = agents.index(agent)
+        if not bank.holds(row, parameters, agent.policy.optimizer):
+            return None
+        bank.settle_weights(row)
+        return Place(bank, row, agent.policy)
+
+    def act(self, looks: Sequence[Look]) -> list[Acted | None]:
+        """What agents do that are in the middle of their rollouts; None for one whose own policy has to say it."""
+        found: dict[Place, Acted | None] = {}
+        for alike in _groups(looks, lambda look: (id(look.place.bank), len(look.features))):
+            bank, rows = alike[0].place.bank, [look.place.row for look in alike]
+            features = torch.stack([look.features for look in alike]).to(bank.shapes.dtype)
+            noise = torch.stack([look.noise for look in alike])
+            given = acted(bank.networks(rows), bank.shapes.head, features, noise)
+            found |= zip([look.place for look in alike], given, strict=True)
+        return [found[look.place] for look in looks]
+
     def update(self, agents: Sequence[PPO], within: Within = lambda _: nullcontext()) -> dict[PPO, Exception | None]:
         """Let each agent learn from its rollout, as `PPO.train` does without its end.
 
@@ -142,7 +173,8 @@ class Together:
         optimizers = [agent.policy.optimizer for agent in members]
         if shapes in self._banks:
             agents, bank = self._banks[shapes]
-            if agents == [*members] and bank.holds([*members.values()], optimizers):
+            held = zip(members.values(), optimizers, strict=True)
+            if agents == [*members] and all(bank.holds(row, *each) for row, each in enumerate(held)):
                 return bank
             for row, agent in enumerate(agents):
                 if agent not in members:  # nobody would know of it any more
@@ -152,10 +184,10 @@ class Together:
         return bank
 
 
-def _groups(seats: Iterable[_Seat], key: Callable[[_Seat], Any]) -> list[list[_Seat]]:
-    found: dict[Any, list[_Seat]] = {}
-    for seat in seats:
-        found.setdefault(key(seat), []).append(seat)
+def _groups(things: Iterable[T], key: Callable[[T], Any]) -> list[list[T]]:
+    found: dict[Any, list[T]] = {}
+    for thing in things:
+        found.setdefault(key(thing), []).append(thing)
     return [*found.values()]
 
 

@@ -16,7 +16,7 @@ class Composition:
         tables: of all modules: dicts in which they hold their own modules, parameters and buffers.
     """
 
-    def __init__(self, tables: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, tables: Iterable[Mapping[Any, Any]]) -> None:
         self._tables = list(tables)
         self._held = list(self._holding())  # so that nothing else can get its identity
         self._identities = list(map(id, self._held))

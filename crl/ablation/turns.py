@@ -1,71 +1,38 @@
-"""Several runs in one process, which train by turns and make their updates together.
+"""Several runs in one process, which train by turns, and act and learn together.
 
-Every run goes its ordinary way, in a coroutine of its own: it is interrupted at one place alone, where it has its
-rollout and comes to its update. There it waits for the others, all updates are made together (`agents.batched`), and
-each goes on by itself.
+Every run goes its ordinary way, in a coroutine of its own. It is interrupted at two places alone: in its rollout where
+its policy is asked what to do, and where it comes to its update. There it waits for the others, the networks of all are
+asked, or updated, together (`agents.batched`), and each goes on by itself.
 """
 
 from __future__ import annotations
 
 import contextvars
-import random
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TextIO
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import greenlet
-import numpy as np
-import torch
 
 from agents import PPO
-from agents.batched import Together
+from agents.batched import Look, Member, Together
 from agents.learner import LearnerMixin
+from agents.rollouts import Actor
+from crl.ablation.once import Process
 from crl.ending import Interrupt
 from crl.exit_codes import FAILED
 
 
-class _Globals(NamedTuple):
-    """What belongs to the run that has its turn, of all that a process has but once."""
+class Update(NamedTuple):
+    """An agent waits for its update."""
 
-    python: Any
-    numpy: Mapping[str, Any]
-    torch: torch.Tensor
-    filters: Any
-    showwarning: Any
-    stdout: TextIO
-    stderr: TextIO
-    path: list[str]
-    meta_path: list[Any]
+    agent: PPO
 
-    @classmethod
-    def now(cls) -> Self:
-        """As they are."""
-        return cls(
-            random.getstate(),
-            np.random.get_state(legacy=False),
-            torch.get_rng_state(),
-            warnings.filters,
-            warnings.showwarning,
-            sys.stdout,
-            sys.stderr,
-            [*sys.path],
-            [*sys.meta_path],
-        )
 
-    def put(self) -> None:
-        """Let the process have these."""
-        random.setstate(self.python)
-        np.random.set_state(dict(self.numpy))
-        torch.set_rng_state(self.torch)
-        warnings.filters = self.filters
-        warnings.showwarning = self.showwarning
-        sys.stdout, sys.stderr = self.stdout, self.stderr
-        sys.path[:], sys.meta_path[:] = self.path, self.meta_path
+Ask: TypeAlias = Look | Update
 
 
 class HeardByAll(Interrupt):
@@ -99,7 +66,7 @@ class Told(Interrupt):
 
 
 class Seat:
-    """A run that trains by turns with others.
+    """A run that trains by turns with others: a `agents.rollouts.Team` of its learner.
 
     Args:
         name: of the run.
@@ -110,60 +77,62 @@ class Seat:
 
     def __init__(self, name: str, work: Callable[[Seat], int], output: Path) -> None:
         self.name, self.interrupt = name, Told()
-        self.agent: PPO | None = None
-        """That waits for its update; None where it does not wait."""
+        self.asks: Ask | None = None
+        """What it waits for; None before its first turn."""
         self.code: int | None = None
         """Of its end; None while it goes on."""
-        self.begun = False
         self._work, self._output = work, output
         self._together: Together | None = None
         self._coroutine = greenlet.greenlet(self._run)
         self._coroutine.gr_context = contextvars.copy_context()
-        self._globals = _Globals.now()
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """While this lasts the process is as the run has left it."""
-        others = _Globals.now()
-        self._globals.put()
-        try:
-            yield
-        finally:
-            self._globals = _Globals.now()
-            others.put()
+    @property
+    def begun(self) -> bool:
+        """Whether it has had a turn."""
+        return self._together is not None
 
-    def go_on(self, together: Together, raised: BaseException | None = None) -> None:
-        """Till it waits for its next update, or ends.
+    def go_on(self, together: Together, answer: Any = None) -> None:
+        """Till it asks for the next thing, or ends.
 
         Args:
-            together: makes the updates.
-            raised: by the update that it has waited for.
+            together: acts and learns for all.
+            answer: to what it has asked for.
         """
-        self.begun, self.agent, self._together = True, None, together
-        with self.turn():
-            self._coroutine.switch(raised)
+        self.asks, self._together = None, together
+        self._coroutine.switch(answer)
 
     @contextmanager
     def training(self, learner: LearnerMixin) -> Iterator[None]:
-        """While this lasts a learner's updates are made together with those of others."""
+        """While this lasts a learner acts and learns together with those of others."""
         if not isinstance(learner, PPO):
             yield
             return
-        learner.updater = self._wait
+        learner.team = self
         try:
             yield
         finally:
-            learner.updater = None
+            learner.team = None
             if self._together is not None:
                 self._together.release(learner)
 
-    def _wait(self, agent: PPO) -> None:
-        self.agent = agent
-        hub = self._coroutine.parent
-        assert hub is not None
-        raised = hub.switch()
+    def actor(self, agent: PPO) -> Actor:
+        """See `Team`."""
+        place = None if self._together is None else self._together.place(agent)
+        if place is None:
+            return Actor(agent)
+        return Member(agent, place, self._ask)
+
+    def update(self, agent: PPO) -> None:
+        """See `Team`."""
+        raised = self._ask(Update(agent))
         if raised is not None:
             raise raised
+
+    def _ask(self, asked: Ask) -> Any:
+        self.asks = asked
+        hub = self._coroutine.parent
+        assert hub is not None
+        return hub.switch()
 
     def _run(self, _: object) -> None:
         with self._output.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as output:
@@ -184,24 +153,35 @@ def train(seats: Sequence[Seat], ended: Callable[[str, int], None]) -> None:
         seats: the runs.
         ended: told the name and the exit code of each as soon as it has.
     """
-    together = Together()
-    raised: Mapping[PPO, BaseException | None] = {}
+    together, process = Together(), Process()
+    answers: Mapping[Seat, Any] = dict.fromkeys(seats)
     going = [*seats]
     with HeardByAll([seat.interrupt for seat in seats]):
         while going:
-            for seat in going:
+            for seat, answer in answers.items():
                 if seat.interrupt.code and not seat.begun:
                     seat.code = seat.interrupt.code
                 else:
-                    seat.go_on(together, None if seat.agent is None else raised[seat.agent])
+                    process.give(seat)
+                    seat.go_on(together, answer)
                 if seat.code is not None:
+                    process.forget(seat)
                     ended(seat.name, seat.code)
             going = [seat for seat in going if seat.code is None]
-            turns = {seat.agent: seat.turn for seat in going if seat.agent is not None}
-            raised = together.update([*turns], partial(_turn_of, turns))
+            answers = _answers(going, together, process)
 
 
-def _turn_of(
-    turns: Mapping[PPO, Callable[[], AbstractContextManager[None]]], agent: PPO
-) -> AbstractContextManager[None]:
-    return turns[agent]()
+def _answers(going: Sequence[Seat], together: Together, process: Process) -> Mapping[Seat, Any]:
+    """What the runs are given that go on next: those in a rollout, or else all of them, who wait for their updates."""
+    looks = {seat: seat.asks for seat in going if isinstance(seat.asks, Look)}
+    if looks:
+        return dict(zip(looks, together.act([*looks.values()]), strict=True))
+    seats = {seat.asks.agent: seat for seat in going if isinstance(seat.asks, Update)}
+
+    @contextmanager
+    def within(agent: PPO) -> Iterator[None]:
+        process.give(seats[agent])
+        yield
+
+    raised = together.update([*seats], within)
+    return {seats[agent]: error for agent, error in raised.items()}
