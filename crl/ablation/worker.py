@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crl.ablation.launching import note_end, output_of
+from crl.collector import loading
 from crl.exit_codes import DONE, FAILED, REFUSED
 
 BUSY = 75  # the run is another process's; as sysexits.h says of what may be tried again
@@ -159,6 +160,8 @@ def _train(path: Path, raw: dict[str, object], words: Sequence[str], **how: Any)
 
 def main(words: Sequence[str]) -> int:
     """As the words of `command`, or of `command_together`, say that follow the module's name: the exit code."""
+    with loading():
+        from crl import run  # noqa: F401  # with all that training takes
     folder, file, base = map(Path, words[:3])
     if words[3] == TOGETHER:
         return work_together(folder, words[5:], file, base, Path(words[4]))

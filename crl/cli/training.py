@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from crl.cli.options import Modules, as_options, refusing
+from crl.collector import loading
 
 
 def train(
@@ -41,7 +42,8 @@ def train(
     begins = [] if source is None else [f"from={_quoted(source)}"]
     with refusing(), beside(config):
         checked = checked_config(config, [*changes, *begins])
-        from crl import run
+        with loading():
+            from crl import run
 
         typed = [] if source is None else ["--from", source]
         code = run.train(checked, ["crl", "train", str(config), *changes, *typed])
@@ -62,7 +64,8 @@ def resume(
     from crl.opening import opened
 
     with refusing(), found_in(modules or []), opened(run) as config:
-        from crl import run as runs
+        with loading():
+            from crl import run as runs
 
         code = runs.resume_opened(run, config, ["crl", "resume", str(run), *as_options(modules)])
     raise typer.Exit(code)
@@ -101,7 +104,8 @@ def ablate(
 
         check_launcher(launcher, overrides or [])
         grid = read(file, overrides or [])
-        from crl.ablation import running
+        with loading():
+            from crl.ablation import running
 
         code = running.ablate(grid, workers, launcher, overrides or [], dry_run=dry_run)
     raise typer.Exit(code)
