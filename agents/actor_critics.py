@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +21,8 @@ from agents.plasticity.outputs import Form, Kind
 from agents.plasticity.protocols import Update
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Taps, untapped
+from agents.speed.actor_critics import q_values
+from agents.speed.live import AtOnce
 
 
 class ActorCriticsMixin(OffPolicyMixin):
@@ -35,6 +38,17 @@ class ActorCriticsMixin(OffPolicyMixin):
     """What the critics' squared errors are multiplied by in their loss."""
     _actor_form: ClassVar[Kind]
     """What the actor's outputs are."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._at_once: AtOnce | None = None  # where speed is fast
+        super().__init__(*args, **kwargs)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_at_once"]
+
+    def _take_speed(self) -> None:
+        super()._take_speed()
+        self._at_once = None if self._quick is None else AtOnce(self._quick)
 
     def _setup_model(self) -> None:
         self.action_noise = noise.built(self.action_noise, self.action_space)
@@ -52,8 +66,8 @@ class ActorCriticsMixin(OffPolicyMixin):
 
     def _step_critic(self, batch: Batch, targets: Tensor) -> Update:
         """One backward and optimizer step of the critics towards targets."""
-        with self._quickly(), self.hooks.taps(self.optimizer_steps, ("critic",)) as taps:
-            values = self.critic(batch.observations, batch.actions)
+        with self.hooks.taps(self.optimizer_steps, ("critic",)) as taps:
+            values = self._ask("critic", batch.observations, batch.actions)
         loss = self._critic_coef * self._td_loss(F.mse_loss, values, targets, batch)
         return self._step("critic", loss, self.critic.optimizer, batch, taps)
 
@@ -65,10 +79,36 @@ class ActorCriticsMixin(OffPolicyMixin):
         else:
             torch._foreach_lerp_([*target.parameters()], [*online.parameters()], self.tau)
 
+    def _quickly(self, *, frozen: bool = False) -> AbstractContextManager[Any]:
+        """As of every learner, in updates: targets are also asked for to be measured."""
+        return super()._quickly(frozen=frozen) if self.policy.training else nullcontext()
+
+    def _learns_at_once(self) -> AtOnce | None:
+        """How networks are computed at once, in an update alone: what is measured is computed exactly."""
+        return self._at_once if self.policy.training else None
+
+    def _ask(self, name: str, observations: Any, actions: Tensor, *, frozen: bool = False) -> Sequence[Tensor]:
+        """What each Q-function of ``critic`` or ``critic_target`` says of actions, (batch, 1) each.
+
+        Args:
+            name: of these.
+            observations: as they take them.
+            actions: (batch, actions).
+            frozen: nobody uses the gradients of their parameters.
+        """
+        critic: ContinuousCritic = getattr(self, name)
+        if (at_once := self._learns_at_once()) is not None:
+            found = q_values(at_once, name, critic, observations, actions, frozen=frozen)
+            if found is not None:
+                return found.unbind()
+        with self._quickly(frozen=frozen):
+            values: Sequence[Tensor] = critic(observations, actions)
+        return values
+
     @torch.no_grad()
     def _lowest(self, observations: Any, actions: Tensor) -> Tensor:
         """The lowest of the target critics' values, (batch, 1)."""
-        return torch.cat(self.critic_target(observations, actions), dim=1).min(dim=1, keepdim=True).values
+        return lowest(self._ask("critic_target", observations, actions))
 
     # ------------------------------------------------------------------ what a batch shows
 
@@ -138,3 +178,8 @@ class ActorCriticsMixin(OffPolicyMixin):
         """Standard normal noise that stays the same for each purpose."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed or 0, "noise", purpose))
         return self._upload(torch.randn(actions.shape, generator=generator))
+
+
+def lowest(values: Sequence[Tensor]) -> Tensor:
+    """The lowest of Q-functions' values of each transition, (batch, 1)."""
+    return torch.cat([*values], dim=1).min(dim=1, keepdim=True).values

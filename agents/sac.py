@@ -16,7 +16,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor
 from torch.distributions import Distribution
 
-from agents.actor_critics import ActorCriticsMixin
+from agents.actor_critics import ActorCriticsMixin, lowest
 from agents.at_switch import AtSwitch
 from agents.buffers.sampling import ReplayBatch as Batch
 from agents.noise import Noise, remembers
@@ -26,6 +26,8 @@ from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
+from agents.speed import fuse
+from agents.speed.actor_critics import drawn_actions
 from agents.vec_env import Games
 
 
@@ -119,6 +121,11 @@ class SAC(ActorCriticsMixin, StockSAC):
             speed=speed,
         )  # fmt: skip
 
+    def _take_speed(self) -> None:
+        super()._take_speed()
+        if self.ent_coef_optimizer is not None:
+            fuse([self.ent_coef_optimizer], fused=self._quick is not None)
+
     def _update(self, gradient_steps: int, batch_size: int) -> None:
         """Update actor and critics from replay: SB3's loop, with the interventions called around every step."""
         self.policy.set_training_mode(True)
@@ -138,29 +145,44 @@ class SAC(ActorCriticsMixin, StockSAC):
         if self.use_sde:
             self.actor.reset_noise()  # log_std may have changed since the last gradient step
         self.optimizer_steps += 1
-        with self._quickly(), self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
-            actions, log_prob = self.actor.action_log_prob(batch.observations)
+        with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
+            actions, log_prob, following = self._draw(batch)
         log_prob = log_prob.reshape(-1, 1)
 
         ent_coef, learned = self._entropy_coefficient(), {}
         if self.ent_coef_optimizer is not None:
             learned = {"ent_coef_loss": self._update_entropy_coefficient(log_prob)}
 
-        with torch.no_grad(), self._quickly():
-            next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
+        with torch.no_grad():
+            if following is None:
+                with self._quickly():
+                    following = self.actor.action_log_prob(batch.next_observations)
+            next_actions, next_log_prob = following
             targets = self._bootstrapped(batch, next_actions, next_log_prob, ent_coef)
         critic_update = self._step_critic(batch, targets)
 
         # A fresh forward through the critics that have just been updated; their taps are closed.
-        with self._quickly(frozen=True):
-            lowest = torch.cat(self.critic(batch.observations, actions), dim=1).min(dim=1, keepdim=True).values
-        actor_loss = (ent_coef * log_prob - lowest).mean()
+        values = self._ask("critic", batch.observations, actions, frozen=True)
+        actor_loss = (ent_coef * log_prob - lowest(values)).mean()
         actor_update = self._step("actor", actor_loss, self.actor.optimizer, batch, taps)
         # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
         self.hooks.after_step(critic_update)
         self.hooks.after_step(actor_update)
         losses = {"actor_loss": actor_update.losses["loss"], "critic_loss": critic_update.losses["loss"]}
         return {"ent_coef": ent_coef.reshape(()), **losses, **learned}
+
+    def _draw(self, batch: Batch) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+        """Actions for a batch's observations, and their log-probabilities; those for the next ones, if known already.
+
+        The actor steps after both have been asked for, so that they may be computed at once.
+        """
+        if (at_once := self._learns_at_once()) is not None:
+            found = drawn_actions(at_once, self.actor, batch.observations, batch.next_observations)
+            if found is not None:
+                return found[0], found[1], found[2:]
+        with self._quickly():
+            actions, log_prob = self.actor.action_log_prob(batch.observations)
+        return actions, log_prob, None
 
     def _entropy_coefficient(self) -> Tensor:
         """The entropy coefficient alpha, learned or fixed; detached."""
@@ -172,9 +194,14 @@ class SAC(ActorCriticsMixin, StockSAC):
         assert self.log_ent_coef is not None
         assert self.ent_coef_optimizer is not None
         assert isinstance(self.target_entropy, float)
-        loss = -(self.log_ent_coef * (log_prob + self.target_entropy).detach()).mean()
-        stepping.drop_gradients(self.ent_coef_optimizer)
-        loss.backward()
+        above = (log_prob + self.target_entropy).detach()
+        if self._quick is None:
+            loss = -(self.log_ent_coef * above).mean()
+            stepping.drop_gradients(self.ent_coef_optimizer)
+            loss.backward()
+        else:
+            self.log_ent_coef.grad = -above.mean().reshape_as(self.log_ent_coef)
+            loss = (self.log_ent_coef * self.log_ent_coef.grad).mean()
         stepping.step(self.ent_coef_optimizer)
         return loss.detach()
 

@@ -21,6 +21,7 @@ from agents.optimizers import with_optimizer
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.specs import agent_spec
+from agents.speed.actor_critics import actions_of, q_values
 from agents.vec_env import Games
 
 
@@ -130,16 +131,13 @@ class TD3(ActorCriticsMixin, StockTD3):
         """A step of the critics and perhaps of the actor on a minibatch, whose graphs end here; losses, detached."""
         self.optimizer_steps += 1
         noise = torch.empty_like(batch.actions).normal_(0, self.target_policy_noise)
-        with self._quickly():
-            targets = self._bootstrapped(batch, noise)
+        targets = self._bootstrapped(batch, noise)
         updates = [self._step_critic(batch, targets)]
         if actor:
-            with self._quickly(), self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
-                actions = self.actor(batch.observations)
+            with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
+                actions = self._actions("actor", batch.observations)
             # A fresh forward through the critic that has just been updated; its taps are closed.
-            observations: Any = batch.observations
-            with self._quickly(frozen=True):
-                loss = -self.critic.q1_forward(observations, actions).mean()
+            loss = -self._first_value(batch.observations, actions).mean()
             updates.append(self._step("actor", loss, self.actor.optimizer, batch, taps))
         # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
         for update in updates:
@@ -156,8 +154,28 @@ class TD3(ActorCriticsMixin, StockTD3):
     def _bootstrapped(self, batch: Batch, noise: Tensor) -> Tensor:
         """What the Q-values are drawn to, (batch, 1), for this noise on the target's actions."""
         noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
-        next_actions = (self.actor_target(batch.next_observations) + noise).clamp(-1, 1)
+        next_actions = (self._actions("actor_target", batch.next_observations) + noise).clamp(-1, 1)
         return self._returns(batch, self._lowest(batch.next_observations, next_actions))
+
+    def _actions(self, name: str, observations: Any) -> Tensor:
+        """What ``actor`` or ``actor_target`` does, (batch, actions)."""
+        actor: Actor = getattr(self, name)
+        if (at_once := self._learns_at_once()) is not None:
+            found = actions_of(at_once, name, actor, observations)
+            if found is not None:
+                return found
+        with self._quickly():
+            actions: Tensor = actor(observations)
+        return actions
+
+    def _first_value(self, observations: Any, actions: Tensor) -> Tensor:
+        """What the first Q-function says of actions, (batch, 1); nobody uses the gradients of its parameters."""
+        if (at_once := self._learns_at_once()) is not None:
+            found = q_values(at_once, "first", self.critic, observations, actions, count=1, frozen=True)
+            if found is not None:
+                return found[0]
+        with self._quickly(frozen=True):
+            return self.critic.q1_forward(observations, actions)
 
     def _check_env(self, env: VecEnv | None) -> None:
         super()._check_env(env)

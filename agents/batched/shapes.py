@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,10 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import Tensor, nn
 
-from agents.batched.activations import Activation, activation_of
 from agents.networks.distributions import LeanCategorical
 from agents.plasticity.optimizers import stepping
+from agents.speed.activations import Activation
+from agents.speed.perceptrons import OtherNetworkError, dense_layers, is_hooked
 
 if TYPE_CHECKING:
     from agents.ppo import PPO
@@ -98,7 +99,7 @@ def shapes_of(agent: PPO) -> tuple[Shapes, list[nn.Parameter]]:
     if head == MEANS:
         parameters.append(policy.log_std)
     _check_parameters(policy, parameters)
-    if any(map(_is_hooked, (policy.features_extractor, both, both.policy_net, both.value_net))):
+    if any(map(is_hooked, (policy.features_extractor, both, both.policy_net, both.value_net))):
         raise AloneError("a hook is on one of its networks")
     return Shapes(tuple(layers[0]), tuple(layers[1]), head, parameters[0].dtype), parameters
 
@@ -172,33 +173,17 @@ def _differs(thing: object, kind: type, name: str) -> bool:
     return name in vars(thing) or getattr(type(thing), name) is not getattr(kind, name)
 
 
-def _layers(modules: Iterable[nn.Module]) -> Iterable[Dense]:
-    waiting: nn.Linear | None = None
-    for module in modules:
-        if _is_hooked(module):
-            raise AloneError("a hook is on one of its layers")
-        if type(module) is nn.Linear:
-            if waiting is not None:
-                raise AloneError("one of its linear layers follows another")
-            waiting = module
-        else:
-            activation = activation_of(module)
-            if activation is None or waiting is None:
-                raise AloneError(f"its networks have a {type(module).__name__}")
-            yield _dense(waiting, activation)
-            waiting = None
-    if waiting is None:
+def _layers(modules: Sequence[nn.Module]) -> Iterable[Dense]:
+    if any(map(is_hooked, modules)):
+        raise AloneError("a hook is on one of its layers")
+    try:
+        layers = list(dense_layers(modules))
+    except OtherNetworkError as error:
+        raise AloneError(str(error)) from None
+    if not layers or layers[-1].activation is not None:
         raise AloneError("one of its networks ends in no linear layer")
-    yield _dense(waiting, None)
-
-
-def _dense(linear: nn.Linear, activation: Activation | None) -> Dense:
-    return Dense(linear.in_features, linear.out_features, linear.bias is not None, activation)
-
-
-def _is_hooked(module: nn.Module) -> bool:
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks) or "forward" in vars(module)
+    for (linear,), activation in layers:
+        yield Dense(linear.in_features, linear.out_features, linear.bias is not None, activation)
 
 
 def _check_parameters(policy: ActorCriticPolicy, known: list[nn.Parameter]) -> None:

@@ -3,6 +3,8 @@
 - `layers`: boards by the cells that are set, large layers in bfloat16.
 - `boards`, `kernels`: first layers on boards of zeros and ones.
 - `optimizers`: fused steps.
+- `perceptrons`, `live`, `actor_critics`: networks of linear layers, several at once.
+- `threads`: one for what is small.
 - `hardware`: what it can.
 """
 

@@ -21,7 +21,7 @@ SMALLEST = torch.finfo(torch.float32).tiny
 """The smallest normal number. MKL takes roots of what is smaller, and of zeros, one at a time: ten times as long."""
 
 UNUSUAL = (
-    "weight_decay", "decoupled_weight_decay", "amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused"
+    "weight_decay", "decoupled_weight_decay", "amsgrad", "maximize", "foreach", "capturable", "differentiable",
 )  # fmt: skip
 """Settings of torch's Adam with which it does otherwise, or in another way."""
 
@@ -61,7 +61,8 @@ def step(optimizer: torch.optim.Optimizer) -> None:
         _step_of_torch(optimizer)
         return
     for group, parameters in trained:
-        _adam(group, parameters, [optimizer.state[parameter] for parameter in parameters])
+        states = [optimizer.state[parameter] for parameter in parameters]
+        (_fused_adam if group.get("fused") else _adam)(group, parameters, states)
 
 
 def divisors(second: list[Tensor], roots: Sequence[float], eps: float) -> list[Tensor]:
@@ -115,13 +116,35 @@ def _inner_step(kind: Any) -> Callable[[torch.optim.Optimizer], Any] | None:
     return guarded.__wrapped__ if is_known else None
 
 
+@torch.no_grad()
+def _fused_adam(group: dict[str, Any], parameters: list[Tensor], states: Sequence[dict[str, Any]]) -> None:
+    """The operations of `torch.optim.adam._fused_adam`."""
+    steps = [state["step"] for state in states]
+    torch._foreach_add_(steps, 1)
+    torch._fused_adam_(
+        parameters,
+        [parameter.grad for parameter in parameters if parameter.grad is not None],
+        [state["exp_avg"] for state in states],
+        [state["exp_avg_sq"] for state in states],
+        [],
+        steps,
+        amsgrad=False,
+        lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        weight_decay=0.0,
+        eps=group["eps"],
+        maximize=False,
+    )
+
+
 def _hides_smallest(eps: float, root: float) -> bool:
     """Whether what is smaller than `SMALLEST` leaves no trace beside `eps`: their sum rounds to `eps`."""
     return math.sqrt(SMALLEST) / root < eps * 2.0**-26  # half of its last place, and half of that
 
 
 def _trained(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], list[Tensor]]] | None:
-    """The groups with those of their parameters that have gradients, where `_adam` is what the optimizer would do."""
+    """The groups with those of their parameters that have gradients, where the optimizer does what is done here."""
     if type(optimizer) is not torch.optim.Adam or is_watched(optimizer):
         return None
     trained = []
