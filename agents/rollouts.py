@@ -135,9 +135,12 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
 
     def _values_beyond(self, dones: np.ndarray, infos: Sequence[dict[str, Any]]) -> tuple[list[int], list[Tensor]]:
         """The games whose episodes were truncated, and the values of where they would have gone on, in few tensors."""
+        ended = np.flatnonzero(dones).tolist()
+        if not ended:
+            return [], []
         last = {
             game: infos[game]["terminal_observation"]
-            for game in np.flatnonzero(dones).tolist()
+            for game in ended
             if infos[game].get("TimeLimit.truncated", False) and infos[game].get("terminal_observation") is not None
         }
         together = self._quick is not None and bool(last)

@@ -176,20 +176,29 @@ class Bank:
             shares = torch.clamp(max_grad_norm / (norms + 1e-6), max=1.0)
             if not bool((shares == 1).all()):  # no device is waited for: this is the CPU
                 gradients.mul_(shares)
-        alike: dict[float, list[int]] = {}  # learning rate -> numbers of the rows
+        alike: dict[tuple[float, float], list[int]] = {}  # learning rate and steps so far -> numbers of the rows
+        made = self._steps[:, 0].tolist()
         for row, agent in enumerate(agents):
-            alike.setdefault(float(self._optimizers[agent].param_groups[0]["lr"]), []).append(row)
+            rate = float(self._optimizers[agent].param_groups[0]["lr"])
+            alike.setdefault((rate, made[agent]), []).append(row)
         group = self._optimizers[agents[0]].param_groups[0]
-        first, second = self._moments.values()
-        for rate, rows in alike.items():
-            chosen = [agents[row] for row in rows]
+        for (rate, _), rows in alike.items():
+            if len(rows) == len(self):  # the rows are those of the blocks: one step of all
+                weights, found, first, second = ([each] for each in (self._weights, gradients, *self._moments.values()))
+                steps = [self._steps[0, 0]]
+            else:
+                chosen = [agents[row] for row in rows]
+                blocks = (self._weights, *self._moments.values())
+                weights, first, second = ([block[agent] for agent in chosen] for block in blocks)
+                found = [gradients[row] for row in rows]
+                steps = [self._steps[agent, 0] for agent in chosen]
             adam(
-                [self._weights[agent] for agent in chosen],
-                [gradients[row] for row in rows],
-                [first[agent] for agent in chosen],
-                [second[agent] for agent in chosen],
+                weights,
+                found,
+                first,
+                second,
                 [],
-                [self._steps[agent, 0] for agent in chosen],
+                steps,
                 foreach=False,
                 fused=True,
                 amsgrad=False,
@@ -200,8 +209,8 @@ class Bank:
                 eps=group["eps"],
                 maximize=False,
             )
-        if len(agents) == len(self):
-            self._steps[:, 1:] = self._steps[:, :1]
+        if len(alike) == 1 and len(agents) == len(self):
+            self._steps.fill_(self._steps[0, 0])
         else:
             chosen = list(agents)
             self._steps[chosen, 1:] = self._steps[chosen, :1]
