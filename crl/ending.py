@@ -22,6 +22,7 @@ from crl.config.messages import one_line
 from crl.config.schema import to_yaml
 from crl.exit_codes import INTERRUPTED, TERMINATED
 from crl.screen import is_terminal
+from crl.storage.files import is_held
 from envs.games import is_of_environment
 
 if TYPE_CHECKING:
@@ -209,6 +210,8 @@ def remedy(error: BaseException, folder: Path) -> str:
         return "the run's folder is read-only now: make its place writable, then resume the run"
     if is_of_environment(error):
         return "correct the environment, then resume the run"
+    if is_held(error):
+        return "another program, such as a spreadsheet, may have the file open: close it there, then resume the run"
     if isinstance(error, FileNotFoundError) and not folder.is_dir():
         return "the run's folder may have been moved or removed while it trained: put it back, then resume the run"
     return "resume the run once the cause is gone"

@@ -23,7 +23,7 @@ from stable_baselines3.common.logger import (
 )
 
 from crl.csv_log import CsvLog, count_columns, cut
-from crl.storage.files import DamagedError, put, replace_file, temporary
+from crl.storage.files import DamagedError, move, patiently, put, replace_file, temporary
 
 CSV = "progress.csv"
 CHUNK = 1 << 20  # bytes
@@ -159,7 +159,7 @@ def truncate(folder: Path, seen: Mapping[str, Extent], names: Collection[str]) -
     _, contents = _looked_at(folder, seen)
     for path in _logs(folder, names):
         if path.name not in seen:
-            path.unlink()
+            patiently(path.unlink)
         elif path.name not in contents:
             _shorten(path, seen[path.name].size)
     for name, content in contents.items():
@@ -170,7 +170,7 @@ def _shorten(path: Path, size: int) -> None:
     """Put the beginning of a file in its place: a process that was given up for dead may have the old one open."""
     with path.open("rb") as file:
         put(temporary(path), (file.read(min(CHUNK, size - start)) for start in range(0, size, CHUNK)))
-    temporary(path).replace(path)
+    move(temporary(path), path)
 
 
 def _looked_at(folder: Path, seen: Mapping[str, Extent]) -> tuple[list[Path], dict[str, bytes]]:

@@ -44,6 +44,7 @@ from crl.parts import Part, Run
 from crl.results import RunResults
 from crl.screen import concise_warnings, is_quiet, say, tolerant, warn
 from crl.shell import typed
+from crl.storage.files import move
 from crl.visits import FOLDER as VISITS
 from crl.visits import VisitsPart
 from envs.threads import available_threads
@@ -357,4 +358,4 @@ def _save(run: Run) -> None:
         run.model._vec_normalize_env.save(str(run.folder / NORMALIZER))  # without it model.zip cannot tell what it sees
     unfinished = run.folder / ".model.zip"
     run.model.save(unfinished)
-    unfinished.replace(run.folder / "model.zip")
+    move(unfinished, run.folder / "model.zip")

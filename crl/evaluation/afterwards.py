@@ -23,6 +23,7 @@ from crl.evaluation.rows import Row, places_of, rows, world_at
 from crl.exit_codes import DONE
 from crl.learnt import agent_of, by_step, load, newest_checkpoint, saved_at
 from crl.screen import console, say, tolerant, warn
+from crl.storage.files import move
 from envs.threads import available_threads
 
 
@@ -159,7 +160,7 @@ def _write(path: Path, found: Sequence[Row]) -> None:
         for row in found:
             log.append(row)
         log.close()
-        unfinished.replace(path)
+        move(unfinished, path)
     except OSError as error:
         raise ConfigError(f"{str(path)!r} cannot be written ({error.strerror}); make room for it") from None
 

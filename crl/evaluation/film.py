@@ -14,6 +14,7 @@ from crl.config import EvaluationConfig
 from crl.config.messages import one_line
 from crl.ending import named
 from crl.evaluation.playing import play
+from crl.storage.files import move
 
 LONGEST = 10_000  # pictures
 SPEED = 30  # pictures a second, of worlds that do not say
@@ -48,7 +49,7 @@ def film(learner: LearnerMixin, task: envs.Task, seed: int, settings: Evaluation
         raise UnseenError(one_line(error)) from error
     finally:
         camera.close()
-    unfinished.replace(path)
+    move(unfinished, path)
 
 
 class _Camera:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from crl.storage.files import move
+
 FOLDER = ".mirrors"
 MAX_BYTES = 1 << 22
 
@@ -64,4 +66,4 @@ class Memory:
         """A kill leaves it whole, or as it was."""
         unfinished = self._path.with_name(f".{self._path.name}.tmp")
         unfinished.write_text(json.dumps({"id": self.id, "last": self._last, "place": self._place}))
-        unfinished.replace(self._path)
+        move(unfinished, self._path)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 MAX_VALUES = 2_000_000  # in one JSON text: each takes a hundred bytes where two are written
+HELD = (5, 32)  # errors of Windows (access denied, sharing violation) where another program has a file open
+PAUSES = tuple(0.01 * 2**n for n in range(10))  # seconds, ten in all, after which that is tried again
 
 
 class DamagedError(Exception):
@@ -26,8 +29,43 @@ def replace_file(path: Path, content: bytes) -> None:
     """Give a file this content; a kill leaves either the old one or the new one."""
     unfinished = temporary(path)
     put(unfinished, [content])
-    unfinished.replace(path)
+    move(unfinished, path)
     sync(path.parent)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file or a folder another name: a file that has it is replaced, a folder must not be there.
+
+    Raises:
+        OSError: as for `patiently`.
+    """
+    patiently(lambda: source.rename(target) if source.is_dir() else source.replace(target))
+
+
+def patiently(change: Callable[[], object]) -> None:
+    """Rename or remove something, though another program may have it open for a moment.
+
+    Windows refuses that for a file which is read, by whomever (who looks at a run, and virus scanners and indexers at
+    all that is new), and for the folders that it lies in.
+
+    Raises:
+        OSError: it is refused for ten seconds, or not for that reason.
+    """
+    for pause in PAUSES:
+        try:
+            change()
+        except OSError as error:
+            if not is_held(error):
+                raise
+        else:
+            return
+        time.sleep(pause)
+    change()
+
+
+def is_held(error: BaseException) -> bool:
+    """Whether an error says that another program has a file open."""
+    return isinstance(error, OSError) and getattr(error, "winerror", None) in HELD
 
 
 def put(path: Path, *pieces: Iterable[bytes | memoryview]) -> tuple[int, int]:

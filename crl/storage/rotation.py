@@ -6,9 +6,10 @@ import shutil
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from crl.storage.files import DamagedError, replace_file, temporary
+from crl.storage.files import DamagedError, is_held, move, patiently, replace_file, temporary
 from crl.storage.states import MANIFEST, Manifest, file_names, read, verify
 
 LONGEST_STEP = 18  # digits: more than any run makes
@@ -60,12 +61,16 @@ def prune(folder: Path, keep: int, heavy: str = "replay", keep_heavy: int = 2) -
     _clear(folder)
     whole = 0
     for path in checkpoints_in(folder):
-        if whole == keep:
-            path.rename(temporary(path))
-        elif (manifest := _complete(path)) is not None:
-            whole += 1
-            if whole > keep_heavy:
-                _drop(path, manifest, heavy)
+        try:
+            if whole == keep:
+                move(path, temporary(path))
+            elif (manifest := _complete(path)) is not None:
+                whole += 1
+                if whole > keep_heavy:
+                    _drop(path, manifest, heavy)
+        except OSError as error:
+            if not is_held(error):  # else somebody reads it, and the next time will do
+                raise
     _clear(folder)
 
 
@@ -80,7 +85,7 @@ def set_aside(folder: Path, newest: Path | None) -> None:
     """
     for path in checkpoints_in(folder):
         if newest is None or int(path.name) > int(newest.name):
-            path.rename(path.with_name(f"unused-{path.name}-{time.time_ns()}"))
+            move(path, path.with_name(f"unused-{path.name}-{time.time_ns()}"))
 
 
 def _complete(folder: Path) -> Manifest | None:
@@ -101,7 +106,7 @@ def _drop(folder: Path, manifest: Manifest, part: str) -> None:
         replace_file(folder / MANIFEST, replace(manifest, parts=parts, dropped=dropped, files=files).content())
     if part in manifest.parts or part in manifest.dropped:  # a kill may have come before this
         for name in file_names(part):
-            (folder / name).unlink(missing_ok=True)
+            patiently(partial((folder / name).unlink, missing_ok=True))
 
 
 def _clear(folder: Path) -> None:

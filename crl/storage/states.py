@@ -19,7 +19,7 @@ from typing import Any, Self
 from crl.config.messages import one_line, shown
 from crl.storage.blocks import encode, header
 from crl.storage.decoding import CHUNK, Fill, State, decode
-from crl.storage.files import DamagedError, parsed, put, read_whole, readable, sync, temporary
+from crl.storage.files import DamagedError, move, parsed, put, read_whole, readable, sync, temporary
 
 FORMAT = 1
 MAX_MANIFEST = 1 << 20  # bytes; it names ten files
@@ -122,11 +122,11 @@ def write(
             check()
         shutil.rmtree(replaced, ignore_errors=True)
         if os.path.lexists(folder):
-            folder.rename(replaced)
-        unfinished.rename(folder)
+            move(folder, replaced)
+        move(unfinished, folder)
     except BaseException:
         if replaced.exists() and not folder.exists():
-            replaced.rename(folder)
+            move(replaced, folder)
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     sync(folder.parent)
@@ -143,7 +143,7 @@ def recover(parent: Path) -> None:
         if os.path.lexists(folder):
             shutil.rmtree(replaced, ignore_errors=True)
         else:
-            replaced.rename(folder)
+            move(replaced, folder)
 
 
 def read(folder: Path, parts: Collection[str] | None = None) -> dict[str, State]:

@@ -16,6 +16,7 @@ import pytest
 import torch
 import walk_world
 from processes import Process
+from stored import HeldError
 
 import envs
 from crl.ending import Interrupt, LossError, ObservationError, RolloutTime, cause, remedy, report
@@ -149,6 +150,7 @@ REMEDIES: dict[str, tuple[Callable[[], BaseException], str]] = {
         lambda: OSError(errno.EROFS, "Read-only file system"),
         "make its place writable, then resume the run",
     ),
+    "held": (HeldError, "may have the file open: close it there, then resume the run"),
     "file": (lambda: FileNotFoundError(errno.ENOENT, "gone"), "resume the run once the cause is gone"),
     "environment": (lambda: raised_in_play("Unwell-v0", [0]), CORRECT),
     "answer": (lambda: raised_in_play({"id": "Unwell-v0", "answer": (1, 2)}, [0]), CORRECT),

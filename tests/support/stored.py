@@ -11,6 +11,12 @@ import torch
 from crl import storage
 
 
+class HeldError(PermissionError):
+    """As Windows refuses what is done to a file that another program has open."""
+
+    winerror = 32
+
+
 def same(found: Any, expected: Any) -> bool:
     """Equal in value, type and dtype, and in every bit of floats."""
     if isinstance(expected, dict):

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stored import FILES, checkpoints, names, nested, same
+from stored import FILES, HeldError, checkpoints, names, nested, same
 
 from crl import storage
 from crl.storage import DamagedError, Manifest
+from crl.storage.files import PAUSES, move
 
 
 def test_a_folder_holds_its_files_and_says_so(tmp_path: Path) -> None:
@@ -36,6 +37,40 @@ def test_a_folder_that_is_there_is_replaced(tmp_path: Path) -> None:
     assert names(folder.parent) == ["a task"]
     assert Manifest.load(folder).step == 2
     assert storage.read(folder) == {"policy": {"value": 2}}
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_name_that_others_hold_is_waited_for(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target, refusals, waited = tmp_path / "new", tmp_path / "old", 3, list[float]()
+    if kind == "file":
+        target.write_text("old")
+        source.write_text("new")
+    else:
+        source.mkdir()
+    way = "replace" if kind == "file" else "rename"
+    change = getattr(Path, way)
+
+    def refused(path: Path, to: Path) -> Path:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise HeldError
+        found: Path = change(path, to)
+        return found
+
+    monkeypatch.setattr("crl.storage.files.time.sleep", waited.append)
+    monkeypatch.setattr(Path, way, refused)
+    move(source, target)
+    assert names(tmp_path) == ["old"]
+    assert waited == list(PAUSES[:3])
+    refusals = len(PAUSES) + 1
+    with pytest.raises(HeldError):
+        move(target, source)
+    assert 10 < sum(waited[3:]) < 11
+    waited.clear()
+    with pytest.raises(FileNotFoundError):
+        move(tmp_path / "nowhere", source)
+    assert waited == []
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from stored import FILES, checkpoints, names
+from stored import FILES, HeldError, checkpoints, names
 
 from crl import storage
 from crl.storage import DamagedError
@@ -74,6 +75,32 @@ def test_a_checkpoint_cut_short_does_not_push_out_a_whole_one(tmp_path: Path) ->
     assert storage.verify(folder / "1").dropped == ["replay"]
     storage.prune(folder, keep=1)
     assert names(folder) == ["3", "4"]
+
+
+def test_what_is_being_read_stays_till_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, rename, unlink = checkpoints(tmp_path, 1, 2, 3, 4), Path.rename, Path.unlink
+
+    def renamed(path: Path, target: Path) -> Path:
+        if path.name == "1":
+            raise HeldError
+        return rename(path, target)
+
+    def removed(path: Path, **options: Any) -> None:
+        if path.name == "replay.safetensors":
+            raise HeldError
+        unlink(path, **options)
+
+    monkeypatch.setattr("crl.storage.files.PAUSES", ())
+    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(Path, "unlink", removed)
+    storage.prune(folder, keep=2, keep_heavy=1)
+    assert names(folder) == ["1", "3", "4"]
+    assert "replay.safetensors" in names(folder / "3")
+    assert list(storage.read(folder / "3")) == ["learner"]
+    monkeypatch.undo()
+    storage.prune(folder, keep=2, keep_heavy=1)
+    assert names(folder) == ["3", "4"]
+    assert names(folder / "3") == FILES[:4]
 
 
 def test_checkpoints_newer_than_the_one_that_is_gone_on_from_are_set_aside(tmp_path: Path) -> None:
