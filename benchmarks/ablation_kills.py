@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -71,7 +70,7 @@ def kill_at_random(file: Path, workers: int, pace: float, dice: random.Random) -
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.wait(dice.expovariate(1 / pace)), sum(hit.values()), itself
         if dice.random() < ITSELF:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
             process, itself = start(file, workers), itself + 1
             continue

@@ -15,7 +15,6 @@ import csv
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -74,7 +73,7 @@ def killed(job: str, runs: Path, seconds: float, dice: random.Random, most: int)
         try:
             process.wait(dice.uniform(0.3, 1.0) * seconds if kills < most else None)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
             kills += 1
             folders = list(runs.iterdir()) if runs.exists() else []

@@ -20,15 +20,13 @@ from torch import nn
 
 from crl.config.messages import one_line
 from crl.config.schema import to_yaml
-from crl.exit_codes import INTERRUPTED, TERMINATED
+from crl.exit_codes import OF_SIGNALS
 from crl.screen import is_terminal
 from crl.storage.files import is_held
 from envs.games import is_of_environment
 
 if TYPE_CHECKING:
     from crl.parts import Run
-
-CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
 class RunError(RuntimeError):
@@ -104,7 +102,7 @@ class Interrupt:
         self.saved: Path | None = None
 
     def __enter__(self) -> Self:
-        handled = CODES if threading.current_thread() is threading.main_thread() else ()
+        handled = OF_SIGNALS if threading.current_thread() is threading.main_thread() else ()
         self._previous = {number: signal.signal(number, self._handle) for number in handled}
         return self
 
@@ -121,8 +119,8 @@ class Interrupt:
             if is_terminal():
                 os.write(1, b"\x1b[?25h")  # the progress bar hides the cursor
             os.write(2, os.fsencode(f"\n{self._left()}\n"))
-            os._exit(CODES[signal.Signals(number)])
-        self.code = CODES[signal.Signals(number)]
+            os._exit(OF_SIGNALS[signal.Signals(number)])
+        self.code = OF_SIGNALS[signal.Signals(number)]
         finishing = f"finishing this rollout and update ({self.rollout.left()}), then saving"
         doing = "the run is finished and being saved" if self.trained else finishing
         again = "exits" if self._exits else "stops"

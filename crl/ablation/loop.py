@@ -15,14 +15,13 @@ from typing import Any, Protocol
 from crl.ablation.launching import Launcher, Worker, describe_death
 from crl.ablation.worker import BUSY
 from crl.claims import Sight
-from crl.exit_codes import DONE, FAILED, INTERRUPTED, REFUSED, TERMINATED
+from crl.exit_codes import DONE, FAILED, OF_SIGNALS, REFUSED, TERMINATED
 
 TICK = 0.2  # seconds between two looks at the workers
 LOOK = 2.0  # seconds between two looks at the folders
 AGAIN = 10.0  # seconds after which a run is tried again that another process has, or whose worker was asked to end
 DEATHS_TOGETHER = 2  # of workers one after another in which a run comes no further, after which it has one for itself
 DEATHS = 5  # that a run may have one after another without coming further
-CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 GOING = ("waiting", "queued", "running")  # states of runs that are not at their end
 HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
 
@@ -85,7 +84,7 @@ class Wish:
     @contextmanager
     def heard(self) -> Iterator[None]:
         """While this lasts signals express it, where Python gives them to this thread."""
-        handled = [*CODES] if threading.current_thread() is threading.main_thread() else []
+        handled = [*OF_SIGNALS] if threading.current_thread() is threading.main_thread() else []
         if handled and HANG_UP is not None and signal.getsignal(HANG_UP) is signal.SIG_DFL:
             handled.append(HANG_UP)
         previous = {number: signal.signal(number, self._handle) for number in handled}
@@ -97,7 +96,7 @@ class Wish:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.count += 1
-        self.code = self.code or CODES.get(signal.Signals(number), TERMINATED)
+        self.code = self.code or OF_SIGNALS.get(signal.Signals(number), TERMINATED)
 
 
 class Loop:
@@ -258,7 +257,7 @@ class Loop:
         elif code in (FAILED, REFUSED):
             status.why = self._why(name)
             self._become(name, "failed")
-        elif code == BUSY or code in CODES.values() or self.wish.count:
+        elif code == BUSY or code in OF_SIGNALS.values() or self.wish.count:
             status.not_before = time.monotonic() + AGAIN
             self._become(name, "waiting")
         else:

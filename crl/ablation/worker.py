@@ -51,8 +51,10 @@ def _command(folder: Path, file: Path, base: Path, words: Sequence[str]) -> list
 
 
 def environment() -> dict[str, str]:
-    """The environment of a worker: one thread, which does not spin while it waits."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+    """The environment of a worker: one thread, which does not spin while it waits, and prints what is read again."""
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    # Into a file Windows prints in a code page of its own, which lacks names of tasks.
+    return {**os.environ, **threads, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
 
 
 def work(folder: Path, name: str, file: Path, base: Path) -> int:
