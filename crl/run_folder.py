@@ -31,9 +31,11 @@ def check_writable(runs: Path, key: str = "runs=") -> None:
         key: what gives it, for messages.
 
     Raises:
-        ConfigError: the nearest thing that exists on its path is no folder, or may not be written to.
+        ConfigError: the nearest thing that exists on its path is no folder, or may not be written to, or there is none.
     """
-    nearest = next(path for path in (runs.absolute(), *runs.absolute().parents) if os.path.lexists(path))
+    nearest = next((path for path in (runs.absolute(), *runs.absolute().parents) if os.path.lexists(path)), None)
+    if nearest is None:
+        raise ConfigError(f"{key}{str(runs)!r} is on a drive that is not there; give another folder")
     if not nearest.is_dir():
         raise ConfigError(f"{key}{str(runs)!r} cannot be a folder: {str(nearest)!r} is a file; give another folder")
     if (why := unwritable(nearest)) is not None:

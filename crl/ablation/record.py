@@ -51,7 +51,8 @@ def check(grid: Grid) -> dict[str, Any] | None:
     """
     folder = grid.folder
     if not (folder / FILE).exists():
-        left = {LOCK, temporary(folder / FILE).name}  # by a start that was killed, or found the disk full
+        # By a start that was killed, or found the disk full; the last two by the systems' windows.
+        left = {LOCK, temporary(folder / FILE).name, ".DS_Store", "desktop.ini"}
         if folder.is_dir() and any(path.name not in left for path in folder.iterdir()):
             raise ConfigError(
                 f"{str(folder)!r} holds something else than an ablation; give another folder in {str(grid.file)!r}"

@@ -60,6 +60,12 @@ def test_check_makes_nothing(tmp_path: Path) -> None:
             run_folder.check_writable(tmp_path / name)
 
 
+def test_a_drive_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "lexists", lambda _path: False)  # not even its root, as of Windows' drives
+    with pytest.raises(ConfigError, match="is on a drive that is not there; give another folder"):
+        run_folder.check_writable(tmp_path / "runs")
+
+
 def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     name = tmp_path / "a" / "b" / ("x" * 300)
     with pytest.raises(ConfigError, match="cannot be written"):

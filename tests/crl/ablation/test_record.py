@@ -83,5 +83,6 @@ def test_a_start_that_was_killed_while_it_wrote_keeps_nobody_from_the_folder(tmp
     found.folder.mkdir()
     (found.folder / record.LOCK).touch()
     (found.folder / ".ablation.json.tmp").write_text('{"comm')
+    (found.folder / ".DS_Store").touch()  # by macOS, once somebody has looked
     record.keep(found)
     assert record.read(found.folder)["runs"] == {"a": {}}
