@@ -30,14 +30,19 @@ def fuse(optimizers: Iterable[torch.optim.Optimizer], *, fused: bool) -> None:
             excluded = group["differentiable"] or group["foreach"] or optimizer.defaults["fused"] is False
             if fused and devices <= {*DEVICES} and not excluded:
                 group["fused"] = True
-                _count_beside(group["params"], optimizer)
+                _count_on(None, group["params"], optimizer)
             elif not fused:
                 group["fused"] = optimizer.defaults["fused"]
+                if not (group["fused"] or group["capturable"]):
+                    _count_on(torch.device("cpu"), group["params"], optimizer)
 
 
-def _count_beside(parameters: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Have the numbers of steps where the parameters are: torch keeps those of other than fused steps on the CPU."""
+def _count_on(device: torch.device | None, parameters: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
+    """Have the numbers of steps on a device; None for where each parameter is.
+
+    Fused steps want them there. Others read them: torch keeps theirs on the CPU, as every look at a GPU waits for it.
+    """
     for parameter in parameters:
         state = optimizer.state.get(parameter, {})
         if "step" in state:
-            state["step"] = state["step"].to(parameter.device)
+            state["step"] = state["step"].to(parameter.device if device is None else device)

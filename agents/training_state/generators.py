@@ -13,12 +13,13 @@ from agents.training_state.state import State
 
 def random_state(model: LearnerMixin) -> State:
     """Every generator that training draws from."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    # Of a GPU that it does not learn on nothing is drawn, and asking would begin to use that.
+    cuda = [torch.cuda.get_rng_state(model.device)] if model.device.type == "cuda" else []
     return {
         "python": list(random.getstate()),
         "numpy": np.random.get_state(legacy=False),
         "torch": torch.get_rng_state(),
-        "cuda": list(cuda),
+        "cuda": cuda,
         "actions": model.action_space.np_random.bit_generator.state,
         **({} if model.augmentation is None else {"augmentation": model.augmentation.generator.get_state()}),
     }
@@ -30,8 +31,8 @@ def restore_random(model: LearnerMixin, state: State) -> None:
     random.setstate((version, tuple(numbers), gauss))
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] and model.device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"][0], model.device)
     model.action_space.np_random.bit_generator.state = state["actions"]
     if model.augmentation is not None:
         held = model.augmentation.generator

@@ -20,7 +20,10 @@ from agents.buffers.rollout_on_device import RolloutBufferOnDevice
 from agents.buffers.state import buffer_state, restore_buffer
 from crl import storage
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    pytest.mark.filterwarnings("ignore:You are trying to run PPO on the GPU"),  # SB3's advice
+]
 OFF_POLICY = {"dqn-board": {}, "sac-mlp": {"n_steps": 3}, "td3-mlp": {"replay": "prioritized"}}
 
 

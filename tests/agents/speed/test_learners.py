@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import envs
 from agents import DQN, PPO, SAC, TD3
 from agents.plasticity import GXD, ReDo
-from agents.speed import layers
+from agents.speed import fuse, layers
 
 pytestmark = pytest.mark.filterwarnings("ignore:speed is 'fast', but this cpu")
 ON = {"n_steps": 16, "batch_size": 32, "n_epochs": 2}
@@ -83,6 +84,23 @@ def test_interventions_work_and_a_zip_keeps_the_speed(kind: str) -> None:
     exact = type(model).load(archive, speed="exact")
     assert exact._quick is None
     assert not any(group["fused"] for optimizer in exact.optimizers for group in optimizer.param_groups)
+
+
+def test_steps_are_counted_beside_parameters_where_they_are_fused_and_on_the_cpu_elsewhere() -> None:
+    class Count:
+        def to(self, device: torch.device) -> torch.device:
+            return device
+
+    parameter = nn.Parameter(torch.zeros(2, device="meta"))  # as far from the CPU as a GPU
+    for settings, fused, expected in [({}, True, "meta"), ({}, False, "cpu"), ({"capturable": True}, False, None)]:
+        optimizer = torch.optim.Adam([parameter])
+        optimizer.param_groups[0].update(settings)
+        optimizer.state[parameter] = {"step": Count()}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("agents.speed.optimizers.DEVICES", ("meta",))
+            fuse([optimizer], fused=fused)
+        count = optimizer.state[parameter]["step"]
+        assert isinstance(count, Count) if expected is None else count.type == expected
 
 
 @pytest.mark.parametrize("speed", ["exact", "fast"])

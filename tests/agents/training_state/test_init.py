@@ -21,6 +21,7 @@ import envs
 from agents import DQN, PPO, SAC, TD3
 from agents.plasticity import CBP, GXD, ReDo, ReGraMa, SampleWeightDecay, ShrinkAndPerturb, SIGReg
 from agents.training_state import rebuild_games, restore_training_state, training_state
+from agents.training_state.generators import random_state, restore_random
 from crl import storage
 
 pytestmark = pytest.mark.filterwarnings("ignore:speed is 'fast', but this cpu")
@@ -253,3 +254,24 @@ def test_only_known_names_are_put_back(place: str) -> None:
     restore_training_state(model, {**state, "world": {**state["world"], "wrappers": [monitor]}})
     assert all("step_wait" not in vars(layer) for layer in (model.env, model.env.unwrapped))
     model.env.close()
+
+
+def test_of_gpus_the_learners_generator_alone_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU none is asked for: torch would begin to use them all."""
+    model = PPO("MlpPolicy", envs.make("cartpole", n_envs=2), device="cpu", seed=1, **ON)
+    learnt_on = torch.device("cuda", 1)
+    held = {learnt_on: torch.arange(16, dtype=torch.uint8)}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", held.__getitem__)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: held.update({device: state}))
+    assert random_state(model)["cuda"] == []
+    model.device = learnt_on
+    saved = random_state(model)
+    held[learnt_on] = torch.zeros(16, dtype=torch.uint8)
+    restore_random(model, saved)
+    assert held.keys() == {learnt_on}
+    assert torch.equal(held[learnt_on], torch.arange(16, dtype=torch.uint8))
+    held.clear()
+    model.device = torch.device("cpu")  # where another draws
+    restore_random(model, saved)
+    assert held == {}
