@@ -251,7 +251,7 @@ class _Apply(torch.autograd.Function):
         ctx.networks, ctx.learns = networks, bool(parameters)
         out, ctx.traces = forward(networks, x if ahead is None else torch.cat([x, ahead]))
         if ahead is None:
-            return out
+            return out.detach()  # a tensor of its own: one that is kept for its own backward, only gc would free
         now, later = out.split([len(x), len(ahead)], 1)
         ctx.mark_non_differentiable(later)
         return now, later

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -77,6 +79,21 @@ def test_heads_lie_side_by_side_and_what_is_ahead_takes_no_gradients() -> None:
     all_of_it = [body, *heads]
     assert_alike(*(gradients(out.square().sum(), x, all_of_it) for out in (now, expected[0])))
     assert ahead.grad is None
+
+
+@pytest.mark.parametrize("last", [None, nn.Tanh])
+@pytest.mark.parametrize("asked", ["once", "ahead"])
+def test_what_was_computed_is_freed_with_what_came_out(last: type[nn.Module] | None, asked: str) -> None:
+    networks, x = Perceptrons([network(last=last) for _ in range(2)], pays=never), torch.randn(7, INPUTS).double()
+    gc.disable()
+    try:
+        out = networks(x) if asked == "once" else networks(x, x)[0]
+        out.sum().backward()
+        left = weakref.ref(out.grad_fn)
+        del out
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_frozen_ones_pass_gradients_on_alone() -> None:
