@@ -17,6 +17,7 @@ from torch import Tensor
 
 from agents.at_switch import AtSwitch
 from agents.buffers import sampling
+from agents.networks.distributions import unchecked
 from agents.plasticity.units import Network
 from agents.plasticity.validation import check
 from agents.replay import ReplayMixin
@@ -70,7 +71,7 @@ class OffPolicyMixin(ReplayMixin):
         due, self._gradient_steps_due = self._gradient_steps_due, None
         if due != 0 and not self._is_refilling():
             self._begin_weighing()
-            with self._fewer_threads(batch_size):
+            with self._fewer_threads(batch_size), unchecked(self.device):
                 self._update(gradient_steps if due is None else due, batch_size)
             self._update_priorities()
         self._end_update()

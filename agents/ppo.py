@@ -23,7 +23,7 @@ from agents.buffers import sampling
 from agents.buffers.rollout import by_game
 from agents.buffers.rollout_on_device import on_device
 from agents.buffers.sampling import RolloutBatch as Batch
-from agents.networks.distributions import LeanCategorical
+from agents.networks.distributions import LeanCategorical, unchecked
 from agents.optimizers import with_optimizer
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
@@ -210,7 +210,8 @@ class PPO(RolloutMixin, StockPPO):
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
         if self.team is None:
-            self._update()
+            with unchecked(self.device):
+                self._update()
         else:
             self.team.update(self)
         self._end_update()

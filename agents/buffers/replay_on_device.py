@@ -14,6 +14,9 @@ from torch import Tensor
 from agents.buffers.on_device import DTYPES, has_room, sent, takes
 from agents.buffers.prioritized import PrioritizedReplayBuffer
 
+NORMALIZING = ("normalize_obs", "_normalize_obs")
+"""Methods by which `VecNormalize` normalises observations."""
+
 
 class ArrayOnDevice:
     """An array that is kept on a device, booleans as bits, as far as replay buffers use one.
@@ -88,7 +91,15 @@ class OnDevice(ReplayBuffer):
 
     @staticmethod
     def _normalize_obs(obs: Any, env: VecNormalize | None = None) -> Any:
-        return obs if env is None else env.normalize_obs(obs.cpu().numpy())
+        """As SB3's, by the same operations in float64, to the last bit."""
+        if env is None or not env.norm_obs:
+            return obs
+        if any(getattr(type(env), name) is not getattr(VecNormalize, name) for name in NORMALIZING):
+            return env.normalize_obs(obs.cpu().numpy())  # which may do more, and waits
+        seen: Any = env.obs_rms  # of a Box, for no Dict is kept on a device
+        bound = env.clip_obs
+        mean, deviation = (sent(part, obs.device) for part in (seen.mean, np.sqrt(seen.var + env.epsilon)))
+        return ((obs.double() - mean) / deviation).clamp(-bound, bound).float()
 
 
 class ReplayBufferOnDevice(OnDevice, ReplayBuffer):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 import torch
 from stable_baselines3.common.distributions import CategoricalDistribution
 from torch import Tensor
-from torch.distributions import Categorical
+from torch.distributions import Categorical, Distribution
 from torch.nn import functional as F
 
 from agents.plasticity.surgery import may_branch
@@ -84,3 +86,20 @@ def _may_look(scale: Tensor) -> bool:
     Numbers that an update has lost are missed there by the next rollout, before anything is drawn of them.
     """
     return may_branch(scale.device) or not scale.requires_grad
+
+
+@contextmanager
+def unchecked(device: torch.device) -> Iterator[None]:
+    """Around updates: torch's distributions check nothing that is on a GPU, for every check waits for it.
+
+    Numbers that an update has lost are missed by the next rollout, whose distributions are checked. On a CPU all are.
+    """
+    if may_branch(device):
+        yield
+        return
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)

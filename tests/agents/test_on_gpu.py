@@ -18,6 +18,7 @@ from agents.buffers import on_device
 from agents.buffers.replay_on_device import OnDevice
 from agents.buffers.rollout_on_device import RolloutBufferOnDevice
 from agents.buffers.state import buffer_state, restore_buffer
+from agents.networks.distributions import unchecked
 from crl import storage
 
 pytestmark = [
@@ -73,19 +74,16 @@ def test_replay_of_a_gpu_goes_on_on_a_cpu_and_back(kind: str, tmp_path: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-@pytest.mark.parametrize("kind", ["mlp", "board", *OFF_POLICY])
-def test_no_minibatch_waits_for_a_gpu(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["mlp", "mlp-tanh-gsde", "board", "nature", *OFF_POLICY])
+def test_no_gradient_step_waits_for_a_gpu(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = built(kind).learn(64)  # libraries are loaded
+    before = model.optimizer_steps
+    monkeypatch.setattr(model, "_log_update", lambda *args: None)  # which does, once
     torch.cuda.set_sync_debug_mode("error")
     try:
-        if kind in OFF_POLICY:
-            batches = [model.replay_buffer.sample(8)]
-        else:
-            batches = list(model.rollout_buffer.get(16))
-            before = model.optimizer_steps
-            for batch in batches:
-                model._gradient_step(batch)
-            assert model.optimizer_steps == before + len(batches)
+        with unchecked(model.device):
+            model._update(*((4, 8) if kind in OFF_POLICY else ()))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert all(batch.observations.is_cuda for batch in batches)
+    assert model.optimizer_steps == before + (4 if kind in OFF_POLICY else 8)
+    assert next(model.policy.parameters()).is_cuda

@@ -91,16 +91,34 @@ def test_a_minibatch_is_sent_as_indices_and_what_is_small(monkeypatch: pytest.Mo
     assert (batch.observations.dtype, batch.observations.shape) == (torch.bool, (8, 10, 10, 10))
 
 
-def test_normalised_observations_pass_through_the_host() -> None:
-    batches = []
+class Own(VecNormalize):
+    """May do anything."""
+
+    def normalize_obs(self, obs: Any) -> Any:
+        return super().normalize_obs(obs)
+
+
+@pytest.mark.parametrize("settings", [{}, {"norm_obs": False}, {"clip_obs": 0.5}])
+@pytest.mark.parametrize("cls", [VecNormalize, Own])
+@pytest.mark.parametrize("case", ["td3", "n-step returns", "boards"])
+def test_observations_are_normalised_where_they_are(
+    case: str, cls: type[VecNormalize], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit as on the host, where those of other classes go, which may do more."""
+    batches, fetched = [], []
+    fetch = Tensor.cpu
+    monkeypatch.setattr(Tensor, "cpu", lambda tensor: fetched.append(tensor) or fetch(tensor))
     for there in (True, False):
-        model = built("td3", there=there)
-        normalize = VecNormalize(model.env, training=True)
+        model = built(case, there=there)
+        normalize = cls(model.env, training=True, **settings)
         model.set_env(normalize)
         model.learn(32)
         np.random.seed(1)
+        fetched.clear()
         batches.append(model.replay_buffer.sample(8, normalize))
-    assert batches[0].observations.abs().max() > 0
+        assert len(fetched) == (2 if there and cls is Own and normalize.norm_obs else 0)
+    assert batches[0].observations.any()
+    assert batches[0].observations.dtype == batches[1].observations.dtype
     assert all(map(torch.equal, batches[0][:5], batches[1][:5]))
 
 
