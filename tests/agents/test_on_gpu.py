@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,33 @@ def built(kind: str, device: str = "cuda") -> Any:
 
 def close(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     return all(torch.allclose(left[name].cpu(), right[name].cpu(), rtol=1e-4, atol=1e-5) for name in left)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda there: there + torch.ones(3),
+        lambda there: torch.cat([there, torch.ones(3)]),
+        lambda there: there.index_select(0, torch.arange(2)),
+        lambda there: there.numpy(),
+        lambda there: torch.rand(3, generator=torch.Generator(), device="cuda"),
+        lambda there: torch.rand(3, generator=torch.Generator("cuda")),
+        lambda there: there.sum().item(),
+        lambda there: there[there > 0],
+        lambda there: there.cpu(),
+        lambda there: there.copy_(torch.ones(3)),
+    ],
+)
+def test_a_gpu_refuses_what_these_tests_look_for(wrong: Callable[[Tensor], object]) -> None:
+    there = torch.ones(3, device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with pytest.raises((RuntimeError, TypeError)):
+            wrong(there)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert (there + torch.tensor(1.0)).tolist() == [2.0] * 3  # a number of the host's may take part
 
 
 @pytest.mark.parametrize("kind", ["mlp", "board", "nature", *OFF_POLICY])
