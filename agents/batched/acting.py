@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from agents.batched.bank import Bank, Networks
 from agents.batched.layers import outputs
-from agents.batched.objective import HALF_LOG_2PI
 from agents.batched.shapes import LOGITS, Shapes, features_of
+from agents.networks.distributions import HALF_LOG_2PI
 from agents.plasticity.composition import Composition
 from agents.rollouts import Actor
 

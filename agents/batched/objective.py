@@ -5,7 +5,6 @@ The loss is that of `agents.ppo.PPO.losses`; `tests/agents/batched` holds it, an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,8 +14,7 @@ from torch import Tensor
 from agents.batched.bank import Networks
 from agents.batched.layers import backward, forward
 from agents.batched.shapes import LOGITS
-
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+from agents.networks.distributions import HALF_LOG_2PI
 
 
 class Settings(NamedTuple):

@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from agents.plasticity.surgery import may_branch
 
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+"""What a normal distribution's log-density has beside its scale and its square."""
+
 
 class LeanCategorical(CategoricalDistribution):
     """SB3's distribution of discrete actions, to the last bit and in the order in which gradients are summed up.

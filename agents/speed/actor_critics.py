@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -15,10 +14,9 @@ from stable_baselines3.td3.policies import Actor as TD3Actor
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from agents.networks.distributions import HALF_LOG_2PI
 from agents.speed.live import AtOnce
 from agents.speed.perceptrons import is_hooked
-
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def q_values(
