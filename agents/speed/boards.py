@@ -54,7 +54,7 @@ class Boards(Tensor):
         if func == _DTYPE:
             return torch.float32
         with torch._C.DisableTorchFunctionSubclass():
-            if func in LAYERS and (found := LAYERS[func](*args, **kwargs or {})) is not None:
+            if args and func in LAYERS and (found := LAYERS[func](*args, **kwargs or {})) is not None:
                 return found
             return func(*_floats(args), **_floats(kwargs or {}))
 

@@ -164,12 +164,16 @@ def _spread(count: int, work: Callable[[slice, slice], Callable[[], object]]) ->
     at_once(calls, pays=count >= SHARED)
 
 
-def _dense(compute: Callable[..., Tensor], bits: Tensor, parameters: Sequence[Tensor], at_out: Tensor) -> Any:
+def _dense(
+    compute: Callable[..., Tensor], bits: Tensor, parameters: Sequence[Tensor], at_out: Tensor
+) -> list[Tensor | None]:
     """Gradients of the parameters as torch computes them: to be differentiated again, or of what is no number."""
     floats, again = bits.view(torch.uint8).to(torch.float32), torch.is_grad_enabled()
+    learnt = [each for each in parameters if each.requires_grad]  # neither frozen, nor zeros in place of a bias
     with torch.enable_grad():
         out = compute(floats, *parameters)
-    return torch.autograd.grad(out, parameters, at_out, create_graph=again)
+    found = iter(torch.autograd.grad(out, learnt, at_out, create_graph=again))
+    return [next(found) if each.requires_grad else None for each in parameters]
 
 
 class _Linear(torch.autograd.Function):

@@ -87,6 +87,35 @@ def test_gradients_can_be_differentiated_again(layer: Any, shape: tuple[int, ...
     assert torch.equal(*found)
 
 
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+@pytest.mark.parametrize("value", [1.0, float("inf")])
+def test_half_of_a_layer_may_be_frozen(frozen: str, value: float) -> None:
+    layer, bits = nn.Conv2d(10, 16, 3), some_boards(300, 10, 10, 10).permute(0, 3, 1, 2)
+    getattr(layer, frozen).requires_grad_(False)
+    learnt = layer.bias if frozen == "weight" else layer.weight
+    found = []
+    for read in (bits.as_subclass(Boards), bits.to(torch.float32)):
+        layer.zero_grad()
+        out = layer(read)
+        out.backward(torch.full_like(out, value))
+        found.append(learnt.grad.clone())
+        assert getattr(layer, frozen).grad is None
+    torch.testing.assert_close(*found, equal_nan=True)
+
+
+def test_layers_without_a_bias_take_gradients_that_are_no_numbers() -> None:
+    weight, bits = nn.Parameter(torch.randn(16, 1000)), some_boards(300, 1000)
+    out = sparse.linear(bits.as_subclass(Boards), weight, None)
+    out.backward(torch.full_like(out, float("nan")))
+    assert weight.grad.isnan().all()
+
+
+def test_boards_may_be_given_by_name() -> None:
+    layer, bits = nn.Linear(1000, 16), some_boards(300, 1000)
+    found = F.linear(input=bits.as_subclass(Boards), weight=layer.weight, bias=layer.bias)
+    assert torch.equal(found, layer(bits.to(torch.float32)))
+
+
 def test_another_order_is_seen_and_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     bits, layer = some_boards(300, 1000), nn.Linear(1000, 16)
     settings = ("another machine",)
