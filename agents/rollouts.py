@@ -1,8 +1,9 @@
-"""Rollouts of policies whose forwards may round in another way, and of data that stays on the learner's device."""
+"""Rollouts as Stable-Baselines3 plays them, with less around them, and of data that stays on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
@@ -18,22 +21,29 @@ from torch import Tensor
 from agents.buffers.on_device import sent
 from agents.buffers.rollout_on_device import RolloutBufferOnDevice
 from agents.learner import LearnerMixin
+from agents.networks.distributions import LeanCategorical
+from agents.networks.reading import READERS
+from agents.speed.threads import one_thread
+
+SMALL = 2**24
+"""Products of a forward up to which one thread is about as quick as two, of which one has to be woken every time."""
 
 
 class Actor:
     """What an agent does in a rollout, by its own policy.
 
     Args:
-        agent: whose rollout it is.
+        agent: whose rollout it is, which begins now.
     """
 
     def __init__(self, agent: Any) -> None:
         self.agent = agent
+        self._threads = one_thread if agent._is_as_good_on_one() else nullcontext
 
     def act(self, observations: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Actions, values and log-probabilities, as the policy's forward gives them."""
-        with torch.no_grad(), self.agent._quickly():
-            found: tuple[Tensor, Tensor, Tensor] = self.agent.policy(observations)
+        with torch.no_grad(), self.agent._quickly(), self._threads():
+            found: tuple[Tensor, Tensor, Tensor] = self.agent.policy(self.agent._given(observations))
         return found
 
     def value(self, observations: Any) -> Tensor:
@@ -54,7 +64,7 @@ class Team(Protocol):
 
 
 class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
-    """SB3's loop over the steps of a rollout, for ``speed="fast"``, buffers on the device and teams; mixed into PPO.
+    """SB3's loop over the steps of a rollout, mixed into PPO: the same rollouts with less around them.
 
     With ``speed="fast"`` the episodes that a step truncates are valued together, where SB3 asks the policy once for
     each. With a buffer on the device a step sends one copy of the observations and waits for one of the actions: values
@@ -68,8 +78,6 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
     ) -> bool:
         """A rollout; False where a callback has ended it. Callbacks find the same locals as in SB3's."""
         resident = rollout_buffer if isinstance(rollout_buffer, RolloutBufferOnDevice) else None
-        if self._quick is None and resident is None and self.team is None:
-            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         assert self._last_obs is not None
         self.policy.set_training_mode(False)
         n_steps = 0
@@ -124,6 +132,36 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
             return sent(observations, self.device)
         return obs_as_tensor(observations, self.device)
 
+    def _given(self, seen: Any) -> Any:
+        """The same as SB3's own forward reads it soonest; a policy's of another kind gets what SB3 would give it."""
+        return self._read(seen, self.policy) if type(self.policy).forward is ActorCriticPolicy.forward else seen
+
+    def _is_as_good_on_one(self) -> bool:
+        """Whether forwards of a rollout give the same on one thread, and are so small that waking others takes longer.
+
+        With ``speed="exact"`` it is looked, at the first observations, whether sums are the same to the last bit: how a
+        matrix product is dealt out to threads is decided by its shape.
+        """
+        policy, observations = self.policy, self._last_obs
+        if self.device.type != "cpu" or torch.get_num_threads() == 1 or not isinstance(observations, np.ndarray):
+            return False
+        if not _is_small(policy, len(observations)):
+            return False
+        if self._quick is not None:
+            return True
+        if type(policy.action_dist) not in (LeanCategorical, DiagGaussianDistribution):
+            return False
+
+        def outputs() -> list[Tensor]:
+            pi, vf = policy.mlp_extractor(policy.extract_features(self._given(self._seen(observations))))
+            return [policy.action_net(pi), policy.value_net(vf)]
+
+        with torch.no_grad():
+            several = outputs()
+            with one_thread():
+                one = outputs()
+        return all(map(torch.equal, several, one))
+
     def _playable(self, actions: np.ndarray) -> np.ndarray:
         """Actions within the bounds of their space."""
         if not isinstance(self.action_space, spaces.Box):
@@ -148,6 +186,15 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
         with torch.no_grad(), self._quickly():
             found = [self.policy.predict_values(self.policy.obs_to_tensor(each)[0]).flatten() for each in asked]
         return [*last], found
+
+
+def _is_small(policy: ActorCriticPolicy, batch: int) -> bool:
+    """Whether a forward of a policy, each of whose weights is used about once, has few products; False of others."""
+    if type(policy).forward is not ActorCriticPolicy.forward or not policy.share_features_extractor:
+        return False
+    if type(policy.features_extractor) not in READERS:
+        return False
+    return batch * sum(parameter.numel() for parameter in policy.parameters()) <= SMALL
 
 
 def _stacked(observations: Sequence[Any]) -> Any:

@@ -13,8 +13,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 from torch import nn
 
 from agents.plasticity.layers import fold_of
+from agents.speed import sparse
 from agents.speed.boards import Boards
-from agents.speed.boards import features as boards_features
 
 BOARD_MINIMUM = 3  # height and width: the kernel of MinAtarCNN
 NATURE_CNN_MINIMUM = 36  # pixels: NatureCNN's three convolutions leave nothing of smaller images
@@ -110,7 +110,9 @@ class MinAtarCNN(BaseFeaturesExtractor):
                 return None
         if not usual or first.bias is None or second.bias is None:
             return None
-        found = boards_features(boards, first.weight, first.bias, second.weight, second.bias)
+        found = sparse.features(boards, first.weight, first.bias, second.weight, second.bias)
+        if found is None and (maps := sparse.rectified(boards, first.weight, first.bias)) is not None:
+            found = second(maps.flatten(1))
         for module in behind if found is not None else ():
             found = module(found)
         return found

@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
+
+from agents.networks.extractors import MinAtarCNN
+from agents.speed.boards import Boards
+
+READERS = (FlattenExtractor, MinAtarCNN)
+"""Extractors behind which a layer may look at set cells alone."""
 
 
 def as_read(observations: Any, network: nn.Module) -> Any:
-    """Booleans as bytes of 0 and 1, the same memory, where it is SB3 that makes numbers of them; all else as it is.
+    """Booleans as what numbers are soonest made of, where it is SB3 that makes them; all else as it is.
 
-    Torch makes floats of bytes ten times as fast, and they are the same.
+    `Boards` where the first layer may know of them, which computes the same bits (`agents.speed.order`); else bytes of
+    0 and 1, the same memory, of which torch makes floats ten times as fast.
 
     Args:
         observations: of a minibatch, a tensor or a dict of them.
@@ -21,9 +29,23 @@ def as_read(observations: Any, network: nn.Module) -> Any:
     if reads is None or not reads.__module__.startswith("stable_baselines3."):
         return observations
     if isinstance(observations, dict):
-        return {key: as_read(part, network) for key, part in observations.items()}
+        return {key: _as_bytes(part) for key, part in observations.items()}
+    if _is_boolean(observations) and observations.is_cpu and _may_know_boards(network):
+        return observations.as_subclass(Boards)
+    return _as_bytes(observations)
+
+
+def _as_bytes(observations: Any) -> Any:
     return observations.view(torch.uint8) if _is_boolean(observations) else observations
 
 
 def _is_boolean(observations: Any) -> bool:
     return isinstance(observations, Tensor) and observations.dtype is torch.bool
+
+
+def _may_know_boards(network: nn.Module) -> bool:
+    """Whether nothing of a network is compiled, which would be for plain tensors, and its extractor is a known one."""
+    return type(getattr(network, "features_extractor", None)) in READERS and not any(
+        module._compiled_call_impl is not None or type(module).__module__.startswith("torch._dynamo")
+        for module in network.modules()
+    )

@@ -3,6 +3,9 @@
 Of MinAtar's 1,000 cells 6 to 50 are set, so that a dense convolution multiplies by zero 95 times of 100. A convolution
 adds, for each set cell, the filters' weights to the outputs that see it, and its gradient is gathered in the same way:
 on 1,024 boards 2 ms where dense ones take 8 in float32 and 5 in bfloat16, forward and backward, on one core.
+
+What a loop adds up it adds in memory's order of the cells, board after board: `agents.speed.order` says where dense
+layers do so, too, and with which stretches summed up by themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +16,16 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-from agents.speed.vectors import LANES, add, copy, transpose, transpose_rectified, transpose_where
+from agents.speed.vectors import (
+    LANES,
+    add,
+    copy,
+    join,
+    join_rectified,
+    transpose,
+    transpose_rectified,
+    transpose_where,
+)  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 WORD = 8
@@ -81,7 +93,20 @@ def find(boards: np.ndarray, cells: np.ndarray, starts: np.ndarray) -> int:
 
 
 @_kernel
-def linear(cells: np.ndarray, starts: np.ndarray, weight: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
+def _swap_axes_where(
+    target: np.ndarray, source: np.ndarray, active: np.ndarray, offset: int, rows: int, columns: int
+) -> None:
+    """`target` as (columns, rows), multiples of `LANES`, from ``source[offset:]`` where `active` is not 0, else 0."""
+    for row in range(0, rows, LANES):
+        for column in range(0, columns, LANES):
+            at = offset + row * columns + column
+            transpose_where(target, column * rows + row, rows, source, active, at, columns)
+
+
+@_kernel
+def linear(
+    cells: np.ndarray, starts: np.ndarray, weight: np.ndarray, bias: np.ndarray, stretch: int, out: np.ndarray
+) -> None:
     """A linear layer.
 
     Args:
@@ -89,43 +114,83 @@ def linear(cells: np.ndarray, starts: np.ndarray, weight: np.ndarray, bias: np.n
         starts: of `find`.
         weight: (size, units), flat; units are a multiple of `LANES`.
         bias: (units,).
+        stretch: inputs that are summed up by themselves.
         out: (boards, units), flat.
     """
     units = len(bias)
+    tile = np.zeros(units, np.float32)
     for board in range(len(starts) - 1):
-        first = board * units
+        first, end = board * units, 0  # of the stretch
         for part in range(0, units, LANES):
             copy(out, first + part, bias, part)
-            for number in range(starts[board], starts[board + 1]):
-                add(out, first + part, weight, cells[number] * units + part)
+        for number in range(starts[board], starts[board + 1]):
+            if cells[number] >= end:
+                if end > 0:
+                    for part in range(0, units, LANES):
+                        add(out, first + part, tile, part)
+                tile[:] = 0
+                end = (cells[number] // stretch + 1) * stretch
+            for part in range(0, units, LANES):
+                add(tile, part, weight, cells[number] * units + part)
+        if end > 0:
+            for part in range(0, units, LANES):
+                add(out, first + part, tile, part)
 
 
 @_kernel
 def linear_gradient(
-    cells: np.ndarray, starts: np.ndarray, gradient: np.ndarray, weight: np.ndarray, units: int
-) -> None:
-    """Add to `weight`, as in `linear`, its gradient from that of the outputs."""
-    for board in range(len(starts) - 1):
+    cells: np.ndarray, starts: np.ndarray, gradient: np.ndarray, stretch: int, weight: np.ndarray, units: int,
+    first: int, end: int,
+) -> None:  # fmt: skip
+    """Write to `weight`, zeros as in `linear`, its gradient from that of the outputs, for the units from `first` on.
+
+    Args:
+        cells: of `find`.
+        starts: of `find`.
+        gradient: (boards, units), flat.
+        stretch: boards that are summed up by themselves.
+        weight: (size, units), flat.
+        units: of the layer.
+        first: of the units, a multiple of `LANES`.
+        end: the last one's successor, a multiple of `LANES`.
+    """
+    boards, width = len(starts) - 1, end - first
+    size = len(weight) // units
+    tile = np.zeros(size * width if boards > stretch else 0, np.float32)
+    for board in range(boards):
         for number in range(starts[board], starts[board + 1]):
-            for part in range(0, units, LANES):
-                add(weight, cells[number] * units + part, gradient, board * units + part)
+            for part in range(0, width, LANES):
+                source = board * units + first + part
+                if board < stretch:
+                    add(weight, cells[number] * units + first + part, gradient, source)
+                else:
+                    add(tile, cells[number] * width + part, gradient, source)
+        if board >= stretch and ((board + 1) % stretch == 0 or board + 1 == boards):
+            for cell in range(size):
+                for part in range(0, width, LANES):
+                    add(weight, cell * units + first + part, tile, cell * width + part)
+            tile[:] = 0
 
 
 @_kernel
-def _blank(bias: np.ndarray, kernel: tuple[int, int], rows: int, columns: int) -> tuple[np.ndarray, int, int]:
-    """A tile of outputs on an empty board, with a margin as wide as the kernel; a row's length, and the first output.
+def _blank(filters: int, kernel: tuple[int, int], rows: int, columns: int) -> tuple[np.ndarray, int, int]:
+    """A tile of zeros for the outputs on a board, with a margin as wide as the kernel; a row's length, and the first
+    output.
 
     Filters come last: so what a cell adds for each row of the kernel lies together, at the edges too.
     """
-    filters, (high, wide) = len(bias), kernel
+    high, wide = kernel
     line = (columns + 2 * (wide - 1)) * filters
-    inner = (high - 1) * line + (wide - 1) * filters
-    blank = np.zeros((rows + 2 * (high - 1)) * line, np.float32)
-    for row in range(rows):
-        for column in range(columns):
-            for part in range(0, filters, LANES):
-                copy(blank, inner + row * line + column * filters + part, bias, part)
-    return blank, line, inner
+    return np.zeros((rows + 2 * (high - 1)) * line, np.float32), line, (high - 1) * line + (wide - 1) * filters
+
+
+@_kernel
+def _repeated(bias: np.ndarray, columns: int) -> np.ndarray:
+    """The bias of a row of outputs."""
+    row = np.empty(columns * len(bias), np.float32)
+    for column in range(columns):
+        row[column * len(bias) : (column + 1) * len(bias)] = bias
+    return row
 
 
 @_kernel
@@ -161,7 +226,7 @@ def _spread(
 @_kernel
 def convolution(
     cells: np.ndarray, starts: np.ndarray, places: np.ndarray, weight: np.ndarray, bias: np.ndarray,
-    kernel: tuple[int, int], out: np.ndarray,
+    kernel: tuple[int, int], out: np.ndarray, relu: bool,
 ) -> None:  # fmt: skip
     """A convolution of stride 1 without padding.
 
@@ -174,31 +239,44 @@ def convolution(
         bias: (filters,).
         kernel: its rows and columns.
         out: (boards, filters, rows, columns).
+        relu: whether a ReLU is behind it.
     """
     boards, filters, rows, columns = out.shape
-    blank, line, inner = _blank(bias, kernel, rows, columns)
-    tile, close, flat = blank.copy(), np.empty(rows * columns * filters, np.float32), out.reshape(-1)
+    tile, line, inner = _blank(filters, kernel, rows, columns)
+    biases, close, flat = _repeated(bias, columns), np.empty(rows * columns * filters, np.float32), out.reshape(-1)
     for board in range(boards):
-        for part in range(0, len(tile), LANES):
-            copy(tile, part, blank, part)
+        tile[:] = 0
         _gather(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
         for row in range(rows):
             for part in range(0, columns * filters, LANES):
-                copy(close, row * columns * filters + part, tile, inner + row * line + part)
+                if relu:
+                    join_rectified(close, row * len(biases) + part, tile, inner + row * line + part, biases, part)
+                else:
+                    join(close, row * len(biases) + part, tile, inner + row * line + part, biases, part)
         _swap_axes(flat, board * len(close), close, 0, rows * columns, filters)
 
 
 @_kernel
 def convolution_gradient(
-    cells: np.ndarray, starts: np.ndarray, places: np.ndarray, gradient: np.ndarray, kernel: tuple[int, int],
-    weight: np.ndarray,
+    cells: np.ndarray, starts: np.ndarray, places: np.ndarray, gradient: np.ndarray, out: np.ndarray, relu: bool,
+    kernel: tuple[int, int], weight: np.ndarray, bias: np.ndarray,
 ) -> None:  # fmt: skip
-    """Add to `weight`, as in `convolution`, its gradient from that of the outputs."""
+    """Add to `weight` and `bias`, as in `convolution`, their gradients from that of its outputs.
+
+    Those are looked at where a ReLU is behind it; then rows x columns are a multiple of `LANES`.
+    """
     boards, filters, rows, columns = gradient.shape
-    tile, line, inner = _blank(np.zeros(filters, np.float32), kernel, rows, columns)
-    close, flat = np.empty(rows * columns * filters, np.float32), gradient.reshape(-1)
+    size = rows * columns
+    tile, line, inner = _blank(filters, kernel, rows, columns)
+    close, flat, active = np.empty(size * filters, np.float32), gradient.reshape(-1), out.reshape(-1)
     for board in range(boards):
-        _swap_axes(close, 0, flat, board * len(close), filters, rows * columns)
+        if relu:
+            _swap_axes_where(close, flat, active, board * len(close), filters, size)
+        else:
+            _swap_axes(close, 0, flat, board * len(close), filters, size)
+        for place in range(size):
+            for part in range(0, filters, LANES):
+                add(bias, part, close, place * filters + part)
         for row in range(rows):
             for part in range(0, columns * filters, LANES):
                 copy(tile, inner + row * line + part, close, row * columns * filters + part)
@@ -215,15 +293,14 @@ def rectified(
     """
     boards, filters, rows, columns = out.shape
     size = rows * columns
-    blank, line, inner = _blank(bias, kernel, rows, columns)
-    tile, close, flat = blank.copy(), np.empty(size * filters, np.float32), out.reshape(-1)
+    tile, line, inner = _blank(filters, kernel, rows, columns)
+    biases, close, flat = _repeated(bias, columns), np.empty(size * filters, np.float32), out.reshape(-1)
     for board in range(boards):
-        for part in range(0, len(tile), LANES):
-            copy(tile, part, blank, part)
+        tile[:] = 0
         _gather(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
         for row in range(rows):
             for part in range(0, columns * filters, LANES):
-                copy(close, row * columns * filters + part, tile, inner + row * line + part)
+                join(close, row * len(biases) + part, tile, inner + row * line + part, biases, part)
         first = board * len(close)
         for place in range(0, size, LANES):
             for filter_ in range(0, filters, LANES):
@@ -240,15 +317,11 @@ def rectified_gradient(
     """Add to `weight` and `bias`, as in `convolution`, their gradients from that of what `rectified` has given."""
     boards, filters, rows, columns = out.shape
     size = rows * columns
-    tile, line, inner = _blank(np.zeros(filters, np.float32), kernel, rows, columns)
+    tile, line, inner = _blank(filters, kernel, rows, columns)
     close, flat, active = np.empty(size * filters, np.float32), gradient.reshape(-1), out.reshape(-1)
     of_board = np.empty(filters, np.float32)
     for board in range(boards):
-        first = board * len(close)
-        for place in range(0, size, LANES):
-            for filter_ in range(0, filters, LANES):
-                at = first + filter_ * size + place
-                transpose_where(close, place * filters + filter_, filters, flat, active, at, size)
+        _swap_axes_where(close, flat, active, board * len(close), filters, size)
         of_board[:] = 0  # summed up by boards: thousands of small numbers on one large one would be rounded off
         for place in range(size):
             for part in range(0, filters, LANES):

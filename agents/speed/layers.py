@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from agents.speed import boards
-from agents.speed.boards import Boards
+from agents.speed import sparse
+from agents.speed.boards import Boards, kernels
 from agents.speed.hardware import has_bfloat16
 
 PAYS = {"cpu": 2**23, "cuda": 2**29}
@@ -68,19 +68,22 @@ class Quick(TorchFunctionMode):
         if torch.compiler.is_compiling():
             return func(*args, **kwargs)
         if func is Tensor.float and args[0].dtype is torch.bool:
+            _tell_where_dense()
             return args[0].as_subclass(Boards)
         if func is F.linear:
             return self._linear(*args, **kwargs)
         if func is F.conv2d:
             return self._convolution(*args, **kwargs)
-        if func is boards.features:
+        if func is sparse.rectified:
+            return sparse.convolution(args[0], *self._parameters(*args[1:]), relu=True)
+        if func is sparse.features:
             return self._features(*args)
         return func(*args, **kwargs)
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         weight, bias = self._parameters(weight, bias)
         if isinstance(x, Boards):
-            found = boards.linear(x, weight, bias)
+            found = sparse.linear(x, weight, bias)
             if found is not None:
                 return found
             x = x.floats()
@@ -91,8 +94,8 @@ class Quick(TorchFunctionMode):
     def _convolution(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, *how: Any, **named: Any) -> Tensor:
         weight, bias = self._parameters(weight, bias)
         if isinstance(x, Boards):
-            if _plain(how, named):
-                found = boards.convolution(x, weight, bias)
+            if sparse.is_plain(how, named):
+                found = sparse.convolution(x, weight, bias)
                 if found is not None:
                     return found
             x = x.floats()
@@ -106,7 +109,7 @@ class Quick(TorchFunctionMode):
 
     def _features(self, x: Boards, *parameters: Tensor) -> Tensor | None:
         large = self._pays(len(x) * parameters[2].numel(), x, parameters[2])
-        return boards.half_features(x, *parameters) if large and not self._constant else None
+        return sparse.half_features(x, *parameters) if large and not self._constant else None
 
     def _parameters(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if not self._constant:
@@ -118,15 +121,16 @@ class Quick(TorchFunctionMode):
         return self._bfloat16 and both and multiplications >= PAYS.get(x.device.type, math.inf)
 
 
+@cache
+def _tell_where_dense() -> None:
+    """A warning, once, where there are no compiled loops."""
+    if kernels() is None:
+        warnings.warn(
+            "numba cannot be imported here, or not with this numpy, so that speed 'fast' multiplies by the zeros of "
+            "boards, too; pip install numba",
+            stacklevel=4,
+        )
+
+
 def _half(tensor: Tensor) -> Tensor:
     return tensor.to(torch.bfloat16)
-
-
-def _plain(how: Sequence[Any], named: Mapping[str, Any]) -> bool:
-    """Whether a convolution has a stride of 1, and neither padding, dilation nor groups."""
-    given = dict(zip(("stride", "padding", "dilation", "groups"), how, strict=False)) | dict(named)
-    usual = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-    return all(
-        all(part == usual[key] for part in (value if isinstance(value, tuple | list) else (value,)))
-        for key, value in given.items()
-    )

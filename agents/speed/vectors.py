@@ -59,6 +59,38 @@ def copy(_typing: Any, target: Any, at: Any, source: Any, offset: Any) -> Any:
 
 
 @intrinsic
+def join(_typing: Any, target: Any, at: Any, source: Any, offset: Any, other: Any, begin: Any) -> Any:
+    """``target[at : at + 16] = source[offset : offset + 16] + other[begin : begin + 16]``; nothing is checked."""
+    signature = types.void(target, types.intp, source, types.intp, other, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(*_sum(context, builder, signature, arguments), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def join_rectified(_typing: Any, target: Any, at: Any, source: Any, offset: Any, other: Any, begin: Any) -> Any:
+    """As `join`, of sums above 0, else 0; what is no number stays so."""
+    signature = types.void(target, types.intp, source, types.intp, other, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found, to = _sum(context, builder, signature, arguments)
+        zeros = _constant(ir.FloatType(), 0.0)
+        builder.store(builder.select(builder.fcmp_unordered(">", found, zeros), found, zeros), to, align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _sum(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[Any, Any]:
+    """Of two vectors, and where it goes."""
+    to, *pair = (_pointer(context, builder, signature.args[i], *arguments[i : i + 2]) for i in (0, 2, 4))
+    return builder.fadd(*(_load(builder, each) for each in pair)), to
+
+
+@intrinsic
 def transpose(_typing: Any, target: Any, at: Any, step: Any, source: Any, offset: Any, stride: Any) -> Any:
     """``target[at + step * i + j] = source[offset + stride * j + i]`` for i and j below 16; nothing is checked."""
     signature = types.void(target, types.intp, types.intp, source, types.intp, types.intp)
@@ -103,19 +135,28 @@ def transpose_rectified(_typing: Any, target: Any, at: Any, step: Any, source: A
 def transpose_where(
     _typing: Any, target: Any, at: Any, step: Any, source: Any, active: Any, offset: Any, stride: Any
 ) -> Any:
-    """As `transpose`, to float32, of the bfloat16 whose bits `source` holds, where `active` is not 0, else 0."""
+    """As `transpose`, to float32, of what `source` holds where `active` is not 0 or less, else 0.
+
+    Both are float32, or int16 with the bits of bfloat16, of which `active` is never below 0.
+    """
     signature = types.void(target, types.intp, types.intp, source, active, types.intp, types.intp)
+    half, zeros = source.dtype == types.int16, _constant(ir.FloatType(), 0.0)
+    kind = _SHORTS if half else _VECTOR
+
+    def number(builder: Any, pointer: Any) -> Any:
+        if not half:
+            return _load(builder, pointer)
+        upper = builder.zext(builder.load(pointer, align=2), _INTS)
+        return builder.bitcast(builder.shl(upper, _constant(_INT, 16)), _VECTOR)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         to, at, step, given, active, offset, stride = arguments
         kinds, rows = signature.args, []
-        gradients = _places(context, builder, kinds[3], given, offset, stride, _SHORTS)
-        actives = _places(context, builder, kinds[4], active, offset, stride, _SHORTS)
+        gradients = _places(context, builder, kinds[3], given, offset, stride, kind)
+        actives = _places(context, builder, kinds[4], active, offset, stride, kind)
         for gradient, unit in zip(gradients, actives, strict=True):
-            upper = builder.zext(builder.load(gradient, align=2), _INTS)
-            row = builder.bitcast(builder.shl(upper, _constant(_INT, 16)), _VECTOR)
-            is_active = builder.icmp_unsigned("!=", builder.load(unit, align=2), _constant(ir.IntType(16), 0))
-            rows.append(builder.select(is_active, row, _constant(ir.FloatType(), 0.0)))
+            is_active = builder.fcmp_unordered(">", number(builder, unit), zeros)
+            rows.append(builder.select(is_active, number(builder, gradient), zeros))
         places = _places(context, builder, kinds[0], to, at, step)
         for transposed, place in zip(_transposed(builder, rows), places, strict=True):
             builder.store(transposed, place, align=4)

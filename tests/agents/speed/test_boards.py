@@ -72,7 +72,7 @@ def test_minatars_features_are_computed_at_once_unless_somebody_looks(monkeypatc
     ways = [with_gradients(network, out) for out in (exact, at_once, watched)]
     for expected, found, other in zip(*ways, strict=True):
         assert (found - expected).norm() < 0.2 * expected.norm()
-        assert (found - other).norm() < 0.02 * other.norm()
+        assert (found - other).norm() < 0.04 * other.norm()
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -180,11 +180,11 @@ def test_set_cells_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_numba_layers_are_dense_and_one_warning_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    boards.kernels.cache_clear()
+    boards.kernels.cache_clear(), layers._tell_where_dense.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "agents.speed.kernels", None)
     monkeypatch.delattr("agents.speed.kernels")
     layer, bits = nn.Linear(100, 16), some_boards(4, 100)
     with QUICK, pytest.warns(UserWarning, match=r"^numba cannot be imported .*; pip install numba$"):
         out = layer(bits.float())
     assert torch.equal(out, layer(bits.to(torch.float32)))
-    boards.kernels.cache_clear()
+    boards.kernels.cache_clear(), layers._tell_where_dense.cache_clear()

@@ -1,0 +1,125 @@
+"""In which order dense layers of float32 add up on this machine, and boards that are read in it: the same bits.
+
+A product by 0 or 1 is exact, and a zero changes no sum: of a dense layer on boards only the order remains in which it
+adds the weights of set cells, and how many sums it makes at a time. oneDNN's convolutions, and the matrix products of
+MKL, add in memory's order, these in stretches; which ones depends on the CPU. So what compiled loops give is compared
+with what torch gives, to the last bit, at weights drawn at random, before it takes its place: where an order is another
+one, thousands of sums differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from agents.speed import sparse
+from agents.speed.boards import LAYERS, Boards, kernels
+from agents.speed.sparse import LANES, WHOLE, Stretches
+
+STRETCHES = (WHOLE.inputs, 128, 192, 256, 320, 336, 384, 448, 512)
+"""Inputs, or boards, that matrix products are known to sum up at a time."""
+SHARES = (1 / 30, 1 / 100)
+"""Of the cells that are set in what is compared."""
+LEAST = 256
+"""Boards from which a linear layer pays that adds up so."""
+LARGEST = 2**13
+"""Boards of the largest batch that is compared, for which it is made once."""
+
+
+def linear(boards: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+    """`torch.nn.functional.linear` to the last bit; None where that is not known to be, or not quicker."""
+    if not _may(boards, weight, bias) or boards.dim() != 2 or len(boards) < LEAST:
+        return None
+    stretches = _stretches(len(boards), *weight.shape, _settings())
+    return None if stretches is None else sparse.linear(boards, weight, bias, stretches)
+
+
+def convolution(
+    boards: Any, weight: Tensor, bias: Tensor | None = None, *how: Any, relu: bool = False, **named: Any
+) -> Tensor | None:
+    """`torch.nn.functional.conv2d`, where asked for with a ReLU behind it, to the last bit; None as for `linear`."""
+    if not _may(boards, weight, bias) or boards.dim() != 4 or not sparse.is_plain(how, named):
+        return None
+    bits = boards.bits
+    fits = bits.shape[1] == weight.shape[1] and min(sparse.sides(bits, weight)) > 0 and sparse.are_last(bits)
+    if not fits or not _follows(tuple(bits.shape), tuple(weight.shape), _settings()):
+        return None
+    return sparse.convolution(boards, weight, bias, relu=relu)
+
+
+LAYERS.update({F.linear: linear, F.conv2d: convolution, sparse.rectified: partial(convolution, relu=True)})
+
+
+def _may(boards: Any, weight: Any, bias: Any) -> bool:
+    """Whether it is boards that are read, by plain and finite numbers, in a layer that loops could compute."""
+    if not isinstance(boards, Boards) or bias is None or len(weight) % LANES or kernels() is None:
+        return False
+    if not 0 < len(boards) <= LARGEST:
+        return False
+    if torch.compiler.is_compiling() or not all(type(each) in (Tensor, torch.nn.Parameter) for each in (weight, bias)):
+        return False
+    plain = all(each.is_cpu and each.dtype is torch.float32 for each in (weight, bias))
+    # A product of 0 and infinity is no number.
+    return plain and not torch.is_inference_mode_enabled() and math.isfinite(weight.detach().sum().item())
+
+
+def _settings() -> tuple[Any, ...]:
+    """What decides beside shapes how torch computes."""
+    return (
+        torch.get_num_threads(), torch._C._get_mkldnn_enabled(), torch.get_float32_matmul_precision(),
+        torch.is_autocast_enabled("cpu"),
+    )  # fmt: skip
+
+
+@cache
+def _stretches(boards: int, outputs: int, inputs: int, settings: Any) -> Stretches | None:
+    """Those with which a linear layer's sums are torch's; None where none are."""
+    found: dict[str, int] = {}
+    for stretch in STRETCHES:
+        both = Stretches(found.get("inputs", stretch), found.get("boards", stretch))
+        same = _same((boards, inputs), (outputs, inputs), F.linear, partial(sparse.linear, stretches=both))
+        for name, is_same in zip(both._fields, same, strict=True):
+            if is_same:
+                found.setdefault(name, stretch)
+        if len(found) == 2:
+            return Stretches(**found)
+    return None
+
+
+@cache
+def _follows(boards: tuple[int, ...], weight: tuple[int, ...], settings: Any) -> bool:
+    """Whether a convolution's sums are torch's."""
+    return all(_same(boards, weight, F.conv2d, sparse.convolution))
+
+
+def _same(
+    shape: Sequence[int], weight: Sequence[int], dense: Callable[..., Tensor], loops: Callable[..., Tensor | None]
+) -> tuple[bool, bool]:
+    """Whether two layers give the same bits forward and backward, on boards with channels last in memory."""
+    same = [True, True]
+    for number, share in enumerate(SHARES):
+        generator = torch.Generator().manual_seed(number)
+        bits = torch.rand(shape[0], *shape[2:], shape[1], generator=generator) < share
+        bits = bits.movedim(-1, 1)
+        given = [torch.randn(size, generator=generator) * 0.1 for size in (weight, weight[:1])]
+        at_out: Tensor | None = None
+        bits_of: list[list[Tensor]] = []
+        with torch.enable_grad():
+            for layer, read in ((dense, bits.view(torch.uint8).float()), (loops, bits.as_subclass(Boards))):
+                parameters = [each.clone().requires_grad_() for each in given]
+                out = layer(read, *parameters)
+                if out is None:
+                    return False, False
+                if at_out is None:
+                    at_out = torch.randn(out.shape, generator=generator).relu_()
+                found = [out.detach(), *torch.autograd.grad(out, parameters, at_out)]
+                bits_of.append([each.contiguous().view(torch.int32) for each in found])
+        equal = [torch.equal(one, other) for one, other in zip(*bits_of, strict=True)]
+        same = [same[0] and equal[0], same[1] and all(equal[1:])]
+    return same[0], same[1]
