@@ -23,7 +23,7 @@ from agents.augmentation import RandomShift
 from agents.buffers.packing import packed, unpacked
 from agents.memory import keep_freed_memory
 from agents.networks.builder import LAYER_NORM, fitted
-from agents.networks.reading import as_read
+from agents.networks.reading import as_read, convolves_densely
 from agents.plasticity import compiler
 from agents.plasticity.composition import LiveParameters
 from agents.plasticity.functional import run_with, snapshot
@@ -42,6 +42,7 @@ from agents.settings import SPEEDS
 from agents.spaces import check_playable
 from agents.specs import AgentSpec
 from agents.speed import Quick, fuse
+from agents.speed.threads import few
 from agents.switching import SwitchingMixin
 from agents.vec_env import StreamMonitor, VectorEnvAdapter
 
@@ -284,6 +285,12 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
         if self._quick is None:
             return nullcontext()
         return self._quick.frozen if frozen else self._quick
+
+    def _few_threads(self, batch_size: int) -> AbstractContextManager[Any]:
+        """Around updates on minibatches of that size: as many threads as pay, where rounding may be another one."""
+        if self._quick is None or self.device.type != "cpu" or convolves_densely(self.policy, self.observation_space):
+            return nullcontext()
+        return few(self._parameters(), batch_size)
 
     def _read(self, observations: Any, network: nn.Module) -> Any:
         """Observations as a network is given them in training: see `as_read`; `Quick` looks for booleans itself."""

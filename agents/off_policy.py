@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -21,7 +20,6 @@ from agents.networks.distributions import unchecked
 from agents.plasticity.units import Network
 from agents.plasticity.validation import check
 from agents.replay import ReplayMixin
-from agents.speed.threads import SMALL, one_thread
 
 ROUNDING = 1e-9  # of gradient steps: ten times 0.1 is a whole one
 
@@ -71,19 +69,10 @@ class OffPolicyMixin(ReplayMixin):
         due, self._gradient_steps_due = self._gradient_steps_due, None
         if due != 0 and not self._is_refilling():
             self._begin_weighing()
-            with self._fewer_threads(batch_size), unchecked(self.device):
+            with self._few_threads(batch_size), unchecked(self.device):
                 self._update(gradient_steps if due is None else due, batch_size)
             self._update_priorities()
         self._end_update()
-
-    def _fewer_threads(self, batch_size: int) -> AbstractContextManager[Any]:
-        """Around updates on minibatches of that size: as many threads as pay, where rounding may be another one."""
-        if self._quick is None or self.device.type != "cpu":
-            return nullcontext()
-        parameters = self._parameters()
-        largest = max(map(Tensor.numel, parameters), default=0) * batch_size
-        convolves = any(parameter.dim() > 2 for parameter in parameters)  # many products for each parameter
-        return nullcontext() if convolves or largest >= SMALL else one_thread()
 
     @abstractmethod
     def _update(self, gradient_steps: int, batch_size: int) -> None: ...

@@ -210,7 +210,7 @@ class PPO(RolloutMixin, StockPPO):
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
         if self.team is None:
-            with unchecked(self.device):
+            with self._few_threads(self.batch_size), unchecked(self.device):
                 self._update()
         else:
             self.team.update(self)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from agents.networks.extractors import MinAtarCNN
-from agents.speed.boards import Boards
+from agents.speed.boards import Boards, kernels
 
 READERS = (FlattenExtractor, MinAtarCNN)
 """Extractors behind which a layer may look at set cells alone."""
@@ -33,6 +36,14 @@ def as_read(observations: Any, network: nn.Module) -> Any:
     if _is_boolean(observations) and observations.is_cpu and _may_know_boards(network):
         return observations.as_subclass(Boards)
     return _as_bytes(observations)
+
+
+def convolves_densely(network: nn.Module, space: spaces.Space[Any]) -> bool:
+    """Whether a network has convolutions that do not look at set cells alone."""
+    convolutions = {module for module in network.modules() if isinstance(module, _ConvNd)}
+    if space.dtype == np.bool_ and kernels() is not None:
+        convolutions -= {module.cnn[0] for module in network.modules() if type(module) is MinAtarCNN}
+    return bool(convolutions)
 
 
 def _as_bytes(observations: Any) -> Any:

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from agents.speed import sparse
 from agents.speed.boards import Boards, kernels
 from agents.speed.hardware import has_bfloat16
+from agents.speed.threads import LargeLinear, is_large
 
 PAYS = {"cpu": 2**23, "cuda": 2**29}
 """Kind of device -> multiplications of a forward from which bfloat16 pays, with its casts there and back.
@@ -88,8 +89,8 @@ class Quick(TorchFunctionMode):
                 return found
             x = x.floats()
         if self._pays(x.numel() * len(weight), x, weight):
-            return F.linear(_half(x), _half(weight), None if bias is None else _half(bias)).float()
-        return F.linear(x, weight, bias)
+            return _product(_half(x), _half(weight), None if bias is None else _half(bias)).float()
+        return _product(x, weight, bias)
 
     def _convolution(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, *how: Any, **named: Any) -> Tensor:
         weight, bias = self._parameters(weight, bias)
@@ -119,6 +120,14 @@ class Quick(TorchFunctionMode):
     def _pays(self, multiplications: int, x: Tensor, weight: Tensor) -> bool:
         both = x.dtype is torch.float32 and weight.dtype is torch.float32
         return self._bfloat16 and both and multiplications >= PAYS.get(x.device.type, math.inf)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer; where it is large, with all threads."""
+    if is_large(x, weight):
+        large: Tensor = LargeLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return large
+    return F.linear(x, weight, bias)
 
 
 @cache

@@ -9,7 +9,6 @@ one, thousands of sums differ.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 from agents.speed import sparse
 from agents.speed.boards import LAYERS, Boards, kernels
-from agents.speed.sparse import LANES, WHOLE, Stretches
+from agents.speed.sparse import LANES, WHOLE, Stretches, are_numbers
 
 STRETCHES = (WHOLE.inputs, 128, 192, 256, 320, 336, 384, 448, 512)
 """Inputs, or boards, that matrix products are known to sum up at a time."""
@@ -66,7 +65,7 @@ def _may(boards: Any, weight: Any, bias: Any) -> bool:
         return False
     plain = all(each.is_cpu and each.dtype is torch.float32 for each in (weight, bias))
     # A product of 0 and infinity is no number.
-    return plain and not torch.is_inference_mode_enabled() and math.isfinite(weight.detach().sum().item())
+    return plain and not torch.is_inference_mode_enabled() and are_numbers(weight.detach())
 
 
 def _settings() -> tuple[Any, ...]:

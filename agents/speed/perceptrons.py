@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from agents.speed.activations import Activation, activation_of
+from agents.speed.threads import threads_for
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Of a module; behind ``_global`` those of all modules."""
@@ -162,11 +163,9 @@ def forward(networks: Perceptrons, x: Tensor) -> tuple[Tensor, list[Trace]]:
         weight = _stacked([each.weights for each in same], kind)
         x, turned = x.to(kind), weight.transpose(1, 2)
         read = x.expand(len(same), -1, -1)
-        if same[0].biases:
-            bias = _stacked([each.biases for each in same], kind)
-            before = torch.baddbmm(bias.unsqueeze(1), read, turned)
-        else:
-            before = torch.bmm(read, turned)
+        bias = _stacked([each.biases for each in same], kind) if same[0].biases else None
+        with threads_for(x.shape[-2] * weight.numel()):
+            before = torch.bmm(read, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), read, turned)
         activation = same[0].activation
         if activation is None:
             behind = before
@@ -212,13 +211,14 @@ def backward(
             gradient = activation.backward(gradient.to(before.dtype), before[:, :rows], behind[:, :rows])
         sums = gradient.sum(1, dtype=dtype) if to_parameters and same[0].biases else None
         gradient = gradient.to(weight.dtype)
-        if to_parameters:
-            parts = [_of_weight(gradient, x[..., :rows, :]).to(dtype)] + ([] if sums is None else [sums])
+        with threads_for(rows * weight.numel()):
+            of_weight = _of_weight(gradient, x[..., :rows, :]).to(dtype) if to_parameters else None
+            gradient = _of_inputs(gradient, weight) if number or to_x else gradient
+        if of_weight is not None:
+            parts = [of_weight] + ([] if sums is None else [sums])
             found.append(
                 [piece for each in zip(*map(Tensor.unbind, parts), strict=True) for piece in _split(each, same)]
             )
-        if number or to_x:
-            gradient = _of_inputs(gradient, weight)
     at_x = gradient.to(dtype).sum(0) if to_x else None
     return at_x, [piece for pieces in reversed(found) for piece in pieces]
 

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 
-import torch
+from agents.speed.threads import threads
 
 
 def shares(count: int) -> list[tuple[int, int]]:
     """What each of torch's threads does of so many things, first and end: as oneDNN deals them out."""
-    threads = max(min(torch.get_num_threads(), count), 1)
-    small, more = divmod(count, threads)
-    ends = [number * small + min(number, more) for number in range(threads + 1)]
+    number = max(min(threads(), count), 1)
+    small, more = divmod(count, number)
+    ends = [share * small + min(share, more) for share in range(number + 1)]
     return list(pairwise(ends))
 
 
@@ -32,8 +32,8 @@ def at_once(calls: Sequence[Callable[[], object]], *, pays: bool) -> None:
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="agents.speed")
+def _pool(size: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(size, thread_name_prefix="agents.speed")
 
 
 if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads

@@ -16,6 +16,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from agents.speed.boards import Boards, Cells, kernels
 from agents.speed.sharing import at_once, shares
+from agents.speed.threads import all_threads
 
 LANES = 16
 """Units or filters that the kernels take at once."""
@@ -209,7 +210,7 @@ class _Linear(torch.autograd.Function):
             pays=len(ctx.bits) >= SHARED,
         )  # fmt: skip
         of_bias = gradient.sum(0)
-        if not _are_numbers(of_bias):
+        if not are_numbers(of_bias):
             return *_dense(F.linear, ctx.bits, ctx.saved_tensors, gradient), None, None, None
         return of_weight.t(), of_bias, None, None, None
 
@@ -259,14 +260,14 @@ class _Convolution(torch.autograd.Function):
 
         _spread(len(given), work)
         of_weight, of_bias = _sum(of_weights), _sum(of_biases)
-        if not _are_numbers(of_bias):
+        if not are_numbers(of_bias):
             return *_dense(layer, ctx.bits, (weight, bias), gradient), None, None, None, None
         return of_weight.flip(2).permute(3, 0, 1, 2), of_bias, None, None, None, None
 
 
-def _are_numbers(sums: Tensor) -> bool:
-    """Whether what was summed up is finite: a dense layer multiplies it by 0, which would be no number otherwise."""
-    return math.isfinite(sums.sum().item())
+def are_numbers(values: Tensor) -> bool:
+    """Whether all are finite, on a CPU: a dense layer multiplies them by 0, which would be no number otherwise."""
+    return math.isfinite(values.sum().numpy())
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:
@@ -296,15 +297,18 @@ class _Features(torch.autograd.Function):
         half = linear_weight.to(torch.bfloat16)
         ctx.found, ctx.places, ctx.kernel, ctx.shape, ctx.maps = found, places, kernel, given.shape, maps
         ctx.save_for_backward(half)
-        return F.linear(maps.view(torch.bfloat16).flatten(1), half).float().add_(linear_bias)
+        with all_threads():
+            out = F.linear(maps.view(torch.bfloat16).flatten(1), half)
+        return out.float().add_(linear_bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (weight,), found, maps = ctx.saved_tensors, ctx.found, ctx.maps
         half = gradient.to(torch.bfloat16)
-        of_linear = (half.t() @ maps.view(torch.bfloat16).flatten(1)).float()
-        given, out = (half @ weight).view(torch.int16).numpy(), maps.numpy()
+        with all_threads():
+            of_linear, of_maps = half.t() @ maps.view(torch.bfloat16).flatten(1), half @ weight
+        given, out = of_maps.view(torch.int16).numpy(), maps.numpy()
         of_weights, of_biases = [], []
 
         def work(boards: slice, starts: slice) -> Callable[[], object]:
@@ -317,4 +321,4 @@ class _Features(torch.autograd.Function):
 
         _spread(len(out), work)
         of_weight, of_bias = _sum(of_weights), _sum(of_biases)
-        return of_weight.flip(2).permute(3, 0, 1, 2), of_bias, of_linear, gradient.sum(0), None, None, None
+        return of_weight.flip(2).permute(3, 0, 1, 2), of_bias, of_linear.float(), gradient.sum(0), None, None, None

@@ -39,6 +39,7 @@ from agents.plasticity.diagnostics import FitProbe
 from agents.plasticity.layers import OWN
 from agents.plasticity.registry import CRITERIA, SELECTIONS
 from agents.plasticity.units import TorchDefault
+from agents.speed import boards
 
 METHODS = ("item", "tolist", "nonzero", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__")
 HOOKS = ("penalty", "after_backward", "after_step", "after_update", "on_task_switch", "on_surgery")
@@ -378,6 +379,7 @@ def test_an_update_reads_its_log_once_and_no_other_value(kind: str, monkeypatch:
         patch.setattr("agents.networks.distributions.may_branch", lambda device: False)
         # Gradients are clipped as on a GPU: on a CPU a look at their norm may save the multiplication.
         patch.setattr("agents.plasticity.optimizers.stepping._are_plain", lambda tensors: False)
+        patch.setattr(boards, "LAYERS", {})  # they are on CPUs alone, too
         for method in set(METHODS) - {"tolist"}:
             patch.setattr(Tensor, method, refuse)
         patch.setattr(Tensor, "tolist", lambda tensor: read.append(tensor) or [0.0] * tensor.numel())

@@ -14,7 +14,6 @@ from torch import nn
 from agents import SAC
 from agents.plasticity import CBP, GXD, CChain, L2Init
 from agents.speed import layers, perceptrons
-from agents.speed.threads import one_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore:speed is 'fast', but this cpu")
 GIVEN: dict[str, Any] = {"batch_size": 16, "buffer_size": 64, "learning_rate": 1e-3}
@@ -158,25 +157,3 @@ def test_what_is_measured_is_computed_by_the_modules(asked: list[int]) -> None:
         found, expected = fast.sample_losses(batch), exact.sample_losses(batch)
         assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert asked == []
-
-
-def test_small_updates_are_made_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        for kind, speed, batch_size in (
-            ("sac-mlp", "fast", 16), ("sac-mlp", "exact", 16), ("sac-mlp", "fast", 2**20), ("sac-cnn", "fast", 16),
-            ("dqn-mlp", "fast", 16),
-        ):  # fmt: skip
-            model = ours(kind, **GIVEN, speed=speed)
-            monkeypatch.setattr(model, "_update", lambda *_: seen.append(torch.get_num_threads()))
-            model._setup_learn(1)
-            model.train(1, batch_size)
-            assert torch.get_num_threads() == 2
-        assert seen == [1, 2, 2, 2, 1]
-        with pytest.raises(KeyError), one_thread():
-            raise KeyError
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
