@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from agents.speed import sparse
+from agents.speed.activations import Tanh, tanh
 from agents.speed.boards import Boards, kernels
 from agents.speed.hardware import has_bfloat16
 from agents.speed.threads import LargeLinear, is_large
@@ -30,6 +31,7 @@ class Quick(TorchFunctionMode):
     """Around forwards whose rounding may be another one: `torch.nn.functional.linear` and convolutions compute quickly.
 
     - Bools that are made floats wait, as `Boards`, for the layers that read them.
+    - The hyperbolic tangent of many numbers on a CPU is computed by their sigmoid.
     - Layers of many multiplications (`PAYS`) take inputs and weights as bfloat16 and give float32, and so do their
       gradients; products are summed up in float32 within. All else stays in float32: parameters, activations between
       layers, which taps see, and what losses and distributions compute.
@@ -75,6 +77,8 @@ class Quick(TorchFunctionMode):
             return self._linear(*args, **kwargs)
         if func is F.conv2d:
             return self._convolution(*args, **kwargs)
+        if func is torch.tanh and not kwargs:
+            return Tanh.apply(*args) if args[0].requires_grad else tanh(*args)  # type: ignore[no-untyped-call]
         if func is sparse.rectified:
             return sparse.convolution(args[0], *self._parameters(*args[1:]), relu=True)
         if func is sparse.features:

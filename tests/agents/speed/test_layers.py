@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from agents.plasticity.taps import Taps
 from agents.plasticity.units.builders import sequential
-from agents.speed import hardware, layers
+from agents.speed import activations, hardware, layers
 from agents.speed.hardware import has_bfloat16
 from agents.speed.layers import Quick
 
@@ -101,3 +101,20 @@ def test_arm_is_known_by_what_linux_says(
     assert has_bfloat16("cpu") is found
     assert not has_bfloat16("mps")
     has_bfloat16.cache_clear()
+
+
+@pytest.mark.parametrize("count", [activations.MANY - 1, activations.MANY])
+def test_the_tangent_is_computed_by_the_sigmoid_of_many_numbers(count: int) -> None:
+    x = torch.linspace(-12, 12, count).requires_grad_()
+    with Quick(bfloat16=False):
+        out = nn.Tanh()(x)
+        double = torch.tanh(x.double())
+    assert torch.equal(double, x.double().tanh())
+    assert torch.equal(out, x.tanh()) is (count < activations.MANY)
+    torch.testing.assert_close(out, x.tanh(), atol=2.4e-7, rtol=0)
+    first, other = (torch.autograd.grad(each.sum(), x, create_graph=True)[0] for each in (out, x.tanh()))
+    torch.testing.assert_close(first, other, atol=1e-6, rtol=0)
+    second, other = (torch.autograd.grad(each.sum(), x)[0] for each in (first, other))
+    torch.testing.assert_close(second, other, atol=2e-6, rtol=0)
+    with Quick(bfloat16=False), torch.no_grad():
+        assert torch.equal(torch.tanh(x), out)
