@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -22,7 +22,8 @@ from agents.buffers.on_device import sent
 from agents.buffers.rollout_on_device import RolloutBufferOnDevice
 from agents.learner import LearnerMixin
 from agents.networks.distributions import LeanCategorical
-from agents.networks.reading import READERS
+from agents.networks.reading import READERS, reader
+from agents.speed.kept import Kept
 from agents.speed.threads import one_thread
 
 SMALL = 2**24
@@ -39,11 +40,12 @@ class Actor:
     def __init__(self, agent: Any) -> None:
         self.agent = agent
         self._threads = one_thread if agent._is_as_good_on_one() else nullcontext
+        self._read, self._kept = agent._reader(), Kept()
 
     def act(self, observations: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Actions, values and log-probabilities, as the policy's forward gives them."""
-        with torch.no_grad(), self.agent._quickly(), self._threads():
-            found: tuple[Tensor, Tensor, Tensor] = self.agent.policy(self.agent._given(observations))
+        with torch.no_grad(), self.agent._quickly(), self._threads(), self._kept:
+            found: tuple[Tensor, Tensor, Tensor] = self.agent.policy(self._read(observations))
         return found
 
     def value(self, observations: Any) -> Tensor:
@@ -132,9 +134,14 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
             return sent(observations, self.device)
         return obs_as_tensor(observations, self.device)
 
-    def _given(self, seen: Any) -> Any:
-        """The same as SB3's own forward reads it soonest; a policy's of another kind gets what SB3 would give it."""
-        return self._read(seen, self.policy) if type(self.policy).forward is ActorCriticPolicy.forward else seen
+    def _reader(self) -> Callable[[Any], Any]:
+        """How SB3's own forward reads observations soonest in the rollout that begins; `Quick` looks for itself.
+
+        A policy's forward of another kind gets what SB3 would give it.
+        """
+        if self._quick is None and type(self.policy).forward is ActorCriticPolicy.forward:
+            return reader(self.policy)
+        return lambda observations: observations
 
     def _is_as_good_on_one(self) -> bool:
         """Whether forwards of a rollout give the same on one thread, and are so small that waking others takes longer.
@@ -152,8 +159,10 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
         if type(policy.action_dist) not in (LeanCategorical, DiagGaussianDistribution):
             return False
 
+        read = self._reader()
+
         def outputs() -> list[Tensor]:
-            pi, vf = policy.mlp_extractor(policy.extract_features(self._given(self._seen(observations))))
+            pi, vf = policy.mlp_extractor(policy.extract_features(read(self._seen(observations))))
             return [policy.action_net(pi), policy.value_net(vf)]
 
         with torch.no_grad():

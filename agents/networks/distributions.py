@@ -32,6 +32,7 @@ class LeanCategorical(CategoricalDistribution):
         super().__init__(action_dim)
         self._given: Tensor | None = None  # as the network gives them
         self.logits: Tensor | None = None  # normalised
+        self._is_finite = False  # as far as that was looked at
 
     @property  # type: ignore[override]  # an attribute of SB3's
     def distribution(self) -> Categorical | None:
@@ -41,6 +42,7 @@ class LeanCategorical(CategoricalDistribution):
     @distribution.setter
     def distribution(self, given: Categorical | None) -> None:
         self._given = self.logits = None if given is None else given.logits
+        self._is_finite = False
 
     def proba_distribution(self, action_logits: Tensor) -> Self:
         """The distribution of these logits, (batch, actions).
@@ -50,7 +52,9 @@ class LeanCategorical(CategoricalDistribution):
         """
         scale = action_logits.logsumexp(dim=-1, keepdim=True)
         # Nor does torch look at numbers that are not there yet; there a look at them would end the graph.
-        if not torch.compiler.is_compiling() and _may_look(scale) and not math.isfinite(scale.sum().item()):
+        may_look = not torch.compiler.is_compiling() and _may_look(scale)
+        self._is_finite = may_look and math.isfinite(scale.sum().item())
+        if may_look and not self._is_finite:
             Categorical(logits=action_logits)  # which says what is wrong
         self._given, self.logits = action_logits, action_logits - scale
         return self
@@ -71,8 +75,14 @@ class LeanCategorical(CategoricalDistribution):
 
     @torch.no_grad()
     def sample(self) -> Tensor:
-        """Actions (batch,), drawn by torch's global generator."""
-        return torch.multinomial(self._probabilities(), 1, replacement=True).squeeze(-1)
+        """Actions (batch,), drawn by torch's global generator as `torch.multinomial` draws one of each row.
+
+        That would first look whether they are probabilities; what `proba_distribution` has looked at gives such.
+        """
+        probabilities = self._probabilities()
+        if not self._is_finite:
+            return torch.multinomial(probabilities, 1, replacement=True).squeeze(-1)
+        return torch.argmax(probabilities / torch.empty_like(probabilities).exponential_(), dim=-1)
 
     def mode(self) -> Tensor:
         """The likeliest actions, (batch,)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,12 +30,21 @@ def as_read(observations: Any, network: nn.Module) -> Any:
         observations: of a minibatch, a tensor or a dict of them.
         network: that is given them.
     """
+    return reader(network)(observations)
+
+
+def reader(network: nn.Module) -> Callable[[Any], Any]:
+    """How `as_read` reads for a network as long as it is made of the same modules, none of which is compiled then."""
     reads = getattr(type(network), "extract_features", None)
     if reads is None or not reads.__module__.startswith("stable_baselines3."):
-        return observations
+        return lambda observations: observations
+    return partial(_read, boards=_may_know_boards(network))
+
+
+def _read(observations: Any, *, boards: bool) -> Any:
     if isinstance(observations, dict):
         return {key: _as_bytes(part) for key, part in observations.items()}
-    if _is_boolean(observations) and observations.is_cpu and _may_know_boards(network):
+    if boards and _is_boolean(observations) and observations.is_cpu:
         return observations.as_subclass(Boards)
     return _as_bytes(observations)
 

@@ -10,6 +10,7 @@ one, thousands of sums differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from functools import cache, partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from agents.speed import sparse
 from agents.speed.boards import LAYERS, Boards, kernels
+from agents.speed.kept import are_kept, made_of
 from agents.speed.sparse import LANES, WHOLE, Stretches, are_numbers
 
 STRETCHES = (WHOLE.inputs, 128, 192, 256, 320, 336, 384, 448, 512)
@@ -26,14 +28,14 @@ STRETCHES = (WHOLE.inputs, 128, 192, 256, 320, 336, 384, 448, 512)
 SHARES = (1 / 30, 1 / 100)
 """Of the cells that are set in what is compared."""
 LEAST = 256
-"""Boards from which a linear layer pays that adds up so."""
+"""Boards from which a linear layer pays that adds up so; where transposed weights are kept any do."""
 LARGEST = 2**13
 """Boards of the largest batch that is compared, for which it is made once."""
 
 
 def linear(boards: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     """`torch.nn.functional.linear` to the last bit; None where that is not known to be, or not quicker."""
-    if not _may(boards, weight, bias) or boards.dim() != 2 or len(boards) < LEAST:
+    if not _may(boards, weight, bias) or boards.dim() != 2 or not (len(boards) >= LEAST or are_kept()):
         return None
     stretches = _stretches(len(boards), *weight.shape, _settings())
     return None if stretches is None else sparse.linear(boards, weight, bias, stretches)
@@ -65,7 +67,7 @@ def _may(boards: Any, weight: Any, bias: Any) -> bool:
         return False
     plain = all(each.is_cpu and each.dtype is torch.float32 for each in (weight, bias))
     # A product of 0 and infinity is no number.
-    return plain and not torch.is_inference_mode_enabled() and are_numbers(weight.detach())
+    return plain and not torch.is_inference_mode_enabled() and made_of(weight, are_numbers)
 
 
 def _settings() -> tuple[Any, ...]:
@@ -112,7 +114,7 @@ def _same(
         with torch.enable_grad():
             for layer, read in ((dense, bits.view(torch.uint8).float()), (loops, bits.as_subclass(Boards))):
                 parameters = [each.clone().requires_grad_() for each in given]
-                out = layer(read, *parameters)
+                out = Context().run(layer, read, *parameters)  # in which nothing is kept
                 if out is None:
                     return False, False
                 if at_out is None:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
 from agents.speed.boards import Boards, Cells, kernels
+from agents.speed.kept import made_of
 from agents.speed.sharing import at_once, shares
 from agents.speed.threads import all_threads
 
@@ -48,7 +49,10 @@ def linear(boards: Boards, weight: Tensor, bias: Tensor | None, stretches: Stret
         found = boards.set_cells(bits)
         if found is None:
             return None
-        out: Tensor = _Linear.apply(weight, _or_zeros(bias, weight), bits, found, stretches)  # type: ignore[no-untyped-call]
+        added = _or_zeros(bias, weight)
+        if not torch.is_grad_enabled():
+            return _sums(weight, added, found, stretches)
+        out: Tensor = _Linear.apply(weight, added, bits, found, stretches)  # type: ignore[no-untyped-call]
         return out
 
 
@@ -66,6 +70,8 @@ def convolution(boards: Boards, weight: Tensor, bias: Tensor | None, *, relu: bo
         if found is None or (relu and math.prod(sides(found[2], weight)) % LANES):
             return None
         given = weight, _or_zeros(bias, weight), *found, relu
+        if not torch.is_grad_enabled():
+            return _maps(*given)
         out: Tensor = _Convolution.apply(*given)  # type: ignore[no-untyped-call]
         return out
 
@@ -151,6 +157,16 @@ def _suits(boards: Boards, weight: Tensor, bias: Tensor | None) -> bool:
     return same and all(side >= kernel for side, kernel in both) and (bias is None or bias.shape == weight.shape[:1])
 
 
+def _transposed(weight: Tensor) -> Tensor:
+    """As (inputs, units)."""
+    return weight.t().contiguous()
+
+
+def _turned(weight: Tensor) -> Tensor:
+    """A convolution's as (channels, rows, columns, filters), the columns from the last to the first."""
+    return weight.permute(1, 2, 3, 0).flip(2).contiguous()
+
+
 @cache
 def _places(order: str, channels: int, rows: int, columns: int) -> np.ndarray:
     """Of each cell of a board, in memory's order, its row, column and channel."""
@@ -177,18 +193,24 @@ def _dense(
     return [next(found) if each.requires_grad else None for each in parameters]
 
 
+def _sums(weight: Tensor, bias: Tensor, found: Cells, stretches: Stretches) -> Tensor:
+    """What a linear layer puts out, (boards, units)."""
+    out = weight.new_empty(len(found.starts) - 1, len(weight))
+    given, added, into = made_of(weight, _transposed).numpy().ravel(), bias.detach().numpy(), out.numpy()
+
+    def work(boards: slice, starts: slice) -> Callable[[], object]:
+        outputs = into[boards].ravel()
+        return partial(kernels().linear, found.cells, found.starts[starts], given, added, stretches.inputs, outputs)
+
+    _spread(len(out), work)
+    return out
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, bits: Tensor, found: Cells, stretches: Stretches) -> Tensor:
-        out, transposed = weight.new_empty(len(bits), len(weight)), weight.t().contiguous()
-        given, added, into = transposed.numpy().ravel(), bias.detach().numpy(), out.numpy()
-
-        def work(boards: slice, starts: slice) -> Callable[[], object]:
-            outputs = into[boards].ravel()
-            return partial(kernels().linear, found.cells, found.starts[starts], given, added, stretches.inputs, outputs)
-
-        _spread(len(bits), work)
-        ctx.found, ctx.bits, ctx.stretch, ctx.shape = found, bits, stretches.boards, transposed.shape
+        out = _sums(weight, bias, found, stretches)
+        ctx.found, ctx.bits, ctx.stretch, ctx.shape = found, bits, stretches.boards, weight.shape[::-1]
         ctx.save_for_backward(weight, bias)
         return out
 
@@ -215,23 +237,29 @@ class _Linear(torch.autograd.Function):
         return of_weight.t(), of_bias, None, None, None
 
 
+def _maps(weight: Tensor, bias: Tensor, found: Cells, places: np.ndarray, bits: Tensor, relu: bool) -> Tensor:
+    """What a convolution puts out, (boards, filters, rows, columns)."""
+    out = weight.new_empty(len(bits), len(weight), *sides(bits, weight))
+    flat, added, into = made_of(weight, _turned).numpy().ravel(), bias.detach().numpy(), out.numpy()
+    kernel = tuple(weight.shape[2:])
+
+    def work(boards: slice, starts: slice) -> Callable[[], object]:
+        cells = found.cells, found.starts[starts]
+        return partial(kernels().convolution, *cells, places, flat, added, kernel, into[boards], relu)
+
+    _spread(len(bits), work)
+    return out
+
+
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, weight: Tensor, bias: Tensor, found: Cells, places: np.ndarray, bits: Tensor, relu: bool
     ) -> Tensor:
-        out = weight.new_empty(len(bits), len(weight), *sides(bits, weight))
-        kernel = tuple(weight.shape[2:])
-        given = weight.detach().permute(1, 2, 3, 0).flip(2).contiguous()
-        flat, added, into = given.numpy().ravel(), bias.detach().numpy(), out.numpy()
-
-        def work(boards: slice, starts: slice) -> Callable[[], object]:
-            cells = found.cells, found.starts[starts]
-            return partial(kernels().convolution, *cells, places, flat, added, kernel, into[boards], relu)
-
-        _spread(len(bits), work)
-        ctx.found, ctx.places, ctx.kernel, ctx.bits = found, places, kernel, bits
-        ctx.relu, ctx.shape = relu, given.shape
+        out = _maps(weight, bias, found, places, bits, relu)
+        filters, channels, *kernel = weight.shape
+        ctx.found, ctx.places, ctx.kernel, ctx.bits = found, places, tuple(kernel), bits
+        ctx.relu, ctx.shape = relu, (channels, *kernel, filters)
         ctx.save_for_backward(weight, bias, *((out,) if relu else ()))
         return out
 
@@ -285,7 +313,7 @@ class _Features(torch.autograd.Function):
         places: np.ndarray, bits: Tensor,
     ) -> Tensor:  # fmt: skip
         kernel = tuple(weight.shape[2:])
-        given = weight.permute(1, 2, 3, 0).flip(2).contiguous()
+        given = made_of(weight, _turned)
         maps = weight.new_empty(len(bits), len(weight), *sides(bits, weight), dtype=torch.int16)
         flat, added, into = given.numpy().ravel(), bias.detach().numpy(), maps.numpy()
 
