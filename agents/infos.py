@@ -26,7 +26,7 @@ def dicts_of(vector_infos: dict[str, Any], games: Sequence[int]) -> list[dict[st
         mask = vector_infos.get(f"_{key}")
         if mask is None:
             continue
-        marked = np.flatnonzero(np.asarray(mask)[chosen])
+        marked = np.asarray(mask)[chosen].nonzero()[0]
         told = chosen[marked]
         rows: Iterable[Any]
         if isinstance(values, dict):

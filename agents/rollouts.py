@@ -40,11 +40,12 @@ class Actor:
     def __init__(self, agent: Any) -> None:
         self.agent = agent
         self._threads = one_thread if agent._is_as_good_on_one() else nullcontext
+        self._quickly = nullcontext if agent._is_small() else agent._quickly
         self._read, self._kept = agent._reader(), Kept()
 
     def act(self, observations: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Actions, values and log-probabilities, as the policy's forward gives them."""
-        with torch.no_grad(), self.agent._quickly(), self._threads(), self._kept:
+        with torch.no_grad(), self._quickly(), self._threads(), self._kept:
             found: tuple[Tensor, Tensor, Tensor] = self.agent.policy(self._read(observations))
         return found
 
@@ -134,12 +135,27 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
             return sent(observations, self.device)
         return obs_as_tensor(observations, self.device)
 
+    def _is_small(self) -> bool:
+        """Whether forwards of a rollout, each of whose weights is used about once, have few products; False of others.
+
+        What `Quick` spares there is less than what it costs to be asked about every operation.
+        """
+        policy, observations = self.policy, self._last_obs
+        if self.device.type != "cpu" or not isinstance(observations, np.ndarray):
+            return False
+        if type(policy).forward is not ActorCriticPolicy.forward or not policy.share_features_extractor:
+            return False
+        if type(policy.features_extractor) not in READERS:
+            return False
+        return len(observations) * sum(parameter.numel() for parameter in policy.parameters()) <= SMALL
+
     def _reader(self) -> Callable[[Any], Any]:
         """How SB3's own forward reads observations soonest in the rollout that begins; `Quick` looks for itself.
 
         A policy's forward of another kind gets what SB3 would give it.
         """
-        if self._quick is None and type(self.policy).forward is ActorCriticPolicy.forward:
+        exactly = self._quick is None or self._is_small()
+        if exactly and type(self.policy).forward is ActorCriticPolicy.forward:
             return reader(self.policy)
         return lambda observations: observations
 
@@ -149,13 +165,11 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
         With ``speed="exact"`` it is looked, at the first observations, whether sums are the same to the last bit: how a
         matrix product is dealt out to threads is decided by its shape.
         """
-        policy, observations = self.policy, self._last_obs
-        if self.device.type != "cpu" or torch.get_num_threads() == 1 or not isinstance(observations, np.ndarray):
-            return False
-        if not _is_small(policy, len(observations)):
+        if torch.get_num_threads() == 1 or not self._is_small():
             return False
         if self._quick is not None:
             return True
+        policy, observations = self.policy, self._last_obs
         if type(policy.action_dist) not in (LeanCategorical, DiagGaussianDistribution):
             return False
 
@@ -195,15 +209,6 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
         with torch.no_grad(), self._quickly():
             found = [self.policy.predict_values(self.policy.obs_to_tensor(each)[0]).flatten() for each in asked]
         return [*last], found
-
-
-def _is_small(policy: ActorCriticPolicy, batch: int) -> bool:
-    """Whether a forward of a policy, each of whose weights is used about once, has few products; False of others."""
-    if type(policy).forward is not ActorCriticPolicy.forward or not policy.share_features_extractor:
-        return False
-    if type(policy.features_extractor) not in READERS:
-        return False
-    return batch * sum(parameter.numel() for parameter in policy.parameters()) <= SMALL
 
 
 def _stacked(observations: Sequence[Any]) -> Any:

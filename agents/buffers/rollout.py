@@ -27,6 +27,33 @@ class _ByGame(RolloutBuffer):
         for name in READ:
             setattr(self, name, self._by_game(getattr(self, name)))
 
+    def add(
+        self,
+        obs: Any,
+        action: np.ndarray,
+        reward: np.ndarray,
+        episode_start: np.ndarray,
+        value: Tensor,
+        log_prob: Tensor,
+    ) -> None:
+        """A step of all games, as in SB3, which copies everything twice."""
+        self._put(self.observations, obs, self.obs_shape)
+        self._put(self.actions, action, (self.action_dim,))
+        self._put(self.rewards, reward)
+        self._put(self.episode_starts, episode_start)
+        self._put(self.values, value.numpy(force=True))
+        self._put(self.log_probs, log_prob.numpy(force=True))
+        self.pos += 1
+        self.full = self.full or self.pos == self.buffer_size
+
+    def _put(self, arrays: Any, given: Any, shape: Any = ()) -> None:
+        """Write what the step gave, of this shape for each game."""
+        if isinstance(arrays, dict):
+            for key, array in arrays.items():
+                self._put(array, given[key], shape[key])
+        else:
+            arrays[self.pos] = np.reshape(given, (self.n_envs, *shape))
+
     def _by_game(self, zeros: np.ndarray) -> np.ndarray:
         """The same memory, game after game."""
         return zeros.reshape(self.n_envs, self.buffer_size, *zeros.shape[2:]).swapaxes(0, 1)

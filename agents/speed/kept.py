@@ -42,7 +42,8 @@ class Kept:
             self._compared.add(key)
             if key not in self._of or not self._of[key].holds(weight):
                 self._of[key] = _Weight(weight)
-        return self._of[key].find(make)
+        found: Made = self._of[key].find(make)
+        return found
 
 
 _ENTERED: ContextVar[Kept | None] = ContextVar("kept", default=None)

@@ -71,7 +71,7 @@ def test_a_weight_that_is_no_longer_finite_is_left_to_torch() -> None:
 
 
 class Perturbing(BaseCallback):
-    """Writes to layers in the middle of rollouts, as no count of versions shows, and puts other weights in their place."""
+    """Writes to weights in the middle of rollouts, as no count of versions shows, and puts others in their place."""
 
     def _on_step(self) -> bool:
         policy: Any = self.model.policy
