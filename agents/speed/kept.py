@@ -71,7 +71,8 @@ class _Weight:
 
     def holds(self, weight: Tensor) -> bool:
         """Whether it has the same bits."""
-        return weight.dtype is self._copy.dtype and np.array_equal(_bits(weight), self._bits)
+        same = weight.dtype is self._copy.dtype and weight.shape == self._copy.shape
+        return same and bool((_bits(weight) == self._bits).all())
 
     def find(self, make: Callable[[Tensor], Any]) -> Any:
         """What is made of it."""

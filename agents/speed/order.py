@@ -35,9 +35,9 @@ LARGEST = 2**13
 
 def linear(boards: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     """`torch.nn.functional.linear` to the last bit; None where that is not known to be, or not quicker."""
-    if not _may(boards, weight, bias) or boards.dim() != 2 or not (len(boards) >= LEAST or are_kept()):
+    if not _may(boards, weight, bias) or boards.dim() != 2 or not (boards.shape[0] >= LEAST or are_kept()):
         return None
-    stretches = _stretches(len(boards), *weight.shape, _settings())
+    stretches = _stretches(boards.shape[0], *weight.shape, _settings())
     return None if stretches is None else sparse.linear(boards, weight, bias, stretches)
 
 
@@ -59,9 +59,9 @@ LAYERS.update({F.linear: linear, F.conv2d: convolution, sparse.rectified: partia
 
 def _may(boards: Any, weight: Any, bias: Any) -> bool:
     """Whether it is boards that are read, by plain and finite numbers, in a layer that loops could compute."""
-    if not isinstance(boards, Boards) or bias is None or len(weight) % LANES or kernels() is None:
+    if not isinstance(boards, Boards) or bias is None or weight.shape[0] % LANES or kernels() is None:
         return False
-    if not 0 < len(boards) <= LARGEST:
+    if not 0 < boards.shape[0] <= LARGEST:
         return False
     if torch.compiler.is_compiling() or not all(type(each) in (Tensor, torch.nn.Parameter) for each in (weight, bias)):
         return False

@@ -149,8 +149,8 @@ def _or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
 def _suits(boards: Boards, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether the kernels can: on CPUs, units or filters by sixteens, of which these have all that they look at."""
     bits, parameters = boards.bits, [weight] if bias is None else [weight, bias]
-    plain = all(each.dtype == torch.float32 and each.device.type == "cpu" for each in parameters)
-    if boards.is_changed or not plain or bits.device.type != "cpu" or bits.numel() == 0 or len(weight) % LANES:
+    plain = all(each.dtype is torch.float32 and each.is_cpu for each in parameters)
+    if boards.is_changed or not plain or not bits.is_cpu or bits.numel() == 0 or weight.shape[0] % LANES:
         return False
     both = zip(bits.shape[2:], weight.shape[2:], strict=False)
     same = bits.dim() == weight.dim() and bits.shape[1] == weight.shape[1]
@@ -195,14 +195,14 @@ def _dense(
 
 def _sums(weight: Tensor, bias: Tensor, found: Cells, stretches: Stretches) -> Tensor:
     """What a linear layer puts out, (boards, units)."""
-    out = weight.new_empty(len(found.starts) - 1, len(weight))
+    out = weight.new_empty(len(found.starts) - 1, weight.shape[0])
     given, added, into = made_of(weight, _transposed).numpy().ravel(), bias.detach().numpy(), out.numpy()
 
     def work(boards: slice, starts: slice) -> Callable[[], object]:
         outputs = into[boards].ravel()
         return partial(kernels().linear, found.cells, found.starts[starts], given, added, stretches.inputs, outputs)
 
-    _spread(len(out), work)
+    _spread(out.shape[0], work)
     return out
 
 
