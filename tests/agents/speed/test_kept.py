@@ -100,3 +100,15 @@ def test_a_callback_may_write_to_weights_in_a_rollout(policy: str) -> None:
     for name in ("observations", "actions", "rewards", "values", "log_probs", "advantages"):
         found, expected = (getattr(each.rollout_buffer, name).tobytes() for each in (ours, stock))
         assert found == expected, name
+
+
+@pytest.mark.parametrize("policy", ["CnnPolicy", "MlpPolicy"])
+@pytest.mark.filterwarnings("ignore:speed is 'fast'")
+def test_small_policies_play_fast_as_they_do_exactly(policy: str) -> None:
+    played = []
+    for speed in ("exact", "fast"):
+        model = PPO(policy, envs.make("breakout", n_envs=8, seed=1), n_steps=8, seed=4, device="cpu", speed=speed)
+        model.fill_buffer()
+        played.append(model.rollout_buffer)
+    for name in ("actions", "values", "log_probs"):
+        assert getattr(played[0], name).tobytes() == getattr(played[1], name).tobytes(), name
