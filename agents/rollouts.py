@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
@@ -24,6 +26,7 @@ from agents.learner import LearnerMixin
 from agents.networks.distributions import LeanCategorical
 from agents.networks.reading import READERS, reader
 from agents.speed.kept import Kept
+from agents.speed.perceptrons import is_hooked
 from agents.speed.threads import one_thread
 
 SMALL = 2**24
@@ -39,14 +42,19 @@ class Actor:
 
     def __init__(self, agent: Any) -> None:
         self.agent = agent
-        self._threads = one_thread if agent._is_as_good_on_one() else nullcontext
-        self._quickly = nullcontext if agent._is_small() else agent._quickly
-        self._read, self._kept = agent._reader(), Kept()
+
+    @cached_property
+    def _ways(self) -> tuple[Any, ...]:
+        """In which it computes, and how it reads: found out where it does so by itself."""
+        agent = self.agent
+        threads = one_thread if agent._is_as_good_on_one() else nullcontext
+        return threads, nullcontext if agent._is_small() else agent._quickly, agent._reader(), Kept()
 
     def act(self, observations: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Actions, values and log-probabilities, as the policy's forward gives them."""
-        with torch.no_grad(), self._quickly(), self._threads(), self._kept:
-            found: tuple[Tensor, Tensor, Tensor] = self.agent.policy(self._read(observations))
+        threads, quickly, read, kept = self._ways
+        with torch.no_grad(), quickly(), threads(), kept:
+            found: tuple[Tensor, Tensor, Tensor] = self.agent.policy(read(observations))
         return found
 
     def value(self, observations: Any) -> Tensor:
@@ -162,24 +170,27 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
     def _is_as_good_on_one(self) -> bool:
         """Whether forwards of a rollout give the same on one thread, and are so small that waking others takes longer.
 
-        With ``speed="exact"`` it is looked, at the first observations, whether sums are the same to the last bit: how a
-        matrix product is dealt out to threads is decided by its shape.
+        With ``speed="exact"`` it is looked, at numbers drawn at random, whether sums are the same to the last bit: how
+        a matrix product is dealt out to threads is decided by its shape.
         """
         if torch.get_num_threads() == 1 or not self._is_small():
             return False
         if self._quick is not None:
             return True
-        policy, observations = self.policy, self._last_obs
+        policy = self.policy
         if type(policy.action_dist) not in (LeanCategorical, DiagGaussianDistribution):
             return False
-
-        read = self._reader()
+        if any(map(is_hooked, policy.modules())):  # somebody counts the forwards
+            return False
+        seen = preprocess_obs(self._seen(self._last_obs), policy.observation_space, policy.normalize_images)
+        assert isinstance(seen, Tensor)
+        drawn = torch.randn(seen.shape, generator=torch.Generator("cpu").manual_seed(0), device="cpu")
 
         def outputs() -> list[Tensor]:
-            pi, vf = policy.mlp_extractor(policy.extract_features(read(self._seen(observations))))
+            pi, vf = policy.mlp_extractor(policy.features_extractor(drawn))
             return [policy.action_net(pi), policy.value_net(vf)]
 
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             several = outputs()
             with one_thread():
                 one = outputs()

@@ -15,6 +15,7 @@ from torch import nn
 from agents.plasticity.layers import fold_of
 from agents.speed import sparse
 from agents.speed.boards import Boards
+from agents.speed.perceptrons import is_hooked
 
 BOARD_MINIMUM = 3  # height and width: the kernel of MinAtarCNN
 NATURE_CNN_MINIMUM = 36  # pixels: NatureCNN's three convolutions leave nothing of smaller images
@@ -103,12 +104,11 @@ class MinAtarCNN(BaseFeaturesExtractor):
         """All layers at once, where `agents.speed` does so and nobody looks between them."""
         if not all(map(_is_plain, (self.cnn, self.linear))) or not all(map(_unhooked, (*self.cnn, *self.linear))):
             return None
-        match [*self.cnn, *self.linear]:
-            case [nn.Conv2d() as first, nn.ReLU(), nn.Flatten(), nn.Linear() as second, *behind]:
-                usual = type(first) is nn.Conv2d and type(second) is nn.Linear
-            case _:
-                return None
-        if not usual or first.bias is None or second.bias is None:
+        modules = [*self.cnn, *self.linear]
+        if [type(module) for module in modules[:4]] != [nn.Conv2d, nn.ReLU, nn.Flatten, nn.Linear]:
+            return None
+        first, _, _, second, *behind = modules
+        if first.bias is None or second.bias is None:
             return None
         found = sparse.features(boards, first.weight, first.bias, second.weight, second.bias)
         if found is None and (maps := sparse.rectified(boards, first.weight, first.bias)) is not None:
@@ -125,8 +125,7 @@ def _is_plain(sequence: nn.Module) -> bool:
 
 def _unhooked(module: nn.Module) -> bool:
     """Whether calling a module would call its forward, and nothing else: no hook, nothing compiled."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return module._compiled_call_impl is None and not any(hooks)
+    return module._compiled_call_impl is None and not is_hooked(module)
 
 
 class ResidualBlock(nn.Module):

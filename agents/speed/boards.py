@@ -24,6 +24,8 @@ STAYS_BOARDS = frozenset(
 """What is done to the bits as it would be to the floats."""
 LAYERS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {}
 """Layer of torch's -> what computes it on boards to the last bit, or gives None where nothing does."""
+OWN: dict[Callable[..., Any], Callable[..., Tensor | None]] = {}
+"""The same for layers of `agents.speed`, which may give None."""
 
 
 class Cells(NamedTuple):
@@ -54,6 +56,8 @@ class Boards(Tensor):
         if func == _DTYPE:
             return torch.float32
         with torch._C.DisableTorchFunctionSubclass():
+            if func in OWN:
+                return OWN[func](*args)
             if args and func in LAYERS and (found := LAYERS[func](*args, **kwargs or {})) is not None:
                 return found
             return func(*_floats(args), **_floats(kwargs or {}))

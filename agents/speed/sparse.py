@@ -234,7 +234,7 @@ class _Linear(torch.autograd.Function):
         of_bias = gradient.sum(0)
         if not are_numbers(of_bias):
             return *_dense(F.linear, ctx.bits, ctx.saved_tensors, gradient), None, None, None
-        return of_weight.t(), of_bias, None, None, None
+        return of_weight.t().contiguous(), of_bias, None, None, None
 
 
 def _maps(weight: Tensor, bias: Tensor, found: Cells, places: np.ndarray, bits: Tensor, relu: bool) -> Tensor:
@@ -290,7 +290,7 @@ class _Convolution(torch.autograd.Function):
         of_weight, of_bias = _sum(of_weights), _sum(of_biases)
         if not are_numbers(of_bias):
             return *_dense(layer, ctx.bits, (weight, bias), gradient), None, None, None, None
-        return of_weight.flip(2).permute(3, 0, 1, 2), of_bias, None, None, None, None
+        return of_weight.flip(2).permute(3, 0, 1, 2).contiguous(), of_bias, None, None, None, None
 
 
 def are_numbers(values: Tensor) -> bool:

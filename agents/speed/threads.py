@@ -24,8 +24,11 @@ _held = threading.local()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread meanwhile, as far as the thread is concerned that enters this."""
-    before = torch.get_num_threads()
+    """Let torch compute with one thread meanwhile, in the thread of Python's that enters this.
+
+    Another one that computes for the first time while this lasts begins with one thread, too, as torch has it.
+    """
+    before, outer = torch.get_num_threads(), getattr(_held, "threads", 1)
     if before == 1:
         yield
         return
@@ -34,7 +37,7 @@ def one_thread() -> Iterator[None]:
     try:
         yield
     finally:
-        _held.threads = 1
+        _held.threads = outer
         torch.set_num_threads(before)
 
 
@@ -47,7 +50,10 @@ def threads() -> int:
 def all_threads() -> Iterator[None]:
     """Within `one_thread` let torch compute with all of those that wait."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads())  # takes no time
+    if before >= threads():
+        yield
+        return
+    torch.set_num_threads(threads())
     try:
         yield
     finally:
@@ -61,7 +67,7 @@ def threads_for(multiplications: int) -> AbstractContextManager[Any]:
 
 def is_large(x: Tensor, weight: Tensor) -> bool:
     """Whether the product of a linear layer is to be made by threads that wait."""
-    return torch.get_num_threads() < threads() and x.numel() * len(weight) >= SMALL
+    return torch.get_num_threads() < threads() and x.dim() > 1 and x.numel() * len(weight) >= SMALL
 
 
 class LargeLinear(torch.autograd.Function):
@@ -85,5 +91,5 @@ class LargeLinear(torch.autograd.Function):
 
 def few(parameters: Iterable[Tensor], batch: int) -> AbstractContextManager[Any]:
     """Around gradient steps on minibatches of so many rows: one thread, where layers between products are small."""
-    widest = max(map(len, parameters), default=0)
+    widest = max((len(parameter) for parameter in parameters if parameter.dim()), default=0)
     return nullcontext() if batch * widest >= WIDE else one_thread()

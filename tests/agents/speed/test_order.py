@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import envs
 from agents import PPO, StreamMonitor, VectorEnvAdapter
+from agents.networks import MinAtarCNN
 from agents.speed import order, sparse
 from agents.speed.boards import Boards
 from agents.speed.sharing import at_once, shares
@@ -50,9 +53,9 @@ def test_convolutions_give_the_bits_of_dense_ones(n: int, threads: int) -> None:
     bits = last.permute(0, 3, 1, 2)
     boards, floats = bits.as_subclass(Boards), bits.to(torch.float32)
     follows = order._follows(tuple(bits.shape), tuple(layer.weight.shape), order._settings())
-    assert (order.convolution(boards, layer.weight, layer.bias) is not None) == follows
+    assert (order.convolution(boards, layer.weight, layer.bias) is not None) == all(follows)
     assert_same_bits(of(F.conv2d, boards, layer), of(F.conv2d, floats, layer))
-    if follows:
+    if all(follows):
         rectified = of(sparse.rectified, boards, layer)
         assert_same_bits(rectified, of(lambda *given: F.conv2d(*given).relu(), floats, layer))
 
@@ -123,6 +126,60 @@ def test_another_order_is_seen_and_left_to_torch(monkeypatch: pytest.MonkeyPatch
     assert order._stretches(300, 16, 1000, settings) is None
     monkeypatch.setattr(order, "_settings", lambda: settings)
     assert order.linear(bits.as_subclass(Boards), layer.weight, layer.bias) is None
+
+
+def test_convolutions_without_gradients_are_read_by_cells_where_one_thread_computes() -> None:
+    """In rollouts, where shares of several threads would have other gradients than one has."""
+    layer, bits = nn.Conv2d(4, 16, 3), some_boards(64, 10, 10, 4).permute(0, 3, 1, 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread(), torch.no_grad():
+            follows = order._follows(tuple(bits.shape), tuple(layer.weight.shape), order._settings())
+            out = order.convolution(bits.as_subclass(Boards), layer.weight, layer.bias)
+            assert (out is not None) == follows.forward
+            assert out is None or torch.equal(out, layer(bits.to(torch.float32)))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_no_floats_are_made_of_boards_that_are_read_by_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = MinAtarCNN(spaces.Box(0, 1, (10, 10, 4), np.bool_))
+    boards = some_boards(256, 10, 10, 4).as_subclass(Boards)
+    monkeypatch.setattr(order, "_follows", lambda *_: order.Same(True, True))
+    monkeypatch.setattr(Boards, "floats", lambda self: pytest.fail("they were made"))
+    assert network(boards).shape == (256, 128)
+
+
+def test_modules_of_ones_own_are_run() -> None:
+    class Doubled(nn.ReLU):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    network = MinAtarCNN(spaces.Box(0, 1, (10, 10, 4), np.bool_), activation_fn=Doubled)
+    bits = some_boards(256, 10, 10, 4)
+    assert torch.equal(network(bits.as_subclass(Boards)), network(bits.to(torch.float32)))
+
+
+def test_few_shapes_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "SHAPES", 2)
+    asked: list[int] = []
+    known = order._of_few_shapes(lambda shape: asked.append(shape) or shape)
+    assert [known(shape) for shape in (1, 2, 3, 1, 2)] == [1, 2, None, 1, 2]
+    assert asked == [1, 2]
+
+
+def test_newer_settings_of_precision_are_seen() -> None:
+    of_kind = getattr(torch.backends.mkldnn, "matmul", None)
+    if not hasattr(of_kind, "fp32_precision"):
+        pytest.skip("this torch has none")
+    usual, before = order._settings(), of_kind.fp32_precision
+    try:
+        of_kind.fp32_precision = "bf16"
+        assert order._settings() != usual
+    finally:
+        of_kind.fp32_precision = before
+    assert order._settings() == usual
 
 
 def test_work_is_dealt_out_in_turn(threads: int) -> None:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from agents.speed import threads
 from agents.speed.sharing import shares
-from agents.speed.threads import LargeLinear, all_threads, one_thread, threads_for
+from agents.speed.threads import LargeLinear, all_threads, few, one_thread, threads_for
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,13 @@ def test_one_computes_and_all_do_what_is_large() -> None:
     torch.set_num_threads(1)
     with one_thread(), all_threads():
         assert torch.get_num_threads() == 1
+
+
+def test_parameters_may_be_single_numbers() -> None:
+    with few([torch.tensor(1.0), torch.zeros(3, 5)], 64):
+        assert torch.get_num_threads() == 1
+    with few([torch.zeros(1024, 1)], threads.WIDE // 1024):
+        assert torch.get_num_threads() == 3
 
 
 def test_a_large_layer_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
