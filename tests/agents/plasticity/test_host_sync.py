@@ -379,7 +379,8 @@ def test_an_update_reads_its_log_once_and_no_other_value(kind: str, monkeypatch:
         patch.setattr("agents.networks.distributions.may_branch", lambda device: False)
         # Gradients are clipped as on a GPU: on a CPU a look at their norm may save the multiplication.
         patch.setattr("agents.plasticity.optimizers.stepping._are_plain", lambda tensors: False)
-        patch.setattr(boards, "LAYERS", {})  # they are on CPUs alone, too
+        for known in ("LAYERS", "OWN"):
+            patch.setattr(boards, known, {})  # they are on CPUs alone, too
         for method in set(METHODS) - {"tolist"}:
             patch.setattr(Tensor, method, refuse)
         patch.setattr(Tensor, "tolist", lambda tensor: read.append(tensor) or [0.0] * tensor.numel())
