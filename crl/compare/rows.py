@@ -108,13 +108,24 @@ def _sample(values: Values, tasks: Sequence[str]) -> Sample | None:
 
 
 def _shares(values: Mapping[str, Values], oracle: Values, tasks: Sequence[str]) -> dict[str, Values]:
-    """Values over the oracle's mean in each task; nothing where one of these is not positive."""
+    """Values over the oracle's mean in each task; of costs, where all are negative, that mean over them.
+
+    Nothing where the oracle's means are of both kinds or zero, or some run's values are, where it has only costs.
+    """
     fresh = _sample(oracle, tasks)
-    if fresh is None or (fresh.values.mean(axis=0) <= 0).any():
+    if fresh is None:
         return {}
-    scales = dict(zip(fresh.tasks, fresh.values.mean(axis=0).tolist(), strict=True))
+    means = dict(zip(fresh.tasks, fresh.values.mean(axis=0).tolist(), strict=True))
+    known = [value for of in values.values() for each in of.values() for value in each.values() if math.isfinite(value)]
+    costs = max(*means.values(), *known) < 0
+    if not costs and min(means.values()) <= 0:
+        return {}
+
+    def share(value: float, mean: float) -> float:
+        return mean / value if costs else value / mean
+
     return {
-        label: {seed: {task: value / scales[task] for task, value in each.items()} for seed, each in of.items()}
+        label: {seed: {task: share(value, means[task]) for task, value in each.items()} for seed, each in of.items()}
         for label, of in values.items()
     }
 

@@ -98,7 +98,10 @@ def legend(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> li
     if len(few) < len(groups):
         lines.append("IQM: interquartile mean; in brackets: 95% bootstrap intervals over seeds")
     if any(row.task == ALL for row in rows):
-        lines.append(f"{ALL}: values over the oracle's mean in each task; gap: how far they are below 1 on average")
+        lines.append(
+            f"{ALL}: values over the oracle's mean in each task (of costs, which are negative, that over them); gap: "
+            "how far they are below 1 on average"
+        )
     if any(row.difference is not None for row in rows):
         lines.append(
             f"difference: from {reference.label}, over the seeds that both have, with the 95% interval and p of a "

@@ -52,7 +52,16 @@ def test_the_oracle_is_what_plasticity_is_relative_to(tmp_path: Path) -> None:
     assert "optimality_gap" not in found["final", "a", "plain"].estimates
 
 
-def test_negative_returns_are_not_put_over_the_oracles(tmp_path: Path) -> None:
+def test_of_costs_the_oracles_are_put_over_a_runs(tmp_path: Path) -> None:
+    runs = [two_tasks(tmp_path, 1, "plain", [-9, -8, -8, -10], [-4, -4, -4, -8])]
+    runs.append(two_tasks(tmp_path, 1, "oracle", [-9, -8, -8, -5], [-4, -4, -4, -2]))
+    found = rows(read_all(runs))
+    assert found["final", ALL, "plain"].points == {1: (5 / 10 + 2 / 8) / 2}
+    assert found["final", ALL, "plain"].estimates["optimality_gap"].value == 1 - (5 / 10 + 2 / 8) / 2
+    assert found["final", ALL, "oracle"].points == {1: 1}
+
+
+def test_returns_of_both_signs_are_not_put_over_the_oracles(tmp_path: Path) -> None:
     runs = [two_tasks(tmp_path, 1, method, [-9, -8, -8, -8], [1, 2, 2, 2]) for method in ("plain", "oracle")]
     found = rows(read_all(runs))
     assert ("final", "a", "plain") in found
