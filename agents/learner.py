@@ -288,9 +288,13 @@ class LearnerMixin(SwitchingMixin, SavingMixin):
 
     def _few_threads(self, batch_size: int) -> AbstractContextManager[Any]:
         """Around updates on minibatches of that size: as many threads as pay, where rounding may be another one."""
-        if self._quick is None or self.device.type != "cpu" or convolves_densely(self.policy, self.observation_space):
+        if self._quick is None or self.device.type != "cpu":
             return nullcontext()
-        return few(self._parameters(), batch_size)
+        parameters = self._parameters()
+        convolves = any(parameter.dim() > 2 for parameter in parameters)  # seldom: modules take longer to look through
+        if convolves and convolves_densely(self.policy, self.observation_space):
+            return nullcontext()
+        return few(parameters, batch_size)
 
     def _read(self, observations: Any, network: nn.Module) -> Any:
         """Observations as a network is given them in training: see `as_read`; `Quick` looks for booleans itself."""

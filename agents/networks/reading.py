@@ -51,9 +51,10 @@ def _read(observations: Any, *, boards: bool) -> Any:
 
 def convolves_densely(network: nn.Module, space: spaces.Space[Any]) -> bool:
     """Whether a network has convolutions that do not look at set cells alone."""
-    convolutions = {module for module in network.modules() if isinstance(module, _ConvNd)}
+    modules = list(network.modules())
+    convolutions = {module for module in modules if isinstance(module, _ConvNd)}
     if space.dtype == np.bool_ and kernels() is not None:
-        convolutions -= {module.cnn[0] for module in network.modules() if type(module) is MinAtarCNN}
+        convolutions -= {module.cnn[0] for module in modules if type(module) is MinAtarCNN}
     return bool(convolutions)
 
 

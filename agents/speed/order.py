@@ -46,13 +46,6 @@ class Same(NamedTuple):
     backward: bool
 
 
-class Known(NamedTuple):
-    """The `Stretches` of torch's linear layers; None for `boards` where those of its gradients are not known."""
-
-    inputs: int
-    boards: int | None
-
-
 Found = TypeVar("Found")
 
 
@@ -63,7 +56,7 @@ def linear(boards: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor | 
     stretches = _stretches(boards.shape[0], *weight.shape, _settings())
     if stretches is None or (stretches.boards is None and torch.is_grad_enabled()):
         return None
-    return sparse.linear(boards, weight, bias, Stretches(stretches.inputs, stretches.boards or WHOLE.boards))
+    return sparse.linear(boards, weight, bias, stretches)
 
 
 def convolution(
@@ -127,7 +120,7 @@ def _of_few_shapes(compare: Callable[..., Found | None]) -> Callable[..., Found 
 
 
 @_of_few_shapes
-def _stretches(boards: int, outputs: int, inputs: int, settings: Any) -> Known | None:
+def _stretches(boards: int, outputs: int, inputs: int, settings: Any) -> Stretches | None:
     """Those with which a linear layer's sums are torch's; None where those of its outputs are with none."""
     found: dict[str, int] = {}
     for stretch in STRETCHES:
@@ -138,7 +131,7 @@ def _stretches(boards: int, outputs: int, inputs: int, settings: Any) -> Known |
                 found.setdefault(name, stretch)
         if len(found) == 2:
             break
-    return Known(found["inputs"], found.get("boards")) if "inputs" in found else None
+    return Stretches(found["inputs"], found.get("boards")) if "inputs" in found else None
 
 
 @_of_few_shapes

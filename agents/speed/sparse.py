@@ -30,11 +30,11 @@ class Stretches(NamedTuple):
 
     Attributes:
         inputs: so many in a row, forward.
-        boards: so many in a row, for the gradient of the weights.
+        boards: so many in a row, for the gradient of the weights; None where there is none, as without a graph.
     """
 
     inputs: int
-    boards: int
+    boards: int | None
 
 
 WHOLE = Stretches(2**31, 2**31)

@@ -180,11 +180,13 @@ def test_set_cells_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_numba_layers_are_dense_and_one_warning_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    boards.kernels.cache_clear(), layers._tell_where_dense.cache_clear()
+    boards.kernels.cache_clear()
+    layers._tell_where_dense.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "agents.speed.kernels", None)
     monkeypatch.delattr("agents.speed.kernels")
     layer, bits = nn.Linear(100, 16), some_boards(4, 100)
     with QUICK, pytest.warns(UserWarning, match=r"^numba cannot be imported .*; pip install numba$"):
         out = layer(bits.float())
     assert torch.equal(out, layer(bits.to(torch.float32)))
-    boards.kernels.cache_clear(), layers._tell_where_dense.cache_clear()
+    boards.kernels.cache_clear()
+    layers._tell_where_dense.cache_clear()
