@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq, TrainFrequencyUnit
 from torch import Tensor
@@ -20,6 +21,7 @@ from agents.networks.distributions import unchecked
 from agents.plasticity.units import Network
 from agents.plasticity.validation import check
 from agents.replay import ReplayMixin
+from agents.spaces import check_played
 
 ROUNDING = 1e-9  # of gradient steps: ten times 0.1 is a whole one
 
@@ -193,7 +195,10 @@ class OffPolicyMixin(ReplayMixin):
         return self._refilling
 
     def _sample_action(self, learning_starts: int, *args: Any, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
-        return super()._sample_action(max(learning_starts, self._random_until), *args, **kwargs)
+        actions, stored = super()._sample_action(max(learning_starts, self._random_until), *args, **kwargs)
+        if isinstance(self.action_space, spaces.Box):
+            check_played(actions)
+        return actions, stored
 
     def _setup_learn(
         self, total_timesteps: int, callback: Any = None, reset_num_timesteps: bool = True, *args: Any, **kwargs: Any

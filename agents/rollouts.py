@@ -25,6 +25,7 @@ from agents.buffers.rollout_on_device import RolloutBufferOnDevice
 from agents.learner import LearnerMixin
 from agents.networks.distributions import LeanCategorical
 from agents.networks.reading import READERS, reader
+from agents.spaces import check_played
 from agents.speed.kept import Kept
 from agents.speed.perceptrons import is_hooked
 from agents.speed.threads import one_thread
@@ -197,9 +198,14 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
         return all(map(torch.equal, several, one))
 
     def _playable(self, actions: np.ndarray) -> np.ndarray:
-        """Actions within the bounds of their space."""
+        """Actions within the bounds of their space.
+
+        Raises:
+            ValueError: they are no numbers.
+        """
         if not isinstance(self.action_space, spaces.Box):
             return actions
+        check_played(actions)
         if self.policy.squash_output:
             return self.policy.unscale_action(actions)
         clipped: np.ndarray = np.clip(actions, self.action_space.low, self.action_space.high)

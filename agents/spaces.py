@@ -47,6 +47,21 @@ def _check_numbers(named: str, space: spaces.Space[Any], wrapper: str) -> None:
         raise ValueError(f"SB3 needs one axis, unlike {named}; flatten it in a wrapper (gymnasium.wrappers.{wrapper})")
 
 
+def check_played(actions: np.ndarray) -> None:
+    """Refuse actions of a box that a network which has diverged gives.
+
+    Torch's distributions miss them too, but in no process that has once used `torch.compile`, which turns that off.
+
+    Raises:
+        ValueError: some are no numbers.
+    """
+    if np.isnan(actions).any():
+        raise ValueError(
+            "the policy gives actions that are no numbers (nan): training has diverged, or the observations hold such; "
+            "look at the losses, and take a smaller learning_rate"
+        )
+
+
 def going_on_with(own: spaces.Space[Any], world: spaces.Space[Any]) -> spaces.Space[Any]:
     """The observations with which an agent goes on in a world: the world's where they hold its own, with a warning.
 

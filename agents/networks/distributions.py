@@ -55,7 +55,8 @@ class LeanCategorical(CategoricalDistribution):
         may_look = not torch.compiler.is_compiling() and _may_look(scale)
         self._is_finite = may_look and math.isfinite(scale.sum().item())
         if may_look and not self._is_finite:
-            Categorical(logits=action_logits)  # which says what is wrong
+            # Which says what is wrong; asked for, because `torch.compile`, once used, turns it off.
+            Categorical(logits=action_logits, validate_args=True)
         self._given, self.logits = action_logits, action_logits - scale
         return self
 

@@ -19,6 +19,7 @@ from stable_baselines3.common.callbacks import (
     StopTrainingOnMaxEpisodes,
 )
 from stable_baselines3.common.vec_env import VecNormalize
+from torch.distributions import Distribution
 
 import envs
 from agents import DQN, SAC
@@ -457,3 +458,15 @@ def test_a_ratio_that_is_none_is_refused() -> None:
     episodes.replay_ratio = 0.5
     steps = episodes.learn(100).num_timesteps
     assert 0 < episodes.optimizer_steps <= 0.5 * steps
+
+
+@pytest.mark.parametrize("kind", ["sac-mlp", "td3-mlp"])
+def test_actions_that_are_no_numbers_are_not_played(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Distribution, "_validate_args", False)  # as `torch.compile`, once used in a process, leaves it
+    model = ours(kind, learning_starts=0)
+    with torch.no_grad():
+        for parameter in model.actor.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^the policy gives actions that are no numbers \(nan\): training"):
+        model.learn(4)
+    assert model.num_timesteps == 0

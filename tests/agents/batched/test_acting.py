@@ -8,6 +8,7 @@ import pytest
 import torch
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
+from torch.distributions import Distribution
 
 import envs
 from agents import PPO
@@ -193,8 +194,10 @@ def test_one_whose_modules_change_in_a_rollout_goes_its_own_way_from_there(pair,
     assert team.together_in_steps == [3] * 3 + [2] * 5 + [0]
 
 
+@pytest.mark.parametrize("validates", [True, False])  # `torch.compile`, once used in a process, turns it off
 @pytest.mark.parametrize("game", ["CartPole-v1", "Pendulum-v1"])
-def test_one_without_numbers_fails_alone(pair, game):
+def test_one_without_numbers_fails_alone(pair, game, validates, monkeypatch):
+    monkeypatch.setattr(Distribution, "_validate_args", validates)
     team, twins = pair(game=game)
     with torch.no_grad():
         team.agents[1].policy.action_net.weight.fill_(torch.nan)
