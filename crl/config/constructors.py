@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Tag, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
 from agents.plasticity.registry import COMPONENTS, INTERVENTIONS, Entry, place
+from crl.config import problems
 from crl.config.agents import UnknownAgent
 from crl.config.fields import Flag, Model, Named, Number, Whole
 from crl.config.imports import import_module, import_modules
@@ -51,7 +52,7 @@ def imported(config: RunConfig) -> RunConfig:
     for module, key in config.modules().items():
         if module not in config.imports:
             import_module(module, f"{key}: {shown(module)}", ", as those of imports are,")
-    problem = config.names_problem()
+    problem = problems.of_names(config)
     if problem is not None:
         raise ConfigError(problem)
     if not isinstance(config.agent, UnknownAgent):

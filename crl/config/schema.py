@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_type_hints
 
@@ -14,14 +13,13 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
 from agents.at_switch import AtSwitch
-from agents.plasticity.registry import INTERVENTIONS
-from agents.specs import AGENTS, BUILT_IN, known_specs
-from crl.config.agents import AnyAgent, UnknownAgent, unknown_agent
+from agents.specs import BUILT_IN
+from crl.config import problems
+from crl.config.agents import AnyAgent, UnknownAgent
 from crl.config.evaluation import EvaluationConfig
 from crl.config.fields import DEFAULTS_FOR_NULL, Count, CountOrZero, Flag, Model, Named, Range, whole
 from crl.config.imports import NO_MODULE_NAME, is_module_name
-from crl.config.messages import in_words, nearest, refusal, refused_sentence, shortened, shown
-from crl.config.parts import PARTS
+from crl.config.messages import nearest, refusal, refused_sentence
 from crl.config.stream import StreamConfig
 
 Logger = Literal["tensorboard", "wandb", "mlflow"]
@@ -29,12 +27,6 @@ TENSORBOARD: Logger = "tensorboard"
 MAX_THREADS = 1024
 # They say where and how fast a run runs, who is told of it and what it is called, but not what it is.
 NOT_HASHED: Any = {"runs": True, "device": True, "threads": True, "logger": True, "stream": {"label"}}
-HIDDEN = "give it a hidden layer such as [64], or leave it out"
-UNITS = {  # network -> how to give it hidden units
-    "actor": HIDDEN,
-    "critic": HIDDEN,
-    "features": "leave it out, or choose nature_cnn, impala or minatar_cnn where the observations are images or boards",
-}
 
 
 class InterventionConfig(Named):
@@ -210,9 +202,9 @@ class RunConfig(_Beginning):
     @model_validator(mode="after")
     def _check(self) -> Self:
         # What modules register is known once they are imported, which takes its time.
-        problem = None if self.imports else self.names_problem()
+        problem = None if self.imports else problems.of_names(self)
         if problem is None and not isinstance(self.agent, UnknownAgent):
-            problem = self.networks_problem() or self.switch_problem() or self._length_problem()
+            problem = problems.of_networks(self) or problems.of_switches(self) or problems.of_length(self)
         if problem is not None:
             raise refused_sentence(problem)
         return self
@@ -226,137 +218,6 @@ class RunConfig(_Beginning):
             if colon:
                 found.setdefault(module, key)
         return found
-
-    def names_problem(self) -> str | None:
-        """The sentence that refuses the first name that nobody has registered, None if all are known."""
-        if self.agent.name not in AGENTS:
-            return unknown_agent(self.agent.name)
-        for i, intervention in enumerate(self.interventions):
-            name = intervention.name
-            if name not in INTERVENTIONS:
-                key = f"interventions.{i}.name={shown(name)}"
-                return f"{key} is not a known intervention; {nearest(name, INTERVENTIONS)}"
-        for i, part in enumerate(self.parts):
-            if part.name not in PARTS:
-                key, imports = f"parts.{i}.name={shown(part.name)}", "give the module that registers it in imports"
-                return f"{key} is not a known part; {nearest(part.name, PARTS, imports)}"
-        return None
-
-    def networks_problem(self) -> str | None:
-        """The sentence that refuses the first reset of units in a network that has none, None if none is.
-
-        What the config leaves out is not looked at, so ask again once it is filled in.
-        """
-        for i, intervention in enumerate(self.interventions):
-            arguments = intervention.arguments()
-            if "networks" in arguments:
-                known = INTERVENTIONS.get(intervention.name)
-                of_units = known is not None and known.of_units
-                problem = self._reset_problem(f"interventions.{i}", arguments["networks"], of_units)
-                if problem is not None:
-                    return problem
-        return None
-
-    def repetitions(self) -> Iterator[str]:
-        """Sentences on interventions that do again, to the same networks, what another one does."""
-        known: list[tuple[str, Any, frozenset[str]]] = []
-        for i, intervention in enumerate(self.interventions):
-            arguments = intervention.arguments()
-            acts_on = self._meant(arguments.get("networks"))
-            # The general form is another method with another criterion.
-            same = (intervention.name, arguments.get("criterion"))
-            for j, (*other, networks) in enumerate(known):
-                if (*other,) == same and (both := [name for name in acts_on if name in networks]):
-                    yield (
-                        f"interventions.{i} is {intervention.name} on {in_words(both)}, as interventions.{j} is, so "
-                        "that both act there; give them different networks, or leave one out"
-                    )
-            known.append((*same, frozenset(acts_on)))
-
-    def _meant(self, given: Any) -> Sequence[str]:
-        """The networks that an intervention's argument stands for."""
-        if given == "paper":
-            return self.agent.spec.paper_networks
-        return tuple(self.agent.networks()) if given is None else given
-
-    def _reset_problem(self, owner: str, given: Any, of_units: bool) -> str | None:
-        """The sentence that refuses `given` as the networks of an intervention."""
-        networks, key = self.agent.networks(), f"{owner}.networks={shown(given)}"
-        if given is None or given == "paper":
-            meant = self._meant(given)
-            problems = [networks[name] for name in meant]
-            if not of_units or not all(problems):
-                return None
-            none = "which has no" if len(problems) == 1 else "of which none has"
-            stands_for = "all networks" if given is None and len(problems) > 1 else " and ".join(meant)
-            return (
-                f"{key} stands for {stands_for}, {none} hidden units with "
-                f"{', '.join(filter(None, dict.fromkeys(problems)))}; give a hidden layer, such as "
-                f"{self.agent.layer_example}, or leave the intervention out"
-            )
-        for name in given if isinstance(given, list) else ():
-            if not isinstance(name, str):
-                continue  # refused with the types of all arguments
-            if name not in networks:
-                belong = f", whose features belong to {' and '.join(networks)}" if name == "features" else ""
-                strange = f"{key} names {shortened(name)!r}, which is no network of {self.agent.name}{belong}"
-                return f"{strange}; {nearest(name, networks)}"
-            if of_units and networks[name] is not None:
-                return f"{key} names {name}, which has no hidden units with {networks[name]}; {UNITS[name]}"
-        return None
-
-    def switch_problem(self) -> str | None:
-        """The sentence that refuses the first thing that cannot be forgotten at switches, None if none is.
-
-        What the config leaves out is not looked at, so ask again once it is filled in.
-        """
-        return next(self._switch_problems(), None)
-
-    def _switch_problems(self) -> Iterator[str]:
-        normalized = self.normalize.used or (self.normalize.obs is None and self.agent.network == "simba")
-        for key, value in self.at_switch.changes().items():
-            given = f"at_switch.{key}={value}"
-            kept = f"give at_switch.{key}={AtSwitchConfig.model_fields[key].default}"
-            if key not in self.agent.spec.forgets:
-                others = in_words(name for name, spec in known_specs().items() if key in spec.forgets)
-                yield f"{given} is a setting of {others}, not of {self.agent.name}; {kept}"
-            if self.stream.boundary == "hidden":
-                yield (
-                    f"{given} acts on task switches, which stream.boundary=hidden hides; "
-                    f"give stream.boundary=revealed, or {kept}"
-                )
-            if key == "normalizer" and not normalized:
-                yield f"{given} needs a normalizer; give normalize.obs=true or normalize.reward=true, or {kept}"
-            if key == "exploration" and (why := self.agent.spec.unrestartable(self.agent.settings)) is not None:
-                yield f"{given} has nothing to restart: {why[0]}; {why[1]}, or {kept}"
-            if key == "random_steps" and value >= self.stream.task_steps:
-                yield (
-                    f"{given} is not below the {self.stream.task_steps} steps of a task, which would be random from "
-                    "end to end; lower it or raise stream.steps_per_task"
-                )
-
-    def _length_problem(self) -> str | None:
-        """The sentence that refuses a stream, or visits of cleared replay, that end before learning begins."""
-        if self.agent.spec.data != "replay":
-            return None
-        settings, steps, total = self.agent.settings, self.stream.task_steps, self.stream.total_steps
-        starts = settings["learning_starts"]
-        given = f"agent.learning_starts={starts} is not below"
-        remedy = "so that nothing would be learnt; lower it or raise stream.steps_per_task"
-        if starts >= total:
-            return f"{given} the {total} steps of the whole stream, {remedy}"
-        clears = self._clears_replay()
-        # A full buffer is learnt from, however few transitions it holds.
-        if clears is not None and min(starts, settings["buffer_size"]) >= steps:
-            return f"{given} the {steps} steps of a task, after which {clears} empties replay, {remedy}"
-        return None
-
-    def _clears_replay(self) -> str | None:
-        """What empties the replay buffer at task switches, None if nothing does."""
-        if self.at_switch.replay == "clear":
-            return "at_switch.replay=clear"
-        oracles = (i for i, intervention in enumerate(self.interventions) if intervention.name == "oracle")
-        return next((f"interventions.{i} (oracle)" for i in oracles), None)
 
     def resolved(self) -> RunConfig:
         """This config with the defaults filled in that depend on other keys."""

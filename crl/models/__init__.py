@@ -16,7 +16,7 @@ from agents.plasticity.hooks import MisfitError
 from agents.plasticity.registry import INTERVENTIONS, place
 from agents.plasticity.resets import UnitReset
 from agents.training_state import check_saveable
-from crl.config import AgentConfig, ConfigError, Linear, RunConfig
+from crl.config import AgentConfig, ConfigError, Linear, RunConfig, problems
 from crl.config.messages import one_line
 from crl.models.environment import are_floats, check_spaces, given, make_stream, played, warn_of_short_visits
 from crl.models.features import network_of, resolved
@@ -42,10 +42,10 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
     try:
         check_spaces(config, env)
         warn_of_short_visits(config, env)
-        for repetition in config.repetitions():
+        for repetition in problems.repetitions(config):
             warnings.warn(repetition, stacklevel=2)
         config = _filled_in(config, env)
-        problem = config.networks_problem() or config.switch_problem()
+        problem = problems.of_networks(config) or problems.of_switches(config)
         if problem is not None:
             raise ConfigError(problem)
         if config.agent.spec.data == "replay":

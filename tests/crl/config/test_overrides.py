@@ -9,7 +9,7 @@ import pytest
 import yaml
 from shipped import GXD, refused
 
-from crl.config import RunConfig, check_arguments, config_hash, load
+from crl.config import RunConfig, check_arguments, config_hash, load, problems
 
 NONE = GXD.with_name("minatar3_ppo.yaml")
 TASKS = "stream={name: null, steps_per_task: 100, tasks: [%s]}"
@@ -107,7 +107,7 @@ def test_items_of_other_lists() -> None:
 
 def test_the_same_intervention_on_the_same_networks_is_told() -> None:
     def told(*interventions: str) -> list[str]:
-        return [*given(f"interventions=[{', '.join(interventions)}]").repetitions()]
+        return [*problems.repetitions(given(f"interventions=[{', '.join(interventions)}]"))]
 
     assert told("gxd", "redo", "gxd") == [
         "interventions.2 is gxd on actor, critic and features, as interventions.0 is, so that both act there; give "
