@@ -52,7 +52,7 @@ def diagnose(
         typer.Option(min=1, help="Gradient steps for which copies are trained; left out, 100.", show_default=False),
     ] = None,
     go_on: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--continue",
             metavar="STEPS",
@@ -60,7 +60,7 @@ def diagnose(
             help="Steps of the games for which an ill agent goes on with the best remedies; left out, it does not.",
             show_default=False,
         ),
-    ] = 0,
+    ] = None,
     modules: Modules = None,
 ) -> None:
     """Tell what keeps the networks of a run from learning, if anything does."""
@@ -68,7 +68,7 @@ def diagnose(
     from crl.diagnosis import diagnose as diagnose_run
 
     with refusing(), found_in(modules or []):
-        code = diagnose_run(run, checkpoint, compare, steps, go_on)
+        code = diagnose_run(run, checkpoint, compare, steps, go_on or 0)
     raise typer.Exit(code)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 import crl.cli
@@ -267,6 +268,13 @@ def test_usage_errors_exit_with_2(crl: Command, tmp_path: Path) -> None:
     assert crl("train", cwd=tmp_path).returncode == 2
     assert crl("list", "nothing", cwd=tmp_path).returncode == 2
     assert crl("retrain", cwd=tmp_path).returncode == 2
+
+
+def test_no_option_refuses_its_own_default() -> None:
+    group = typer.main.get_command(crl.cli.app)
+    parent = group.make_context("crl", [], resilient_parsing=True)
+    for name, command in group.commands.items():
+        assert command.make_context(name, ["folder"], parent=parent).params
 
 
 @pytest.mark.parametrize("name", ["agents", "envs"])
