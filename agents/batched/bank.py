@@ -77,7 +77,9 @@ class Bank:
         self, shapes: Shapes, parameters: Sequence[Sequence[nn.Parameter]], optimizers: Sequence[torch.optim.Optimizer]
     ) -> None:
         self.shapes = shapes
-        self._parameters, self._optimizers = parameters, optimizers
+        self._parameters: list[Sequence[nn.Parameter]] = [*parameters]
+        self._optimizers: list[torch.optim.Optimizer | None] = [*optimizers]  # None of those that were released
+        self._sizes = [each.shape for each in parameters[0]]
         agents, size = len(parameters), shapes.size
         self._weights, *moments = (torch.zeros(agents, size, dtype=shapes.dtype) for _ in range(3))
         self._gradients = torch.zeros(agents, size, dtype=shapes.dtype)
@@ -97,14 +99,14 @@ class Bank:
         return networks_in(self._weights[list(agents)], self.shapes)
 
     def is_settled(self, agent: int) -> bool:
-        """Whether an agent's parameters lie here."""
+        """Whether an agent's parameters lie here; not those of one that was released."""
         return [*map(Tensor.data_ptr, self._parameters[agent])] == self._pointers[agent]
 
     @torch.no_grad()
     def settle(self, agent: int) -> None:
         """Let an agent's modules and optimizer hold views, with the values that they have."""
         self.settle_weights(agent)
-        state = self._optimizers[agent].state
+        state = self._optimizer(agent).state
         for parameter, (_, step, moments) in zip(self._parameters[agent], self._views[agent], strict=True):
             slots = state[parameter]
             for name, view in {STEP: step, **moments}.items():
@@ -125,8 +127,8 @@ class Bank:
 
     @torch.no_grad()
     def release(self, agent: int) -> None:
-        """Let an agent have its parameters, and what Adam remembers, in memory of their own."""
-        state = self._optimizers[agent].state
+        """Let an agent have its parameters, and what Adam remembers, in memory of their own; no more is known of it."""
+        state = self._optimizer(agent).state
         for parameter, (weight, step, moments) in zip(self._parameters[agent], self._views[agent], strict=True):
             if parameter.data_ptr() == weight.data_ptr():
                 parameter.data = weight.clone()
@@ -136,6 +138,7 @@ class Bank:
                 if held is not None and held.data_ptr() == view.data_ptr():
                     slots[name] = view.clone()
             parameter.grad = None
+        self._parameters[agent], self._optimizers[agent] = (), None
 
     def are_even(self, agent: int) -> bool:
         """Whether Adam has made as many steps with each of an agent's parameters."""
@@ -144,8 +147,9 @@ class Bank:
 
     def holds(self, agent: int, parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer) -> bool:
         """Whether these are the parameters and the optimizer of one of its agents."""
-        pairs = zip(self._parameters[agent], parameters, strict=True)
-        return self._optimizers[agent] is optimizer and all(one is other for one, other in pairs)
+        if self._optimizers[agent] is not optimizer:
+            return False
+        return all(one is other for one, other in zip(self._parameters[agent], parameters, strict=True))
 
     def gradients_of(self, agents: Sequence[int]) -> Tensor:
         """Room for the gradients of these agents, a row each, with what `give_gradients` has left there.
@@ -179,9 +183,9 @@ class Bank:
         alike: dict[tuple[float, float], list[int]] = {}  # learning rate and steps so far -> numbers of the rows
         made = self._steps[:, 0].tolist()
         for row, agent in enumerate(agents):
-            rate = float(self._optimizers[agent].param_groups[0]["lr"])
+            rate = float(self._optimizer(agent).param_groups[0]["lr"])
             alike.setdefault((rate, made[agent]), []).append(row)
-        group = self._optimizers[agents[0]].param_groups[0]
+        group = self._optimizer(agents[0]).param_groups[0]
         for (rate, _), rows in alike.items():
             if len(rows) == len(self):  # the rows are those of the blocks: one step of all
                 weights, found, first, second = ([each] for each in (self._weights, gradients, *self._moments.values()))
@@ -215,12 +219,17 @@ class Bank:
             chosen = list(agents)
             self._steps[chosen, 1:] = self._steps[chosen, :1]
 
+    def _optimizer(self, agent: int) -> torch.optim.Optimizer:
+        found = self._optimizers[agent]
+        assert found is not None  # it was not released
+        return found
+
     def _split(self, row: Tensor) -> Iterator[Tensor]:
         """The stretches of a row that belong to each parameter."""
         end = 0
-        for parameter in self._parameters[0]:
-            start, end = end, end + parameter.numel()
-            yield row[start:end].view(parameter.shape)
+        for size in self._sizes:
+            start, end = end, end + size.numel()
+            yield row[start:end].view(size)
 
     def _places(self, agent: int) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
         """Views of the weights, the step and the moments of each of its parameters."""

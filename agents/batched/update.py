@@ -88,7 +88,7 @@ class Together:
     """
 
     def __init__(self) -> None:
-        self._banks: dict[Shapes, tuple[list[PPO], Bank]] = {}
+        self._banks: dict[Shapes, tuple[list[PPO | None], Bank]] = {}  # None in place of those that were released
 
     def place(self, agent: PPO) -> Place | None:
         """Where an agent, whose rollout begins, acts together with others; None where it cannot, or not yet.
@@ -145,10 +145,17 @@ class Together:
         return raised | {seat.agent: seat.error for seat in seats}
 
     def release(self, agent: PPO) -> None:
-        """Let an agent have its parameters in memory of their own: it is not updated together with others any more."""
-        for agents, bank in self._banks.values():
+        """Let an agent have its parameters in memory of their own, and hold nothing of it.
+
+        It is not updated together with others any more.
+        """
+        for shapes, (agents, bank) in [*self._banks.items()]:
             if agent in agents:
-                bank.release(agents.index(agent))
+                row = agents.index(agent)
+                bank.release(row)
+                agents[row] = None
+                if not any(agents):
+                    del self._banks[shapes]
 
     def _seats(self, agents: Sequence[PPO]) -> list[_Seat]:
         """Of the agents that can be updated with others, in their order."""
@@ -177,7 +184,7 @@ class Together:
             if agents == [*members] and all(bank.holds(row, *each) for row, each in enumerate(held)):
                 return bank
             for row, agent in enumerate(agents):
-                if agent not in members:  # nobody would know of it any more
+                if agent is not None and agent not in members:  # nobody would know of it any more
                     bank.release(row)
         bank = Bank(shapes, [*members.values()], optimizers)
         self._banks[shapes] = ([*members], bank)

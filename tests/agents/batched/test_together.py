@@ -1,6 +1,8 @@
 """Agents that are updated together, beside twins each of which makes its own updates."""
 
+import gc
 import itertools
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -223,6 +225,21 @@ def test_released_agents_hold_memory_of_their_own():
 class Doubling(nn.Module):
     def forward(self, x):
         return 2 * x
+
+
+def test_nothing_is_held_of_released_agents():
+    agents, together = [agent(seed) for seed in (1, 2)], Together()
+    for number in range(2):
+        agents[number].fill_buffer()
+    assert together.update(agents) == dict.fromkeys(agents)
+    bank = weakref.ref(together.place(agents[0]).bank)
+    for left in (1, 0):
+        together.release(agents[-1])
+        gone = weakref.ref(agents.pop())
+        gc.collect()
+        assert gone() is None
+        assert sum(together.place(each) is not None for each in agents) == left
+    assert bank() is None
 
 
 @pytest.mark.parametrize(
