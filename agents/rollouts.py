@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, Protocol
@@ -109,7 +109,7 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
             new_obs, rewards, dones, infos = env.step(clipped_actions)
 
             self.num_timesteps += env.num_envs
-            callback.update_locals(locals())
+            callback.update_locals(_shown(locals()))
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos, dones)
@@ -134,7 +134,7 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
 
         values = actor.value(self._seen(new_obs))
         rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
-        callback.update_locals(locals())
+        callback.update_locals(_shown(locals()))
         callback.on_rollout_end()
         return True
 
@@ -226,6 +226,11 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
         with torch.no_grad(), self._quickly():
             found = [self.policy.predict_values(self.policy.obs_to_tensor(each)[0]).flatten() for each in asked]
         return [*last], found
+
+
+def _shown(held: Mapping[str, Any]) -> dict[str, Any]:
+    """What callbacks find of a rollout's locals, and hold till the next one: not what it keeps of the weights."""
+    return {name: value for name, value in held.items() if name != "actor"}
 
 
 def _stacked(observations: Sequence[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor, nn
 
 import envs
-from agents import PPO, StreamMonitor, VectorEnvAdapter
+from agents import PPO, StreamMonitor, VectorEnvAdapter, rollouts
 from agents.speed import order
 from agents.speed.boards import Boards
 from agents.speed.kept import Kept, are_kept, made_of
@@ -100,6 +101,42 @@ def test_a_callback_may_write_to_weights_in_a_rollout(policy: str) -> None:
     for name in ("observations", "actions", "rewards", "values", "log_probs", "advantages"):
         found, expected = (getattr(each.rollout_buffer, name).tobytes() for each in (ours, stock))
         assert found == expected, name
+
+
+class Holding(BaseCallback):
+    """Looks how much of earlier rollouts is still kept, and what it holds itself."""
+
+    def __init__(self, made: list[weakref.ref[Kept]]) -> None:
+        super().__init__()
+        self.made, self.seen = made, set[str]()
+        self.left: list[int] = []
+
+    def _count(self) -> None:
+        self.seen |= self.locals.keys()
+        self.left.append(sum(kept() is not None for kept in self.made))
+
+    def _on_step(self) -> bool:
+        return True
+
+    _on_rollout_start = _on_rollout_end = _on_training_end = _count
+
+
+def test_a_rollout_leaves_nothing_that_it_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Kept]] = []
+
+    class Seen(Kept):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(rollouts, "Kept", Seen)
+    callback, settings = Holding(made), {"n_steps": 4, "batch_size": 32, "n_epochs": 1, "seed": 4}
+    model = PPO("MlpPolicy", envs.make("breakout", n_envs=8, seed=1), device="cpu", **settings)
+    model.learn(64, callback=callback)
+    assert len(made) == 2
+    assert callback.left == [0, 1, 0, 1, 0]
+    assert {"actions", "new_obs", "values"} < callback.seen
+    assert "actor" not in callback.seen
 
 
 @pytest.mark.parametrize("policy", ["CnnPolicy", "MlpPolicy"])
