@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from agents.plasticity.compiler import eagerly
 from agents.plasticity.probing import layers_of
 from agents.plasticity.protocols import Learner
+from agents.plasticity.threads import in_this_thread
 
 
 def modules_of(learner: Learner) -> set[nn.Module]:
@@ -44,8 +45,8 @@ class Prefix:
         with ExitStack() as stack:
             stack.enter_context(eagerly())
             for module in self._known:
-                stack.callback(module.register_forward_pre_hook(_first_row).remove)
-                stack.callback(module.register_forward_hook(self._put_out, prepend=True).remove)
+                stack.callback(module.register_forward_pre_hook(in_this_thread(_first_row)).remove)
+                stack.callback(module.register_forward_hook(in_this_thread(self._put_out), prepend=True).remove)
             return self._call()
 
     def _put_out(self, module: nn.Module, _: object, __: object) -> Tensor:
@@ -76,7 +77,7 @@ def _run_before(
         else:
             found[module] = output.clone()
 
-    handles = [module.register_forward_hook(note) for module in {*modules, *others}]
+    handles = [module.register_forward_hook(in_this_thread(note)) for module in {*modules, *others}]
     try:
         with eagerly():
             call()

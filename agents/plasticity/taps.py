@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from agents.plasticity.compiler import eagerly
+from agents.plasticity.threads import in_this_thread
 from agents.plasticity.units import Place, UnitLayer
 from agents.plasticity.units.places import units_at_axis_1
 
@@ -177,7 +178,7 @@ class Taps:
                 inside = record.layer.preactivation if self._looks_inside else None
                 if inside is not None:
                     # Before the places' hooks: one module may be both, and no activation has worked on its output yet.
-                    stack.callback(inside.register_forward_hook(record.look_inside).remove)
+                    stack.callback(inside.register_forward_hook(in_this_thread(record.look_inside)).remove)
                 for place in record.layer.places:
                     stack.callback(place.show(partial(record.look, place)).remove)
             self._open = stack.pop_all()

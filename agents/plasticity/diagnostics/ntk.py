@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional as F
 
+from agents.plasticity.threads import in_this_thread
 from agents.plasticity.units import Network
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -78,7 +79,7 @@ class _Recorder:
         self.batch = 0
 
     def __enter__(self) -> _Recorder:
-        self._handles = [module.register_forward_hook(self._record) for module in self._modules]
+        self._handles = [module.register_forward_hook(in_this_thread(self._record)) for module in self._modules]
         return self
 
     def __exit__(

@@ -15,6 +15,7 @@ from agents.plasticity.network_intervention import NetworkIntervention, Networks
 from agents.plasticity.protocols import Learner, NoDataError, Update
 from agents.plasticity.schedule import is_scored
 from agents.plasticity.seeds import derive_seed
+from agents.plasticity.threads import in_this_thread
 from agents.plasticity.units import Network, UnitLayer
 from agents.plasticity.validation import check
 
@@ -121,7 +122,7 @@ class SIGReg(NetworkIntervention):
         with eagerly(), ExitStack() as hooks:
             for layer in layers:
                 assert layer.preactivation is not None
-                hook = layer.preactivation.register_forward_hook(partial(_keep, shown, layer.name))
+                hook = layer.preactivation.register_forward_hook(in_this_thread(partial(_keep, shown, layer.name)))
                 hooks.callback(hook.remove)
             learner.outputs(batch, names=[name for name in learner.output_forms if name in update.networks])
         return shown

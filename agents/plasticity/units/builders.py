@@ -210,6 +210,11 @@ def refuse_changed(name: str, module: nn.Module) -> None:
     Raises:
         ValueError: it does not.
     """
+    if getattr(module, "_orig_mod", None) is not None:
+        raise ValueError(
+            f"{name}: it is a handle of torch.compile, behind which units cannot be followed here; compile the module "
+            "in place, by its own compile()"
+        )
     if "forward" in vars(module):
         raise ValueError(
             f"{name}: the forward of {title(module)} was replaced, which is not understood; leave it as it was"

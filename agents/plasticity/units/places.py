@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from agents.plasticity.threads import in_this_thread
+
 UnitHook = Callable[[Tensor], Tensor | None]
 """Is shown the tensor that holds the units; what it gives back, if anything, goes on in that tensor's place."""
 
@@ -27,12 +29,12 @@ class Output:
     fold: int = 1
 
     def show(self, viewer: UnitHook) -> RemovableHandle:
-        """Show it to `viewer` in every forward pass until the handle is removed."""
+        """Show it to `viewer` in every forward pass of this thread until the handle is removed."""
 
         def hook(_: nn.Module, __: object, output: Tensor) -> Tensor | None:
             return viewer(output)
 
-        return self.module.register_forward_hook(hook)
+        return self.module.register_forward_hook(in_this_thread(hook))
 
     def units(self, tensor: Tensor) -> Tensor:
         """The units in what was shown, or in its gradient: units are axis 1, their values, if several, axis 2."""
@@ -63,7 +65,7 @@ class Input:
     fold: int = 1
 
     def show(self, viewer: UnitHook) -> RemovableHandle:
-        """Show it to `viewer` in every forward pass until the handle is removed."""
+        """Show it to `viewer` in every forward pass of this thread until the handle is removed."""
 
         def hook(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any] | None:
             new = viewer(inputs[0] if inputs else named["input"])
@@ -71,7 +73,7 @@ class Input:
                 return None
             return ((new, *inputs[1:]), named) if inputs else (inputs, {**named, "input": new})
 
-        return self.module.register_forward_pre_hook(hook, with_kwargs=True)
+        return self.module.register_forward_pre_hook(in_this_thread(hook), with_kwargs=True)
 
     @property
     def _width(self) -> int:

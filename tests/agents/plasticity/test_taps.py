@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -239,3 +240,17 @@ def test_what_runs_untapped_is_not_recorded_but_differentiated() -> None:
     (3 * module(others).sum() + module(ones).sum()).backward()
     torch.testing.assert_close(gradient, module[0].weight.grad)
     torch.testing.assert_close(taps.read()["net.0"][1], module[2].weight.detach().expand(5, 3))
+
+
+def test_forwards_of_other_threads_are_not_seen() -> None:
+    """An agent that learns may be asked for actions by another thread at the same time."""
+    module, layers = network()
+    x = torch.randn(5, 2)
+    with Taps(layers, preactivations=True) as taps:
+        loss = module(x).sum()
+        with ThreadPoolExecutor(1) as pool:
+            elsewhere = pool.submit(module, torch.randn(7, 2)).result()
+    loss.backward()
+    assert torch.equal(taps.activations["net.0"], module[:2](x))
+    assert taps.preactivations["net.0"].shape == (5, 3)
+    assert elsewhere.shape == (7, 1)
