@@ -22,6 +22,8 @@ STAYS_BOARDS = frozenset(
     }
 )  # fmt: skip
 """What is done to the bits as it would be to the floats."""
+UNCOUNTED = frozenset({Tensor.numpy, Tensor.__array__, vars(torch._C.TensorBase)["data"].__get__})
+"""What gives memory to be written to without torch's counting it: so it counts as written to."""
 LAYERS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {}
 """Layer of torch's -> what computes it on boards to the last bit, or gives None where nothing does."""
 OWN: dict[Callable[..., Any], Callable[..., Tensor | None]] = {}
@@ -44,6 +46,7 @@ class Boards(Tensor):
 
     _cells: tuple[Tensor, Cells | None]
     _made: Tensor
+    _view: tuple[Boards, Callable[[Tensor], Tensor]]
 
     @classmethod
     def __torch_function__(
@@ -52,10 +55,16 @@ class Boards(Tensor):
         if func in STAYS_BOARDS and args and isinstance(args[0], Boards) and not args[0].is_changed:
             if func is Tensor.float:
                 return args[0]
-            return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+            found = super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+            if isinstance(found, Boards) and found is not args[0]:
+                found._remember(args[0], lambda floats: func(floats, *args[1:], **kwargs or {}))
+            return found
         if func == _DTYPE:
             return torch.float32
         with torch._C.DisableTorchFunctionSubclass():
+            if func in UNCOUNTED:
+                with torch.no_grad():
+                    args[0].floats().mul_(1)
             if func in OWN:
                 return OWN[func](*args)
             if args and func in LAYERS and (found := LAYERS[func](*args, **kwargs or {})) is not None:
@@ -71,15 +80,28 @@ class Boards(Tensor):
         """What they stand for: always the same tensor, so that what one writes to it the next one finds."""
         with torch._C.DisableTorchFunctionSubclass():
             made: Tensor | None = self.__dict__.get("_made")
-            if made is None:  # from bytes, of which torch makes floats ten times as fast
-                made = self.__dict__["_made"] = self.bits.view(torch.uint8).to(torch.float32)
+            if made is None:
+                if "_view" in self.__dict__:
+                    other, viewed = self._view
+                    made = viewed(other.floats())
+                else:  # from bytes, of which torch makes floats ten times as fast
+                    made = self.bits.view(torch.uint8).to(torch.float32)
+                self.__dict__["_made"] = made
             return made
+
+    def _remember(self, other: Boards, viewed: Callable[[Tensor], Tensor]) -> None:
+        """That these are a view of others, where they are no copy: what one writes to either is found in both."""
+        with torch._C.DisableTorchFunctionSubclass():
+            if self.data_ptr() == other.data_ptr():
+                self.__dict__["_view"] = other, viewed
 
     @property
     def is_changed(self) -> bool:
         """Whether the floats were written to, or shall have gradients: the bits do not tell all then."""
         made: Tensor | None = self.__dict__.get("_made")
-        return made is not None and (made.is_inference() or made._version > 0 or made.requires_grad)
+        if made is not None and (made.is_inference() or made._version > 0 or made.requires_grad):
+            return True
+        return "_view" in self.__dict__ and self._view[0].is_changed
 
     def set_cells(self, flat: Tensor) -> Cells | None:
         """The set cells in the order of `flat`, looked for once for all layers that read these boards; None of many."""

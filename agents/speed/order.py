@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from agents.speed import sparse
 from agents.speed.boards import LAYERS, OWN, Boards, kernels
-from agents.speed.kept import are_kept, made_of
-from agents.speed.sparse import LANES, WHOLE, Stretches, are_numbers
+from agents.speed.kept import are_kept
+from agents.speed.sparse import LANES, WHOLE, Stretches
 from agents.speed.threads import threads
 
 STRETCHES = (WHOLE.inputs, 128, 192, 256, 320, 336, 384, 448, 512)
@@ -78,7 +78,7 @@ OWN.update({sparse.rectified: partial(convolution, relu=True), sparse.features: 
 
 
 def _may(boards: Any, weight: Any, bias: Any) -> bool:
-    """Whether it is boards that are read, by plain and finite numbers, in a layer that loops could compute."""
+    """Whether it is boards that are read, by plain numbers, in a layer that loops could compute."""
     if not isinstance(boards, Boards) or bias is None or weight.shape[0] % LANES or kernels() is None:
         return False
     if not 0 < boards.shape[0] <= LARGEST:
@@ -88,8 +88,7 @@ def _may(boards: Any, weight: Any, bias: Any) -> bool:
     if not all(type(each) in (Tensor, torch.nn.Parameter) for each in (weight, bias)):
         return False
     plain = all(each.is_cpu and each.dtype is torch.float32 for each in (weight, bias))
-    # A product of 0 and infinity is no number.
-    return plain and not torch.is_inference_mode_enabled() and made_of(weight, are_numbers)
+    return plain and not torch.is_inference_mode_enabled()
 
 
 def _settings() -> tuple[Any, ...]:

@@ -147,14 +147,18 @@ def _or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
 
 
 def _suits(boards: Boards, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether the kernels can: on CPUs, units or filters by sixteens, of which these have all that they look at."""
+    """Whether the kernels can: on CPUs, units or filters by sixteens, of which these have all that they look at.
+
+    The weights are finite: dense layers multiply those of unset cells by 0, which of infinity is no number.
+    """
     bits, parameters = boards.bits, [weight] if bias is None else [weight, bias]
     plain = all(each.dtype is torch.float32 and each.is_cpu for each in parameters)
     if boards.is_changed or not plain or not bits.is_cpu or bits.numel() == 0 or weight.shape[0] % LANES:
         return False
     both = zip(bits.shape[2:], weight.shape[2:], strict=False)
     same = bits.dim() == weight.dim() and bits.shape[1] == weight.shape[1]
-    return same and all(side >= kernel for side, kernel in both) and (bias is None or bias.shape == weight.shape[:1])
+    same = same and all(side >= kernel for side, kernel in both) and (bias is None or bias.shape == weight.shape[:1])
+    return same and made_of(weight, are_numbers)
 
 
 def _transposed(weight: Tensor) -> Tensor:

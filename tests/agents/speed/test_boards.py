@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -142,6 +144,46 @@ def test_what_is_written_to_boards_is_found_there() -> None:
         found = [*written(), sensitivity()]
     for value, other in zip(found, expected, strict=True):
         assert torch.equal(value, other)
+
+
+WRITTEN: dict[str, Callable[[Tensor], Any]] = {
+    "view": lambda boards: boards.view(-1)[:7].fill_(torch.nan),
+    "copy": lambda boards: boards.transpose(0, 1).flatten(1).contiguous()[0, 0].fill_(0),
+    "numpy": lambda boards: boards.numpy().__setitem__(0, np.nan),
+    "data": lambda boards: boards.data[0].fill_(torch.inf),
+}
+
+
+@pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
+def test_what_is_written_is_found_in_what_shares_memory_and_in_no_copy(write: Callable[[Tensor], Any]) -> None:
+    layer, bits = nn.Linear(100, 16), some_boards(4, 10, 10)
+
+    def outputs() -> list[Tensor]:
+        boards = bits.float()
+        flat, copied = boards.flatten(1), boards.transpose(1, 2).flatten(1)
+        write(boards)
+        return [layer(each) for each in (boards.flatten(1), flat, copied)]
+
+    expected = outputs()
+    with QUICK:
+        found = outputs()
+    torch.testing.assert_close(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize(("layer", "shape"), [(nn.Linear(100, 16), (4, 100)), (nn.Conv2d(4, 16, 3), (4, 4, 10, 10))])
+def test_weights_of_unset_cells_that_are_no_numbers_spread_as_in_dense_layers(
+    layer: nn.Module, shape: tuple[int, ...], value: float
+) -> None:
+    layer, bits = copy.deepcopy(layer), some_boards(*shape)
+    with torch.no_grad():
+        layer.weight.view(-1)[0] = value
+    bits.view(-1)[0] = False
+    with QUICK:
+        out = layer(bits.float())
+    expected = layer(bits.to(torch.float32))
+    assert torch.equal(out.isnan(), expected.isnan())
+    assert out.isnan().any()
 
 
 @pytest.mark.parametrize(
