@@ -31,6 +31,8 @@ from agents.plasticity.validation import check
 from agents.rollouts import RolloutMixin, Team
 from agents.sde import noise_log_std
 from agents.specs import agent_spec
+from agents.speed import proximal
+from agents.speed.live import AtOnce
 from agents.vec_env import Games
 
 LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatches
@@ -39,6 +41,9 @@ LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatche
     "value_loss": "train/value_loss",
     "clip_fraction": "train/clip_fraction",
 }
+
+LOSSES = ("losses", "_evaluate")
+"""What of `PPO` is computed otherwise with ``speed="fast"``."""
 
 
 class _Samples(NamedTuple):
@@ -126,6 +131,7 @@ class PPO(RolloutMixin, StockPPO):
         self._iterations = 0  # rollouts since `learn` began
         self._replay_ratio: float | None = None  # that was set; otherwise `n_epochs` decides
         self.team: Team | None = None
+        self._at_once: AtOnce | None = None  # where speed is fast, on a CPU
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
             policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, clip_range_vf,
@@ -143,7 +149,11 @@ class PPO(RolloutMixin, StockPPO):
             self.policy.action_dist = LeanCategorical(distribution.action_dim)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "team"]
+        return [*super()._excluded_save_params(), "team", "_at_once"]
+
+    def _take_speed(self) -> None:
+        super()._take_speed()
+        self._at_once = None if self._quick is None or self.device.type != "cpu" else AtOnce(self._quick)
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
@@ -239,14 +249,27 @@ class PPO(RolloutMixin, StockPPO):
     def _gradient_step(self, batch: Batch) -> tuple[Mapping[str, Tensor], bool]:
         """A step on a minibatch, whose graph ends here; its losses, detached, and whether it was made."""
         self.optimizer_steps += 1
-        with self._quickly(), self.hooks.taps(self.optimizer_steps) as taps:
-            losses = self.losses(batch)
+        with self.hooks.taps(self.optimizer_steps) as taps:
+            losses = self._losses_quickly(batch)
         if self.target_kl is not None and losses["approx_kl"].item() > 1.5 * self.target_kl:
             self.optimizer_steps -= 1
             return {name: loss.detach() for name, loss in losses.items()}, False
         update = self._optimize("policy", batch, losses, self.policy.optimizer, taps, max_grad_norm=self.max_grad_norm)
         self.hooks.after_step(update)
         return update.losses, True
+
+    def _losses_quickly(self, batch: Batch) -> Mapping[str, Tensor]:
+        """`losses`, with ``speed="fast"`` with other rounding."""
+        own = any(name in vars(self) or getattr(type(self), name) is not getattr(PPO, name) for name in LOSSES)
+        if self._at_once is not None and not own:
+            clip_range_vf = None if self.clip_range_vf is None else self._now(self.clip_range_vf)
+            settings = proximal.Settings(
+                self.normalize_advantage, self._now(self.clip_range), clip_range_vf, self.ent_coef, self.vf_coef
+            )
+            if (found := proximal.losses(self._at_once, self.policy, batch, settings)) is not None:
+                return found
+        with self._quickly():
+            return self.losses(batch)
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """PPO's loss on a minibatch and its terms, and two measures of the step's size.

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from agents.speed import sparse
 from agents.speed.activations import Activation, activation_of
+from agents.speed.boards import Boards
 from agents.speed.threads import threads_for
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -119,7 +121,7 @@ class Perceptrons:
         """Outputs, (networks, batch, outputs).
 
         Args:
-            x: (batch, inputs).
+            x: (batch, inputs); a single network reads `Boards` by the cells that are set.
             ahead: as `x`; what comes of it is given beside that of `x`, and no gradients reach it.
             frozen: nor do any reach the parameters.
 
@@ -142,7 +144,7 @@ class Trace(NamedTuple):
     """What the backward of a layer needs of its forward.
 
     Attributes:
-        x: what it reads, (batch, inputs), or of each network (networks, batch, inputs).
+        x: what it reads, (batch, inputs), or of each network (networks, batch, inputs); `Boards` where by set cells.
         weight: (networks, outputs, inputs).
         before: what its activation reads, (networks, batch, outputs).
         behind: what that gives.
@@ -159,13 +161,7 @@ def forward(networks: Perceptrons, x: Tensor) -> tuple[Tensor, list[Trace]]:
     """What comes out of `x`, and what `backward` needs."""
     traces = []
     for same in networks.layers:
-        kind = torch.bfloat16 if networks.pays(x.shape[-2] * same[0].weights[0].numel(), x) else networks.dtype
-        weight = _stacked([each.weights for each in same], kind)
-        x, turned = x.to(kind), weight.transpose(1, 2)
-        read = x.expand(len(same), -1, -1)
-        bias = _stacked([each.biases for each in same], kind) if same[0].biases else None
-        with threads_for(x.shape[-2] * weight.numel()):
-            before = torch.bmm(read, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), read, turned)
+        x, weight, before = _read(networks, same, x)
         activation = same[0].activation
         if activation is None:
             behind = before
@@ -177,6 +173,31 @@ def forward(networks: Perceptrons, x: Tensor) -> tuple[Tensor, list[Trace]]:
         traces.append(Trace(x, weight, before, behind))
         x = behind
     return x.to(networks.dtype), traces
+
+
+def _read(networks: Perceptrons, same: Sequence[Dense], x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A layer's inputs and its weight as they are multiplied, and what its activation reads: see `Trace`."""
+    if isinstance(x, Boards):
+        sums = _of_boards(same, x)
+        if sums is not None:
+            return x, same[0].weights[0].unsqueeze(0), sums.unsqueeze(0)
+        x = x.floats()
+    kind = torch.bfloat16 if networks.pays(x.shape[-2] * same[0].weights[0].numel(), x) else networks.dtype
+    weight = _stacked([each.weights for each in same], kind)
+    x, turned = x.to(kind), weight.transpose(1, 2)
+    read = x.expand(len(same), -1, -1)
+    bias = _stacked([each.biases for each in same], kind) if same[0].biases else None
+    with threads_for(x.shape[-2] * weight.numel()):
+        before = torch.bmm(read, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), read, turned)
+    return x, weight, before
+
+
+def _of_boards(same: Sequence[Dense], x: Boards) -> Tensor | None:
+    """What a single layer gives of the cells that are set; None where all are to be multiplied."""
+    if len(same) > 1 or len(same[0].linears) > 1:
+        return None
+    (linear,) = same[0].linears
+    return sparse.linear(x, linear.weight, linear.bias)
 
 
 def _stacked(parameters: Sequence[Sequence[Tensor]], dtype: torch.dtype) -> Tensor:
@@ -209,6 +230,11 @@ def backward(
         activation = same[0].activation
         if activation is not None:
             gradient = activation.backward(gradient.to(before.dtype), before[:, :rows], behind[:, :rows])
+        if isinstance(x, Boards):
+            if to_parameters and (learnt := _at_boards(x, gradient[0])) is not None:
+                found.append(learnt[: 1 + len(same[0].biases)])
+                continue
+            x = x.floats()
         sums = gradient.sum(1, dtype=dtype) if to_parameters and same[0].biases else None
         gradient = gradient.to(weight.dtype)
         with threads_for(rows * weight.numel()):
@@ -221,6 +247,13 @@ def backward(
             )
     at_x = gradient.to(dtype).sum(0) if to_x else None
     return at_x, [piece for pieces in reversed(found) for piece in pieces]
+
+
+def _at_boards(x: Boards, gradient: Tensor) -> list[Tensor] | None:
+    """The gradients of weight and bias of a layer that `_of_boards` has computed; None where torch is to say."""
+    found = x.set_cells(x.bits)
+    learnt = None if found is None else sparse.linear_gradients(found, gradient, x.shape[1])
+    return None if learnt is None else [*learnt]
 
 
 def _split(parts: Sequence[Tensor], same: Sequence[Dense]) -> Iterator[Tensor]:

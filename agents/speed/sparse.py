@@ -214,7 +214,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, bits: Tensor, found: Cells, stretches: Stretches) -> Tensor:
         out = _sums(weight, bias, found, stretches)
-        ctx.found, ctx.bits, ctx.stretch, ctx.shape = found, bits, stretches.boards, weight.shape[::-1]
+        ctx.found, ctx.bits, ctx.inputs, ctx.stretch = found, bits, weight.shape[1], stretches.boards
         ctx.save_for_backward(weight, bias)
         return out
 
@@ -222,23 +222,31 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             return *_dense(F.linear, ctx.bits, ctx.saved_tensors, gradient), None, None, None
-        found, of_weight = ctx.found, gradient.new_zeros(ctx.shape)
-        units = ctx.shape[1]
-        given, into = gradient.contiguous().numpy().ravel(), of_weight.numpy().ravel()
-        at_once(
-            [
-                partial(
-                    kernels().linear_gradient, found.cells, found.starts, given, ctx.stretch, into, units,
-                    LANES * first, LANES * end,
-                )
-                for first, end in shares(units // LANES)
-            ],
-            pays=len(ctx.bits) >= SHARED,
-        )  # fmt: skip
-        of_bias = gradient.sum(0)
-        if not are_numbers(of_bias):
+        learnt = linear_gradients(ctx.found, gradient, ctx.inputs, ctx.stretch)
+        if learnt is None:
             return *_dense(F.linear, ctx.bits, ctx.saved_tensors, gradient), None, None, None
-        return of_weight.t().contiguous(), of_bias, None, None, None
+        return *learnt, None, None, None
+
+
+def linear_gradients(
+    found: Cells, gradient: Tensor, inputs: int, stretch: int = WHOLE.inputs
+) -> tuple[Tensor, Tensor] | None:
+    """Those of a linear layer's weight and bias from that of its outputs; None where it is no number everywhere.
+
+    Args:
+        found: the set cells of the boards that it has read.
+        gradient: (boards, units).
+        inputs: cells of a board.
+        stretch: boards that are summed up by themselves.
+    """
+    units = gradient.shape[1]
+    of_weight = gradient.new_zeros(inputs, units)
+    given, into = gradient.contiguous().numpy().ravel(), of_weight.numpy().ravel()
+    work = partial(kernels().linear_gradient, found.cells, found.starts, given, stretch, into, units)
+    calls = [partial(work, LANES * first, LANES * end) for first, end in shares(units // LANES)]
+    at_once(calls, pays=len(gradient) >= SHARED)
+    of_bias = gradient.sum(0)
+    return (of_weight.t().contiguous(), of_bias) if are_numbers(of_bias) else None
 
 
 def _maps(weight: Tensor, bias: Tensor, found: Cells, places: np.ndarray, bits: Tensor, relu: bool) -> Tensor:

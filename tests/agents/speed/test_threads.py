@@ -106,6 +106,10 @@ def test_updates_from_replay(
     assert (seen, torch.get_num_threads()) == ([expected], 3)
 
 
+aten = torch.ops.aten
+PRODUCTS = (aten.addmm.default, aten.mm.default, aten.baddbmm.default, aten.bmm.default)
+
+
 class Products(TorchDispatchMode):
     """Notes how many threads compute each matrix product."""
 
@@ -114,7 +118,7 @@ class Products(TorchDispatchMode):
         self.threads: list[int] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.ops.aten.addmm.default, torch.ops.aten.mm.default):
+        if func in PRODUCTS:
             self.threads.append(torch.get_num_threads())
         return func(*args, **kwargs or {})
 

@@ -10,12 +10,9 @@ layers do so, too, and with which stretches summed up by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 
+from agents.speed.kernels.compiling import compiled
 from agents.speed.vectors import (
     LANES,
     add,
@@ -27,20 +24,11 @@ from agents.speed.vectors import (
     transpose_where,
 )  # fmt: skip
 
-F = TypeVar("F", bound=Callable[..., Any])
 WORD = 8
 """Bytes that are looked at together: most hold nothing."""
 
 
-def _kernel(function: F) -> F:
-    """Compiled on its first call, to run without the interpreter lock, and kept on disk where that can be written."""
-    try:
-        return cast(F, numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # neither this folder nor the user's cache folder can be written
-        return cast(F, numba.njit(nogil=True)(function))
-
-
-@_kernel
+@compiled
 def _swap_axes(target: np.ndarray, at: int, source: np.ndarray, offset: int, rows: int, columns: int) -> None:
     """``target[at:]`` as (columns, rows) from ``source[offset:]`` as (rows, columns)."""
     whole_rows, whole_columns = rows - rows % LANES, columns - columns % LANES
@@ -52,7 +40,7 @@ def _swap_axes(target: np.ndarray, at: int, source: np.ndarray, offset: int, row
             target[at + column * rows + row] = source[offset + row * columns + column]
 
 
-@_kernel
+@compiled
 def find(boards: np.ndarray, cells: np.ndarray, starts: np.ndarray) -> int:
     """The set cells of all boards, at most as many as `cells` holds.
 
@@ -92,7 +80,7 @@ def find(boards: np.ndarray, cells: np.ndarray, starts: np.ndarray) -> int:
     return found
 
 
-@_kernel
+@compiled
 def _swap_axes_where(
     target: np.ndarray, source: np.ndarray, active: np.ndarray, offset: int, rows: int, columns: int
 ) -> None:
@@ -103,7 +91,7 @@ def _swap_axes_where(
             transpose_where(target, column * rows + row, rows, source, active, at, columns)
 
 
-@_kernel
+@compiled
 def linear(
     cells: np.ndarray, starts: np.ndarray, weight: np.ndarray, bias: np.ndarray, stretch: int, out: np.ndarray
 ) -> None:
@@ -137,7 +125,7 @@ def linear(
                 add(out, first + part, tile, part)
 
 
-@_kernel
+@compiled
 def linear_gradient(
     cells: np.ndarray, starts: np.ndarray, gradient: np.ndarray, stretch: int, weight: np.ndarray, units: int,
     first: int, end: int,
@@ -172,7 +160,7 @@ def linear_gradient(
             tile[:] = 0
 
 
-@_kernel
+@compiled
 def _blank(filters: int, kernel: tuple[int, int], rows: int, columns: int) -> tuple[np.ndarray, int, int]:
     """A tile of zeros for the outputs on a board, with a margin as wide as the kernel; a row's length, and the first
     output.
@@ -184,7 +172,7 @@ def _blank(filters: int, kernel: tuple[int, int], rows: int, columns: int) -> tu
     return np.zeros((rows + 2 * (high - 1)) * line, np.float32), line, (high - 1) * line + (wide - 1) * filters
 
 
-@_kernel
+@compiled
 def _repeated(bias: np.ndarray, columns: int) -> np.ndarray:
     """The bias of a row of outputs."""
     row = np.empty(columns * len(bias), np.float32)
@@ -193,7 +181,7 @@ def _repeated(bias: np.ndarray, columns: int) -> np.ndarray:
     return row
 
 
-@_kernel
+@compiled
 def _gather(
     cells: np.ndarray, places: np.ndarray, weight: np.ndarray, kernel: tuple[int, int], filters: int,
     tile: np.ndarray, line: int,
@@ -208,7 +196,7 @@ def _gather(
                 add(tile, first - dy * line + part, weight, of_weight + dy * run + part)
 
 
-@_kernel
+@compiled
 def _spread(
     cells: np.ndarray, places: np.ndarray, weight: np.ndarray, kernel: tuple[int, int], filters: int,
     tile: np.ndarray, line: int,
@@ -223,7 +211,7 @@ def _spread(
                 add(weight, of_weight + dy * run + part, tile, first - dy * line + part)
 
 
-@_kernel
+@compiled
 def convolution(
     cells: np.ndarray, starts: np.ndarray, places: np.ndarray, weight: np.ndarray, bias: np.ndarray,
     kernel: tuple[int, int], out: np.ndarray, relu: bool,
@@ -256,7 +244,7 @@ def convolution(
         _swap_axes(flat, board * len(close), close, 0, rows * columns, filters)
 
 
-@_kernel
+@compiled
 def convolution_gradient(
     cells: np.ndarray, starts: np.ndarray, places: np.ndarray, gradient: np.ndarray, out: np.ndarray, relu: bool,
     kernel: tuple[int, int], weight: np.ndarray, bias: np.ndarray,
@@ -283,7 +271,7 @@ def convolution_gradient(
         _spread(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
 
 
-@_kernel
+@compiled
 def rectified(
     cells: np.ndarray, starts: np.ndarray, places: np.ndarray, weight: np.ndarray, bias: np.ndarray,
     kernel: tuple[int, int], out: np.ndarray,
@@ -309,7 +297,7 @@ def rectified(
                 )
 
 
-@_kernel
+@compiled
 def rectified_gradient(
     cells: np.ndarray, starts: np.ndarray, places: np.ndarray, gradient: np.ndarray, out: np.ndarray,
     kernel: tuple[int, int], weight: np.ndarray, bias: np.ndarray,

@@ -1,0 +1,122 @@
+"""PPO's loss on discrete actions, with its gradients, in one pass over a minibatch.
+
+It is that of `agents.ppo.PPO.losses`; `tests/agents/speed/test_surrogate.py` holds it, and its gradients, to that.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from agents.speed.kernels.compiling import compiled
+
+TERMS = ("loss", "actor_loss", "policy_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
+"""What `proximal` writes, in this order."""
+
+
+@compiled
+def _scale_of(advantages: np.ndarray) -> tuple[float, float]:
+    """Mean, and what differences from it are divided by."""
+    mean = 0.0
+    for advantage in advantages:
+        mean += advantage
+    mean /= len(advantages)
+    squares = 0.0
+    for advantage in advantages:
+        squares += (advantage - mean) ** 2
+    return mean, math.sqrt(squares / (len(advantages) - 1)) + 1e-8
+
+
+@compiled
+def _distribution(
+    logits: np.ndarray, row: int, log_probabilities: np.ndarray, probabilities: np.ndarray
+) -> tuple[Any, Any]:
+    """Write the logarithms of a row's probabilities and these; their scale, and the entropy."""
+    highest = logits[row].max()
+    total = np.float32(0.0)
+    for action in range(len(probabilities)):
+        probabilities[action] = math.exp(logits[row, action] - highest)
+        total += probabilities[action]
+    scale, entropy = highest + math.log(total), np.float32(0.0)
+    for action in range(len(probabilities)):
+        log_probabilities[action] = logits[row, action] - scale
+        probabilities[action] /= total
+        if probabilities[action] > 0:  # one of 0 adds nothing, also where its logarithm is infinite
+            entropy -= probabilities[action] * log_probabilities[action]
+    return scale, entropy
+
+
+@compiled
+def proximal(
+    logits: np.ndarray, actions: np.ndarray, old_log_prob: np.ndarray, advantages: np.ndarray, values: np.ndarray,
+    old_values: np.ndarray, returns: np.ndarray, normalize: bool, clip_range: float, clip_range_vf: float,
+    ent_coef: float, vf_coef: float, at_policy: np.ndarray, at_entropy: np.ndarray,
+    at_values: np.ndarray, terms: np.ndarray,
+) -> bool:  # fmt: skip
+    """Terms of the loss on (batch,) transitions, and their gradients.
+
+    Args:
+        logits: (batch, actions), of any scale.
+        actions: that were taken, whole numbers.
+        old_log_prob: of these in the rollout.
+        advantages: of them.
+        values: that the critic gives now.
+        old_values: that it gave in the rollout.
+        returns: of the rollout.
+        normalize: whether advantages are normalised over the batch.
+        clip_range: of the ratio.
+        clip_range_vf: of the values; infinite where they are not clipped.
+        ent_coef: of the entropy's term.
+        vf_coef: of the values' term.
+        at_policy: (batch, actions), where the gradient at the logits of the policy's term is written.
+        at_entropy: that of the entropy's.
+        at_values: that of the values' term at `values`.
+        terms: where `TERMS` are written.
+
+    Returns:
+        whether the logits are numbers, and the actions some of them: if not, nothing else is right.
+    """
+    size, choices = logits.shape
+    mean, deviation = _scale_of(advantages) if normalize and size > 1 else (0.0, 1.0)
+    log_probabilities, probabilities = np.empty(choices, np.float32), np.empty(choices, np.float32)
+    scales = policy = value = entropies = divergence = 0.0
+    clipped_ones = 0
+    for row in range(size):
+        scale, entropy = _distribution(logits, row, log_probabilities, probabilities)
+        scales += scale
+        entropies += entropy
+        taken = int(actions[row])
+        if not 0 <= taken < choices:
+            return False
+        log_ratio = log_probabilities[taken] - old_log_prob[row]
+        ratio = math.exp(log_ratio)
+        divergence += (ratio - 1) - log_ratio
+        clipped_ones += abs(ratio - 1) > clip_range
+        advantage = (advantages[row] - mean) / deviation
+        unclipped = advantage * ratio
+        clipped = advantage * min(max(ratio, 1 - clip_range), 1 + clip_range)
+        # Where the clipped one is the smaller one it is constant; what is no number stays so.
+        through = 0.0 if clipped < unclipped else unclipped / size
+        policy -= clipped if clipped < unclipped else unclipped
+        for action in range(choices):
+            probability = probabilities[action]
+            at_policy[row, action] = through * probability
+            at_entropy[row, action] = 0.0
+            if probability > 0:
+                at_entropy[row, action] = probability * (log_probabilities[action] + entropy) / size
+        at_policy[row, taken] -= through
+        moved, is_held = values[row] - old_values[row], False
+        held = values[row]
+        if clip_range_vf < math.inf:
+            is_held = abs(moved) > clip_range_vf
+            held = old_values[row] + (math.copysign(clip_range_vf, moved) if is_held else moved)
+        error = held - returns[row]
+        value += error * error
+        at_values[row] = 0.0 if is_held else 2 * error / size
+    policy_loss, value_loss, entropy_loss = policy / size, value / size, -entropies / size
+    actor_loss = policy_loss + ent_coef * entropy_loss
+    terms[:5] = actor_loss + vf_coef * value_loss, actor_loss, policy_loss, value_loss, entropy_loss
+    terms[5:] = divergence / size, clipped_ones / size
+    return math.isfinite(scales)

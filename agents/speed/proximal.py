@@ -1,0 +1,135 @@
+"""PPO's loss on discrete actions with less around it: each network as one operation, all terms in one loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import MlpExtractor
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.distributions import Categorical
+
+from agents.networks.distributions import LeanCategorical
+from agents.speed.boards import kernels
+from agents.speed.live import AtOnce
+from agents.speed.perceptrons import Perceptrons, is_hooked
+
+COMPUTED = ("evaluate_actions", "extract_features", "_get_action_dist_from_latent")
+"""What of `ActorCriticPolicy` is computed here in its place."""
+PASSED = ("forward", "forward_actor", "forward_critic")
+"""Likewise of `MlpExtractor`."""
+
+
+class Settings(NamedTuple):
+    """Of the loss.
+
+    Attributes:
+        normalize_advantage: over the minibatch.
+        clip_range: of the ratio.
+        clip_range_vf: of the values; None for no clipping.
+        ent_coef: of the entropy's term.
+        vf_coef: of the values' term.
+    """
+
+    normalize_advantage: bool
+    clip_range: float
+    clip_range_vf: float | None
+    ent_coef: float
+    vf_coef: float
+
+
+def losses(at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Settings) -> Mapping[str, Tensor] | None:
+    """What `agents.ppo.PPO.losses` gives, within rounding; None where that has to be asked.
+
+    Args:
+        at_once: of the learner, which is on a CPU.
+        policy: of the learner.
+        batch: of a rollout buffer.
+        settings: of the loss.
+
+    Raises:
+        ValueError: the policy gives what is no number.
+    """
+    if type(policy.action_dist) is not LeanCategorical or kernels() is None or _is_other(policy):
+        return None
+    given = batch.actions, batch.old_log_prob, batch.advantages, batch.old_values, batch.returns
+    if not all(type(each) is Tensor and each.is_cpu and each.dtype is torch.float32 for each in given):
+        return None
+    logits, values = _outputs(at_once, policy, batch.observations)
+    found = _Losses.apply(settings, logits.float(), values.float().flatten(), *given)  # type: ignore[no-untyped-call]
+    return dict(zip(kernels().TERMS, found, strict=True))
+
+
+def _is_other(policy: ActorCriticPolicy) -> bool:
+    """Whether a policy computes otherwise than SB3's do."""
+    return any(
+        name in vars(policy) or getattr(type(policy), name) is not getattr(ActorCriticPolicy, name) for name in COMPUTED
+    )
+
+
+def _outputs(at_once: AtOnce, policy: ActorCriticPolicy, observations: Any) -> tuple[Tensor, Tensor]:
+    """Logits (batch, actions) and values (batch, 1); actor and critic are one operation each where they can."""
+    both = policy.mlp_extractor
+    with at_once.quick:
+        features = policy.extract_features(observations)
+        pi, vf = features if isinstance(features, tuple) else (features, features)
+        actor, critic = _perceptrons(at_once, policy) if pi.dim() == vf.dim() == 2 else (None, None)
+        if actor is None or critic is None:
+            shared = policy.share_features_extractor
+            of_pi, of_vf = both(features) if shared else (both.forward_actor(pi), both.forward_critic(vf))
+            return policy.action_net(of_pi), policy.value_net(of_vf)
+    return actor(pi)[0], critic(vf)[0]
+
+
+def _perceptrons(at_once: AtOnce, policy: ActorCriticPolicy) -> tuple[Perceptrons | None, Perceptrons | None]:
+    """Actor and critic behind the features; None where they are of other layers, or somebody looks into them."""
+    both = policy.mlp_extractor
+    if type(both) is not MlpExtractor or is_hooked(both) or any(name in vars(both) for name in PASSED):
+        return None, None
+    return (
+        at_once.perceptrons("actor", [both.policy_net], [policy.action_net]),
+        at_once.perceptrons("critic", [both.value_net], [policy.value_net]),
+    )
+
+
+class _Losses(torch.autograd.Function):
+    """Terms of the loss, each of which can be differentiated but the two that only tell of the step's size."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, settings: Settings, logits: Tensor, values: Tensor, actions: Tensor, old_log_prob: Tensor,
+        advantages: Tensor, old_values: Tensor, returns: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        at_policy, at_entropy = logits.new_empty(logits.shape), logits.new_empty(logits.shape)
+        at_values, terms = torch.empty_like(values), logits.new_empty(len(kernels().TERMS))
+        given = logits, actions.flatten(), old_log_prob, advantages, values, old_values, returns
+        written = at_policy, at_entropy, at_values, terms
+        are_numbers = kernels().proximal(
+            *(each.detach().contiguous().numpy() for each in given),
+            settings.normalize_advantage,
+            settings.clip_range,
+            math.inf if settings.clip_range_vf is None else settings.clip_range_vf,
+            settings.ent_coef,
+            settings.vf_coef,
+            *(each.numpy() for each in written),
+        )
+        if not are_numbers:
+            Categorical(logits=logits.detach()).log_prob(actions.flatten())  # which says what is wrong
+        ctx.settings, ctx.gradients = settings, (at_policy, at_entropy, at_values)
+        ctx.set_materialize_grads(False)
+        found = terms.unbind()
+        ctx.mark_non_differentiable(*found[5:])
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *at_terms: Tensor | None) -> tuple[Tensor | None, ...]:
+        loss, actor, policy, value, entropy = (0.0 if each is None else each.item() for each in at_terms[:5])
+        at_policy, at_entropy, at_values = ctx.gradients
+        of_policy, of_entropy = loss + actor + policy, ctx.settings.ent_coef * (loss + actor) + entropy
+        at_logits = torch.add(at_policy * of_policy, at_entropy, alpha=of_entropy)
+        return None, at_logits, at_values * (ctx.settings.vf_coef * loss + value), *[None] * 5
