@@ -18,7 +18,15 @@ from agents.plasticity.resets import UnitReset
 from agents.training_state import check_saveable
 from crl.config import AgentConfig, ConfigError, Linear, RunConfig, problems
 from crl.config.messages import one_line
-from crl.models.environment import are_floats, check_spaces, given, make_stream, played, warn_of_short_visits
+from crl.models.environment import (
+    are_floats,
+    check_names,
+    check_spaces,
+    given,
+    make_stream,
+    played,
+    warn_of_short_visits,
+)
 from crl.models.features import network_of, resolved
 from crl.models.memory import check_replay
 
@@ -41,6 +49,7 @@ def _build(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVecto
     env = make_stream(config)
     try:
         check_spaces(config, env)
+        check_names(config, env.stream)
         warn_of_short_visits(config, env)
         for repetition in problems.repetitions(config):
             warnings.warn(repetition, stacklevel=2)

@@ -13,8 +13,10 @@ import envs
 from agents.learner import LearnerMixin
 from agents.spaces import ARRAYS, check_playable
 from agents.specs import known_specs
+from crl.best import folder_name
 from crl.config import ConfigError, RunConfig, StreamConfig
 from crl.config.messages import shown
+from crl.monitoring import tag_of
 
 
 def make_stream(config: RunConfig) -> envs.StreamVectorEnv:
@@ -46,6 +48,26 @@ def make_stream(config: RunConfig) -> envs.StreamVectorEnv:
 def given(stream: StreamConfig) -> str:
     """Which stream a config gives, for messages."""
     return f"stream.tasks={shown(stream.tasks)}" if stream.name is None else f"stream.name={shown(stream.name)}"
+
+
+def check_names(config: RunConfig, stream: envs.TaskStream) -> None:
+    """Refuse tasks whose results would be mixed up: in one folder on Windows and macOS, or under one tag.
+
+    Raises:
+        ConfigError: two are spelt so much alike.
+    """
+    names = dict.fromkeys(task.family for task in stream.tasks)
+    for spelt, what in (
+        (lambda name: folder_name(name).lower(), "folder on Windows and macOS"),
+        (tag_of, "tag of logs"),
+    ):
+        known: dict[str, str] = {}
+        for name in names:
+            if (other := known.setdefault(spelt(name), name)) != name:
+                raise ConfigError(
+                    f"{given(config.stream)} has tasks {shown(other)} and {shown(name)}, which would share one {what}; "
+                    "give one of them another name, as in {id: cartpole, name: other}"
+                )
 
 
 def warn_of_short_visits(config: RunConfig, env: envs.StreamVectorEnv) -> None:

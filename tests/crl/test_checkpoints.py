@@ -178,8 +178,9 @@ def test_the_files_are_safetensors(checkpointed: Path) -> None:
 
 
 def test_tasks_that_are_spelt_alike_have_folders_of_their_own() -> None:
-    names = [folder_name(task) for task in ("a/b", "a b", "a-b", "é" * 300, "Aux")]
+    names = [folder_name(task) for task in ("a/b", "a b", "a-b", "é" * 300, "Aux", "aux.txt", "a.", "..", "c:d")]
     assert len(set(names)) == len(names)
+    assert not any(mark in name for name in names for mark in "./\\: ")
     assert names[2] == "a-b"
     assert names[4] == "Aux-828f4a58"  # which is a device on Windows
     assert all(0 < len(name.encode()) <= 120 for name in names)

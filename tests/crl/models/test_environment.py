@@ -231,3 +231,20 @@ def test_a_visit_of_one_rollout_is_not_warned_of(config: Any) -> None:
     _, _, env = build(config("stream.name=null", PERMUTED, "stream.steps_per_task=16"))
     assert (env.requested_stream.shortest, env.stream.shortest, env.stream.total_steps) == (16, 16, 48)
     env.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shared"),
+    [("A", "a", "folder on Windows and macOS"), ("x y", '"x, y"', "tag of logs"), ("(x)", '"[x]"', "tag of logs")],
+)
+def test_tasks_whose_results_would_be_mixed_up_are_refused(config: Any, first: str, second: str, shared: str) -> None:
+    tasks = f"stream.tasks=[{{id: cartpole, name: {first}}}, {{id: cartpole, name: {second}, gravity: 5.0}}]"
+    with pytest.raises(ConfigError, match=f", which would share one {shared}; give one of them another name"):
+        build(config("stream.name=null", tasks))
+
+
+def test_names_that_no_file_could_have_are_kept(config: Any) -> None:
+    tasks = "stream.tasks=[{id: cartpole, name: 'aux.txt'}, {id: cartpole, name: '../CON: x', gravity: 5.0}]"
+    _, _, env = build(config("stream.name=null", tasks))
+    assert [task.name for task in env.stream.tasks] == ["aux.txt", "../CON: x"]
+    env.close()
