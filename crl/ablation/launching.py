@@ -11,11 +11,14 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
-from crl.exit_codes import FAILED, TERMINATED
-
 OUTPUTS = ".workers"  # in the folder of an ablation: what the workers of each run have printed
 LAST = 4096  # bytes of that which are looked at
 ASK = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)  # SIGTERM ends processes of Windows at once
+RUN_FAILED = 70
+"""Exit code of a worker that says that its run has failed; as sysexits.h says of what software does wrong.
+
+Not 1, which is the code of a process, too, that Windows' Task Manager has ended.
+"""
 LOST = 74  # exit code of a worker of whose end nothing is known; as sysexits.h says of input and output
 
 
@@ -71,27 +74,22 @@ class LocalWorker:
     """A process of this machine."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process, self._asked, self._killed = process, False, False
+        self.process, self._asked = process, False
 
     def poll(self) -> int | None:
         """See `Worker`."""
-        code = self.process.poll()
-        return TERMINATED if self._killed and code == FAILED else code  # the code of what Windows kills
+        return self.process.poll()
 
     def stop(self) -> None:
         """See `Worker`; one that is ended at once goes on from its newest checkpoint."""
         if self._asked:
-            self._kill()  # it may be in code that no signal reaches
+            self.process.kill()  # it may be in code that no signal reaches
             return
         self._asked = True
         try:
             self.process.send_signal(ASK)
         except (OSError, SystemError):  # both of Windows, where there is no console that could pass it on
-            self._kill()
-
-    def _kill(self) -> None:
-        self._killed = True
-        self.process.kill()
+            self.process.kill()
 
 
 class Local(Launcher):

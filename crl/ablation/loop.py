@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Protocol
 
-from crl.ablation.launching import Launcher, Worker, describe_death
+from crl.ablation.launching import RUN_FAILED, Launcher, Worker, describe_death
 from crl.ablation.worker import BUSY
 from crl.claims import Sight
 from crl.exit_codes import DONE, FAILED, OF_SIGNALS, REFUSED, TERMINATED
@@ -254,7 +254,7 @@ class Loop:
         status, job = self.statuses[name], self._jobs[name]
         if code == DONE and job.is_finished():
             self._become(name, "done")
-        elif code in (FAILED, REFUSED):
+        elif code in (RUN_FAILED, REFUSED):
             status.why = self._why(name)
             self._become(name, "failed")
         elif code == BUSY or code in OF_SIGNALS.values() or self.wish.count:

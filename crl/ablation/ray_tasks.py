@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from crl.ablation.elsewhere import Answer, Errand, Errands
-from crl.ablation.launching import LOST, Launcher
+from crl.ablation.launching import LOST, RUN_FAILED, Launcher
 from crl.ablation.settings import RayConfig
 from crl.config import ConfigError
 from crl.config.messages import one_line
-from crl.exit_codes import FAILED, REFUSED, TERMINATED
+from crl.exit_codes import REFUSED, TERMINATED
 from crl.screen import warn
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray is imported
@@ -77,7 +77,7 @@ class RayWorker:
             return TERMINATED
         except RayTaskError as error:
             self._note(f"its task on Ray failed: {one_line(error.cause or error)}")
-            return FAILED
+            return RUN_FAILED
         except RayError as error:
             self._note(f"its task on Ray was lost: {one_line(error)}")
             return LOST

@@ -25,11 +25,11 @@ from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmiss
 from submitit.slurm.slurm import SlurmExecutor
 
 from crl.ablation.elsewhere import Answer, Errand, Errands
-from crl.ablation.launching import LOST, Launcher
+from crl.ablation.launching import LOST, RUN_FAILED, Launcher
 from crl.ablation.settings import SlurmConfig
 from crl.config import ConfigError
 from crl.config.messages import one_line
-from crl.exit_codes import FAILED, INTERRUPTED, REFUSED, TERMINATED
+from crl.exit_codes import INTERRUPTED, REFUSED, TERMINATED
 
 REQUEUES = 1_000_000  # of a job at the end of its time: a run that saves comes further each time
 LOOK = 10.0  # seconds between two looks at a job: many look into a folder that all machines share
@@ -101,12 +101,12 @@ class SlurmWorker:
         if not self.job.paths.result_pickle.exists():
             state, log = self.job.state, self.job.paths.stderr
             self._note(f"its job {self.job.job_id} has ended without an answer ({state}); its log: {log}")
-            return FAILED if state.startswith("CANCELLED") else LOST
+            return RUN_FAILED if state.startswith("CANCELLED") else LOST
         try:
             code, refusal = self.job.result()
         except FailedJobError as error:
             self._note(f"its job {self.job.job_id} failed: {one_line(str(error))}")
-            return FAILED
+            return RUN_FAILED
         if refusal:
             raise ConfigError(refusal)
         return int(code)

@@ -21,9 +21,9 @@ from agents import PPO
 from agents.batched import Look, Member, Together
 from agents.learner import LearnerMixin
 from agents.rollouts import Actor
+from crl.ablation.launching import RUN_FAILED
 from crl.ablation.once import Process
 from crl.ending import Interrupt
-from crl.exit_codes import FAILED
 
 
 class Update(NamedTuple):
@@ -139,11 +139,9 @@ class Seat:
             sys.stdout = sys.stderr = output
             try:
                 self.code = self._work(self)
-            except SystemExit as error:
-                self.code = error.code if isinstance(error.code, int) else FAILED
-            except BaseException:  # as Python ends a process
+            except BaseException:  # SystemExit is of a module that the run imports
                 traceback.print_exc()
-                self.code = FAILED
+                self.code = RUN_FAILED
 
 
 def train(seats: Sequence[Seat], ended: Callable[[str, int], None]) -> None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from crl.ablation.launching import note_end, output_of
+from crl.ablation.launching import RUN_FAILED, note_end, output_of
 from crl.collector import loading
-from crl.exit_codes import DONE, FAILED, REFUSED
+from crl.exit_codes import DONE, REFUSED
 
 BUSY = 75  # the run is another process's; as sysexits.h says of what may be tried again
 TOGETHER = "--together"
@@ -157,17 +158,21 @@ def _train(path: Path, raw: dict[str, object], words: Sequence[str], **how: Any)
                 return run.go_on(path, config, words, claim=claim, **how).code
         except RunError as error:
             print(f"crl: {error}", file=sys.stderr)
-            return BUSY if isinstance(error.__cause__, ClaimLostError) else FAILED
+            return BUSY if isinstance(error.__cause__, ClaimLostError) else RUN_FAILED
 
 
 def main(words: Sequence[str]) -> int:
     """As the words of `command`, or of `command_together`, say that follow the module's name: the exit code."""
-    with loading():
-        from crl import run  # noqa: F401  # with all that training takes
     folder, file, base = map(Path, words[:3])
-    if words[3] == TOGETHER:
-        return work_together(folder, words[5:], file, base, Path(words[4]))
-    return work(folder, words[3], file, base)
+    try:
+        with loading():
+            from crl import run  # noqa: F401  # with all that training takes
+        if words[3] == TOGETHER:
+            return work_together(folder, words[5:], file, base, Path(words[4]))
+        return work(folder, words[3], file, base)
+    except (Exception, SystemExit):  # which is of a module that the run imports
+        traceback.print_exc()
+        return RUN_FAILED
 
 
 if __name__ == "__main__":

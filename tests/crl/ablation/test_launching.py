@@ -37,6 +37,20 @@ def test_what_a_worker_prints_is_what_is_read(tmp_path: Path) -> None:
     assert last_words(tmp_path, "a") == "\u9b5a\\ud83d"
 
 
+@pytest.mark.parametrize("error", [KeyError("plain__s9"), SystemExit(0)])
+def test_a_worker_says_itself_that_its_run_has_failed(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The code of Python's own, 1, would be that of a process, too, which somebody has ended on Windows."""
+
+    def failing(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(worker, "work", failing)
+    assert worker.main(["folder", "grid.yaml", "tiny.yaml", "plain__s9"]) == launching.RUN_FAILED == 70
+    assert capsys.readouterr().err.splitlines()[-1] == f"{type(error).__name__}: {error}"
+
+
 class Windows:
     """A process as Windows has it: signals are events of a console, and who is killed has the code of a failure."""
 
@@ -56,21 +70,11 @@ class Windows:
 
 
 @pytest.mark.parametrize("console", [True, False])
-def test_workers_of_windows_are_asked_by_their_console_and_do_not_fail_when_killed(
-    console: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_of_windows_are_asked_by_their_console(console: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "ASK", "CTRL_BREAK_EVENT")
     process: Any = Windows(console)
     going = LocalWorker(process)
     going.stop()
-    assert (process.heard, going.poll()) == ((["CTRL_BREAK_EVENT"], None) if console else ([], 143))
+    assert (process.heard, going.poll()) == ((["CTRL_BREAK_EVENT"], None) if console else ([], 1))
     going.stop()
-    assert going.poll() == 143
-
-
-def test_a_worker_that_nobody_has_killed_has_failed() -> None:
-    process: Any = Windows(console=True)
-    going = LocalWorker(process)
-    going.stop()
-    process.code = 1
     assert going.poll() == 1

@@ -111,7 +111,8 @@ def test_one_that_fails_or_is_taken_leaves_the_others_alone(place: Path) -> None
     path.write_text(json.dumps(known))
     (place / "plain__s5").mkdir()
     with run_folder.locked(place / "plain__s5"):
-        assert work(place, NAMES) == (worker.BUSY, {"plain__s3": 0, "plain__s4": 1, "plain__s5": worker.BUSY})
+        ends = {"plain__s3": 0, "plain__s4": launching.RUN_FAILED, "plain__s5": worker.BUSY}
+        assert work(place, NAMES) == (worker.BUSY, ends)
     assert checkpoints_of(place / "plain__s3")[-1] == 400
     assert "lower agent.learning_rate" in launching.last_words(place, "plain__s4")
     assert list((place / "plain__s4").glob("crash-*.txt"))
