@@ -33,8 +33,7 @@ def show(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> None
         tables = [(task, [*each]) for task, each in groupby(of, key=lambda row: row.task)]
         for place, (task, found) in enumerate(tables):
             if place < TASKS_SHOWN or task == ALL:
-                title = measure if len(tables) == 1 else f"{measure}: {_name(task)}"
-                out.print(title, style="bold", markup=False, highlight=False)
+                out.print(title_of(measure, task, rows), style="bold", markup=False, highlight=False)
                 out.print(_table(*cells_of(found)))
         if len(tables) > TASKS_SHOWN:
             out.print(
@@ -42,6 +41,11 @@ def show(groups: Sequence[Group], rows: Sequence[Row], reference: Group) -> None
             )
     for line in legend(groups, rows, reference):
         out.print(printable(line), markup=False, highlight=False)
+
+
+def title_of(measure: str, task: str, rows: Sequence[Row]) -> str:
+    """What stands above a table: with its task, unless there is but one in all rows."""
+    return measure if len({row.task for row in rows}) == 1 else f"{measure}: {_name(task)}"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

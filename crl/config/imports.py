@@ -110,7 +110,7 @@ def import_module(name: str, given: str, like: str = "") -> None:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             near = closest(name, [module.name for module in pkgutil.iter_modules(places)])
-            folder = " (resume and audit also take --modules FOLDER)" if code_is_kept_out() else ""
+            folder = " (resume, evaluate, audit and diagnose also take --modules FOLDER)" if code_is_kept_out() else ""
             remedy = (
                 f"did you mean {near!r}?" if near else f"install it, or run crl in the folder where it lies{folder}"
             )

@@ -171,7 +171,11 @@ def _add_spent(report: Report, found: Compared) -> None:
     ]
     report.add(
         "compute",
-        Section("Compute spent", "Means of the runs of each arm; of memory the most.", tables=[tables.spent(found)]),
+        Section(
+            "Compute spent",
+            "Means of the runs of each arm, of training with the evaluations in it; of memory the most.",
+            tables=[tables.spent(found)],
+        ),
         data={"runs.csv": runs_table(finished), "visits.csv": visits_table(finished)},
     )
 

@@ -71,12 +71,9 @@ def heat_maps(compared: Compared) -> Figure | None:
     for axis in axes.flat[len(arms) :]:
         axis.remove()
     assert image is not None
-    figure.colorbar(
-        image,
-        ax=axes.flat[: len(arms)].tolist(),
-        label="return, from the task's\nlowest to its highest",
-        shrink=min(1, 2 / height),
-    )
+    bar = figure.colorbar(image, ax=axes.flat[: len(arms)].tolist(), shrink=min(1, 2 / height))
+    bar.set_label("lowest to highest\nreturn of the task", fontsize="small")  # fits beside a single row
+    bar.ax.tick_params(labelsize="small")
     figure.supxlabel("steps", fontsize="small")
     return figure
 

@@ -9,8 +9,8 @@ from statistics import fmean
 
 from crl.ablation.tables import table
 from crl.compare.rows import ALL, Row
-from crl.compare.table import TASKS_SHOWN, cells_of
-from crl.config.messages import printable, shortened
+from crl.compare.table import TASKS_SHOWN, cells_of, title_of
+from crl.config.messages import printable
 from crl.labels import settings_of
 from crl.report.arms import Arm, Compared
 from crl.report.visits import Ratios
@@ -51,7 +51,7 @@ def measures(rows: Sequence[Row]) -> tuple[list[Table], dict[str, list[Table]]]:
     for measure, of in groupby(rows, key=lambda row: row.measure):
         tasks = [(task, [*each]) for task, each in groupby(of, key=lambda row: row.task)]
         for place, (task, each) in enumerate(tasks):
-            title = measure if len(tasks) == 1 else f"{measure}: {printable(shortened(task))}"
+            title = title_of(measure, task, rows)
             if task == ALL or len(tasks) <= MOST_OPEN:
                 found.append(Table(title, *cells_of(each)))
             elif place < TASKS_SHOWN:

@@ -10,6 +10,7 @@ from compared_runs import compared_run
 from crl.compare.groups import grouped, reference_of
 from crl.compare.reading import Run, read_all
 from crl.compare.rows import ALL, Row, rows_of
+from crl.compare.table import title_of
 
 TASKS = ("a", "b", "a")
 
@@ -35,6 +36,16 @@ def test_measures_of_a_run(tmp_path: Path) -> None:
         ("forgetting", "a"): {1: 10 - 10}, ("forgetting", "b"): {1: 10 - 4},
         ("worst", "b"): {1: 4},
     }  # fmt: skip
+
+
+def test_a_table_names_its_task_unless_there_is_but_one(tmp_path: Path) -> None:
+    """Of the last task there is no worst score since, so that this measure has the other one's alone."""
+    runs = read_all([two_tasks(tmp_path, 1, "plain", [0, 8, 2, 10], [1, 2, 10, 4])])
+    both = [*rows(runs).values()]
+    assert [title_of(row.measure, row.task, both) for row in both if row.measure.startswith("worst")] == [
+        "worst since trained (min-ACC): b"
+    ]
+    assert title_of("final performance", "b", [row for row in both if row.task == "b"]) == "final performance"
 
 
 def test_the_oracle_is_what_plasticity_is_relative_to(tmp_path: Path) -> None:

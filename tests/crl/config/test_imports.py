@@ -51,8 +51,8 @@ def test_a_run_finds_its_modules_again(home: Path, crl: Command) -> None:
     assert refused.returncode == 2
     assert refused.stderr == (
         f'crl: stream.tasks.0: "mine" is no module that can be found, as those of imports are, in {str(here)!r} or the '
-        "installed packages; install it, or run crl in the folder where it lies (resume and audit also take --modules "
-        "FOLDER)\n"
+        "installed packages; install it, or run crl in the folder where it lies (resume, evaluate, audit and "
+        "diagnose also take --modules FOLDER)\n"
     )
     resumed = crl("resume", f"runs/{run.name}", "--modules", "../mine", cwd=here)
     assert resumed.returncode == 0, resumed.stderr

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from reported_runs import reported_run
 
 from agents.plasticity.diagnosis import Comparison, Diagnosis, Finding, Trial
@@ -27,6 +28,7 @@ from crl.diagnosis.measuring import Examined
 from crl.diagnosis.report import write_json
 from crl.diagnosis.source import Origin, Source
 from crl.report import figures, report
+from crl.report.arms import compared
 from crl.report.reading import read
 from crl.statistics.changes import Change
 
@@ -226,6 +228,20 @@ def test_names_that_look_like_a_figures_own_text(tmp_path: Path) -> None:
     page = Page(report([tmp_path], tmp_path / "out").read_text(encoding="utf-8"))  # whose tags are closed
     shown = {text.strip() for text in page.texts["text"]}
     assert {task, "_a", "_b"} <= shown  # matplotlib's legends pass over an underscore
+
+
+@pytest.mark.parametrize("tasks", [("a",), ("a", "b", "c")])
+def test_what_the_colors_of_a_map_mean_fits_beside_it(tmp_path: Path, tasks: tuple[str, ...]) -> None:
+    evaluations = {task: [0.0, *(2.0 for _ in tasks)] for task in tasks}
+    run = reported_run(tmp_path, 1, tasks=tasks, returns=[1.0] * len(tasks), evaluations=evaluations)
+    figure = figures.heat_maps(compared([read(Place(run))]))
+    assert figure is not None
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    label = figure.axes[-1].yaxis.label
+    box = label.get_window_extent(renderer)
+    assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+    assert box.x1 <= figure.bbox.width
 
 
 def test_a_figure_that_cannot_be_drawn_is_said(
