@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from agents.buffers import sampling
-from agents.buffers.rollout import by_game
+from agents.buffers.rollout import RolloutBufferByGame, by_game
 from agents.buffers.rollout_on_device import on_device
 from agents.buffers.sampling import RolloutBatch as Batch
 from agents.networks.distributions import LeanCategorical, unchecked
@@ -220,7 +221,9 @@ class PPO(RolloutMixin, StockPPO):
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
         if self.team is None:
-            with self._few_threads(self.batch_size), unchecked(self.device):
+            buffer = self.rollout_buffer
+            listing = buffer.listing_boards if isinstance(buffer, RolloutBufferByGame) else nullcontext
+            with self._few_threads(self.batch_size), unchecked(self.device), listing():
                 self._update()
         else:
             self.team.update(self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import torch
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 from torch import Tensor
+
+from agents.buffers.boards import ListedBoards
 
 READ = ("actions", "values", "log_probs", "advantages", "returns")
 """What minibatches have beside observations."""
@@ -58,6 +62,10 @@ class _ByGame(RolloutBuffer):
         """The same memory, game after game."""
         return zeros.reshape(self.n_envs, self.buffer_size, *zeros.shape[2:]).swapaxes(0, 1)
 
+    def _in_memorys_order(self, array: np.ndarray) -> np.ndarray:
+        """Transition after transition, game after game, whether or not minibatches have been read."""
+        return array if self.generator_ready else array.swapaxes(0, 1).reshape(-1, *array.shape[2:])
+
     def _taken(self, array: np.ndarray, rows: Tensor) -> Tensor:
         return torch.from_numpy(array).index_select(0, rows).to(self.device)
 
@@ -70,6 +78,17 @@ class _ByGame(RolloutBuffer):
 class RolloutBufferByGame(_ByGame):
     """SB3's `RolloutBuffer`, see `_ByGame`."""
 
+    _boards: ListedBoards | None = None
+
+    @contextmanager
+    def listing_boards(self) -> Iterator[None]:
+        """Around the minibatches of an update, in which nobody writes to `observations`: boards are read once."""
+        self._boards = ListedBoards.of(self._in_memorys_order(self.observations)) if self.device.type == "cpu" else None
+        try:
+            yield
+        finally:
+            vars(self).pop("_boards", None)  # a checkpoint keeps what a buffer holds
+
     def reset(self) -> None:
         """Empty arrays."""
         super().reset()
@@ -77,7 +96,9 @@ class RolloutBufferByGame(_ByGame):
 
     def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> RolloutBufferSamples:
         rows = torch.from_numpy(batch_inds)
-        return RolloutBufferSamples(self._taken(self.observations, rows), *self._fields(rows))
+        listed = self._boards
+        observations = self._taken(self.observations, rows) if listed is None else listed.take(batch_inds)
+        return RolloutBufferSamples(observations, *self._fields(rows))
 
 
 class DictRolloutBufferByGame(_ByGame, DictRolloutBuffer):

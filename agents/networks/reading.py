@@ -45,7 +45,7 @@ def _read(observations: Any, *, boards: bool) -> Any:
     if isinstance(observations, dict):
         return {key: _as_bytes(part) for key, part in observations.items()}
     if boards and _is_boolean(observations) and observations.is_cpu:
-        return observations.as_subclass(Boards)
+        return Boards.of(observations)
     return _as_bytes(observations)
 
 

@@ -28,6 +28,8 @@ LAYERS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {}
 """Layer of torch's -> what computes it on boards to the last bit, or gives None where nothing does."""
 OWN: dict[Callable[..., Any], Callable[..., Tensor | None]] = {}
 """The same for layers of `agents.speed`, which may give None."""
+LISTED = "_agents_set_cells"
+"""Attribute of a plain tensor, see `listed`."""
 
 
 class Cells(NamedTuple):
@@ -71,6 +73,15 @@ class Boards(Tensor):
                 return found
             return func(*_floats(args), **_floats(kwargs or {}))
 
+    @classmethod
+    def of(cls, bits: Tensor) -> Boards:
+        """Plain bools as boards, with the set cells that `listed` has told of them if nobody has written since."""
+        boards = bits.as_subclass(Boards)
+        told: tuple[int, Cells] | None = bits.__dict__.get(LISTED)
+        if told is not None and told[0] == bits._version:
+            boards.__dict__["_cells"] = bits, told[1]
+        return boards
+
     @property
     def bits(self) -> Tensor:
         """As a plain tensor of bools."""
@@ -105,18 +116,42 @@ class Boards(Tensor):
 
     def set_cells(self, flat: Tensor) -> Cells | None:
         """The set cells in the order of `flat`, looked for once for all layers that read these boards; None of many."""
-        known: tuple[Tensor, Cells | None] | None = self.__dict__.get("_cells")
-        if known is not None and known[0].data_ptr() == flat.data_ptr() and known[0].stride() == flat.stride():
+        known = self._known()
+        if known is not None and _is_same_memory(known[0], flat):
             return known[1]
-        compiled, found = kernels(), None
-        if compiled is not None:
-            rows = flat.reshape(len(flat), -1).view(torch.uint8).numpy()
-            cells = np.empty(max(rows.size // DENSE, rows.shape[1]), np.int32)
-            starts = np.empty(len(rows) + 1, np.int64)
-            count = compiled.find(rows, cells, starts)
-            found = None if count < 0 or DENSE * count > rows.size else Cells(cells, starts)
+        found = cells_of(flat.reshape(len(flat), -1).view(torch.uint8).numpy())
         self.__dict__["_cells"] = flat, found
         return found
+
+    def _known(self) -> tuple[Tensor, Cells | None] | None:
+        """What `set_cells` has found of these boards, or of those that they are a view of, and in which order."""
+        if "_cells" in self.__dict__:
+            return self._cells
+        return self._view[0]._known() if "_view" in self.__dict__ else None
+
+
+def cells_of(rows: np.ndarray) -> Cells | None:
+    """The set cells of bytes (boards, cells), contiguous; None of many, and where nothing is compiled."""
+    compiled = kernels()
+    if compiled is None:
+        return None
+    cells = np.empty(max(rows.size // DENSE, rows.shape[1]), np.int32)
+    starts = np.empty(len(rows) + 1, np.int64)
+    count = compiled.find(rows, cells, starts)
+    return None if count < 0 or DENSE * count > rows.size else Cells(cells, starts)
+
+
+def listed(bits: Tensor, cells: Cells) -> Tensor:
+    """Bools, contiguous, whose set cells in memory's order are told to whoever reads them as `Boards`."""
+    bits.__dict__[LISTED] = bits._version, cells
+    return bits
+
+
+def _is_same_memory(flat: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of as many boards hold the same cells in the same order."""
+    if flat.data_ptr() != other.data_ptr() or flat.numel() != other.numel():
+        return False
+    return flat.stride() == other.stride() or (flat.is_contiguous() and other.is_contiguous())
 
 
 def _floats(value: Any) -> Any:

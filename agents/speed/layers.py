@@ -72,7 +72,7 @@ class Quick(TorchFunctionMode):
             return func(*args, **kwargs)
         if func is Tensor.float and args[0].dtype is torch.bool:
             _tell_where_dense()
-            return args[0].as_subclass(Boards)
+            return Boards.of(args[0])
         if func is F.linear:
             return self._linear(*args, **kwargs)
         if func is F.conv2d:

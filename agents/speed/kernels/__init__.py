@@ -8,6 +8,7 @@ from agents.speed.kernels.first_layers import (
     linear_gradient,
     rectified,
     rectified_gradient,
+    take,
 )
 from agents.speed.kernels.losses import TERMS, proximal
 
@@ -21,4 +22,5 @@ __all__ = [
     "proximal",
     "rectified",
     "rectified_gradient",
+    "take",
 ]

@@ -81,6 +81,32 @@ def find(boards: np.ndarray, cells: np.ndarray, starts: np.ndarray) -> int:
 
 
 @compiled
+def take(
+    rows: np.ndarray, cells: np.ndarray, starts: np.ndarray, boards: np.ndarray, taken: np.ndarray,
+    taken_starts: np.ndarray,
+) -> None:  # fmt: skip
+    """Write some boards from their set cells.
+
+    Args:
+        rows: numbers of those boards.
+        cells: of all boards, of `find`.
+        starts: of `find`.
+        boards: bytes, (rows, size), where they are written.
+        taken: where their set cells are written.
+        taken_starts: (rows + 1,), where the place of each one's first cell in `taken` is written.
+    """
+    boards[:] = 0
+    at = 0
+    for number in range(len(rows)):
+        taken_starts[number] = at
+        for place in range(starts[rows[number]], starts[rows[number] + 1]):
+            boards[number, cells[place]] = 1
+            taken[at] = cells[place]
+            at += 1
+    taken_starts[len(rows)] = at
+
+
+@compiled
 def _swap_axes_where(
     target: np.ndarray, source: np.ndarray, active: np.ndarray, offset: int, rows: int, columns: int
 ) -> None:
