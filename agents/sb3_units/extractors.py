@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import cast
 
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
     CombinedExtractor,
     FlattenExtractor,
     NatureCNN,
 )
-from torch import Tensor, nn
+from torch import nn
 
-from agents.networks.extractors import KNOWN, ImpalaCNN, ImpalaSequence, MinAtarCNN
+from agents.networks.extractors import ImpalaCNN, ImpalaSequence, MinAtarCNN
 from agents.networks.simba import EMBEDDING, INNER, SimbaBlock
-from agents.plasticity.units import Init, Network, Part, Producer, UnitLayer, chain
+from agents.plasticity.units import Init, Part, chain
 from agents.plasticity.units.builders import parts_of, title
-
-Heads = Sequence[tuple[Producer, int]]
-Constants = tuple[tuple[Tensor, float], ...]
+from agents.sb3_units.graph import Graph, Heads
+from agents.sb3_units.own_extractors import traced_graph
 
 TRUNK = "the skip connections behind it carry its units on, past the weights that read them"
+PIECES = {NatureCNN, nn.Flatten}  # of a CombinedExtractor that is as SB3 makes it
 ADDED = "its units are added to those of a skip connection, so that no weight reads them alone"
-
-
-NOISE = "gSDE's exploration noise grows with its units' activations, which no weight that a reset could zero carries"
-
-
-@dataclass
-class Graph:
-    """What is known of a network so far: hidden layers, modules with parameters, and what cannot be reset and why."""
-
-    layers: list[UnitLayer] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
-    fixed: dict[str, str] = field(default_factory=dict)
-
-    def network(self, name: str, constants: Constants = ()) -> Network:
-        """The finished network."""
-        return Network(name, tuple(self.layers), tuple(self.parts), constants, self.fixed)
-
-    def fix_readers_of_noise(self, output: nn.Linear) -> None:
-        """Leave the layers alone whose units gSDE's noise reads: those that the actor's output layer reads."""
-        self.layers = [
-            replace(layer, fixed=NOISE) if any(c.weight is output.weight for c in layer.consumers) else layer
-            for layer in self.layers
-        ]
 
 
 def extractor_graph(network: str, extractor: nn.Module, heads: Heads, init: Init, *, above: int) -> Graph:
@@ -55,7 +33,8 @@ def extractor_graph(network: str, extractor: nn.Module, heads: Heads, init: Init
 
     Args:
         network: the name of the network that it belongs to.
-        extractor: one of `agents.networks.extractors.KNOWN`, by its exact type.
+        extractor: one of `agents.networks.extractors.KNOWN`, by its exact type, or any other of SB3's kind, which is
+            traced.
         heads: (module, column) of everything that reads the features, from that column on.
         init: how its layers were initialised.
         above: how many layers follow it in its network.
@@ -71,11 +50,13 @@ def extractor_graph(network: str, extractor: nn.Module, heads: Heads, init: Init
         return Graph(layers, parts_of(modules, init, above=above))
     if type(extractor) is ImpalaCNN:
         return _impala(network, extractor, heads, init, above)
-    if type(extractor) is CombinedExtractor:
+    if type(extractor) is CombinedExtractor and {type(each) for each in extractor.extractors.values()} <= PIECES:
         return _combined(network, extractor, heads, init, above)
+    if isinstance(extractor, BaseFeaturesExtractor):
+        return traced_graph(network, extractor, heads, init, above=above)
     raise ValueError(
         f"{network}: the features extractor {type(extractor).__name__} is not understood; "
-        f"resets know {', '.join(kind.__name__ for kind in KNOWN)}"
+        "give a BaseFeaturesExtractor of Stable-Baselines3"
     )
 
 
@@ -89,10 +70,8 @@ def _combined(network: str, extractor: CombinedExtractor, heads: Heads, init: In
             graph.layers += chain(network, modules, shifted, init, first=len(graph.layers))
             graph.parts += parts_of(modules, init, above=above)
             offset += piece.features_dim
-        elif type(piece) is nn.Flatten:
-            offset += get_flattened_obs_dim(cast(spaces.Dict, extractor._observation_space)[key])
         else:
-            raise ValueError(f"{network}: {title(piece)} in the CombinedExtractor is not understood")
+            offset += get_flattened_obs_dim(cast(spaces.Dict, extractor._observation_space)[key])
     return graph
 
 

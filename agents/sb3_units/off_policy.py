@@ -13,8 +13,6 @@ from torch import nn
 
 from agents.plasticity.units import Network, Part, TorchDefault
 from agents.sb3_units.extractors import (
-    Constants,
-    Graph,
     add_hidden,
     add_mlp,
     depth,
@@ -23,6 +21,7 @@ from agents.sb3_units.extractors import (
     of_type,
     output_layer,
 )
+from agents.sb3_units.graph import Constants, Graph
 
 INIT = TorchDefault()
 

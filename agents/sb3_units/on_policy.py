@@ -11,7 +11,6 @@ from torch import nn
 from agents.plasticity.injectable import Injectable
 from agents.plasticity.units import Init, Network, Orthogonal, TorchDefault
 from agents.sb3_units.extractors import (
-    Graph,
     add_mlp,
     computes_as,
     depth,
@@ -20,6 +19,7 @@ from agents.sb3_units.extractors import (
     of_type,
     output_layer,
 )
+from agents.sb3_units.graph import Graph
 
 METHODS = (
     "forward", "extract_features", "evaluate_actions", "get_distribution", "predict_values",
