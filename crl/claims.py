@@ -62,11 +62,13 @@ class Claim:
         folder: of the run.
         number: the fencing number.
         report: gives what others can read about the run while it goes on, JSON values by name.
+        beside: gives what they can read there about the process.
     """
 
     def __init__(self, folder: Path, number: int, lock: BaseFileLock) -> None:
         self.folder, self.number = folder, number
         self.report: Callable[[], dict[str, Any]] = dict
+        self.beside: Callable[[], dict[str, Any]] = dict
         self._place, self._lock = folder / FOLDER, lock
         self._checked = 0.0
         self._ended = threading.Event()
@@ -105,7 +107,7 @@ class Claim:
         while not self._ended.wait(BEAT):
             content = _content({})
             with contextlib.suppress(Exception):  # the sign of life is what counts
-                content = _content(self.report())
+                content = _content({**self.beside(), **self.report()})
             with contextlib.suppress(ClaimLostError, OSError):  # which the next `check` raises
                 self._tell(content)
 

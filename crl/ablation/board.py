@@ -16,6 +16,7 @@ from rich.text import Text
 
 from crl.ablation.launching import Launcher
 from crl.ablation.loop import GOING, Status
+from crl.ablation.watch import TURN, TURN_OF
 from crl.config.messages import printable, shortened
 from crl.screen import GIGA, is_terminal, say
 
@@ -43,6 +44,7 @@ class Board:
         self._statuses, self._told, self._clock = statuses, stopping, clock
         self._live = Live(auto_refresh=False, console=Console()) if is_terminal() else None
         self._shown, self._line, self._stopping = -math.inf, clock(), False
+        self._held_up: set[str] = set()  # by whom, as far as it was said
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -72,6 +74,11 @@ class Board:
             self._stopping, self._shown = True, -math.inf
             if self._live is None:
                 say(self._told)
+        if self._live is None:
+            held_up = holding_up(self._statuses)
+            for sentence in [held_up[name] for name in held_up if name not in self._held_up]:
+                say(sentence)
+            self._held_up = {*held_up}
         if self._live is None and now - self._line >= LINE_EVERY:
             self._line = now
             say(summary(self._statuses))
@@ -93,7 +100,8 @@ class Board:
             if status.state == "failed"
         ]
         stopping = [Text(self._told)] if self._stopping else []
-        return Group(table, *failed, Text(summary(self._statuses)), *stopping)
+        held_up = map(Text, holding_up(self._statuses).values())
+        return Group(table, *failed, *held_up, Text(summary(self._statuses)), *stopping)
 
 
 def row(name: str, status: Status) -> list[str]:
@@ -124,6 +132,24 @@ def seconds_left(statuses: Mapping[str, Status]) -> float | None:
     rates = [rate for status in statuses.values() if status.state == "running" and (rate := speed(status))]
     steps = sum(each.steps - each.step for each in statuses.values() if each.state in GOING)
     return steps / sum(rates) if rates else None
+
+
+def holding_up(statuses: Mapping[str, Status]) -> dict[str, str]:
+    """Run whose turn lasts -> a sentence for those that wait for it in its process, and for whoever may end that."""
+    found: dict[str, list[Status]] = {}
+    for status in statuses.values():
+        name = status.told.get(TURN_OF)
+        if status.state == "running" and isinstance(name, str) and name in statuses:
+            found.setdefault(name, []).append(status)
+    return {name: _held_up(name, those[0].told, len(those) - 1) for name, those in found.items()}
+
+
+def _held_up(name: str, told: Mapping[str, Any], others: int) -> str:
+    where = f"process {_number(told, 'pid'):.0f} of {printable(str(told.get('machine')).partition(' ')[0])}"
+    return (
+        f"{name} has had its turn for {clock(_number(told, TURN))}, and {others} {'run' if others == 1 else 'runs'} of "
+        f"its team wait for it; if its environment hangs, kill {where}: all go on from their checkpoints"
+    )
 
 
 def speed(status: Status) -> float:

@@ -23,6 +23,7 @@ from agents.learner import LearnerMixin
 from agents.rollouts import Actor
 from crl.ablation.launching import RUN_FAILED
 from crl.ablation.once import Process
+from crl.ablation.watch import Watch
 from crl.ending import Interrupt
 
 
@@ -144,12 +145,13 @@ class Seat:
                 self.code = RUN_FAILED
 
 
-def train(seats: Sequence[Seat], ended: Callable[[str, int], None]) -> None:
+def train(seats: Sequence[Seat], ended: Callable[[str, int], None], watch: Watch) -> None:
     """Let all runs go on till each has ended, however it does.
 
     Args:
         seats: the runs.
         ended: told the name and the exit code of each as soon as it has.
+        watch: told whose turn it is.
     """
     together, process = Together(), Process()
     answers: Mapping[Seat, Any] = dict.fromkeys(seats)
@@ -160,16 +162,18 @@ def train(seats: Sequence[Seat], ended: Callable[[str, int], None]) -> None:
                 if seat.interrupt.code and not seat.begun:
                     seat.code = seat.interrupt.code
                 else:
+                    watch.begin(seat.name)
                     process.give(seat)
                     seat.go_on(together, answer)
                 if seat.code is not None:
                     process.forget(seat)
                     ended(seat.name, seat.code)
+            watch.end()
             going = [seat for seat in going if seat.code is None]
-            answers = _answers(going, together, process)
+            answers = _answers(going, together, process, watch)
 
 
-def _answers(going: Sequence[Seat], together: Together, process: Process) -> Mapping[Seat, Any]:
+def _answers(going: Sequence[Seat], together: Together, process: Process, watch: Watch) -> Mapping[Seat, Any]:
     """What the runs are given that go on next: those in a rollout, or else all of them, who wait for their updates."""
     looks = {seat: seat.asks for seat in going if isinstance(seat.asks, Look)}
     if looks:
@@ -178,8 +182,12 @@ def _answers(going: Sequence[Seat], together: Together, process: Process) -> Map
 
     @contextmanager
     def within(agent: PPO) -> Iterator[None]:
+        watch.begin(seats[agent].name)
         process.give(seats[agent])
-        yield
+        try:
+            yield
+        finally:
+            watch.end()
 
     raised = together.update([*seats], within)
     return {seats[agent]: error for agent, error in raised.items()}

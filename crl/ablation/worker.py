@@ -82,10 +82,13 @@ def work_together(folder: Path, names: Sequence[str], file: Path, base: Path, en
         ends: see there.
     """
     from crl.ablation import turns
+    from crl.ablation.watch import Watch
+
+    watch = Watch()
 
     def seat(name: str) -> turns.Seat:
         def work(seat: turns.Seat) -> int:
-            how = {"interrupt": seat.interrupt, "training": seat.training}
+            how: dict[str, Any] = {"interrupt": seat.interrupt, "training": seat.training, "beside": watch.told}
             return _tried(lambda: _train(folder / name, _raw(folder, name), _words(file), **how))
 
         return turns.Seat(name, work, output_of(folder, name))
@@ -97,7 +100,7 @@ def work_together(folder: Path, names: Sequence[str], file: Path, base: Path, en
         note_end(ends, name, code)
 
     with _beside(file, base):
-        turns.train([seat(name) for name in names], ended)
+        turns.train([seat(name) for name in names], ended, watch)
     return next((code for code in codes if code != DONE), DONE)
 
 
@@ -136,7 +139,13 @@ def _tried(train: Callable[[], int]) -> int:
         return REFUSED
 
 
-def _train(path: Path, raw: dict[str, object], words: Sequence[str], **how: Any) -> int:
+def _train(
+    path: Path,
+    raw: dict[str, object],
+    words: Sequence[str],
+    beside: Callable[[], dict[str, Any]] = dict,
+    **how: Any,
+) -> int:
     from crl import run
     from crl.ablation.plan import config_of
     from crl.claims import ClaimLostError
@@ -149,6 +158,7 @@ def _train(path: Path, raw: dict[str, object], words: Sequence[str], **how: Any)
     path.mkdir(exist_ok=True)
     check_entries(path)
     with locked(path) as claim:
+        claim.beside = beside
         if is_finished(path):
             return DONE
         try:

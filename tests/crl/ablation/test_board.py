@@ -79,3 +79,22 @@ def test_without_a_terminal_there_are_lines(capsys: pytest.CaptureFixture[str]) 
         Launcher.stopping,
         "a: failed at step 0 of 10: a full disk; 0 of 2 done, 1 failed",
     ]
+
+
+HELD_UP = (
+    "b has had its turn for 0:05:10, and 2 runs of its team wait for it; if its environment hangs, kill process 1234 "
+    "of node: all go on from their checkpoints"
+)
+
+
+def test_a_run_that_holds_others_up_is_told_once_as_long_as_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {"turn_of": "b", "turn": 310.0, "pid": 1234, "machine": "node 5f2c"}
+    found = {name: Status(10, "running", told=told) for name in "abc"}
+    found |= {"d": Status(10, "running", told={"turn_of": ["b"]}), "e": Status(10, "running", told={"turn_of": "\x1b"})}
+    assert board.holding_up(found) == {"b": HELD_UP}
+    with Board(found, clock=lambda: 0.0) as shown:
+        for there in (told, told, {}, told):
+            found |= {name: Status(10, "running", told=there) for name in "abc"}
+            shown.show()
+        assert str(shown.table().renderables[1]) == HELD_UP
+    assert capsys.readouterr().out.splitlines() == [HELD_UP] * 2

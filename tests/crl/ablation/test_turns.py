@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from compared import assert_equal, checkpoints_of, rows_of
 from small_checkpoints import CHECKPOINTED
 
+from agents import PPO
 from agents.batched import Together, update
 from agents.batched.shapes import AloneError
-from crl import run_folder, storage
-from crl.ablation import grid, launching, record, worker
+from crl import claims, run_folder, storage
+from crl.ablation import grid, launching, record, turns, watch, worker
 
 GRID = "{base: tiny.yaml, overrides: {stream.steps_per_task: 80}, arms: {plain: {}}, seeds: [3, 4, 5], folder: all}\n"
 NAMES = [f"plain__s{seed}" for seed in (3, 4, 5)]
@@ -82,6 +84,24 @@ def test_turns_change_nothing_and_all_are_saved_and_gone_on_with(
     said = (place / launching.OUTPUTS / "plain__s3.txt").read_text()
     assert said.count(f"run folder: {place / 'plain__s3'}\n") >= 2
     assert "plain__s4" not in said
+
+
+def test_whose_turn_lasts_is_told_by_all_that_wait(place: Path, apart: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    monkeypatch.setattr(watch, "LONG", 0.0)
+    seen, updates, update = set[str](), iter(range(100)), turns.Seat.update
+
+    def hanging(self: turns.Seat, agent: PPO) -> None:
+        deadline = time.monotonic() + 20
+        hangs = self.name == "plain__s4" and next(updates) == 1  # by then the others wait
+        while hangs and len(seen) < 3:
+            assert time.monotonic() < deadline
+            seen.update(name for name in NAMES if claims.look(place / name).told.get(watch.TURN_OF) == self.name)
+        update(self, agent)
+
+    monkeypatch.setattr(turns.Seat, "update", hanging)
+    assert work(place, NAMES) == (0, dict.fromkeys(NAMES, 0))
+    assert seen == {*NAMES}
 
 
 def test_each_run_ends_as_by_itself_within_rounding(place: Path, checkpointed: Path) -> None:
