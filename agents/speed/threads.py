@@ -26,7 +26,8 @@ _held = threading.local()
 def one_thread() -> Iterator[None]:
     """Let torch compute with one thread meanwhile, in the thread of Python's that enters this.
 
-    Another one that computes for the first time while this lasts begins with one thread, too, as torch has it.
+    Another one that computes for the first time while this lasts keeps one thread, too, unless it sets its own number:
+    torch has a number for each thread, which begins as what was set last by any.
     """
     before, outer = torch.get_num_threads(), getattr(_held, "threads", 1)
     if before == 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,6 +44,33 @@ def test_one_computes_and_all_do_what_is_large() -> None:
     torch.set_num_threads(1)
     with one_thread(), all_threads():
         assert torch.get_num_threads() == 1
+
+
+def test_other_threads_keep_what_they_set_or_what_was_set_when_they_began() -> None:
+    seen: dict[int | None, list[int]] = {}
+    begun, over = threading.Barrier(3, timeout=60), threading.Barrier(3, timeout=60)
+
+    def compute(own: int | None) -> None:
+        if own is not None:
+            torch.set_num_threads(own)
+        seen[own] = [torch.get_num_threads()]
+        begun.wait()
+        over.wait()
+        seen[own].append(torch.get_num_threads())
+
+    others = [threading.Thread(target=compute, args=(own,)) for own in (None, 2)]
+    with one_thread():
+        for other in others:
+            other.start()
+            while other is others[0] and None not in seen:  # what the other one sets, it would begin with
+                time.sleep(0.001)
+        begun.wait()
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+    over.wait()
+    for other in others:
+        other.join()
+    assert seen == {None: [1, 1], 2: [2, 2]}
 
 
 def test_parameters_may_be_single_numbers() -> None:
