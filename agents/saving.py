@@ -18,7 +18,7 @@ from stable_baselines3.common.save_util import json_to_data, open_path
 from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor
 
-from agents.plasticity.hooks import Hooks
+from agents.plasticity.hooks import Hooks, listed
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import INTERVENTIONS
 from agents.spaces import going_on_with
@@ -45,9 +45,7 @@ class SavingMixin(BaseAlgorithm):
     action_meanings: list[str] | None = None
 
     def __init__(self, *args: Any, interventions: Sequence[Intervention] = (), **kwargs: Any) -> None:
-        if isinstance(interventions, Intervention):
-            raise ValueError(f"interventions is one {interventions.name}; give a list, such as [{interventions.name}]")
-        self.interventions = list(interventions)
+        self.interventions = listed(interventions)
         self.intervention_specs: list[dict[str, Any]] = []
         self.units_logged: dict[str, int] = {}
         super().__init__(*args, **kwargs)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crl.config import ConfigError, RunConfig, check_arguments, checked, load
 from crl.config.imports import beside
+from crl.config.messages import shortened
 from crl.mirroring import check_installed
 from crl.opening import opened
 from crl.run_folder import check_writable
@@ -85,6 +86,8 @@ def checked_config(config: Config, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: something is refused.
     """
+    if isinstance(overrides, str | Mapping):
+        raise ConfigError(f"the overrides are {shortened(repr(overrides))}; give a list, such as ['seed=3']")
     if isinstance(config, str | os.PathLike):
         found = load(Path(config), overrides)
     elif isinstance(config, RunConfig) and not overrides:

@@ -29,6 +29,23 @@ class MisfitError(ValueError):
         self.number = number
 
 
+def listed(interventions: object) -> list[Intervention]:
+    """Interventions as they were given, by a list.
+
+    Raises:
+        ValueError: they are no list, or something in it is no intervention.
+    """
+    if isinstance(interventions, Intervention):
+        raise ValueError(f"interventions is one {interventions.name}; give a list, such as [{interventions.name}]")
+    if isinstance(interventions, str | Mapping) or not isinstance(interventions, Iterable):
+        raise ValueError(f"interventions is {interventions!r}; give a list, such as [GXD()], or [] for none")
+    found = list(interventions)
+    for each in found:
+        if not isinstance(each, Intervention):
+            raise ValueError(f"interventions has {each!r}, which is no intervention; give an object, such as GXD()")
+    return found
+
+
 class Hooks:
     """The interventions of one learner, called in order, the data that they need, and the count of units they reset.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch import nn
 
 import envs
 from agents import PPO
-from agents.plasticity import CBP, GXD, Edit, Intervention, ReDo, ReGraMa, ShrinkAndPerturb, Update
+from agents.plasticity import CBP, GXD, Edit, Intervention, PlasticOptimizer, ReDo, ReGraMa, ShrinkAndPerturb, Update
 from agents.plasticity.diagnostics import Diagnostics
 
 # Every reset on small networks, and every other kind of policy with one of them.
@@ -229,9 +230,23 @@ def test_a_penalty_is_added_to_the_gradient_but_not_to_the_taps() -> None:
     assert torch.equal(tap, tap_pulled)
 
 
-def test_one_intervention_must_stand_in_a_list() -> None:
-    with pytest.raises(ValueError, match=r"interventions is one gxd; give a list"):
-        build("mlp", interventions=GXD())
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (GXD(), "interventions is one gxd; give a list, such as [gxd]"),
+        ("gxd", "interventions is 'gxd'; give a list, such as [GXD()], or [] for none"),
+        (None, "interventions is None; give a list, such as [GXD()], or [] for none"),
+        ({"name": "gxd"}, "interventions is {'name': 'gxd'}; give a list, such as [GXD()], or [] for none"),
+        (["gxd"], "interventions has 'gxd', which is no intervention; give an object, such as GXD()"),
+        ([GXD], f"interventions has {GXD!r}, which is no intervention; give an object, such as GXD()"),
+    ],
+)
+def test_interventions_are_objects_in_a_list(given: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        build("mlp", interventions=given)
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        PlasticOptimizer(torch.optim.Adam(model.parameters()), model, given)
 
 
 def test_an_environment_may_say_nothing_at_all() -> None:

@@ -90,6 +90,12 @@ def test_refusals_leave_nothing(config: dict[str, Any], tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("overrides", ["seed=1", {"seed": 1}])
+def test_overrides_are_a_list(config: dict[str, Any], overrides: Any) -> None:
+    with pytest.raises(crl.ConfigError, match=r"^the overrides are .*; give a list, such as \['seed=3'\]$"):
+        crl.train(config, overrides)
+
+
 def test_a_failure_is_raised_with_its_cause(config: dict[str, Any], tmp_path: Path) -> None:
     def fail() -> None:
         raise ArithmeticError("broken")

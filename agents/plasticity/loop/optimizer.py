@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
-from agents.plasticity.hooks import Hooks
+from agents.plasticity.hooks import Hooks, listed
 from agents.plasticity.loop.learner import LoopLearner, Sample, by_name, check_names, live
 from agents.plasticity.loop.passes import Passes
 from agents.plasticity.protocols import Intervention, Switch, Update
@@ -118,7 +118,7 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
             networks, example = {"net": networks}, {"net": example}
         self._live = live(networks, {} if example is None else by_name(example, networks))
         check_names(self.networks)
-        self.interventions = list(interventions)
+        self.interventions = listed(interventions)
         self.targets: Mapping[Tensor, Tensor] = targets or {}
         self.batch_size = batch_size
         self.num_timesteps = 0
