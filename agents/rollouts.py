@@ -26,7 +26,9 @@ from agents.learner import LearnerMixin
 from agents.networks.distributions import LeanCategorical
 from agents.networks.reading import READERS, reader
 from agents.spaces import check_played
+from agents.speed import proximal
 from agents.speed.kept import Kept
+from agents.speed.live import AtOnce
 from agents.speed.perceptrons import is_hooked
 from agents.speed.threads import one_thread
 
@@ -49,13 +51,20 @@ class Actor:
         """In which it computes, and how it reads: found out where it does so by itself."""
         agent = self.agent
         threads = one_thread if agent._is_as_good_on_one() else nullcontext
-        return threads, nullcontext if agent._is_small() else agent._quickly, agent._reader(), Kept()
+        quickly = nullcontext if agent._is_small() else agent._quickly
+        return threads, quickly, agent._reader(), Kept()
 
     def act(self, observations: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Actions, values and log-probabilities, as the policy's forward gives them."""
         threads, quickly, read, kept = self._ways
-        with torch.no_grad(), quickly(), threads(), kept:
-            found: tuple[Tensor, Tensor, Tensor] = self.agent.policy(read(observations))
+        policy, at_once = self.agent.policy, self.agent._at_once
+        with torch.no_grad(), threads(), kept:
+            seen, found = read(observations), None
+            if at_once is not None:
+                found = proximal.actions(at_once, policy, seen, quickly())
+            if found is None:
+                with quickly():
+                    found = policy(seen)
         return found
 
     def value(self, observations: Any) -> Tensor:
@@ -84,6 +93,7 @@ class RolloutMixin(LearnerMixin, OnPolicyAlgorithm):
     """
 
     team: Team | None
+    _at_once: AtOnce | None
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int

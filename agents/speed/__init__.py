@@ -4,7 +4,7 @@
 - `boards`, `sparse`, `kernels`, `sharing`, `kept`: first layers on boards of zeros and ones.
 - `optimizers`: fused steps.
 - `perceptrons`, `live`, `actor_critics`: networks of linear layers, several at once.
-- `proximal`: PPO's loss on discrete actions.
+- `proximal`, `few_rows`: PPO of discrete actions, its loss and how it plays.
 - `threads`: one for what is small.
 - `hardware`: what it can.
 

@@ -1,9 +1,10 @@
-"""PPO's loss on discrete actions with less around it: each network as one operation, all terms in one loop."""
+"""PPO of discrete actions with less around it: each network is one operation, and draws and losses are one loop."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch.distributions import Categorical
 
 from agents.networks.distributions import LeanCategorical
 from agents.speed.boards import kernels
+from agents.speed.few_rows import outputs
 from agents.speed.live import AtOnce
 from agents.speed.perceptrons import Perceptrons, is_hooked
 
@@ -59,22 +61,56 @@ def losses(at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Set
     given = batch.actions, batch.old_log_prob, batch.advantages, batch.old_values, batch.returns
     if not all(type(each) is Tensor and each.is_cpu and each.dtype is torch.float32 for each in given):
         return None
-    logits, values = _outputs(at_once, policy, batch.observations)
+    logits, values = _outputs(at_once, policy, batch.observations, at_once.quick)
     found = _Losses.apply(settings, logits.float(), values.float().flatten(), *given)  # type: ignore[no-untyped-call]
     return dict(zip(kernels().TERMS, found, strict=True))
 
 
-def _is_other(policy: ActorCriticPolicy) -> bool:
+@torch.no_grad()
+def actions(
+    at_once: AtOnce, policy: ActorCriticPolicy, observations: Any, quickly: AbstractContextManager[Any]
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """What a policy's forward gives, within rounding; None where that has to be asked.
+
+    Args:
+        at_once: of the learner, which is on a CPU.
+        policy: of the learner.
+        observations: as it takes them.
+        quickly: in which features are computed.
+
+    Returns:
+        Actions (batch,), values (batch, 1) and log-probabilities (batch,).
+
+    Raises:
+        ValueError: the policy gives what is no number.
+    """
+    if type(policy.action_dist) is not LeanCategorical or kernels() is None or is_hooked(policy):
+        return None
+    if _is_other(policy, "forward"):
+        return None
+    logits, values = _outputs(at_once, policy, observations, quickly)
+    logits = logits.float().contiguous()
+    noise, log_prob = torch.empty_like(logits).exponential_(), logits.new_empty(len(logits))
+    found = torch.empty(len(logits), dtype=torch.long)
+    if not kernels().draw(*(each.numpy() for each in (logits, noise, found, log_prob))):
+        Categorical(logits=logits)  # which says what is wrong
+    return found, values, log_prob
+
+
+def _is_other(policy: ActorCriticPolicy, *more: str) -> bool:
     """Whether a policy computes otherwise than SB3's do."""
     return any(
-        name in vars(policy) or getattr(type(policy), name) is not getattr(ActorCriticPolicy, name) for name in COMPUTED
+        name in vars(policy) or getattr(type(policy), name) is not getattr(ActorCriticPolicy, name)
+        for name in (*COMPUTED, *more)
     )
 
 
-def _outputs(at_once: AtOnce, policy: ActorCriticPolicy, observations: Any) -> tuple[Tensor, Tensor]:
+def _outputs(
+    at_once: AtOnce, policy: ActorCriticPolicy, observations: Any, quickly: AbstractContextManager[Any]
+) -> tuple[Tensor, Tensor]:
     """Logits (batch, actions) and values (batch, 1); actor and critic are one operation each where they can."""
-    both = policy.mlp_extractor
-    with at_once.quick:
+    both, learns = policy.mlp_extractor, torch.is_grad_enabled()
+    with quickly:
         features = policy.extract_features(observations)
         pi, vf = features if isinstance(features, tuple) else (features, features)
         actor, critic = _perceptrons(at_once, policy) if pi.dim() == vf.dim() == 2 else (None, None)
@@ -82,6 +118,8 @@ def _outputs(at_once: AtOnce, policy: ActorCriticPolicy, observations: Any) -> t
             shared = policy.share_features_extractor
             of_pi, of_vf = both(features) if shared else (both.forward_actor(pi), both.forward_critic(vf))
             return policy.action_net(of_pi), policy.value_net(of_vf)
+    if not learns:
+        return outputs(actor, pi), outputs(critic, vf)
     return actor(pi)[0], critic(vf)[0]
 
 

@@ -1,5 +1,6 @@
 """Compiled loops, which `agents.speed.boards.kernels` gives where numba can be imported."""
 
+from agents.speed.kernels.categorical import TERMS, draw, proximal
 from agents.speed.kernels.first_layers import (
     convolution,
     convolution_gradient,
@@ -10,13 +11,17 @@ from agents.speed.kernels.first_layers import (
     rectified_gradient,
     take,
 )
-from agents.speed.kernels.losses import TERMS, proximal
+from agents.speed.kernels.perceptrons import ACTIVATIONS, follow, hyperbolic_tangent
 
 __all__ = [
+    "ACTIVATIONS",
     "TERMS",
     "convolution",
     "convolution_gradient",
+    "draw",
     "find",
+    "follow",
+    "hyperbolic_tangent",
     "linear",
     "linear_gradient",
     "proximal",

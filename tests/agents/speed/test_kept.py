@@ -137,15 +137,3 @@ def test_a_rollout_leaves_nothing_that_it_kept(monkeypatch: pytest.MonkeyPatch) 
     assert callback.left == [0, 1, 0, 1, 0]
     assert {"actions", "new_obs", "values"} < callback.seen
     assert "actor" not in callback.seen
-
-
-@pytest.mark.parametrize("policy", ["CnnPolicy", "MlpPolicy"])
-@pytest.mark.filterwarnings("ignore:speed is 'fast'")
-def test_small_policies_play_fast_as_they_do_exactly(policy: str) -> None:
-    played = []
-    for speed in ("exact", "fast"):
-        model = PPO(policy, envs.make("breakout", n_envs=8, seed=1), n_steps=8, seed=4, device="cpu", speed=speed)
-        model.fill_buffer()
-        played.append(model.rollout_buffer)
-    for name in ("actions", "values", "log_probs"):
-        assert getattr(played[0], name).tobytes() == getattr(played[1], name).tobytes(), name

@@ -160,6 +160,44 @@ def test_updates_log_and_learn_the_same(more: dict[str, Any], monkeypatch: pytes
         assert found["loop"][1][tag] == pytest.approx(value, rel=1e-3, abs=1e-5), tag
 
 
+@pytest.mark.parametrize("kind", ["mlp", "board", "flat-board", "board-separate", "norm-board"])
+def test_rollouts_are_the_exact_ones_within_rounding(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same draws of torch's generator decide the actions."""
+    asked: list[Any] = []
+    ask = proximal.actions
+    monkeypatch.setattr(proximal, "actions", lambda *given: asked.append(ask(*given)) or asked[-1])
+    exact, fast = (small_ppo.build(kind, speed=speed) for speed in ("exact", "fast"))
+    for model in (exact, fast):
+        torch.manual_seed(0)
+        model.fill_buffer()
+    assert len(asked) == fast.n_steps
+    assert None not in asked
+    assert np.array_equal(exact.rollout_buffer.actions, fast.rollout_buffer.actions)
+    for name in ("values", "log_probs", "advantages"):
+        found, expected = (getattr(model.rollout_buffer, name) for model in (fast, exact))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_who_looks_at_a_policys_forward_sees_it() -> None:
+    seen: list[Any] = []
+    model = small_ppo.build("mlp", speed="fast")
+    hook = model.policy.register_forward_hook(lambda *_: seen.append(0))
+    model.fill_buffer()
+    assert len(seen) == model.n_steps
+    hook.remove()
+    model.policy.mlp_extractor.value_net.register_forward_hook(lambda *_: seen.append(0))
+    model.fill_buffer()
+    assert len(seen) == 2 * model.n_steps + 1  # and of the value behind the last step
+
+
+def test_policies_that_have_lost_their_numbers_play_nothing() -> None:
+    model = small_ppo.build("mlp", speed="fast")
+    with torch.no_grad():
+        model.policy.action_net.bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match="found invalid values"):
+        model.fill_buffer()
+
+
 class OwnLosses(PPO):
     def losses(self, batch: Any) -> Any:
         return super().losses(batch)

@@ -1,6 +1,6 @@
-"""PPO's loss on discrete actions, with its gradients, in one pass over a minibatch.
+"""Discrete actions: how they are drawn, and PPO's loss on them, with its gradients, in one pass over a minibatch.
 
-It is that of `agents.ppo.PPO.losses`; `tests/agents/speed/test_surrogate.py` holds it, and its gradients, to that.
+The loss is that of `agents.ppo.PPO.losses`; `tests/agents/speed/test_proximal.py` holds it, and its gradients, to that.
 """
 
 from __future__ import annotations
@@ -46,6 +46,33 @@ def _distribution(
         if probabilities[action] > 0:  # one of 0 adds nothing, also where its logarithm is infinite
             entropy -= probabilities[action] * log_probabilities[action]
     return scale, entropy
+
+
+@compiled
+def draw(logits: np.ndarray, noise: np.ndarray, actions: np.ndarray, log_prob: np.ndarray) -> bool:
+    """Draw an action of each row, as `torch.multinomial` does of probabilities.
+
+    Args:
+        logits: (batch, actions), of any scale.
+        noise: (batch, actions), drawn from the exponential distribution.
+        actions: (batch,), where they are written.
+        log_prob: (batch,), where the logarithms of their probabilities are written.
+
+    Returns:
+        whether the logits are numbers; if not, nothing is right.
+    """
+    size, choices = logits.shape
+    log_probabilities, probabilities = np.empty(choices, np.float32), np.empty(choices, np.float32)
+    scales = 0.0
+    for row in range(size):
+        scale, _ = _distribution(logits, row, log_probabilities, probabilities)
+        scales += scale
+        drawn = 0
+        for action in range(1, choices):
+            if probabilities[action] / noise[row, action] > probabilities[drawn] / noise[row, drawn]:
+                drawn = action
+        actions[row], log_prob[row] = drawn, log_probabilities[drawn]
+    return math.isfinite(scales)
 
 
 @compiled
