@@ -184,7 +184,10 @@ def of_type(network: str, module: nn.Module, known: type[nn.Module]) -> None:
         ValueError: it is of another type.
     """
     if type(module) is not known:
-        raise ValueError(f"{network}: {type(module).__name__} is not understood; resets know SB3's {known.__name__}")
+        raise ValueError(
+            f"{network}: {type(module).__name__} is not understood; resets know SB3's {known.__name__} there, and layers "
+            "of your own in a features extractor"
+        )
 
 
 def computes_as(policy: nn.Module, known: type[nn.Module], methods: Sequence[str]) -> None:

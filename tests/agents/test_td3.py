@@ -205,5 +205,8 @@ def test_an_actor_without_hidden_layers() -> None:
     model = ours("td3-mlp", policy_kwargs={"net_arch": {"pi": [], "qf": [8]}})
     assert {name: len(network.layers) for name, network in model.networks.items()} == {"actor": 0, "critic": 2}
     model.policy.actor.mu[-1] = nn.Identity()
-    with pytest.raises(ValueError, match=r"^actor: Identity is not understood; resets know SB3's Tanh$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^actor: Identity is not understood; resets know SB3's Tanh there, and layers of your own in ",
+    ):
         _ = model.networks

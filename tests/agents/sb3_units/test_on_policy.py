@@ -200,7 +200,10 @@ REFUSED = {
     AuxiliaryHead: "the policy AuxiliaryHead is not understood: nothing is known of its dynamics.weight",
     PatchedExtractor: "features_extractor: the forward of FlattenExtractor was replaced",
     PatchedPolicy: "the policy PatchedPolicy is not understood: its predict_values is its own",
-    OwnHeads: "actor: Skipping is not understood; resets know SB3's MlpExtractor",
+    OwnHeads: (
+        "actor: Skipping is not understood; resets know SB3's MlpExtractor there, and layers of your own in a features "
+        "extractor"
+    ),
     OwnForward: "the policy OwnForward is not understood: its evaluate_actions is its own",
     OwnOutput: "critic: the output layer Sequential is not understood",
     OwnInput: r"actor: LayerNorm.* is not understood at this place",
