@@ -9,13 +9,14 @@ from typing import Any
 from agents.plasticity.findings import Comparison, best_of
 from crl.ablation.tables import table
 from crl.config.messages import printable
-from crl.diagnosis.recorded import Diagnosed, Score
+from crl.diagnosis.recorded import Diagnosed
 from crl.diagnosis.wording import in_words, number_of, returns_of, shown, snippet, when, with_what
 from crl.report.arms import Arm, Compared
 from crl.report.reading import Reported
 from crl.report.tables import Table
 from crl.shell import typed
 
+NOT_KNOWN = "not known"
 NONE, UNEXPLAINED = "none", "learns less than fresh networks, by none of the mechanisms looked for"
 
 
@@ -58,7 +59,7 @@ def _found(diagnosed: Diagnosed) -> Iterator[list[str]]:
     for network in diagnosed.unexplained:
         yield [UNEXPLAINED, printable(network), "", "", "", _since(diagnosed, "", network)]
     if not diagnosed.findings and not diagnosed.unexplained:
-        untold = f"; {', '.join(map(printable, diagnosed.untold))} not known" if diagnosed.untold else ""
+        untold = f"; {', '.join(map(printable, diagnosed.untold))} {NOT_KNOWN}" if diagnosed.untold else ""
         yield [f"{NONE}{untold}", "", "", "", "", ""]
 
 
@@ -66,21 +67,23 @@ def _since(diagnosed: Diagnosed, mechanism: str, network: str) -> str:
     for source in diagnosed.sources:
         if (source.mechanism, source.network) == (mechanism, network) and source.change is not None:
             return when(source) if source.change.kind != "none" else "the first measure on, or it varies"
-    return "not known"
+    return NOT_KNOWN
 
 
 def trainability(compared: Compared) -> Table:
     """The error that training removes of each run's networks, over that of the median fresh one."""
-    known = [(arm, run, run.diagnoses.found[0].trainability) for arm, run in _diagnosed(compared)]
-    keys = list(dict.fromkeys(key for *_, scores in known for key in scores))
-    rows = [
-        [arm.name, f"{run.seed}", *(_ratio(scores[key]) if key in scores else "" for key in keys)]
-        for arm, run, scores in known
-    ]
+    known = [(arm, run, run.diagnoses.found[0]) for arm, run in _diagnosed(compared)]
+    keys = list(dict.fromkeys(key for *_, newest in known for key in newest.trainability))
+    rows = [[arm.name, f"{run.seed}", *(_ratio(newest, key) for key in keys)] for arm, run, newest in known]
     return Table("Trainability, of a fresh network's", ["arm", "seed", *map(printable, keys)], rows)
 
 
-def _ratio(score: Score) -> str:
+def _ratio(diagnosed: Diagnosed, key: str) -> str:
+    if key in diagnosed.untold:
+        return NOT_KNOWN
+    if key not in diagnosed.trainability:
+        return ""
+    score = diagnosed.trainability[key]
     middle = Comparison(score.value, score.fresh).middle
     return f"{score.value / middle:.2f}" if middle else ""
 

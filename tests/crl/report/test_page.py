@@ -315,6 +315,7 @@ def diagnosed(run: Path, steps: int, *, ill: bool) -> Path:
         {"actor": {"learning_rate": 0.1, "norm": "none"}},
     )
     scores |= {"critic/trainability": Comparison(0.1, (0.5,) * 9)} if ill else {}
+    scores |= {"actor/policy_trainability": Comparison(0.02, (0.05,) * 9)} if ill else {}  # of fresh ones, too, a tenth
     found = Diagnosis((dead,) if ill else (), {}, scores, {}, {})
     before = {"actor/trainability": 0.25, "critic/trainability": 0.5}
     trials = (
@@ -349,6 +350,8 @@ def test_what_ails_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert rows[0]["strength"] == "0.88"
     cells = page.texts["td"]
     assert {"0.25", "0.20", "1.00", since} <= {*cells}  # trainability over fresh ones'
+    assert cells.count("not known") == 2  # since when the critic is so, and what tells nothing of fresh ones either
+    assert "0.40" not in cells
     assert [text for text in page.texts["h3"] if "Settings" in text] == ["Settings of these networks"]
     place = cells.index("nothing")
     tried = [text for text in cells[:place] if text in {f"{NASTY} (rate 0.5)", "redo", "spectral", "0.9", "0.12", "-"}]
