@@ -185,8 +185,8 @@ def of_type(network: str, module: nn.Module, known: type[nn.Module]) -> None:
     """
     if type(module) is not known:
         raise ValueError(
-            f"{network}: {type(module).__name__} is not understood; resets know SB3's {known.__name__} there, and layers "
-            "of your own in a features extractor"
+            f"{network}: {type(module).__name__} is not understood; resets know SB3's {known.__name__} there, and "
+            "layers of your own in a features extractor"
         )
 
 
