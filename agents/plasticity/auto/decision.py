@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-NONE, WAITS = "none", "waits"
+NONE = "none"
 TRIED = ("trainability", "cost")
 
 
@@ -19,10 +19,10 @@ class Decision:
         timesteps: steps of the games.
         measure: ``<network>/<measure>``, the lowest one; empty where nothing can be told.
         trainability: what it is, a fresh network having 1; None where nothing can be told.
-        applied: the candidate that was; ``none``, or ``waits`` where the budget does not allow trials yet.
+        applied: the candidate that was, or ``none``.
         reason: in a sentence.
-        trials: candidate (the second ``redo`` as ``redo_2``) -> the lowest trainability with it, and what it costs at
-            once.
+        trials: candidate (the second ``redo`` as ``redo_2``) -> the lowest trainability with it, None where it was not
+            looked at, because a cheaper one was enough; and what it costs at once.
     """
 
     step: int

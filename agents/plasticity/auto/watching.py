@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from agents.plasticity.auto.decision import NONE, WAITS, Decision
-from agents.plasticity.diagnostics.fit.probe import STEPS, check_sizes, errors_removed, finite, measures, rates
+from agents.plasticity.auto.decision import NONE, Decision
+from agents.plasticity.diagnostics.fit.probe import check_sizes, errors_removed, finite, measures, rates
 from agents.plasticity.findings import NEGLIGIBLE
 from agents.plasticity.fresh import fresh_parameters
 from agents.plasticity.network_intervention import check_steps
@@ -22,6 +22,7 @@ from agents.plasticity.trials import (
     Candidate,
     Outcome,
     acts_gradually,
+    become,
     built,
     described,
     fitting,
@@ -36,25 +37,27 @@ from agents.plasticity.validation import check
 
 THREE: tuple[Candidate, ...] = ("redo", {"name": "shrink_and_perturb", "mode": "boundary"}, "head_reset")
 OBSERVATIONS = 128
+STEPS, MOST_STEPS = 20, 160
+"""Of a fit probe: the fewest, which are doubled until they tell something, and the most. Where fresh networks lose
+nearly all of an error in 20 steps, these tell more of the returns to come than 100 do (`benchmarks/README.md`)."""
 MINIBATCHES = 32
 """That are shown to a candidate which scores them."""
 OVERHEAD = 64
 """What a gradient step of training takes beside its minibatch, in transitions of a fit probe (measured on a CPU)."""
 
 
-class _Tried(NamedTuple):
-    """A candidate, tried.
+class _Acted(NamedTuple):
+    """A candidate that has acted on a copy.
 
     Attributes:
-        rank: the lower, the better: those that bring trainability back by what they cost, then the others by how far
-            they come; None for one that does not help.
+        label: its name.
+        cost: at once; not finite where an output is not.
         outcome: what the copy has become.
-        numbers: as in `Decision.trials`.
     """
 
-    rank: tuple[bool, float] | None
+    label: str
+    cost: float
     outcome: Outcome
-    numbers: tuple[float | None, float | None]
 
 
 class Auto(Intervention):
@@ -66,12 +69,12 @@ class Auto(Intervention):
     nothing, because little of the error is removed even of a fresh network (less than a tenth), do not count.
 
     Below the threshold each candidate acts once on a copy, as at the end of a period of its own or at a task switch,
-    all units counting as mature, and the copy is put to the probe, with the same observations and targets. Of those
-    that bring the lowest measure back to the threshold the one is applied that costs least at once: the sum over
-    networks of the KL of a policy, or of the mean square change of values over their mean square. If none does, it is
-    the one that comes furthest, where it regains at least a tenth of what a fresh network has; else none. What is
-    applied is what was tried: the learner becomes that copy. Candidates are what acts at once; penalties have no such
-    moment.
+    all units counting as mature. The copies are put to the probe, with the same observations and targets, in the order
+    of what they cost at once: the sum over networks of the KL of a policy, or of the mean square change of values over
+    their mean square. The first that brings the lowest measure back to the threshold is applied, and dearer ones are
+    not looked at. If none does, it is the one that comes furthest, where it regains at least a tenth of what a fresh
+    network has; else none. What is applied is what was tried: the learner becomes that copy. Candidates are what acts
+    at once; penalties have no such moment.
 
     The method is ours; its parts are those of `diagnosis.match`. GPUs are waited for at a look alone.
 
@@ -81,8 +84,9 @@ class Auto(Intervention):
         period: gradient steps between two looks, at least. Less sees trouble sooner and costs more.
         threshold: trainability, 1 being a fresh network's, below which candidates are tried. More acts sooner.
         budget: the share of training's compute that looks and trials may take, counted in transitions that are
-            learnt from, so that it does not depend on the machine; looks and trials wait until they keep to it.
-        steps: gradient steps of the fit probe; more tell more at low learning rates, and cost as much more.
+            learnt from, so that it does not depend on the machine; the next look waits until the last ones keep to it.
+        steps: gradient steps of the fit probe; None for 20, doubled, up to 160, until of a fresh network's errors they
+            remove as much as tells something.
     """
 
     name = "auto"
@@ -91,15 +95,15 @@ class Auto(Intervention):
         self,
         *,
         candidates: Sequence[str | Mapping[str, Any]] | None = None,
-        period: int = 2000,
+        period: int = 500,
         threshold: float = 0.5,
         budget: float = 0.04,
-        steps: int = STEPS,
+        steps: int | None = None,
     ) -> None:
         check_steps("period", period, 1)
         check("threshold", threshold, 0 < threshold < math.inf, "a share of a fresh network's trainability above 0")
         check("budget", budget, 0 < budget < math.inf, "a share of training's compute above 0")
-        check_sizes(steps, 1)
+        check_sizes(STEPS if steps is None else steps, 1)
         given = THREE if candidates is None else candidates
         listed = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
         check("candidates", candidates, listed, "a list of interventions")
@@ -120,13 +124,9 @@ class Auto(Intervention):
         self._begun = self._looked = learner.optimizer_steps
         self._spent = 0  # transitions
         self._acts = 0
-        self._ill = False  # at the last look, and trials wait
+        self._size = STEPS if self.steps is None else self.steps
         self._fresh: dict[str, float] = {}
         self._rates: list[float] = []
-        self._probe_cost = len(measures(learner)) * self.steps * OBSERVATIONS
-        scoring = sum(scores_minibatches(built(given)) for given in self._given)
-        shown = scoring * MINIBATCHES * ((learner.batch_size or MINIBATCH) + OVERHEAD)
-        self._trial_cost = len(self._given) * self._probe_cost + shown
         for given in self._given:
             try:
                 with on_a_copy(learner, self._seed) as copied:
@@ -144,17 +144,14 @@ class Auto(Intervention):
 
     def idle(self) -> str | None:
         if self.last is None:
-            return f"trainability was not looked at yet (period {self.period:,}, budget {self.budget:g})"
+            return f"trainability was not looked at yet (period {self.period:,})"
         return None if self._acts else self.last.reason
 
     # ------------------------------------------------------------------ when
 
     def after_update(self) -> None:
         now = self._learner.optimizer_steps
-        if now // self.period == self._looked // self.period:
-            return
-        cost = self._look_cost() + (self._trial_cost if self._ill else 0)
-        if not self._may_spend(cost):
+        if now // self.period == self._looked // self.period or self._spent > self.budget * self._learnt:
             return
         try:
             self._decide()
@@ -162,17 +159,11 @@ class Auto(Intervention):
             raise ValueError(f"{self.name}: it looks at a sample of the data at hand, but {error}") from error
         self._looked = now
 
-    def _may_spend(self, transitions: int) -> bool:
-        return self._spent + transitions <= self.budget * self._learnt
-
     @property
     def _learnt(self) -> int:
         """Transitions that training has learnt from since this was attached, with what stands for its steps."""
         steps = self._learner.optimizer_steps - self._begun
         return steps * ((self._learner.batch_size or 0) + OVERHEAD)
-
-    def _look_cost(self) -> int:
-        return self._probe_cost * (1 if self._knows_fresh else 2)
 
     @property
     def _knows_fresh(self) -> bool:
@@ -184,72 +175,82 @@ class Auto(Intervention):
 
     def _decide(self) -> None:
         learner, seed = self._learner, derive_seed(self._seed, self.decisions)
-        self._spent += self._look_cost()
         batch = learner.sample(OBSERVATIONS, torch.Generator().manual_seed(seed))
         if not self._knows_fresh:
             self._rates, self._measured = rates(learner), dict(learner.networks)
-            self._fresh = self._removed(batch, fresh_parameters(learner, self._seed, "fresh"))
+            self._look_at_fresh(batch)
         measure, lowest = self._lowest(batch)
         if lowest is None and any(fresh >= NEGLIGIBLE for fresh in self._fresh.values()):
             self._note("", None, NONE, "nothing can be told: the error of the networks as they are is 0, or no finite "
                        "number")  # fmt: skip
         elif lowest is None:
-            self._note("", None, NONE, f"nothing can be told: {self.steps:,} steps at this learning rate remove less "
+            self._note("", None, NONE, f"nothing can be told: {self._size:,} steps at this learning rate remove less "
                        f"than {NEGLIGIBLE} of the error even of a fresh network")  # fmt: skip
         elif lowest >= self.threshold:
             self._note(measure, lowest, NONE, f"well: {measure} is the lowest, {lowest:.2f} of a fresh network's")
-        elif not self._may_spend(self._trial_cost):
-            self._note(measure, lowest, WAITS, f"{self._ills(measure, lowest)}; trials wait for the budget")
-            self._ill = True
-            return
         else:
-            self._spent += self._trial_cost
-            self._try_all(batch, measure, lowest, seed)
-        self._ill = False
+            self._try(batch, measure, lowest, seed)
 
-    def _try_all(self, batch: Any, measure: str, lowest: float, seed: int) -> None:
+    def _look_at_fresh(self, batch: Any) -> None:
+        """See how much of its errors a fresh network loses, in as few steps as tell something."""
+        fresh = fresh_parameters(self._learner, self._seed, "fresh")
+        self._size = STEPS if self.steps is None else self.steps
+        self._fresh = self._removed(batch, fresh)
+        while self.steps is None and self._size < MOST_STEPS and min(self._fresh.values(), default=1) < NEGLIGIBLE:
+            self._size *= 2
+            self._fresh = self._removed(batch, fresh)
+
+    def _try(self, batch: Any, measure: str, lowest: float, seed: int) -> None:
+        """Look at what the candidates have made of copies, the cheapest first, till one is enough."""
         learner = self._learner
         with torch.no_grad():
             outputs = {name: found.clone() for name, found in learner.outputs(batch).items()}
-        best: tuple[str, tuple[bool, float], Outcome] | None = None
-        numbers: dict[str, tuple[float | None, float | None]] = {}
-        for number, (label, given) in enumerate(zip(_labels(self._given), self._given, strict=True)):
-            tried = self._tried(given, batch, outputs, lowest, derive_seed(seed, number))
-            numbers[label] = tried.numbers
-            if tried.rank is not None and (best is None or tried.rank < best[1]):
-                best = label, tried.rank, tried.outcome
+        labelled = zip(_labels(self._given), self._given, strict=True)
+        acted = [self._acted(*each, batch, outputs, derive_seed(seed, i)) for i, each in enumerate(labelled)]
+        numbers: dict[str, tuple[float | None, float | None]] = {
+            each.label: (None, each.cost if math.isfinite(each.cost) else None) for each in acted
+        }
+        best, highest = None, -math.inf
+        for each in sorted(acted, key=lambda each: each.cost):
+            if not math.isfinite(each.cost):
+                continue
+            with become(learner, each.outcome):
+                _, after = self._lowest(batch)
+            numbers[each.label] = after, each.cost
+            if after is None or (after - lowest < NEGLIGIBLE and after < self.threshold):
+                continue
+            if after > highest:
+                best, highest = each, after
+            if after >= self.threshold:
+                break
         told = ", ".join(f"{label} {_told(*of)}" for label, of in numbers.items())
         reason = f"{self._ills(measure, lowest)}; with {told}"
         if best is None:
             self._note(measure, lowest, NONE, f"{reason}; none regains {NEGLIGIBLE}", numbers)
             return
-        label, (falls_short, _), outcome = best
-        outcome.put_into(learner, self)
+        best.outcome.put_into(learner, self)
         self._acts += 1
-        why = "comes furthest" if falls_short else "brings it back at the least cost"
-        self._note(measure, lowest, label, f"{reason}; {label} {why}", numbers)
+        why = "comes furthest" if highest < self.threshold else "brings it back at the least cost"
+        self._note(measure, lowest, best.label, f"{reason}; {best.label} {why}", numbers)
 
-    def _tried(
-        self, given: Mapping[str, Any], batch: Any, outputs: Mapping[str, Tensor], lowest: float, seed: int
-    ) -> _Tried:
-        learner = self._learner
+    def _acted(
+        self, label: str, given: Mapping[str, Any], batch: Any, outputs: Mapping[str, Tensor], seed: int
+    ) -> _Acted:
+        """What a candidate makes of a copy."""
+        learner, intervention = self._learner, built(given)
+        if scores_minibatches(intervention):
+            self._spent += MINIBATCHES * ((learner.batch_size or MINIBATCH) + OVERHEAD)
         with on_a_copy(learner, seed) as copied:
-            try_out(copied, built(given), MINIBATCHES)
+            try_out(copied, intervention, MINIBATCHES)
             with torch.no_grad():
                 changes = output_changes(learner.output_forms, outputs, learner.outputs(batch))
             costs = finite(learner.replicas.mean(changes))
-            _, after = self._lowest(batch)
-            outcome = copied.outcome()
-        if after is None or len(costs) < len(changes):
-            return _Tried(None, outcome, (None, None))
-        cost = sum(costs.values())
-        restored = after >= self.threshold
-        rank = (False, cost) if restored else (True, -after) if after - lowest >= NEGLIGIBLE else None
-        return _Tried(rank, outcome, (after, cost))
+            return _Acted(label, sum(costs.values()) if len(costs) == len(changes) else math.inf, copied.outcome())
 
     def _removed(self, batch: Any, parameters: Mapping[str, Tensor]) -> dict[str, float]:
         """Shares of the error that training removes, of all replicas together."""
-        found = errors_removed(self._learner, batch, parameters, seed=self._seed, steps=self.steps)
+        self._spent += len(measures(self._learner)) * self._size * OBSERVATIONS
+        found = errors_removed(self._learner, batch, parameters, seed=self._seed, steps=self._size)
         return finite(self._learner.replicas.mean(found))
 
     def _lowest(self, batch: Any) -> tuple[str, float | None]:
@@ -285,7 +286,7 @@ class Auto(Intervention):
             "looked": self._looked,
             "spent": self._spent,
             "acts": self._acts,
-            "ill": self._ill,
+            "size": self._size,
             "fresh": [[key, value] for key, value in self._fresh.items()],
             "rates": list(self._rates),
             "decisions": self.decisions,
@@ -294,7 +295,7 @@ class Auto(Intervention):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._seed, self._begun, self._looked = state["seed"], state["begun"], state["looked"]
-        self._spent, self._acts, self._ill = state["spent"], state["acts"], state["ill"]
+        self._spent, self._acts, self._size = state["spent"], state["acts"], state["size"]
         self._rates = list(state["rates"])
         self._fresh = dict(state["fresh"])
         if self._measured is None:  # a state that is put back where modules were replaced is of others
@@ -313,7 +314,9 @@ class Auto(Intervention):
 
 
 def _told(after: float | None, cost: float | None) -> str:
-    return "nothing finite" if after is None or cost is None else f"{after:.2f} at a cost of {cost:.2g}"
+    if cost is None:
+        return "nothing finite"
+    return f"{'not looked at' if after is None else format(after, '.2f')} at a cost of {cost:.2g}"
 
 
 def _label(given: Mapping[str, Any]) -> str:

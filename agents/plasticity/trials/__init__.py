@@ -12,7 +12,7 @@ from agents.plasticity.trials.acting import (
     try_out,
 )
 from agents.plasticity.trials.candidates import NO_REMEDY, Candidate, built, described, no_remedy
-from agents.plasticity.trials.copies import Copied, Outcome, on_a_copy
+from agents.plasticity.trials.copies import Copied, Outcome, become, on_a_copy
 
 __all__ = [
     "MINIBATCH",
@@ -21,6 +21,7 @@ __all__ = [
     "Copied",
     "Outcome",
     "acts_gradually",
+    "become",
     "built",
     "described",
     "fitting",

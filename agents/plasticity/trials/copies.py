@@ -141,16 +141,42 @@ def on_a_copy(learner: Learner, seed: int) -> Iterator[Copied]:
     Yields:
         What an intervention is attached to, see `try_out`.
     """
+    copied = Copied(learner, seed)
+    try:
+        with _kept(learner) as own:
+            for tensor, data in own.items():
+                tensor.data = data.clone()
+            yield copied
+    finally:
+        copied.optimizers = ()  # what was tried may be one of a cycle, which would keep them
+
+
+@contextmanager
+def become(learner: Learner, outcome: Outcome) -> Iterator[None]:
+    """Around measurements of what a copy has become: the modules of a learner hold it, which nothing may change.
+
+    Args:
+        learner: that nothing trains meanwhile; afterwards it is as it was.
+        outcome: of a copy of it.
+    """
+    with _kept(learner):
+        for tensor, value in outcome.tensors.items():
+            tensor.data = value
+        for head, injected in outcome.injected.items():
+            head.injected = injected
+        yield
+
+
+@contextmanager
+def _kept(learner: Learner) -> Iterator[Mapping[Tensor, Tensor]]:
+    """Around what puts other values into a learner's tensors: their own, which stand there again afterwards."""
     own = {tensor: tensor.data for tensor in tensors_of(learner)}
     gradients = {tensor: tensor.grad for tensor in own if tensor.is_leaf}
     injected = {head: head.injected for head in heads_of(learner)}
-    copied = Copied(learner, seed)
     try:
-        for tensor, data in own.items():
-            tensor.data = data.clone()
         for tensor in gradients:
             tensor.grad = None
-        yield copied
+        yield own
     finally:
         for tensor, data in own.items():
             tensor.data = data
@@ -158,7 +184,6 @@ def on_a_copy(learner: Learner, seed: int) -> Iterator[Copied]:
             tensor.grad = gradient
         for head, was in injected.items():
             head.injected = was
-        copied.optimizers = ()  # what was tried may be one of a cycle, which would keep them
 
 
 def tensors_of(learner: Learner) -> list[Tensor]:

@@ -30,6 +30,7 @@ from agents.plasticity import (
 )
 from agents.plasticity.outputs import Form
 from agents.plasticity.trials import (
+    become,
     memory_of,
     on_a_copy,
     output_changes,
@@ -84,6 +85,8 @@ def test_a_learner_stays_as_it_is_and_becomes_its_copy_where_that_is_asked(kind:
         with on_a_copy(learner, 1) as copied:
             try_out(copied, FullReset(), 4)
             expected, outcome = learner.snapshot(), copied.outcome()
+        with become(learner, outcome):
+            assert alike(learner.snapshot(), expected)
     outcome.put_into(learner, FullReset())
     assert alike(learner.snapshot(), expected)
     assert not any(optimizer.state for optimizer in learner.optimizers)
