@@ -77,12 +77,14 @@ class Measure:
 
     Attributes:
         name: what it is.
+        meaning: how it is computed, for who reads a report.
         of: from a run, and the oracle's of the same seed if there is one, to the number for each task.
         is_return: whether it is a return, of which shares of the oracle's may be put together over tasks.
         lower_is_better: whether it is.
     """
 
     name: str
+    meaning: str
     of: Callable[[Run, Run | None], ByTask]
     is_return: bool = False
     lower_is_better: bool = False
@@ -139,15 +141,39 @@ def _by_family(run: Run, values: Sequence[tuple[str, float]]) -> ByTask:
 
 
 MEASURES = (
-    Measure("return at the ends of visits", _late_return, is_return=True),
-    Measure("average performance over life", _average_performance, is_return=True),
-    Measure("final performance", _of_tasks(lambda scores, _: metrics.final_performance(scores)), is_return=True),
+    Measure(
+        "return at the ends of visits",
+        "mean return of the training episodes in the last tenth of each visit, over the visits of the task",
+        _late_return,
+        is_return=True,
+    ),
+    Measure(
+        "average performance over life",
+        "mean return of the evaluations of the task while it is trained, over the time of its visits",
+        _average_performance,
+        is_return=True,
+    ),
+    Measure(
+        "final performance",
+        "mean return of the last evaluation of the task, at the end of the stream",
+        _of_tasks(lambda scores, _: metrics.final_performance(scores)),
+        is_return=True,
+    ),
     # Continual World's code takes the last five of a visit, which here, dense at its beginning, would be nearly all.
     Measure(
         "forgetting (lower is better)",
+        "the last evaluation of the task in its last visit less the one at the end of the stream",
         _of_tasks(lambda scores, segments: metrics.forgetting(scores, segments, last=1)),
         lower_is_better=True,
     ),
-    Measure("worst since trained (min-ACC)", _of_tasks(metrics.worst_since_trained)),
-    Measure("plasticity (area over the oracle's)", _plasticity),
+    Measure(
+        "worst since trained (min-ACC)",
+        "the lowest evaluation of the task since its last visit ended; the task of the last visit has none",
+        _of_tasks(metrics.worst_since_trained),
+    ),
+    Measure(
+        "plasticity (area over the oracle's)",
+        "area under the evaluations of the task in a visit over that of the oracle with the same seed, over its visits",
+        _plasticity,
+    ),
 )

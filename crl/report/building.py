@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from crl.ablation.tables import Finished, runs_table, visits_table
+from crl.compare.groups import MEASURES
 from crl.compare.places import places_of
 from crl.compare.rows import Row, rows_of
 from crl.compare.table import TASKS_SHOWN, legend
@@ -99,7 +100,9 @@ def _add_all(report: Report, found: Compared, words: Sequence[str]) -> None:
 def _add_measures(report: Report, found: Compared, rows: Sequence[Row]) -> None:
     if found.reference is None or not rows:
         return
-    lines = [printable(line) for line in legend(found.groups, rows, found.reference)]
+    shown = {row.measure for row in rows}
+    lines = [f"{each.name}: {each.meaning}" for each in MEASURES if each.name in shown]
+    lines += [printable(line) for line in legend(found.groups, rows, found.reference)]
     tasks = len({row.task for row in rows})
     if tasks > TASKS_SHOWN:
         lines.append(f"of {tasks} tasks {TASKS_SHOWN} are shown; measures.csv has all")

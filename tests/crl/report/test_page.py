@@ -166,6 +166,13 @@ def test_measures_are_those_of_compare(written: tuple[Path, list[Path], str], tm
     assert (written[0] / "measures.csv").read_bytes() == (tmp_path / "compared.csv").read_bytes()
 
 
+def test_each_measure_that_is_shown_is_explained(page: Page, written: tuple[Path, list[Path], str]) -> None:
+    shown = list(dict.fromkeys(row["measure"] for row in rows_of(written[0] / "measures.csv")))
+    assert len(shown) == 6
+    explained = [text.partition(": ")[0] for text in page.texts["p"] if text.partition(": ")[0] in shown]
+    assert explained == shown
+
+
 def test_plasticity_of_each_visit(written: tuple[Path, list[Path], str]) -> None:
     found = {
         (row["arm"], row["seed"], row["of"], row["visit"]): float(row["over_oracle"])
