@@ -148,8 +148,8 @@ def listed(bits: Tensor, cells: Cells) -> Tensor:
 
 
 def _is_same_memory(flat: Tensor, other: Tensor) -> bool:
-    """Whether two tensors of as many boards hold the same cells in the same order."""
-    if flat.data_ptr() != other.data_ptr() or flat.numel() != other.numel():
+    """Whether two tensors hold the same boards, with their cells in the same order."""
+    if flat.data_ptr() != other.data_ptr() or flat.numel() != other.numel() or len(flat) != len(other):
         return False
     return flat.stride() == other.stride() or (flat.is_contiguous() and other.is_contiguous())
 

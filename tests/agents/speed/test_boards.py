@@ -170,6 +170,20 @@ def test_what_is_written_is_found_in_what_shares_memory_and_in_no_copy(write: Ca
     torch.testing.assert_close(found, expected, equal_nan=True)
 
 
+def test_boards_that_are_cut_into_more_are_looked_at_by_themselves() -> None:
+    """As those of a stack of frames, each of which the same layer reads."""
+    first, layer, bits = nn.Linear(100, 16), nn.Linear(50, 16), some_boards(6, 2, 50)
+
+    def outputs() -> list[Tensor]:
+        stacks = bits.float().flatten(1)
+        return [first(stacks), layer(stacks.view(12, 50)), first(stacks.view(6, 100))]
+
+    expected = outputs()
+    with QUICK:
+        found = outputs()
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 @pytest.mark.parametrize(("layer", "shape"), [(nn.Linear(100, 16), (4, 100)), (nn.Conv2d(4, 16, 3), (4, 4, 10, 10))])
 def test_weights_of_unset_cells_that_are_no_numbers_spread_as_in_dense_layers(
