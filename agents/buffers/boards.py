@@ -47,6 +47,8 @@ class ListedBoards:
         taken = Cells(
             np.empty(int((starts[rows + 1] - starts[rows]).sum()), np.int32), np.empty(len(rows) + 1, np.int64)
         )
-        boards = torch.empty(len(rows), *self._shape, dtype=torch.bool)
+        boards = torch.empty(
+            len(rows), *self._shape, dtype=torch.bool, device="cpu"
+        )  # also where others are the default
         kernels().take(rows, cells, starts, boards.view(len(rows), prod(self._shape)).view(torch.uint8).numpy(), *taken)
         return listed(boards, taken)

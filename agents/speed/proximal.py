@@ -91,9 +91,9 @@ def actions(
     logits, values = _outputs(at_once, policy, observations, quickly)
     logits = logits.float().contiguous()
     noise, log_prob = torch.empty_like(logits).exponential_(), logits.new_empty(len(logits))
-    found = torch.empty(len(logits), dtype=torch.long)
+    found = logits.new_empty(len(logits), dtype=torch.long)
     if not kernels().draw(*(each.numpy() for each in (logits, noise, found, log_prob))):
-        Categorical(logits=logits)  # which says what is wrong
+        Categorical(logits=logits, validate_args=True)  # which says what is wrong, see `LeanCategorical`
     return found, values, log_prob
 
 
@@ -156,7 +156,8 @@ class _Losses(torch.autograd.Function):
             *(each.numpy() for each in written),
         )
         if not are_numbers:
-            Categorical(logits=logits.detach()).log_prob(actions.flatten())  # which says what is wrong
+            # Which says what is wrong, see `LeanCategorical`.
+            Categorical(logits=logits.detach(), validate_args=True).log_prob(actions.flatten())
         ctx.settings, ctx.gradients = settings, (at_policy, at_entropy, at_values)
         ctx.set_materialize_grads(False)
         found = terms.unbind()

@@ -54,7 +54,7 @@ def draw(logits: np.ndarray, noise: np.ndarray, actions: np.ndarray, log_prob: n
 
     Args:
         logits: (batch, actions), of any scale.
-        noise: (batch, actions), drawn from the exponential distribution.
+        noise: (batch, actions), drawn from the exponential distribution; it may be 0 where that is rounded to float32.
         actions: (batch,), where they are written.
         log_prob: (batch,), where the logarithms of their probabilities are written.
 

@@ -9,6 +9,7 @@ import pytest
 import small_ppo
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from agents import PPO
 from agents.plasticity import GXD, CChain
@@ -124,6 +125,12 @@ def test_what_is_no_number_stays_so(field: str) -> None:
     assert at_values[0].isnan() == (field in ("values", "returns"))
 
 
+@pytest.fixture(params=[True, False], ids="validates={}".format)  # `torch.compile`, once used, turns it off
+def validates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Distribution, "_validate_args", request.param)
+
+
+@pytest.mark.usefixtures("validates")
 def test_logits_that_are_no_numbers_and_unknown_actions_are_refused() -> None:
     nowhere = float("nan")
     with pytest.raises(ValueError, match="found invalid values"):
@@ -178,6 +185,15 @@ def test_rollouts_are_the_exact_ones_within_rounding(kind: str, monkeypatch: pyt
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_actions_are_drawn_as_by_torch_also_of_noise_that_is_rounded_to_0() -> None:
+    logits, noise = torch.log(torch.tensor([[0.5, 0.3, 0.2], [0.2, 0.7, 0.1]])), torch.tensor([[1.0, 0.0, 2.0]] * 2)
+    noise[1] = torch.tensor([0.1, 1.0, 1.0])
+    actions, log_prob = torch.empty(2, dtype=torch.long), torch.empty(2)
+    assert kernels().draw(*(each.numpy() for each in (logits, noise, actions, log_prob)))
+    assert torch.equal(actions, (logits.exp() / noise).argmax(1))
+    torch.testing.assert_close(log_prob.exp(), torch.tensor([0.3, 0.2]))
+
+
 def test_who_looks_at_a_policys_forward_sees_it() -> None:
     seen: list[Any] = []
     model = small_ppo.build("mlp", speed="fast")
@@ -190,10 +206,12 @@ def test_who_looks_at_a_policys_forward_sees_it() -> None:
     assert len(seen) == 2 * model.n_steps + 1  # and of the value behind the last step
 
 
-def test_policies_that_have_lost_their_numbers_play_nothing() -> None:
+@pytest.mark.parametrize("strange", [float("nan"), float("inf")])
+@pytest.mark.usefixtures("validates")
+def test_policies_that_have_lost_their_numbers_play_nothing(strange: float) -> None:
     model = small_ppo.build("mlp", speed="fast")
     with torch.no_grad():
-        model.policy.action_net.bias.fill_(float("nan"))
+        model.policy.action_net.bias.fill_(strange)
     with pytest.raises(ValueError, match="found invalid values"):
         model.fill_buffer()
 
@@ -216,3 +234,14 @@ def test_what_is_known_to_be_another_loss_is_torchs() -> None:
     boxes = small_ppo.build("mlp-tanh-gsde", speed="fast")
     for other in (own, boxes):
         assert "_LossesBackward" not in str(other._losses_quickly(batch_of(other))["loss"].grad_fn)
+
+
+def test_another_device_may_be_the_default() -> None:
+    model = small_ppo.build("flat-board", speed="fast")
+    with torch.device("meta"):
+        model.fill_buffer()
+        with model.rollout_buffer.listing_boards():
+            (batch,) = model.rollout_buffer.get(None)
+        found = model._losses_quickly(batch)
+    assert batch.observations.is_cpu
+    assert all(term.isfinite() for term in found.values())
