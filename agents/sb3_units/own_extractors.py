@@ -31,7 +31,7 @@ class _Read(nn.Module):
         like = next(extractor.parameters())
         self.reader = nn.utils.skip_init(nn.Linear, width, 1, device=like.device, dtype=like.dtype)
         with torch.no_grad():  # drawn aside, so that training draws what it would have drawn
-            self.reader.weight.copy_(torch.randn(1, width, generator=torch.Generator().manual_seed(0)))
+            self.reader.weight.copy_(_drawn(1, width))
             self.reader.bias.zero_()
 
     def forward(self, observations: Any) -> Tensor:
@@ -82,13 +82,18 @@ def observations(space: spaces.Space[Any], device: torch.device) -> Any:
     if isinstance(space, spaces.Dict):
         return {key: observations(part, device) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-        drawn = torch.randn(ROWS, *space.shape, generator=torch.Generator().manual_seed(0))
-        low, high = (torch.as_tensor(bound, dtype=drawn.dtype) for bound in (space.low, space.high))
+        drawn = _drawn(ROWS, *space.shape)
+        low, high = (torch.from_numpy(bound).to(drawn.dtype) for bound in (space.low, space.high))
         return drawn.clamp(low, high).to(device)
     own = deepcopy(space)  # the space's generator is the user's
     own.seed(0)
     samples = np.stack([own.sample() for _ in range(ROWS)])
     return preprocess_obs(torch.as_tensor(samples, device=device), space)
+
+
+def _drawn(*shape: int) -> Tensor:
+    """Normal numbers, the same each time; on the CPU, also where another device is the default."""
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(0), device="cpu")
 
 
 def _reason(error: Exception, network: str) -> str:

@@ -101,5 +101,5 @@ def _empty(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Unwritten CPU tensors of the shapes of the module's weight and bias."""
     weight, bias = module.weight, getattr(module, "bias", None)
     assert isinstance(weight, Tensor)
-    empty = torch.empty(weight.shape, dtype=weight.dtype)
-    return empty, torch.empty(bias.shape, dtype=bias.dtype) if isinstance(bias, Tensor) else None
+    empty = torch.empty(weight.shape, dtype=weight.dtype, device="cpu")
+    return empty, torch.empty(bias.shape, dtype=bias.dtype, device="cpu") if isinstance(bias, Tensor) else None

@@ -121,7 +121,7 @@ def _verify_layer(layer: UnitLayer, run: _Run, source: nn.Module) -> None:
     readers = {consumer.module: consumer for consumer in layer.consumers}
     large = 10 * float(given.abs().max()) + 10
     for codes in _codes(layer.units).split(min(len(given), ROWS)):
-        rows = torch.zeros(len(given), layer.units, dtype=torch.bool)
+        rows = torch.zeros(len(given), layer.units, dtype=torch.bool, device="cpu")
         rows[: len(codes)] = codes
         mask = rows.to(given.device).view(len(given), *_shape(given, axis, layer.units))
         found = [run.changed(source, torch.where(mask, value, given)) for value in (large, -large / 2, 0.0)]
@@ -138,7 +138,7 @@ def _verify_layer(layer: UnitLayer, run: _Run, source: nn.Module) -> None:
 
 def _codes(units: int) -> Tensor:
     """Sets of units by which each can be told from the others, (sets, units)."""
-    numbers = torch.arange(units)
+    numbers = torch.arange(units, device="cpu")
     bits = torch.stack([numbers >> bit & 1 for bit in range(max(units - 1, 1).bit_length())]).bool()
     return torch.cat([bits, ~bits])
 
@@ -157,7 +157,7 @@ def _columns(module: nn.Module, changed: Tensor) -> Tensor:
 
 def _expected(consumer: Consumer, rows: Tensor) -> Tensor:
     """Which of them the graph says should have changed, (batch, columns)."""
-    columns = torch.zeros(len(rows), consumer.weight.shape[1], dtype=torch.bool)
+    columns = torch.zeros(len(rows), consumer.weight.shape[1], dtype=torch.bool, device="cpu")
     spread = rows.repeat_interleave(consumer.block, 1).repeat(1, consumer.fold)
     columns[:, consumer.start : consumer.start + spread.shape[1]] = spread
     return columns

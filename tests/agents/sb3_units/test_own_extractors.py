@@ -146,6 +146,13 @@ def test_looking_at_it_draws_nothing_and_moves_nothing() -> None:
     assert all(torch.equal(before[name], each) for name, each in extractor.state_dict().items())
 
 
+def test_another_device_may_be_the_default() -> None:
+    extractor, head = Mixed(MIXED), nn.Linear(8, 2)
+    with torch.device("meta"):
+        graph = extractor_graph("features", extractor, [(head, 0)], INIT, above=1)
+    assert [layer.units for layer in graph.layers] == [4, 8]
+
+
 class Recurrent(BaseFeaturesExtractor):
     def __init__(self, space: spaces.Box) -> None:
         super().__init__(space, 8)

@@ -79,3 +79,12 @@ def test_a_draw_is_its_generators_alone_and_leaves_the_module_as_it_is(init: Ini
     assert not torch.equal(drawn[0][0], before)
     assert torch.equal(module.weight, before)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("init", [Orthogonal(1.0), TorchDefault(), HeNormal()])
+def test_a_draw_is_the_same_where_another_device_is_the_default(init: Init) -> None:
+    module = nn.Linear(6, 4)
+    expected = init.draw(module, generator())
+    with torch.device("meta"):
+        found = init.draw(module, generator())
+    assert all(map(torch.equal, found, expected))
