@@ -216,7 +216,7 @@ class Auto(Intervention):
                 continue
             with become(learner, each.outcome):
                 _, after = self._lowest(batch)
-            numbers[each.label] = after, each.cost
+            numbers[each.label] = after, None if after is None else each.cost
             if after is None or (after - lowest < NEGLIGIBLE and after < self.threshold):
                 continue
             if after > highest:

@@ -153,6 +153,15 @@ def test_trials_are_made_at_once_and_paid_for_by_waiting() -> None:
     assert learner.optimizer_steps == -(-spent // (3 * step))
 
 
+def test_a_candidate_of_which_nothing_can_be_told_is_not_called_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    auto, looks = Auto(candidates=["head_reset"], period=1, steps=5), iter([("net/trainability", 0.3), ("", None)])
+    monkeypatch.setattr(auto, "_lowest", lambda _: next(looks))
+    own(auto).train(1)
+    assert auto.last is not None
+    assert auto.last.trials == {"head_reset": (None, None)}
+    assert auto.last.reason.endswith("with head_reset nothing finite; none regains 0.1")
+
+
 @pytest.mark.parametrize(("rate", "steps"), [(1e-2, 20), (3e-4, 80), (1e-6, 160)])
 def test_the_probe_takes_as_few_steps_as_tell_something(rate: float, steps: int) -> None:
     auto = Auto(period=1, budget=1e6)
