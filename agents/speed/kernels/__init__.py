@@ -9,6 +9,7 @@ from agents.speed.kernels.first_layers import (
     linear_gradient,
     rectified,
     rectified_gradient,
+    swap_axes,
     take,
 )
 from agents.speed.kernels.perceptrons import ACTIVATIONS, follow, hyperbolic_tangent
@@ -27,5 +28,6 @@ __all__ = [
     "proximal",
     "rectified",
     "rectified_gradient",
+    "swap_axes",
     "take",
 ]

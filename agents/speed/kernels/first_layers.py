@@ -29,7 +29,7 @@ WORD = 8
 
 
 @compiled
-def _swap_axes(target: np.ndarray, at: int, source: np.ndarray, offset: int, rows: int, columns: int) -> None:
+def swap_axes(target: np.ndarray, at: int, source: np.ndarray, offset: int, rows: int, columns: int) -> None:
     """``target[at:]`` as (columns, rows) from ``source[offset:]`` as (rows, columns)."""
     whole_rows, whole_columns = rows - rows % LANES, columns - columns % LANES
     for row in range(0, whole_rows, LANES):
@@ -267,7 +267,7 @@ def convolution(
                     join_rectified(close, row * len(biases) + part, tile, inner + row * line + part, biases, part)
                 else:
                     join(close, row * len(biases) + part, tile, inner + row * line + part, biases, part)
-        _swap_axes(flat, board * len(close), close, 0, rows * columns, filters)
+        swap_axes(flat, board * len(close), close, 0, rows * columns, filters)
 
 
 @compiled
@@ -287,7 +287,7 @@ def convolution_gradient(
         if relu:
             _swap_axes_where(close, flat, active, board * len(close), filters, size)
         else:
-            _swap_axes(close, 0, flat, board * len(close), filters, size)
+            swap_axes(close, 0, flat, board * len(close), filters, size)
         for place in range(size):
             for part in range(0, filters, LANES):
                 add(bias, part, close, place * filters + part)

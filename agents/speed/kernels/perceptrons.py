@@ -20,10 +20,11 @@ def _rectify(numbers: np.ndarray) -> None:
 
 
 @compiled
-def hyperbolic_tangent(numbers: np.ndarray) -> None:
-    """Of each, in its place, within 3e-7; they are a multiple of `LANES`."""
+def hyperbolic_tangent(numbers: np.ndarray, into: np.ndarray) -> None:
+    """Of each, a multiple of `LANES`, within 3e-7; `into` may be where they are."""
     for place in range(0, len(numbers), LANES):
-        tanh(numbers, place)
+        copy(into, place, numbers, place)
+        tanh(into, place)
 
 
 @compiled
@@ -46,7 +47,7 @@ def follow(
         if activation == RELU:
             _rectify(x)
         else:
-            hyperbolic_tangent(x)
+            hyperbolic_tangent(x, x)
         outputs, inputs = weights[number].shape
         width = -(-outputs // LANES) * LANES
         turned, added = np.zeros(inputs * width, np.float32), np.zeros(width, np.float32)

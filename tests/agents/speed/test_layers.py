@@ -103,15 +103,20 @@ def test_arm_is_known_by_what_linux_says(
     has_bfloat16.cache_clear()
 
 
+@pytest.mark.parametrize("compiles", [True, False])
 @pytest.mark.parametrize("shape", [(activations.MANY // 32, 32), (activations.MANY // 32 - 1, 32), (2048, 16)])
-def test_the_tangent_is_computed_by_the_sigmoid_of_many_units(shape: tuple[int, int]) -> None:
+def test_the_tangent_of_many_units_is_computed_in_another_way(
+    shape: tuple[int, int], compiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiles:
+        monkeypatch.setattr(activations, "kernels", lambda: None)
     x = torch.linspace(-12, 12, shape[0] * shape[1]).reshape(shape).requires_grad_()
     with Quick(bfloat16=False):
         out = nn.Tanh()(x)
         double = torch.tanh(x.double())
     assert torch.equal(double, x.double().tanh())
     assert torch.equal(out, x.tanh()) is (shape != (activations.MANY // 32, 32))
-    torch.testing.assert_close(out, x.tanh(), atol=2.4e-7, rtol=0)
+    torch.testing.assert_close(out, x.tanh(), atol=3e-7, rtol=0)
     first, other = (torch.autograd.grad(each.sum(), x, create_graph=True)[0] for each in (out, x.tanh()))
     torch.testing.assert_close(first, other, atol=1e-6, rtol=0)
     second, other = (torch.autograd.grad(each.sum(), x)[0] for each in (first, other))
