@@ -7,9 +7,12 @@ from typing import Any, cast
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic as typed_intrinsic
 
 LANES = 16
+WIDE = 4
+"""Vectors that `gather_wide` takes at once."""
 _INT = ir.IntType(32)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _INTS = ir.VectorType(_INT, LANES)
@@ -59,6 +62,44 @@ def add_scaled(_typing: Any, target: Any, at: Any, source: Any, offset: Any, fac
         return context.get_dummy_value()
 
     return signature, generate
+
+
+def _gathering(count: int) -> Callable[..., Any]:
+    """Sums of rows of so many vectors, which stay in registers meanwhile."""
+
+    @intrinsic
+    def gather(
+        _typing: Any, target: Any, at: Any, source: Any, stride: Any, offset: Any, rows: Any, first: Any, end: Any
+    ) -> Any:
+        signature = types.void(target, types.intp, source, types.intp, types.intp, rows, types.intp, types.intp)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            to, at, given, stride, offset, rows, first, end = arguments
+            zeros = _constant(ir.FloatType(), 0.0)
+            sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(count)]  # type: ignore[no-untyped-call]
+            numbers = context.make_array(signature.args[5])(context, builder, rows).data
+
+            def places(kind: Any, array: Any, begin: Any) -> list[Any]:
+                offsets = [builder.add(begin, ir.Constant(begin.type, LANES * number)) for number in range(count)]
+                return [_pointer(context, builder, kind, array, each) for each in offsets]
+
+            with cgutils.for_range_slice(builder, first, end, ir.Constant(first.type, 1)) as (number, _):
+                row = builder.sext(builder.load(builder.gep(numbers, [number])), stride.type)
+                begin = builder.add(builder.mul(row, stride), offset)
+                for held, place in zip(sums, places(signature.args[2], given, begin), strict=True):
+                    builder.store(builder.fadd(builder.load(held), _load(builder, place)), held)
+            for held, place in zip(sums, places(signature.args[0], to, at), strict=True):
+                builder.store(builder.fadd(_load(builder, place), builder.load(held)), place, align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return gather
+
+
+gather, gather_wide = _gathering(1), _gathering(WIDE)
+"""``target[at : at + 16] += sum(source[stride * r + offset : ... + 16] for r in rows[first:end])``, summed up in that
+order before it is added, of 16 numbers and of `WIDE` times as many; `rows` are int32, and nothing is checked."""
 
 
 @intrinsic

@@ -15,8 +15,11 @@ import numpy as np
 from agents.speed.kernels.compiling import compiled
 from agents.speed.vectors import (
     LANES,
+    WIDE,
     add,
     copy,
+    gather,
+    gather_wide,
     join,
     join_rectified,
     transpose,
@@ -131,24 +134,23 @@ def linear(
         stretch: inputs that are summed up by themselves.
         out: (boards, units), flat.
     """
-    units = len(bias)
-    tile = np.zeros(units, np.float32)
+    units, size = len(bias), len(weight) // len(bias)
+    wide = units - units % (WIDE * LANES)
     for board in range(len(starts) - 1):
-        first, end = board * units, 0  # of the stretch
+        at, number, stop = board * units, starts[board], starts[board + 1]
         for part in range(0, units, LANES):
-            copy(out, first + part, bias, part)
-        for number in range(starts[board], starts[board + 1]):
-            if cells[number] >= end:
-                if end > 0:
-                    for part in range(0, units, LANES):
-                        add(out, first + part, tile, part)
-                tile[:] = 0
-                end = (cells[number] // stretch + 1) * stretch
-            for part in range(0, units, LANES):
-                add(tile, part, weight, cells[number] * units + part)
-        if end > 0:
-            for part in range(0, units, LANES):
-                add(out, first + part, tile, part)
+            copy(out, at + part, bias, part)
+        while number < stop:
+            last = stop  # of the stretch
+            if stretch < size:
+                last, end = number + 1, (cells[number] // stretch + 1) * stretch
+                while last < stop and cells[last] < end:
+                    last += 1
+            for part in range(0, wide, WIDE * LANES):
+                gather_wide(out, at + part, weight, units, part, cells, number, last)
+            for part in range(wide, units, LANES):
+                gather(out, at + part, weight, units, part, cells, number, last)
+            number = last
 
 
 @compiled

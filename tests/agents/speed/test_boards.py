@@ -246,3 +246,23 @@ def test_without_numba_layers_are_dense_and_one_warning_says_so(monkeypatch: pyt
     assert torch.equal(out, layer(bits.to(torch.float32)))
     boards.kernels.cache_clear()
     layers._tell_where_dense.cache_clear()
+
+
+@pytest.mark.parametrize(("units", "stretch"), [(64, 2**31), (80, 30), (16, 7)])
+def test_linear_layers_add_stretch_after_stretch_in_the_order_of_cells(units: int, stretch: int) -> None:
+    """To the last bit, on which `agents.speed.order` relies."""
+    rng, bits = np.random.default_rng(0), some_boards(6, 100, share=0.2).numpy()
+    bits[0], bits[1] = False, True
+    weight, bias = (rng.standard_normal(size).astype(np.float32) for size in ((100, units), units))
+    cells, starts = np.empty(bits.size, np.int32), np.empty(7, np.int64)
+    kernels.find(bits.view(np.uint8), cells, starts)
+    found = np.empty(6 * units, np.float32)
+    kernels.linear(cells, starts, weight.ravel(), bias, stretch, found)
+    for board, out in zip(bits, found.reshape(6, units), strict=True):
+        expected, places = bias.copy(), np.flatnonzero(board)
+        for number in np.unique(places // stretch):
+            tile = np.zeros(units, np.float32)
+            for place in places[places // stretch == number]:
+                tile += weight[place]
+            expected += tile
+        assert np.array_equal(out, expected)
