@@ -295,7 +295,10 @@ class Auto(Intervention):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._seed, self._begun, self._looked = state["seed"], state["begun"], state["looked"]
-        self._spent, self._acts, self._size = state["spent"], state["acts"], state["size"]
+        self._spent, self._acts = state["spent"], state["acts"]
+        self._size = state.get(
+            "size", self._size
+        )  # states that lack it are of versions whose `steps` were always given
         self._rates = list(state["rates"])
         self._fresh = dict(state["fresh"])
         if self._measured is None:  # a state that is put back where modules were replaced is of others

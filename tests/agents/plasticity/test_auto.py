@@ -153,6 +153,17 @@ def test_trials_are_made_at_once_and_paid_for_by_waiting() -> None:
     assert learner.optimizer_steps == -(-spent // (3 * step))
 
 
+def test_a_state_of_a_version_without_sizes_is_gone_on_with() -> None:
+    first, second = (Auto(threshold=9.0, **OFTEN) for _ in range(2))
+    learner, _ = own(first), own(second)
+    for _ in range(8):
+        learner.train(1)
+    state = first.state_dict()
+    assert (state["size"], state["decisions"]) == (10, 1)
+    second.load_state_dict({key: value for key, value in state.items() if key != "size"} | {"ill": True})
+    assert second.state_dict() == state
+
+
 def test_a_candidate_of_which_nothing_can_be_told_is_not_called_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     auto, looks = Auto(candidates=["head_reset"], period=1, steps=5), iter([("net/trainability", 0.3), ("", None)])
     monkeypatch.setattr(auto, "_lowest", lambda _: next(looks))
