@@ -55,7 +55,7 @@ def tanh(x: Tensor) -> Tensor:
         return torch.tanh(x)
     compiled = kernels() if x.numel() <= WIDE and x.numel() % LANES == 0 else None
     if compiled is not None:
-        found = torch.empty(x.shape, dtype=x.dtype)
+        found = x.new_empty(x.shape)
         compiled.hyperbolic_tangent(x.detach().contiguous().numpy().ravel(), found.numpy().ravel())
         return found
     return torch.sigmoid(x + x).mul_(2).sub_(1)
