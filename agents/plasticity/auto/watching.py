@@ -319,7 +319,7 @@ class Auto(Intervention):
 def _told(after: float | None, cost: float | None) -> str:
     if cost is None:
         return "nothing finite"
-    return f"{'not looked at' if after is None else format(after, '.2f')} at a cost of {cost:.2g}"
+    return f"at a cost of {cost:.2g} not looked at" if after is None else f"{after:.2f} at a cost of {cost:.2g}"
 
 
 def _label(given: Mapping[str, Any]) -> str:

@@ -71,7 +71,7 @@ def test_what_ails_an_agent_is_mended_by_what_mends_it(make: Any, applied: str) 
         assert (other > cost) if after is None else (after < 0.5 and other < cost)  # dearer ones are not looked at
     unseen = [name for name, of in decision.trials.items() if of[0] is None]
     assert all(
-        f"{name} not looked at at a cost of {decision.trials[name][1]:.2g}" in decision.reason for name in unseen
+        f"{name} at a cost of {decision.trials[name][1]:.2g} not looked at" in decision.reason for name in unseen
     )
     assert bool(unseen) is (applied == "redo")
     assert auto.idle() is None
