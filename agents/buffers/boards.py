@@ -44,11 +44,9 @@ class ListedBoards:
         cells, starts = self._cells
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(starts) - 1:
             raise IndexError(f"rows lie between {rows.min()} and {rows.max()}; there are {len(starts) - 1}")
-        taken = Cells(
-            np.empty(int((starts[rows + 1] - starts[rows]).sum()), np.int32), np.empty(len(rows) + 1, np.int64)
-        )
-        boards = torch.empty(
-            len(rows), *self._shape, dtype=torch.bool, device="cpu"
-        )  # also where others are the default
+        found = int((starts[rows + 1] - starts[rows]).sum())
+        taken = Cells(np.empty(found, np.int32), np.empty(len(rows) + 1, np.int64))
+        # On the CPU, also where another device is torch's default.
+        boards = torch.empty(len(rows), *self._shape, dtype=torch.bool, device="cpu")
         kernels().take(rows, cells, starts, boards.view(len(rows), prod(self._shape)).view(torch.uint8).numpy(), *taken)
         return listed(boards, taken)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from agents.plasticity.auto.candidates import THREE, labels, refuse_unfit
 from agents.plasticity.auto.decision import NONE, Decision
 from agents.plasticity.diagnostics.fit.probe import check_sizes, errors_removed, finite, measures, rates
 from agents.plasticity.findings import NEGLIGIBLE
@@ -19,14 +20,11 @@ from agents.plasticity.protocols import Intervention, Learner, NoDataError
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.trials import (
     MINIBATCH,
-    Candidate,
     Outcome,
-    acts_gradually,
     become,
     built,
     described,
     fitting,
-    no_remedy,
     on_a_copy,
     output_changes,
     scores_minibatches,
@@ -35,7 +33,6 @@ from agents.plasticity.trials import (
 from agents.plasticity.units import Network
 from agents.plasticity.validation import check
 
-THREE: tuple[Candidate, ...] = ("redo", {"name": "shrink_and_perturb", "mode": "boundary"}, "head_reset")
 OBSERVATIONS = 128
 STEPS, MOST_STEPS = 20, 160
 """Of a fit probe: the fewest, which are doubled until they tell something, and the most. Where fresh networks lose
@@ -111,7 +108,7 @@ class Auto(Intervention):
         self.period, self.threshold, self.budget, self.steps = period, threshold, budget, steps
         self._given = [described(candidate) for candidate in given]
         for each in self._given:
-            _refuse_unfit(each)
+            refuse_unfit(each)
         self.decisions = 0
         """How many have been made."""
         self.last: Decision | None = None
@@ -132,8 +129,8 @@ class Auto(Intervention):
                 with on_a_copy(learner, self._seed) as copied:
                     fitting(copied, built(given))
             except (ValueError, NotImplementedError) as error:
-                why = str(error).removeprefix(f"{_label(given)}: ")
-                raise ValueError(f"{self.name}: candidates has {_label(given)!r}, which does not fit: {why}") from error
+                why = str(error).removeprefix(f"{given['name']}: ")
+                raise ValueError(f"{self.name}: candidates has {given['name']!r}, which does not fit: {why}") from error
 
     def claims(self) -> dict[str, list[str]]:
         return {"decide what {} need": ["the networks"]}
@@ -194,7 +191,8 @@ class Auto(Intervention):
     def _look_at_fresh(self, batch: Any) -> None:
         """See how much of its errors a fresh network loses, in as few steps as tell something."""
         fresh = fresh_parameters(self._learner, self._seed, "fresh")
-        self._size = STEPS if self.steps is None else self.steps
+        if self.steps is None:  # where a schedule moves the learning rate, about as many tell something as before
+            self._size = max(STEPS, self._size // 2)
         self._fresh = self._removed(batch, fresh)
         while self.steps is None and self._size < MOST_STEPS and min(self._fresh.values(), default=1) < NEGLIGIBLE:
             self._size *= 2
@@ -205,7 +203,7 @@ class Auto(Intervention):
         learner = self._learner
         with torch.no_grad():
             outputs = {name: found.clone() for name, found in learner.outputs(batch).items()}
-        labelled = zip(_labels(self._given), self._given, strict=True)
+        labelled = zip(labels(self._given), self._given, strict=True)
         acted = [self._acted(*each, batch, outputs, derive_seed(seed, i)) for i, each in enumerate(labelled)]
         numbers: dict[str, tuple[float | None, float | None]] = {
             each.label: (None, each.cost if math.isfinite(each.cost) else None) for each in acted
@@ -296,9 +294,8 @@ class Auto(Intervention):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._seed, self._begun, self._looked = state["seed"], state["begun"], state["looked"]
         self._spent, self._acts = state["spent"], state["acts"]
-        self._size = state.get(
-            "size", self._size
-        )  # states that lack it are of versions whose `steps` were always given
+        # States without it are of versions whose `steps` were always given.
+        self._size = state.get("size", self._size)
         self._rates = list(state["rates"])
         self._fresh = dict(state["fresh"])
         if self._measured is None:  # a state that is put back where modules were replaced is of others
@@ -320,35 +317,3 @@ def _told(after: float | None, cost: float | None) -> str:
     if cost is None:
         return "nothing finite"
     return f"at a cost of {cost:.2g} not looked at" if after is None else f"{after:.2f} at a cost of {cost:.2g}"
-
-
-def _label(given: Mapping[str, Any]) -> str:
-    name: str = given["name"]
-    return name
-
-
-def _labels(candidates: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Their names, the second ``redo`` as ``redo_2``."""
-    names = [_label(given) for given in candidates]
-    met = [names[: number + 1].count(name) for number, name in enumerate(names)]
-    return [name if times == 1 else f"{name}_{times}" for name, times in zip(names, met, strict=True)]
-
-
-def _refuse_unfit(given: Mapping[str, Any]) -> None:
-    """Refuse a candidate that cannot be built, or that does not act at once.
-
-    Raises:
-        ValueError: it is one.
-    """
-    name = _label(given)
-    if why := no_remedy(given):
-        raise ValueError(f"candidates has {name!r}, but {why}")
-    try:
-        intervention = built(given)
-    except ValueError as error:
-        raise ValueError(f"candidates has {name!r}, but {error}") from error
-    if acts_gradually(intervention):
-        raise ValueError(
-            f"candidates has {name!r}, which acts in every gradient step, so that no single act can be tried; list it "
-            "among interventions itself"
-        )

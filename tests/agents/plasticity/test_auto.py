@@ -183,6 +183,16 @@ def test_the_probe_takes_as_few_steps_as_tell_something(rate: float, steps: int)
     assert auto.metrics()["share"] == probes * 128 / (16 + OVERHEAD)
 
 
+def test_where_the_learning_rate_has_moved_a_fresh_network_is_looked_at_from_half_the_steps_on() -> None:
+    auto = Auto(period=1, budget=1e6)
+    learner = own(auto, rate=3e-4).train(1)
+    before = auto.state_dict()["spent"]
+    learner.optimizers[0].param_groups[0]["lr"] = 2.9e-4
+    learner.train(1)
+    assert auto.state_dict()["size"] == 80
+    assert auto.state_dict()["spent"] - before == (40 + 80 + 80) * 128  # twice a fresh network, once its own
+
+
 def test_where_fresh_networks_hardly_learn_nothing_can_be_told() -> None:
     auto = Auto(period=2, budget=1e6, steps=1)
     own(auto, rate=1e-6).train(4)
