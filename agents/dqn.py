@@ -236,7 +236,7 @@ class DQN(OffPolicyMixin, StockDQN):
         explores = np.random.rand(len(first)) < self.exploration_rate
         actions = np.zeros(len(first), dtype=np.int64)
         if not explores.all():
-            actions, state = self.policy.predict(observation, state, episode_start, deterministic)
+            actions, state = self._in_this_thread().policy.predict(observation, state, episode_start, deterministic)
         for game in np.flatnonzero(explores):
             actions[game] = self.action_space.sample()
         return actions, state

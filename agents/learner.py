@@ -30,6 +30,7 @@ from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Taps
 from agents.plasticity.units.builders import NORMS
 from agents.saving import SavingMixin
+from agents.serving import ServingMixin
 from agents.spaces import check_playable
 from agents.specs import AgentSpec
 from agents.switching import SwitchingMixin
@@ -38,7 +39,7 @@ from agents.vec_env import StreamMonitor, VectorEnvAdapter
 IN_DISTRIBUTIONS = ("distribution", "gaussian_actions", "_latent_sde")  # of the forward before, every forward sets them
 
 
-class LearnerMixin(PaceMixin, SwitchingMixin, SavingMixin):
+class LearnerMixin(PaceMixin, SwitchingMixin, SavingMixin, ServingMixin):
     """Hook points for interventions; mixed into an SB3 algorithm, in front of it. Implements the protocol `Learner`.
 
     Attributes:

@@ -1,0 +1,146 @@
+"""An agent is asked for actions in one thread while another one goes on learning."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from agents import DQN, PPO, SAC, TD3
+from agents.learner import LearnerMixin
+from agents.serving import beside
+
+REPLAY: dict[str, Any] = {"learning_starts": 8, "batch_size": 8, "buffer_size": 100}
+CASES: dict[str, tuple[Callable[..., Any], str, dict[str, Any], str]] = {
+    "ppo": (PPO, "CartPole-v1", {"n_steps": 16, "batch_size": 8, "n_epochs": 1}, "action_net"),
+    "ppo_sde": (PPO, "Pendulum-v1", {"n_steps": 16, "batch_size": 8, "n_epochs": 1, "use_sde": True}, "action_net"),
+    "dqn": (DQN, "CartPole-v1", REPLAY, "q_net.q_net.0"),
+    "sac": (SAC, "Pendulum-v1", REPLAY, "actor.mu"),
+    "td3": (TD3, "Pendulum-v1", REPLAY, "actor.mu.0"),
+}
+"""Name -> class, world, settings, and a layer in the middle of a forward."""
+
+
+def agent(case: str, **more: Any) -> tuple[Any, nn.Module]:
+    kind, world, settings, layer = CASES[case]
+    net_arch = {"pi": [4], "vf": [4]} if kind is PPO else {"pi": [4], "qf": [4]} if kind is not DQN else [4]
+    given = {**settings, **more}
+    policy = {"net_arch": net_arch, **given.pop("policy_kwargs", {})}
+    model = kind("MlpPolicy", world, **given, policy_kwargs=policy, seed=1, device="cpu")
+    return model, model.policy.get_submodule(layer)
+
+
+def in_another_thread(work: Callable[[], Any]) -> Any:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    thread.join()
+    assert found, "the thread has failed"
+    return found[0]
+
+
+def observations(model: LearnerMixin, count: int) -> np.ndarray:
+    space = model.observation_space
+    assert isinstance(space, gymnasium.spaces.Box)
+    return np.random.default_rng(count).normal(size=(count, *space.shape)).astype(np.float32)
+
+
+def parameters(model: LearnerMixin) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.policy.parameters()])
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("speed", ["exact", "fast"])
+def test_learning_is_the_same_to_the_last_bit_where_others_ask_in_the_middle_of_its_forwards(
+    case: str, speed: str
+) -> None:
+    drawing = {} if case == "ppo_sde" else {"policy_kwargs": {"dropout": 0.5}}  # evaluation mode would show
+    alone = agent(case, speed=speed, **drawing)[0].learn(32)
+    asked, layer = agent(case, speed=speed, **drawing)
+    learns, shapes = threading.get_ident(), []
+
+    def ask(*_: Any) -> None:
+        if threading.get_ident() == learns and len(shapes) < 40:
+            actions = in_another_thread(lambda: asked.predict(observations(asked, 3), deterministic=True)[0])
+            shapes.append(actions.shape)
+
+    layer.register_forward_hook(ask)
+    asked.learn(32)
+    assert len(shapes) > 10 or speed == "fast"  # which computes much without the modules
+    assert {shape[0] for shape in shapes} <= {3}
+    assert torch.equal(parameters(asked), parameters(alone))
+
+
+@pytest.mark.parametrize("case", ["ppo", "ppo_sde", "sac"])
+def test_who_asks_gets_the_actions_for_its_own_observations(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = agent(case)
+    wanted = model.predict(observations(model, 3), deterministic=True)[0]
+    kind = type(getattr(model.policy, "actor", model.policy).action_dist)
+    mode, learns = kind.mode, threading.get_ident()
+
+    def learning_in_between(distribution: Any) -> Tensor:
+        if threading.get_ident() != learns:
+            monkeypatch.undo()
+            model.policy.predict(observations(model, 5), deterministic=True)  # of the policy that learns
+            model.policy.set_training_mode(True)
+        found: Tensor = mode(distribution)
+        return found
+
+    monkeypatch.setattr(kind, "mode", learning_in_between)
+    found = in_another_thread(lambda: model.predict(observations(model, 3), deterministic=True)[0])
+    np.testing.assert_array_equal(found, wanted)
+    assert model.policy.training
+
+
+def test_who_asks_sees_what_was_learnt_and_which_layers_were_put_in() -> None:
+    model, _ = agent("td3")
+    first = in_another_thread(lambda: model.predict(observations(model, 2), deterministic=True)[0])
+    with torch.no_grad():
+        model.actor.mu[2].bias += 0.1
+    model.actor.mu[2] = nn.Sequential(model.actor.mu[2], nn.Tanh())
+    wanted = model.predict(observations(model, 2), deterministic=True)[0]
+    found = in_another_thread(lambda: model.predict(observations(model, 2), deterministic=True)[0])
+    np.testing.assert_array_equal(found, wanted)
+    assert not np.array_equal(found, first)
+
+
+def test_the_thread_that_learnt_last_has_the_policy_itself_and_a_zip_knows_of_none(tmp_path: Any) -> None:
+    model, _ = agent("ppo")
+    assert model._in_this_thread() is model
+    in_another_thread(lambda: model.learn(16))
+    assert model._in_this_thread().policy is not model.policy
+    assert in_another_thread(lambda: model.predict(observations(model, 2))[0].shape) == (2,)
+    in_another_thread(lambda: model.save(tmp_path / "model"))
+    assert PPO.load(tmp_path / "model")._own_thread == threading.get_ident()
+
+
+def test_modules_beside_hold_the_same_tensors_once_for_every_place_in_which_they_stand() -> None:
+    shared = nn.Linear(2, 2)
+    normed = parametrizations.weight_norm(nn.Linear(2, 2))
+    model = nn.Sequential(shared, nn.BatchNorm1d(2), normed, nn.ReLU(), shared, nn.Dropout(0.9))
+    x = torch.tensor([[0.5, -2.0], [1.0, 3.0]])
+    found = beside(model, {})
+    assert found[0] is found[4]
+    assert found[0] is not shared
+    assert found[0].weight is shared.weight
+    assert not any(module.training for module in found.modules())
+    assert all(module.training for module in model.modules())
+    seen = found(x)
+    assert torch.equal(model[1].running_mean, torch.zeros(2))
+    shared.bias = nn.Parameter(torch.ones(2))
+    assert not torch.equal(found(x), seen)
+    assert torch.equal(found(x), model.eval()(x))
+
+
+def test_compiled_functions_of_torch_script_stay_as_they_are() -> None:
+    with warnings.catch_warnings(action="ignore"):  # torch would have it no more
+        scripted = torch.jit.trace(nn.Linear(2, 1), torch.ones(1, 2))
+    assert beside(nn.Sequential(scripted), {})[0] is scripted
