@@ -18,6 +18,7 @@ from stable_baselines3.common.save_util import json_to_data, open_path
 from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor
 
+from agents import zips
 from agents.plasticity.hooks import Hooks, listed
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import INTERVENTIONS
@@ -74,21 +75,19 @@ class SavingMixin(BaseAlgorithm):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """SB3's zip; what the interventions hold lies in it as members that stock SB3 passes over."""
+        """SB3's zip; what the interventions hold lies in it as members that stock SB3 passes over.
+
+        One of that name is whole until the new one is: a kill, a full disk or what cannot be pickled loses no agent.
+        """
         self.intervention_specs = [{"name": i.name, **i.arguments()} for i in self.interventions]
-        if not self.interventions:
-            super().save(path, exclude, include)
-            return
         archive = io.BytesIO()
         super().save(archive, exclude, include)
-        tree, tensors = split(self.intervention_state())
-        with zipfile.ZipFile(archive, mode="a") as members:
-            members.writestr(TENSORS_MEMBER, safetensors.save(tensors))
-            members.writestr(TREE_MEMBER, json.dumps(tree))
-        file = open_path(path, "w", verbose=0, suffix="zip")
-        file.write(archive.getvalue())
-        if isinstance(path, str | pathlib.Path):
-            file.close()
+        if self.interventions:
+            tree, tensors = split(self.intervention_state())
+            with zipfile.ZipFile(archive, mode="a") as members:
+                members.writestr(TENSORS_MEMBER, safetensors.save(tensors))
+                members.writestr(TREE_MEMBER, json.dumps(tree))
+        zips.put(path, archive.getbuffer())
 
     def intervention_state(self) -> dict[str, Any]:
         """What all interventions hold, nested; the tensors are their own. Empty without interventions."""
