@@ -35,15 +35,16 @@ def put(path: str | pathlib.Path | io.BufferedIOBase, content: bytes | memoryvie
 
 
 def _replace(target: pathlib.Path, content: bytes | memoryview) -> None:
-    handle, unfinished = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    unfinished = pathlib.Path(name)
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         shutil.copymode(target, unfinished)
-        os.replace(unfinished, target)
+        unfinished.replace(target)
     except BaseException:
         with suppress(OSError):
-            os.unlink(unfinished)
+            unfinished.unlink()
         raise

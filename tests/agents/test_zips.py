@@ -18,8 +18,8 @@ def test_it_lies_where_stable_baselines_would_put_it(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"model.zip": b"one", "other.pt": b"two"}
     with pytest.warns(UserWarning, match="does not exist. Will create it"):
         zips.put(tmp_path / "new" / "model", b"three")
+    (tmp_path / "model.d").mkdir()
     with pytest.warns(UserWarning, match="is a folder. Will save instead to"):
-        (tmp_path / "model.d").mkdir()
         zips.put(tmp_path / "model.d", b"four")
     assert (tmp_path / "new" / "model.zip").read_bytes() == b"three"
     assert (tmp_path / "model.d_2").read_bytes() == b"four"
@@ -63,7 +63,7 @@ def test_where_nothing_may_be_put_beside_it_it_is_written_itself(
     def refused(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(Path, "replace", refused)
     zips.put(tmp_path / "model", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"model.zip": b"new"}
 
