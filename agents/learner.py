@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 import gymnasium
@@ -27,7 +27,7 @@ from agents.plasticity.optimizers import HiddenWeights, stepping
 from agents.plasticity.protocols import Edit, Intervention, Update
 from agents.plasticity.replicas import ALONE
 from agents.plasticity.seeds import derive_seed
-from agents.plasticity.taps import Taps
+from agents.plasticity.taps import Seen, Taps
 from agents.plasticity.units.builders import NORMS
 from agents.saving import SavingMixin
 from agents.serving import ServingMixin
@@ -185,6 +185,26 @@ class LearnerMixin(PaceMixin, SwitchingMixin, SavingMixin, ServingMixin):
         update = self.hooks.backward(update, taps)
         if max_grad_norm is not None:
             stepping.clip_gradients(self._parameters(), max_grad_norm)
+        stepping.step(optimizer)
+        return update
+
+    def _optimize_by(
+        self,
+        network: str,
+        batch: Any,
+        loss: Tensor,
+        optimizer: torch.optim.Optimizer,
+        gradients: Iterable[tuple[Tensor, Tensor]],
+        *,
+        trains: Collection[str] | None = None,
+    ) -> Update:
+        """As `_optimize`, of a loss without a graph, where no taps are open: parameters come with their gradients."""
+        update = self._update_of(network, batch, {"loss": loss}, optimizer, trains)
+        stepping.drop_gradients(optimizer)
+        for parameter, gradient in gradients:
+            if parameter.requires_grad:
+                parameter.grad = gradient
+        update = self.hooks.after_own_backward(update, Seen({}, {}))
         stepping.step(optimizer)
         return update
 

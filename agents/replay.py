@@ -156,6 +156,23 @@ class ReplayMixin(LearnerMixin, OffPolicyAlgorithm):
         self._td_errors.append((batch.indices, errors))
         return reduce(torch.add, [(batch.weights * loss(value, targets, reduction="none")).mean() for value in values])
 
+    def _squared_td_loss(self, values: Tensor, targets: Tensor, batch: Batch, factor: float) -> tuple[Tensor, Tensor]:
+        """`_td_loss` of squared errors, times a factor, and its gradient at the values, without a graph.
+
+        Args:
+            values: of all Q-functions, (Q-functions, batch, 1).
+            targets: as of `_td_loss`.
+            batch: likewise.
+            factor: of the loss.
+        """
+        errors = values - targets
+        weighted = errors
+        if isinstance(batch, PrioritizedSamples):
+            self._td_errors.append((batch.indices, errors[:, :, 0].abs().mean(dim=0)))
+            weighted = batch.weights * errors
+        loss = factor * (weighted * errors).mean(dim=1).sum()
+        return loss, weighted.mul(2 * factor / len(targets))
+
     def _begin_weighing(self) -> None:
         """Before an update: importance weights are those of its place in the run.
 

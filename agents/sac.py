@@ -28,6 +28,7 @@ from agents.sde import noise_log_std
 from agents.specs import agent_spec
 from agents.speed import fuse
 from agents.speed.actor_critics import drawn_actions
+from agents.speed.soft import SoftStep
 from agents.vec_env import Games
 
 
@@ -145,6 +146,8 @@ class SAC(ActorCriticsMixin, StockSAC):
         if self.use_sde:
             self.actor.reset_noise()  # log_std may have changed since the last gradient step
         self.optimizer_steps += 1
+        if (networks := self._soft_step(batch)) is not None:
+            return self._step_at_once(batch, networks)
         with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
             actions, log_prob, following = self._draw(batch)
         log_prob = log_prob.reshape(-1, 1)
@@ -166,6 +169,31 @@ class SAC(ActorCriticsMixin, StockSAC):
         actor_loss = (ent_coef * log_prob - lowest(values)).mean()
         actor_update = self._step("actor", actor_loss, self.actor.optimizer, batch, taps)
         # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
+        self.hooks.after_step(critic_update)
+        self.hooks.after_step(actor_update)
+        losses = {"actor_loss": actor_update.losses["loss"], "critic_loss": critic_update.losses["loss"]}
+        return {"ent_coef": ent_coef.reshape(()), **losses, **learned}
+
+    def _soft_step(self, batch: Batch) -> SoftStep | None:
+        """The networks as they are computed without graphs; None where they cannot be, or somebody looks into them."""
+        at_once = self._learns_at_once()
+        if at_once is None or self.hooks.look(self.optimizer_steps):
+            return None
+        return SoftStep.of(at_once, self.actor, self.critic, self.critic_target, batch)
+
+    def _step_at_once(self, batch: Batch, networks: SoftStep) -> dict[str, Tensor]:
+        """What `_gradient_step` does, within rounding."""
+        ent_coef, learned = self._entropy_coefficient(), {}
+        if self.ent_coef_optimizer is not None:
+            learned = {"ent_coef_loss": self._update_entropy_coefficient(networks.now.log_prob)}
+        next_values = networks.lowest_ahead() - ent_coef * networks.ahead.log_prob.unsqueeze(1)
+        values, targets = networks.values(batch.actions), self._returns(batch, next_values)
+        critic_loss, at_values = self._squared_td_loss(values, targets, batch, self._critic_coef)
+        gradients = networks.critic_gradients(at_values)
+        critic_update = self._optimize_by("critic", batch, critic_loss, self.critic.optimizer, gradients)
+        actor_loss, gradients = networks.actor_loss(ent_coef)
+        trains = ("actor", "features")
+        actor_update = self._optimize_by("actor", batch, actor_loss, self.actor.optimizer, gradients, trains=trains)
         self.hooks.after_step(critic_update)
         self.hooks.after_step(actor_update)
         losses = {"actor_loss": actor_update.losses["loss"], "critic_loss": critic_update.losses["loss"]}

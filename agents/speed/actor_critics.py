@@ -8,15 +8,13 @@ import torch
 from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from stable_baselines3.sac.policies import Actor as GaussianActor
 from stable_baselines3.td3.policies import Actor as TD3Actor
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from agents.networks.distributions import HALF_LOG_2PI
 from agents.speed.live import AtOnce
 from agents.speed.perceptrons import is_hooked
+from agents.speed.squashed import SquashedPair
 
 
 def q_values(
@@ -34,7 +32,7 @@ def q_values(
         count: of the first Q-functions; None for all.
         frozen: gradients do not reach the critic's parameters.
     """
-    if type(critic).forward is not ContinuousCritic.forward or is_hooked(critic):
+    if not is_asked(critic):
         return None
     found = at_once.perceptrons(purpose, critic.q_networks[:count])
     if found is None:
@@ -81,7 +79,7 @@ def drawn_actions(
         (batch, actions), (batch,), (batch, actions), (batch,), drawn as `action_log_prob` draws them one after the
         other; None where it must be asked.
     """
-    if actor.use_sde or type(actor.features_extractor) is not FlattenExtractor or _is_other(actor):
+    if actor.use_sde or type(actor.features_extractor) is not FlattenExtractor or is_other(actor):
         return None
     heads: list[Any] = [actor.mu, actor.log_std]  # a parameter with gSDE alone
     found = at_once.perceptrons("actor", [actor.latent_pi], heads)
@@ -92,13 +90,18 @@ def drawn_actions(
     now, later = found(*features)
     actions = now.shape[2] // 2
     noise = torch.cat([torch.randn(len(each), actions, dtype=now.dtype, device=now.device) for each in features])
-    drawn: tuple[Tensor, Tensor, Tensor, Tensor] = _Squashed.apply(  # type: ignore[no-untyped-call]
+    drawn: tuple[Tensor, Tensor, Tensor, Tensor] = SquashedPair.apply(  # type: ignore[no-untyped-call]
         now[0], later[0], noise, actor.action_dist.epsilon
     )
     return drawn
 
 
-def _is_other(actor: GaussianActor) -> bool:
+def is_asked(critic: ContinuousCritic) -> bool:
+    """Whether a critic gives what its Q-functions say, and nobody looks into it."""
+    return type(critic).forward is ContinuousCritic.forward and not is_hooked(critic)
+
+
+def is_other(actor: GaussianActor) -> bool:
     """Whether an actor draws in another way than SB3's."""
     asked = ("action_log_prob", "get_action_dist_params", "extract_features")
     changed = any(
@@ -106,33 +109,3 @@ def _is_other(actor: GaussianActor) -> bool:
     )
     distribution: object = actor.action_dist
     return changed or type(distribution) is not SquashedDiagGaussianDistribution
-
-
-class _Squashed(torch.autograd.Function):
-    """Actions that are tanh of normal draws, and their log-probabilities: `SquashedDiagGaussianDistribution`."""
-
-    @staticmethod
-    def forward(ctx: Any, now: Tensor, later: Tensor, noise: Tensor, epsilon: float) -> Any:
-        rows, both = len(now), torch.cat([now, later])
-        mean, raw = both.chunk(2, dim=1)
-        log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
-        moved = log_std.exp().mul_(noise)
-        actions = torch.tanh(mean + moved)
-        room = actions.square().neg_().add_(1.0)
-        density = noise.square().mul_(-0.5).sub_(log_std).sub_(HALF_LOG_2PI)
-        log_prob = density.sub_((room + epsilon).log_()).sum(1)
-        ctx.save_for_backward(raw[:rows], moved[:rows], actions[:rows], room[:rows])
-        ctx.epsilon = epsilon
-        found = actions[:rows], log_prob[:rows], actions[rows:], log_prob[rows:]
-        ctx.mark_non_differentiable(*found[2:])
-        return found
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, at_actions: Tensor, at_log_prob: Tensor, *_: Tensor) -> Any:
-        raw, moved, actions, room = ctx.saved_tensors
-        weights = at_log_prob.unsqueeze(1)
-        at_mean = room * torch.addcdiv(at_actions, weights * actions, room + ctx.epsilon, value=2.0)
-        at_raw = torch.addcmul(-weights, at_mean, moved)
-        at_raw.mul_((raw >= LOG_STD_MIN) & (raw <= LOG_STD_MAX))
-        return torch.cat([at_mean, at_raw], dim=1), None, None, None

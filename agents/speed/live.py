@@ -14,6 +14,7 @@ from agents.plasticity.composition import Composition
 from agents.speed.activations import activation_of
 from agents.speed.layers import Quick
 from agents.speed.perceptrons import HOOKS, OtherNetworkError, Pays, Perceptrons
+from agents.speed.relu_networks import ReluNetwork
 
 GLOBAL = [getattr(everywhere, f"_global{hooks}") for hooks in HOOKS]
 
@@ -79,6 +80,7 @@ class AtOnce:
     def __init__(self, quick: Quick) -> None:
         self.quick = quick
         self._live: dict[str, LivePerceptrons] = {}
+        self._relu: dict[str, tuple[Perceptrons, int, list[ReluNetwork] | None]] = {}
 
     def perceptrons(
         self, purpose: str, networks: Sequence[nn.Module], heads: Sequence[nn.Module] = ()
@@ -93,3 +95,16 @@ class AtOnce:
         if purpose not in self._live:
             self._live[purpose] = LivePerceptrons(lambda count, weight: self.quick._pays(count, weight, weight))
         return self._live[purpose].of(networks, heads)
+
+    def relu_networks(
+        self, purpose: str, networks: Sequence[nn.Module], heads: Sequence[nn.Module] = (), *, rows: int
+    ) -> list[ReluNetwork] | None:
+        """Each of these networks, which are asked about so many rows; None where it is none: see `ReluNetwork.of`."""
+        found = self.perceptrons(purpose, networks, heads)
+        if found is None:
+            return None
+        before, of_rows, each = self._relu.get(purpose, (None, 0, None))
+        if found is not before or rows != of_rows:
+            each = ReluNetwork.of(found, rows)
+            self._relu[purpose] = found, rows, each
+        return each

@@ -13,6 +13,14 @@ from agents.speed.kernels.first_layers import (
     take,
 )
 from agents.speed.kernels.perceptrons import ACTIVATIONS, follow, hyperbolic_tangent
+from agents.speed.kernels.relu_layers import (
+    enter,
+    enter_gradient,
+    leave,
+    leave_gradient,
+    rectify,
+    rectify_gradient,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,14 +28,20 @@ __all__ = [
     "convolution",
     "convolution_gradient",
     "draw",
+    "enter",
+    "enter_gradient",
     "find",
     "follow",
     "hyperbolic_tangent",
+    "leave",
+    "leave_gradient",
     "linear",
     "linear_gradient",
     "proximal",
     "rectified",
     "rectified_gradient",
+    "rectify",
+    "rectify_gradient",
     "swap_axes",
     "take",
 ]
