@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Sequence
 from copy import deepcopy
@@ -137,6 +138,14 @@ class StreamMonitor(VecMonitor):
     before, and that is its return. Where it plays an episode with each of its lives (``life_lost``), those of one game
     count as one.
     """
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What SB3's wrappers know of their class can be neither copied nor pickled, and so agents could not be.
+        return {key: value for key, value in vars(self).items() if key != "class_attributes"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.class_attributes = dict(inspect.getmembers(type(self)))
 
     def step_wait(self) -> VecEnvStepReturn:
         """As in SB3, which makes another list of all infos; here only those that ended are touched."""

@@ -53,6 +53,9 @@ class WorldSpec:
     batch: Callable[..., Games] | None = None
     action_meanings: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "physics", dict(self.physics))  # agents are copied and pickled with their games
+
     @property
     def arguments(self) -> Mapping[str, Any]:
         """All that a task may give, with the defaults."""

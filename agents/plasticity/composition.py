@@ -21,6 +21,13 @@ class Composition:
         self._held = list(self._holding())  # so that nothing else can get its identity
         self._identities = list(map(id, self._held))
 
+    def __getstate__(self) -> tuple[Any, Any]:
+        return self._tables, self._held
+
+    def __setstate__(self, state: tuple[Any, Any]) -> None:
+        self._tables, self._held = state
+        self._identities = list(map(id, self._held))  # a copy of an agent is made of copies, and of nothing else
+
     def holds(self) -> bool:
         """Whether all is as it was."""
         return list(map(id, self._holding())) == self._identities  # all in C: it is asked at every step

@@ -7,7 +7,7 @@ from contextlib import suppress
 from operator import is_
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as everywhere
 
 from agents.plasticity.composition import Composition
@@ -93,7 +93,7 @@ class AtOnce:
             heads: see `Perceptrons`.
         """
         if purpose not in self._live:
-            self._live[purpose] = LivePerceptrons(lambda count, weight: self.quick._pays(count, weight, weight))
+            self._live[purpose] = LivePerceptrons(self._pays)
         return self._live[purpose].of(networks, heads)
 
     def relu_networks(
@@ -108,3 +108,6 @@ class AtOnce:
             each = ReluNetwork.of(found, rows)
             self._relu[purpose] = found, rows, each
         return each
+
+    def _pays(self, count: int, weight: Tensor) -> bool:
+        return self.quick._pays(count, weight, weight)
