@@ -187,8 +187,8 @@ class SAC(ActorCriticsMixin, StockSAC):
         if self.ent_coef_optimizer is not None:
             learned = {"ent_coef_loss": self._update_entropy_coefficient(networks.now.log_prob)}
         next_values = networks.lowest_ahead() - ent_coef * networks.ahead.log_prob.unsqueeze(1)
-        values, targets = networks.values(batch.actions), self._returns(batch, next_values)
-        critic_loss, at_values = self._squared_td_loss(values, targets, batch, self._critic_coef)
+        targets = self._returns(batch, next_values)
+        critic_loss, at_values = self._squared_td_loss(networks.values, targets, batch, self._critic_coef)
         gradients = networks.critic_gradients(at_values)
         critic_update = self._optimize_by("critic", batch, critic_loss, self.critic.optimizer, gradients)
         actor_loss, gradients = networks.actor_loss(ent_coef)

@@ -4,7 +4,7 @@
 - `boards`, `sparse`, `kernels`, `sharing`, `kept`: first layers on boards of zeros and ones.
 - `optimizers`: fused steps.
 - `perceptrons`, `live`, `actor_critics`: networks of linear layers, several at once.
-- `relu_networks`, `soft`, `squashed`: SAC on plain networks, whose gradients are written out.
+- `relu_networks`, `floats`, `pairs`, `soft`, `squashed`: SAC on plain networks, whose gradients are written out.
 - `proximal`, `few_rows`: PPO of discrete actions, its loss and how it plays.
 - `threads`: one for what is small.
 - `hardware`: what it can.

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from typing import TypeVar
 
-from agents.speed.threads import threads
+from agents.speed.threads import one_thread, threads
+
+Found = TypeVar("Found")
 
 
 def shares(count: int) -> list[tuple[int, int]]:
@@ -19,16 +22,25 @@ def shares(count: int) -> list[tuple[int, int]]:
     return list(pairwise(ends))
 
 
-def at_once(calls: Sequence[Callable[[], object]], *, pays: bool) -> None:
-    """Make calls that leave the interpreter lock, each on a thread of its own where that pays; the first one here."""
+def at_once(calls: Sequence[Callable[[], Found]], *, pays: bool) -> list[Found]:
+    """Make calls that leave the interpreter lock, each on a thread of its own where that pays; the first one here.
+
+    Torch computes with one thread in each of the others.
+    """
     if len(calls) < 2 or not pays:
-        for call in calls:
-            call()
-        return
-    others = [_pool(len(calls) - 1).submit(call) for call in calls[1:]]
-    calls[0]()
-    for other in others:
-        other.result()
+        return [call() for call in calls]
+    others = [_pool(len(calls) - 1).submit(_alone, call) for call in calls[1:]]
+    try:
+        first = calls[0]()
+    finally:
+        for other in others:
+            other.exception()  # waits: none goes on where this one has ended
+    return [first, *(other.result() for other in others)]
+
+
+def _alone(call: Callable[[], Found]) -> Found:
+    with one_thread():
+        return call()
 
 
 @cache

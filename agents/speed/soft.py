@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -13,15 +14,21 @@ from torch import Tensor
 
 from agents.speed.actor_critics import is_asked, is_other
 from agents.speed.live import AtOnce
-from agents.speed.relu_networks import ReluNetwork
+from agents.speed.relu_networks import ReluNetwork, Trace
+from agents.speed.sharing import at_once
 from agents.speed.squashed import Squashed
+from agents.speed.threads import threads
 
 Gradients = list[tuple[Tensor, Tensor]]
 """Parameters, each with what its ``.grad`` shall be."""
+SHARED = 2**23
+"""Multiplications of a network's forward from which a second thread pays for being woken."""
 
 
 class SoftStep:
     """The networks of a gradient step, asked about its minibatch.
+
+    Where that pays what does not depend on each other is computed by two threads.
 
     Args:
         actor: whose outputs are means, and logarithms of standard deviations.
@@ -29,33 +36,47 @@ class SoftStep:
         targets: that follow these.
         observed: the observations, (batch, inputs).
         following: the next ones.
+        taken: the actions that were taken, (batch, actions).
         epsilon: of the distribution.
 
     Attributes:
         now: the actor's actions for the observations.
         ahead: those for the next ones.
+        values: the critics' values of the actions that were taken, (critics, batch, 1).
     """
 
     def __init__(
         self, actor: ReluNetwork, critics: Sequence[ReluNetwork], targets: Sequence[ReluNetwork], observed: Tensor,
-        following: Tensor, epsilon: float,
+        following: Tensor, taken: Tensor, epsilon: float,
     ) -> None:  # fmt: skip
         self._actor, self._critics, self._targets = actor, critics, targets
         self._observed, self._following = observed, following
-        outputs, self._trace = actor.forward(torch.cat([observed, following]))
-        actions = outputs.shape[1] // 2
-        noise = torch.cat([torch.randn(len(each), actions, device="cpu") for each in (observed, following)])
-        self.now, self.ahead = Squashed.of(outputs, noise, epsilon).split(len(observed))
+        self._shared = threads() > 1 and len(observed) * sum(map(Tensor.numel, actor.parameters)) >= SHARED
+        x = torch.cat([observed, taken], dim=1)
+
+        def draw() -> None:
+            self.now, self.ahead = self._draw(epsilon)
+
+        def look() -> None:
+            self.values, self._traces = _stacked([critic.forward(x) for critic in critics])
+
+        at_once([draw, look], pays=self._shared)
+
+    def _draw(self, epsilon: float) -> tuple[Squashed, Squashed]:
+        outputs, self._trace = self._actor.forward(torch.cat([self._observed, self._following]))
+        size = len(self._observed), outputs.shape[1] // 2
+        noise = torch.cat([torch.randn(size, device="cpu") for _ in range(2)])
+        return Squashed.of(outputs, noise, epsilon).split(len(self._observed))
 
     @classmethod
     def of(
-        cls, at_once: AtOnce, actor: Actor, critic: ContinuousCritic, target: ContinuousCritic, batch: Any
+        cls, learner: AtOnce, actor: Actor, critic: ContinuousCritic, target: ContinuousCritic, batch: Any
     ) -> SoftStep | None:
         """None where one of the networks has to be asked itself.
 
         Args:
-            at_once: of the learner.
-            actor: likewise.
+            learner: how its networks are computed.
+            actor: of it.
             critic: likewise.
             target: likewise.
             batch: of its replay buffer.
@@ -67,9 +88,9 @@ class SoftStep:
             return None
         rows = len(batch.actions)
         heads: list[Any] = [actor.mu, actor.log_std]  # a parameter with gSDE alone
-        of_actor = at_once.relu_networks("actor", [actor.latent_pi], heads, rows=rows)
-        critics = at_once.relu_networks("critic", critic.q_networks, rows=rows)
-        targets = at_once.relu_networks("critic_target", target.q_networks, rows=rows)
+        of_actor = learner.relu_networks("actor", [actor.latent_pi], heads, rows=rows)
+        critics = learner.relu_networks("critic", critic.q_networks, rows=rows)
+        targets = learner.relu_networks("critic_target", target.q_networks, rows=rows)
         if of_actor is None or critics is None or targets is None:
             return None
         observed, following = (
@@ -78,40 +99,43 @@ class SoftStep:
         )
         if not all(each.dtype is torch.float32 for each in (observed, following, batch.actions)):
             return None
-        return cls(of_actor[0], critics, targets, observed, following, actor.action_dist.epsilon)
+        return cls(of_actor[0], critics, targets, observed, following, batch.actions, actor.action_dist.epsilon)
 
     def lowest_ahead(self) -> Tensor:
         """The lowest of the targets' values of the actions ahead, (batch, 1)."""
-        x = torch.cat([self._following, self.ahead.actions], dim=1)
-        values = torch.stack([target.forward(x)[0] for target in self._targets])
+        values, _ = self._ask(self._targets, self._following, self.ahead.actions)
         return values.amin(0)
-
-    def values(self, actions: Tensor) -> Tensor:
-        """The critics' values of actions that were taken, (critics, batch, 1)."""
-        x = torch.cat([self._observed, actions], dim=1)
-        found, self._traces = zip(*(critic.forward(x) for critic in self._critics), strict=True)
-        return torch.stack(found)
 
     def critic_gradients(self, gradient: Tensor) -> Gradients:
         """Those of the critics' parameters, of that at the `values`."""
-        found: Gradients = []
-        for critic, trace, at_values in zip(self._critics, self._traces, gradient, strict=True):
-            found += zip(critic.parameters, critic.backward(trace, at_values)[0], strict=True)
-        return found
+        asked = [*zip(self._critics, self._traces, gradient, strict=True)]
+        found = at_once([partial(critic.gradients, *given) for critic, *given in asked], pays=self._shared)
+        return [pair for (critic, *_), each in zip(asked, found, strict=True) for pair in _paired(critic, each)]
 
     def actor_loss(self, ent_coef: Tensor) -> tuple[Tensor, Gradients]:
         """The actor's loss through the critics as they are now, and its gradients."""
         rows, wanted = self.now.actions.shape
-        x = torch.cat([self._observed, self.now.actions], dim=1)
-        found, traces = zip(*(critic.forward(x) for critic in self._critics), strict=True)
-        lowest, which = torch.stack(found).min(0, keepdim=True)
+        values, traces = self._ask(self._critics, self._observed, self.now.actions)
+        lowest, which = values.min(0, keepdim=True)
         loss = (ent_coef * self.now.log_prob - lowest.flatten()).mean()
-        gradient = lowest.new_zeros(len(found), rows, 1).scatter_(0, which, -1 / rows)
-        at_actions = self.now.actions.new_zeros(rows, wanted)
-        for critic, trace, at_values in zip(self._critics, traces, gradient, strict=True):
-            _, at_x = critic.backward(trace, at_values, learns=False, wanted=wanted)
-            assert at_x is not None
-            at_actions += at_x
-        at_outputs = self.now.gradient(at_actions, (ent_coef / rows).reshape(1, 1))
-        gradients, _ = self._actor.backward(self._trace, at_outputs)
-        return loss, [*zip(self._actor.parameters, gradients, strict=True)]
+        gradient = values.new_zeros(values.shape).scatter_(0, which, -1 / rows)
+        asked = zip(self._critics, traces, gradient, strict=True)
+        parts = at_once(
+            [partial(critic.input_gradient, trace, at_values, wanted) for critic, trace, at_values in asked],
+            pays=self._shared,
+        )
+        at_outputs = self.now.gradient(reduce(torch.add, parts), (ent_coef / rows).reshape(1, 1))
+        return loss, _paired(self._actor, self._actor.gradients(self._trace, at_outputs))
+
+    def _ask(self, critics: Sequence[ReluNetwork], observed: Tensor, actions: Tensor) -> tuple[Tensor, list[Trace]]:
+        """Values of actions, (critics, batch, 1), and what the backwards need."""
+        x = torch.cat([observed, actions], dim=1)
+        return _stacked(at_once([partial(critic.forward, x) for critic in critics], pays=self._shared))
+
+
+def _stacked(found: Sequence[tuple[Tensor, Trace]]) -> tuple[Tensor, list[Trace]]:
+    return torch.stack([values for values, _ in found]), [trace for _, trace in found]
+
+
+def _paired(network: ReluNetwork, gradients: list[Tensor]) -> Gradients:
+    return [*zip(network.parameters, gradients, strict=True)]

@@ -1,5 +1,6 @@
 """Compiled loops, which `agents.speed.boards.kernels` gives where numba can be imported."""
 
+from agents.speed.kernels import relu_networks
 from agents.speed.kernels.categorical import TERMS, draw, proximal
 from agents.speed.kernels.first_layers import (
     convolution,
@@ -13,14 +14,7 @@ from agents.speed.kernels.first_layers import (
     take,
 )
 from agents.speed.kernels.perceptrons import ACTIVATIONS, follow, hyperbolic_tangent
-from agents.speed.kernels.relu_layers import (
-    enter,
-    enter_gradient,
-    leave,
-    leave_gradient,
-    rectify,
-    rectify_gradient,
-)
+from agents.speed.pairs import has_pairs
 
 __all__ = [
     "ACTIVATIONS",
@@ -28,20 +22,16 @@ __all__ = [
     "convolution",
     "convolution_gradient",
     "draw",
-    "enter",
-    "enter_gradient",
     "find",
     "follow",
+    "has_pairs",
     "hyperbolic_tangent",
-    "leave",
-    "leave_gradient",
     "linear",
     "linear_gradient",
     "proximal",
     "rectified",
     "rectified_gradient",
-    "rectify",
-    "rectify_gradient",
+    "relu_networks",
     "swap_axes",
     "take",
 ]

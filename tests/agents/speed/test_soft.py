@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:speed is 'fast', but this cpu")
 
 def net(**more: Any) -> dict[str, Any]:
     """Networks whose layers are as wide as compiled loops want them."""
-    return {"policy_kwargs": {"net_arch": [16, 32], **more}}
+    return {"policy_kwargs": {"net_arch": [32, 64], **more}}
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +44,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     "settings",
     [
         {},
-        {"policy_kwargs": {"net_arch": {"pi": [32], "qf": [16, 16, 16]}, "n_critics": 3}},
-        {"policy_kwargs": {"net_arch": [16], "n_critics": 1}, "ent_coef": 0.2},
+        {"policy_kwargs": {"net_arch": {"pi": [32], "qf": [64, 96]}, "n_critics": 3}},
+        {"policy_kwargs": {"net_arch": [32], "n_critics": 1}, "ent_coef": 0.2},
         {**net(), "replay": "prioritized", "n_steps": 2, "target_update_interval": 2},
         {**net(), "optimizer": "adamw"},
     ],
@@ -91,7 +91,7 @@ def _other_forward(model: Any) -> None:
 
 def _norm(model: Any) -> None:
     for q_net in (*model.critic.q_networks, *model.critic_target.q_networks):
-        q_net[1] = nn.Sequential(nn.LayerNorm(16), nn.ReLU())
+        q_net[1] = nn.Sequential(nn.LayerNorm(32), nn.ReLU())
 
 
 @pytest.mark.parametrize(
