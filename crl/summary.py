@@ -75,7 +75,7 @@ def _returns(visits: list[Visit], width: int) -> Table:
     columns = range(max(1, last - _fitting(width) + 1), last + 1)
     cells = {(visit.task, visit.visit): visit for visit in visits}
     table = Table()
-    table.add_column("task")
+    table.add_column("task", overflow="fold")
     for number in columns:
         table.add_column(f"visit {number}", justify="right")
     for task in tasks[:TASKS_SHOWN]:
@@ -92,7 +92,7 @@ def _trends(visits: list[Visit], width: int) -> Table:
     most = max(Counter(visit.family for visit in visits).values())
     parts = min(_fitting(width), most)
     table = Table()
-    table.add_column("variants of")
+    table.add_column("variants of", overflow="fold")
     for part in range(parts):
         table.add_column(f"part {part + 1} of {parts}", justify="right")
     for family in families[:TASKS_SHOWN]:

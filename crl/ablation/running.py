@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from crl.ablation import hparams, launching, record, tables, teams, trial, worker
@@ -172,7 +172,8 @@ def _show_plan(
     except KeyboardInterrupt:
         return INTERRUPTED
     together = ["together"] if formed else []
-    table = Table("arm", "seeds", *together, "finished", "steps", "steps/s", "memory", "time")
+    arm_column = Column("arm", overflow="fold")  # cut off, arms of long axes would all look alike
+    table = Table(arm_column, "seeds", *together, "finished", "steps", "steps/s", "memory", "time")
     seconds = 0.0
     for arm in dict.fromkeys(run.cell.arm for run in runs.values()):
         mine = [run for run in runs.values() if run.cell.arm == arm]

@@ -43,10 +43,13 @@ class _Loader(yaml.SafeLoader):
         try:
             if isinstance(node, yaml.ScalarNode) and node.tag in NUMBERS and len(node.value) > MAX_DIGITS:
                 raise ValueError
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
         except (AttributeError, KeyError, ValueError):  # PyYAML's own, on `!!bool foo` or 2024-13-45
             problem = f"{shown(node.value)} cannot be read as {node.tag.rpartition(':')[2]}"
             raise _refused(node, problem, "put it in quotes to give text") from None
+        if isinstance(node, yaml.ScalarNode) and node.tag in NUMBERS:
+            _refuse_other_bases(node, value)
+        return value
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
         if not isinstance(node, yaml.MappingNode):
@@ -63,6 +66,15 @@ class _Loader(yaml.SafeLoader):
                 raise _refused(key_node, f"the key {shortened(key)!r} is given twice", "remove one of them")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _refuse_other_bases(node: yaml.ScalarNode, value: float) -> None:
+    """Refuse numbers that YAML 1.1 reads otherwise than they look: 010 is 8 there, and 1:30 is 90."""
+    text = node.value.replace("_", "")
+    if ":" in text:
+        raise _refused(node, f"YAML reads {text} as {value} (base 60)", "put it in quotes, or write that number")
+    if text.lstrip("+-").isdecimal() and int(text) != value:
+        raise _refused(node, f"YAML reads {text} as {value} (base 8)", f"write {int(text)} without the zeros in front")
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:

@@ -123,6 +123,22 @@ def test_a_plan_is_shown_and_nothing_is_begun(
     assert sorted(path.name for path in place.iterdir()) == ["grid.yaml", "tiny.yaml"]
 
 
+def test_long_names_of_arms_are_shown_whole(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from crl.ablation import grid, running, trial
+
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(trial, "_speed", lambda *_: 4.0)
+    names = [f"an_arm_of_many_axes_that_differs_in_the_last_of_them_alone={number}" for number in (1, 2)]
+    text = GRID.replace("plain: {}", ", ".join(f'"{name}": {{}}' for name in names))
+    (place / "grid.yaml").write_text(text)
+    assert running.ablate(grid.read(Path("grid.yaml")), dry_run=True) == 0
+    column = [line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert "".join(column) == "".join(names)
+
+
 def test_what_all_arms_warn_of_is_told_once(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
