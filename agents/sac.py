@@ -186,7 +186,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         ent_coef, learned = self._entropy_coefficient(), {}
         if self.ent_coef_optimizer is not None:
             learned = {"ent_coef_loss": self._update_entropy_coefficient(networks.now.log_prob)}
-        next_values = networks.lowest_ahead() - ent_coef * networks.ahead.log_prob.unsqueeze(1)
+        next_values = networks.next_values - ent_coef * networks.ahead.log_prob.unsqueeze(1)
         targets = self._returns(batch, next_values)
         critic_loss, at_values = self._squared_td_loss(networks.values, targets, batch, self._critic_coef)
         gradients = networks.critic_gradients(at_values)

@@ -53,7 +53,7 @@ class ReluNetwork:
         self._layers, self._kind = layers, np.int16 if half else np.float32
         self.parameters = [parameter for layer in layers for parameter in layer.parameters]
         self._places: list[int] = []
-        self._held: tuple[Layers, Layers] = (), ()
+        self._held: list[tuple[list[np.ndarray], ...]] = []
 
     @classmethod
     def of(cls, networks: Perceptrons, rows: int) -> list[ReluNetwork] | None:
@@ -133,18 +133,18 @@ class ReluNetwork:
     def _numbers(self) -> tuple[Layers, Layers]:
         """Weights and biases as they are now; those of the last layers, which lie side by side, as copies."""
         places = [parameter.data_ptr() for parameter in self.parameters]
-        if places != self._places or len(self._layers[-1].weights) > 1:  # the former seldom: of other memory
-            self._held = (
-                tuple(map(_joined, (each.weights for each in self._layers))),
-                tuple(map(_joined, (each.biases for each in self._layers))),
-            )
+        if places != self._places:  # seldom: somebody has given them other memory
+            self._held = [
+                tuple([[part.detach().numpy() for part in parts] for parts in whole])
+                for whole in ([each.weights for each in self._layers], [each.biases for each in self._layers])
+            ]
             self._places = places
-        return self._held
+        weights, biases = self._held
+        return tuple(map(_joined, weights)), tuple(map(_joined, biases))
 
 
-def _joined(parts: Sequence[Tensor]) -> np.ndarray:
-    found: np.ndarray = (parts[0] if len(parts) == 1 else torch.cat([*parts])).detach().numpy()
-    return found
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _is_known(layer: Dense) -> bool:

@@ -43,30 +43,26 @@ class SoftStep:
         now: the actor's actions for the observations.
         ahead: those for the next ones.
         values: the critics' values of the actions that were taken, (critics, batch, 1).
+        next_values: the lowest of the targets' values of the actions ahead, (batch, 1).
     """
 
     def __init__(
         self, actor: ReluNetwork, critics: Sequence[ReluNetwork], targets: Sequence[ReluNetwork], observed: Tensor,
         following: Tensor, taken: Tensor, epsilon: float,
     ) -> None:  # fmt: skip
-        self._actor, self._critics, self._targets = actor, critics, targets
-        self._observed, self._following = observed, following
+        self._actor, self._critics, self._observed = actor, critics, observed
         self._shared = threads() > 1 and len(observed) * sum(map(Tensor.numel, actor.parameters)) >= SHARED
-        x = torch.cat([observed, taken], dim=1)
+        noises = [torch.randn(taken.shape, device="cpu") for _ in range(2)]  # drawn before threads may change places
 
-        def draw() -> None:
-            self.now, self.ahead = self._draw(epsilon)
+        def look_ahead() -> None:
+            self.ahead, _ = _drawn(actor, following, noises[1], epsilon)
+            self.next_values = _values(targets, following, self.ahead.actions)[0].amin(0)
 
         def look() -> None:
-            self.values, self._traces = _stacked([critic.forward(x) for critic in critics])
+            self.values, self._traces = _values(critics, observed, taken)
+            self.now, self._trace = _drawn(actor, observed, noises[0], epsilon)
 
-        at_once([draw, look], pays=self._shared)
-
-    def _draw(self, epsilon: float) -> tuple[Squashed, Squashed]:
-        outputs, self._trace = self._actor.forward(torch.cat([self._observed, self._following]))
-        size = len(self._observed), outputs.shape[1] // 2
-        noise = torch.cat([torch.randn(size, device="cpu") for _ in range(2)])
-        return Squashed.of(outputs, noise, epsilon).split(len(self._observed))
+        at_once([look_ahead, look], pays=self._shared)
 
     @classmethod
     def of(
@@ -101,11 +97,6 @@ class SoftStep:
             return None
         return cls(of_actor[0], critics, targets, observed, following, batch.actions, actor.action_dist.epsilon)
 
-    def lowest_ahead(self) -> Tensor:
-        """The lowest of the targets' values of the actions ahead, (batch, 1)."""
-        values, _ = self._ask(self._targets, self._following, self.ahead.actions)
-        return values.amin(0)
-
     def critic_gradients(self, gradient: Tensor) -> Gradients:
         """Those of the critics' parameters, of that at the `values`."""
         asked = [*zip(self._critics, self._traces, gradient, strict=True)]
@@ -115,25 +106,26 @@ class SoftStep:
     def actor_loss(self, ent_coef: Tensor) -> tuple[Tensor, Gradients]:
         """The actor's loss through the critics as they are now, and its gradients."""
         rows, wanted = self.now.actions.shape
-        values, traces = self._ask(self._critics, self._observed, self.now.actions)
+        values, traces = _values(self._critics, self._observed, self.now.actions)
         lowest, which = values.min(0, keepdim=True)
         loss = (ent_coef * self.now.log_prob - lowest.flatten()).mean()
         gradient = values.new_zeros(values.shape).scatter_(0, which, -1 / rows)
         asked = zip(self._critics, traces, gradient, strict=True)
-        parts = at_once(
-            [partial(critic.input_gradient, trace, at_values, wanted) for critic, trace, at_values in asked],
-            pays=self._shared,
-        )
-        at_outputs = self.now.gradient(reduce(torch.add, parts), (ent_coef / rows).reshape(1, 1))
+        parts = [critic.input_gradient(trace, at_values, wanted) for critic, trace, at_values in asked]
+        at_actions = reduce(torch.add, parts)
+        at_outputs = self.now.gradient(at_actions, (ent_coef / rows).expand(rows))
         return loss, _paired(self._actor, self._actor.gradients(self._trace, at_outputs))
 
-    def _ask(self, critics: Sequence[ReluNetwork], observed: Tensor, actions: Tensor) -> tuple[Tensor, list[Trace]]:
-        """Values of actions, (critics, batch, 1), and what the backwards need."""
-        x = torch.cat([observed, actions], dim=1)
-        return _stacked(at_once([partial(critic.forward, x) for critic in critics], pays=self._shared))
+
+def _drawn(actor: ReluNetwork, observed: Tensor, noise: Tensor, epsilon: float) -> tuple[Squashed, Trace]:
+    outputs, trace = actor.forward(observed)
+    return Squashed.of(outputs, noise, epsilon), trace
 
 
-def _stacked(found: Sequence[tuple[Tensor, Trace]]) -> tuple[Tensor, list[Trace]]:
+def _values(critics: Sequence[ReluNetwork], observed: Tensor, actions: Tensor) -> tuple[Tensor, list[Trace]]:
+    """Values of actions, (critics, batch, 1), and what their backwards need."""
+    x = torch.cat([observed, actions], dim=1)
+    found = [critic.forward(x) for critic in critics]
     return torch.stack([values for values, _ in found]), [trace for _, trace in found]
 
 

@@ -14,6 +14,7 @@ from agents.speed.kernels.first_layers import (
     take,
 )
 from agents.speed.kernels.perceptrons import ACTIVATIONS, follow, hyperbolic_tangent
+from agents.speed.kernels.squashed import squash, squash_gradient
 from agents.speed.pairs import has_pairs
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "rectified",
     "rectified_gradient",
     "relu_networks",
+    "squash",
+    "squash_gradient",
     "swap_axes",
     "take",
 ]
