@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3 import SAC as StockSAC
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
@@ -25,10 +27,11 @@ from agents.plasticity.optimizers import stepping
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
+from agents.spaces import check_played
 from agents.specs import agent_spec
 from agents.speed import fuse
 from agents.speed.actor_critics import drawn_actions
-from agents.speed.soft import SoftStep
+from agents.speed.soft import SoftStep, actions_now, plays_plainly
 from agents.vec_env import Games
 
 
@@ -237,6 +240,30 @@ class SAC(ActorCriticsMixin, StockSAC):
         """What the Q-values are drawn to, (batch, 1)."""
         next_values = self._lowest(batch.next_observations, next_actions) - ent_coef * next_log_prob.reshape(-1, 1)
         return self._returns(batch, next_values)
+
+    # ------------------------------------------------------------------ exploration
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """SB3's; the actor, where it is a plain network and `speed` is fast, is asked without its modules."""
+        is_random = self.num_timesteps < max(learning_starts, self._random_until)
+        drawn = None if is_random else self._drawn_at_once()
+        if drawn is None:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        scaled = drawn if action_noise is None else np.clip(drawn + action_noise(), -1, 1)
+        actions = self.policy.unscale_action(scaled)
+        check_played(actions)
+        return actions, scaled
+
+    def _drawn_at_once(self) -> np.ndarray | None:
+        """Squashed actions for what is observed now, (games, actions); None where the policy must be asked."""
+        if self._at_once is None or not plays_plainly(self.policy) or type(self).predict is not SAC.predict:
+            return None
+        assert self._last_obs is not None
+        observations, _ = self.policy.obs_to_tensor(self._last_obs)
+        found = actions_now(self._at_once, self.actor, observations)
+        return None if found is None else found.numpy().reshape(-1, *(self.action_space.shape or ()))
 
     # ------------------------------------------------------------------ what a batch shows
 

@@ -24,10 +24,19 @@ _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
+def has_registers() -> bool:
+    """Whether the sums of `TALL` rows and a panel stay in the CPU's registers; else torch's products are faster."""
+    return _has("avx512f")
+
+
 def has_pairs() -> bool:
     """Whether what is compiled here may multiply pairs of bfloat16: without the instruction LLVM ends the process."""
+    return _has("avx512bf16")
+
+
+def _has(feature: str) -> bool:
     chosen = config.CPU_NAME or config.CPU_FEATURES is not None  # type: ignore[attr-defined]
-    return not chosen and bool(binding.get_host_cpu_features().get("avx512bf16"))
+    return not chosen and bool(binding.get_host_cpu_features().get(feature))
 
 
 class _Half(ir.Type):  # type: ignore[misc]

@@ -64,7 +64,12 @@ class ReluNetwork:
             rows: of an input.
         """
         *hidden, last = [each[0] for each in networks.layers]
-        if kernels() is None or networks.dtype is not torch.float32 or not networks.parameters[0].is_cpu:
+        if (
+            kernels() is None
+            or not kernels().has_registers()
+            or networks.dtype is not torch.float32
+            or not networks.parameters[0].is_cpu
+        ):
             return None
         if len(set(map(id, networks.parameters))) < len(networks.parameters):
             return None  # of one that several share the gradients are to be added up

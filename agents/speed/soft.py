@@ -7,13 +7,14 @@ from functools import partial, reduce
 from typing import Any
 
 import torch
-from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.policies import BasePolicy, ContinuousCritic
 from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.sac.policies import Actor
+from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import Tensor
 
 from agents.speed.actor_critics import is_asked, is_other
 from agents.speed.live import AtOnce
+from agents.speed.perceptrons import is_hooked
 from agents.speed.relu_networks import ReluNetwork, Trace
 from agents.speed.sharing import at_once
 from agents.speed.squashed import Squashed
@@ -77,14 +78,12 @@ class SoftStep:
             target: likewise.
             batch: of its replay buffer.
         """
-        modules = actor, critic, target
-        if actor.use_sde or is_other(actor) or not (is_asked(critic) and is_asked(target)):
+        if not (is_asked(critic) and is_asked(target)):
             return None
-        if any(type(each.features_extractor) is not FlattenExtractor for each in modules):
+        if any(type(each.features_extractor) is not FlattenExtractor for each in (critic, target)):
             return None
         rows = len(batch.actions)
-        heads: list[Any] = [actor.mu, actor.log_std]  # a parameter with gSDE alone
-        of_actor = learner.relu_networks("actor", [actor.latent_pi], heads, rows=rows)
+        of_actor = _read(learner, "actor", actor, rows)
         critics = learner.relu_networks("critic", critic.q_networks, rows=rows)
         targets = learner.relu_networks("critic_target", target.q_networks, rows=rows)
         if of_actor is None or critics is None or targets is None:
@@ -95,7 +94,7 @@ class SoftStep:
         )
         if not all(each.dtype is torch.float32 for each in (observed, following, batch.actions)):
             return None
-        return cls(of_actor[0], critics, targets, observed, following, batch.actions, actor.action_dist.epsilon)
+        return cls(of_actor, critics, targets, observed, following, batch.actions, actor.action_dist.epsilon)
 
     def critic_gradients(self, gradient: Tensor) -> Gradients:
         """Those of the critics' parameters, of that at the `values`."""
@@ -115,6 +114,47 @@ class SoftStep:
         at_actions = reduce(torch.add, parts)
         at_outputs = self.now.gradient(at_actions, (ent_coef / rows).expand(rows))
         return loss, _paired(self._actor, self._actor.gradients(self._trace, at_outputs))
+
+
+def plays_plainly(policy: SACPolicy) -> bool:
+    """Whether what a policy plays is what SB3's draws of its actor."""
+    return (
+        type(policy).predict is BasePolicy.predict
+        and type(policy)._predict is SACPolicy._predict
+        and type(policy.actor).forward is Actor.forward
+        and not is_hooked(policy.actor)
+        and not {"predict", "_predict"} & vars(policy).keys()
+    )
+
+
+def actions_now(learner: AtOnce, actor: Actor, observations: Any) -> Tensor | None:
+    """Actions drawn for observations, (batch, actions), as the actor's forward draws them; None where it must be asked.
+
+    Args:
+        learner: how its networks are computed.
+        actor: of it.
+        observations: as it takes them.
+    """
+    if not isinstance(observations, Tensor):
+        return None
+    network = _read(learner, "exploration", actor, len(observations))
+    if network is None:
+        return None
+    observed = actor.extract_features(observations, actor.features_extractor)
+    if observed.dtype is not torch.float32:
+        return None
+    outputs, _ = network.forward(observed)
+    noise = torch.randn(len(outputs), outputs.shape[1] // 2, device="cpu")
+    return Squashed.of(outputs, noise, actor.action_dist.epsilon).actions
+
+
+def _read(learner: AtOnce, purpose: str, actor: Actor, rows: int) -> ReluNetwork | None:
+    """The actor, which is asked about so many rows; None where it is none."""
+    if actor.use_sde or is_other(actor) or type(actor.features_extractor) is not FlattenExtractor:
+        return None
+    heads: list[Any] = [actor.mu, actor.log_std]  # a parameter with gSDE alone
+    found = learner.relu_networks(purpose, [actor.latent_pi], heads, rows=rows)
+    return None if found is None else found[0]
 
 
 def _drawn(actor: ReluNetwork, observed: Tensor, noise: Tensor, epsilon: float) -> tuple[Squashed, Trace]:

@@ -15,7 +15,7 @@ from agents.speed.kernels.first_layers import (
 )
 from agents.speed.kernels.perceptrons import ACTIVATIONS, follow, hyperbolic_tangent
 from agents.speed.kernels.squashed import squash, squash_gradient
-from agents.speed.pairs import has_pairs
+from agents.speed.pairs import has_pairs, has_registers
 
 __all__ = [
     "ACTIVATIONS",
@@ -26,6 +26,7 @@ __all__ = [
     "find",
     "follow",
     "has_pairs",
+    "has_registers",
     "hyperbolic_tangent",
     "linear",
     "linear_gradient",

@@ -16,6 +16,11 @@ from agents.speed.relu_networks import FEW, NARROW, ReluNetwork
 ROWS, WANTED = 7, 2
 
 
+@pytest.fixture(autouse=True)
+def any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels(), "has_registers", lambda: True)
+
+
 def network(*sizes: int, **settings: bool) -> nn.Sequential:
     torch.manual_seed(0)
     layers = [nn.Linear(*pair, **settings) for pair in pairwise(sizes)]
@@ -127,3 +132,12 @@ def test_what_is_no_number_stays_so() -> None:
 )
 def test_other_networks_are_not_computed_here(module: nn.Sequential) -> None:
     assert read(module) is None
+
+
+def test_torchs_products_are_taken_where_registers_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(network(4, 32, 32, 1)) is not None
+    monkeypatch.setattr(kernels(), "has_registers", lambda: False)
+    assert read(network(4, 32, 32, 1)) is None
+    monkeypatch.undo()
+    monkeypatch.setattr(kernels(), "has_pairs", lambda: False)
+    assert read(network(4, 32, 32, 1), half=True) is None

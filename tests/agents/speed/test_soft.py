@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fast_twins import assert_alike, moves
+from small_off_policy import ours
 from torch import nn
 
 from agents.plasticity import CBP, GXD, CChain, L2Init
 from agents.speed import layers
+from agents.speed.boards import kernels
 from agents.speed.relu_networks import ReluNetwork
 
 pytestmark = pytest.mark.filterwarnings("ignore:speed is 'fast', but this cpu")
@@ -24,6 +27,7 @@ def net(**more: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "has_bfloat16", lambda _kind: False)
+    monkeypatch.setattr(kernels(), "has_registers", lambda: True)
 
 
 @pytest.fixture
@@ -115,3 +119,23 @@ def test_networks_that_were_changed(change: Any, without_graph: bool, asked: lis
 def test_other_agents_are_computed_with_graphs(kind: str, settings: dict[str, Any], asked: list[int]) -> None:
     assert_alike(*moves(kind, 2, **settings))
     assert asked == []
+
+
+@pytest.mark.parametrize("settings", [{}, {"action_noise": 0.1}])
+def test_what_is_played_is_drawn_alike(settings: dict[str, Any], asked: list[int]) -> None:
+    played = []
+    for speed in ("exact", "fast"):
+        model = ours("sac-mlp", **net(), **settings, speed=speed)
+        model._setup_learn(1)
+        model.num_timesteps = model.learning_starts
+        np.random.seed(0)
+        torch.manual_seed(0)
+        played.append([model._sample_action(16, model.action_noise) for _ in range(3)])
+    np.testing.assert_allclose(*played, rtol=1e-5, atol=1e-6)
+    assert asked == [1] * 3
+    model.num_timesteps -= 1  # still random
+    model._sample_action(16, None)
+    model.policy._predict = lambda observation, deterministic: model.actor(observation, deterministic)
+    model.num_timesteps += 1
+    model._sample_action(16, None)
+    assert asked == [1] * 3
