@@ -269,7 +269,8 @@ class DQN(OffPolicyMixin, StockDQN):
 
     def _on_step(self) -> None:
         given, self.target_update_interval = self.target_update_interval, self._target_interval()
-        super()._on_step()
+        with self.parameter_lock.writing():  # of the target network, every so often
+            super()._on_step()
         self.target_update_interval = given
         if self.exploration_began:
             since = (self.num_timesteps - self.exploration_began) / self._total_timesteps

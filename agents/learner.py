@@ -30,7 +30,6 @@ from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Seen, Taps
 from agents.plasticity.units.builders import NORMS
 from agents.saving import SavingMixin
-from agents.serving import ServingMixin
 from agents.spaces import check_playable
 from agents.specs import AgentSpec
 from agents.switching import SwitchingMixin
@@ -39,7 +38,7 @@ from agents.vec_env import StreamMonitor, VectorEnvAdapter
 IN_DISTRIBUTIONS = ("distribution", "gaussian_actions", "_latent_sde")  # of the forward before, every forward sets them
 
 
-class LearnerMixin(PaceMixin, SwitchingMixin, SavingMixin, ServingMixin):
+class LearnerMixin(PaceMixin, SwitchingMixin, SavingMixin):
     """Hook points for interventions; mixed into an SB3 algorithm, in front of it. Implements the protocol `Learner`.
 
     Attributes:
@@ -237,8 +236,9 @@ class LearnerMixin(PaceMixin, SwitchingMixin, SavingMixin, ServingMixin):
         self.hooks.announce(edit, author)
 
     def _end_update(self) -> None:
-        self._release_graphs()
-        super()._end_update()
+        with self.parameter_lock.writing():
+            self._release_graphs()
+            super()._end_update()
         for ended in self.update_ended:
             ended()
 

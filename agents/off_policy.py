@@ -71,7 +71,7 @@ class OffPolicyMixin(ReplayMixin):
         due, self._gradient_steps_due = self._gradient_steps_due, None
         if due != 0 and not self._is_refilling():
             self._begin_weighing()
-            with self._few_threads(batch_size), unchecked(self.device):
+            with self.parameter_lock.writing(), self._few_threads(batch_size), unchecked(self.device):
                 self._update(gradient_steps if due is None else due, batch_size)
             self._update_priorities()
         self._end_update()

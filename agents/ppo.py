@@ -220,13 +220,14 @@ class PPO(RolloutMixin, StockPPO):
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
-        if self.team is None:
-            buffer = self.rollout_buffer
-            listing = buffer.listing_boards if isinstance(buffer, RolloutBufferByGame) else nullcontext
-            with self._few_threads(self.batch_size), unchecked(self.device), listing():
-                self._update()
-        else:
-            self.team.update(self)
+        with self.parameter_lock.writing():
+            if self.team is None:
+                buffer = self.rollout_buffer
+                listing = buffer.listing_boards if isinstance(buffer, RolloutBufferByGame) else nullcontext
+                with self._few_threads(self.batch_size), unchecked(self.device), listing():
+                    self._update()
+            else:
+                self.team.update(self)
         self._end_update()
 
     def _update(self) -> None:

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from safetensors import torch as safetensors
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import json_to_data, open_path
 from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor
@@ -22,6 +21,7 @@ from agents import zips
 from agents.plasticity.hooks import Hooks, listed
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import INTERVENTIONS
+from agents.serving import ServingMixin
 from agents.spaces import going_on_with
 from agents.vec_env import action_meanings
 
@@ -30,7 +30,7 @@ MARK = "$"
 """First letter of the keys of the dicts that stand, in a zip's JSON, for what JSON has not."""
 
 
-class SavingMixin(BaseAlgorithm):
+class SavingMixin(ServingMixin):
     """The part of a learner that holds its interventions, and saves and loads them with it.
 
     Attributes:
@@ -78,12 +78,14 @@ class SavingMixin(BaseAlgorithm):
         """SB3's zip; what the interventions hold lies in it as members that stock SB3 passes over.
 
         One of that name is whole until the new one is: a kill, a full disk or what cannot be pickled loses no agent.
+        Any thread may save; while another one is in the middle of an update, it waits for the end of that.
         """
-        self.intervention_specs = [{"name": i.name, **i.arguments()} for i in self.interventions]
         archive = io.BytesIO()
-        super().save(archive, exclude, include)
-        if self.interventions:
+        with self._at_rest() as model:
+            model.intervention_specs = [{"name": i.name, **i.arguments()} for i in self.interventions]
+            super(SavingMixin, model).save(archive, exclude, include)
             tree, tensors = split(self.intervention_state())
+        if self.interventions:
             with zipfile.ZipFile(archive, mode="a") as members:
                 members.writestr(TENSORS_MEMBER, safetensors.save(tensors))
                 members.writestr(TREE_MEMBER, json.dumps(tree))

@@ -1,9 +1,11 @@
-"""Actions for other threads than the one that learns: a deployed agent is asked while it goes on learning."""
+"""Other threads than the one that learns: a deployed agent is asked, and saved, while it goes on learning."""
 
 from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +17,56 @@ from stable_baselines3.common.policies import BaseModel
 from torch import nn
 
 
+class ReadWriteLock:
+    """Many threads may read at a time, and one writes when none does; those that want to read go first.
+
+    Copied and pickled it is a new one.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._reading = self._wanting = 0
+        self._writer: int | None = None
+
+    def __reduce__(self) -> tuple[type[ReadWriteLock], tuple[()]]:
+        return ReadWriteLock, ()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What is written by other threads stays as it is meanwhile."""
+        if self._writer == threading.get_ident():
+            yield
+            return
+        with self._changed:
+            self._wanting += 1
+            self._changed.wait_for(lambda: self._writer is None)
+            self._wanting -= 1
+            self._reading += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reading -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Nobody else reads or writes meanwhile. The thread may enter it again."""
+        own = threading.get_ident()
+        if self._writer == own:
+            yield
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: self._writer is None and not self._reading and not self._wanting)
+            self._writer = own
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writer = None
+                self._changed.notify_all()
+
+
 class ServingMixin(BaseAlgorithm):
     """The part of a learner that `predict` may be called of in any number of threads, also while one of them learns.
 
@@ -22,10 +74,14 @@ class ServingMixin(BaseAlgorithm):
     evaluation mode: two threads take each other's actions, and a gradient step goes on with another thread's
     probabilities, or without its dropout. Here every thread but one has the policy in copies of its modules, whose
     parameters are the learner's own.
+
+    Attributes:
+        parameter_lock: held for writing while parameters, or what interventions hold, change.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._own_thread = threading.get_ident()  # which uses the policy itself
+        self.parameter_lock = ReadWriteLock()
         super().__init__(*args, **kwargs)
 
     def _excluded_save_params(self) -> list[str]:
@@ -45,6 +101,17 @@ class ServingMixin(BaseAlgorithm):
         learner: Any = super(ServingMixin, self._in_this_thread())
         actions, state = learner.predict(observation, state, episode_start, deterministic)
         return actions, state
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[Self]:
+        """The learner as it is to be saved: while another thread learns, between two of its updates."""
+        with self.parameter_lock.reading():
+            found = self
+            if threading.get_ident() != self._own_thread:
+                found = copy.copy(self)
+                for ends in ("ep_info_buffer", "ep_success_buffer"):  # of episodes, to which rollouts add
+                    setattr(found, ends, copy.copy(getattr(self, ends)))
+            yield found
 
     def _in_this_thread(self) -> Self:
         """The learner, in another thread than its own with a policy of that thread's."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -16,7 +19,8 @@ from torch.nn.utils import parametrizations
 
 from agents import DQN, PPO, SAC, TD3
 from agents.learner import LearnerMixin
-from agents.serving import beside
+from agents.plasticity import L2Init
+from agents.serving import ReadWriteLock, beside
 
 REPLAY: dict[str, Any] = {"learning_starts": 8, "batch_size": 8, "buffer_size": 100}
 CASES: dict[str, tuple[Callable[..., Any], str, dict[str, Any], str]] = {
@@ -112,7 +116,7 @@ def test_who_asks_sees_what_was_learnt_and_which_layers_were_put_in() -> None:
     assert not np.array_equal(found, first)
 
 
-def test_the_thread_that_learnt_last_has_the_policy_itself_and_a_zip_knows_of_none(tmp_path: Any) -> None:
+def test_the_thread_that_learnt_last_has_the_policy_itself_and_a_zip_knows_of_none(tmp_path: Path) -> None:
     model, _ = agent("ppo")
     assert model._in_this_thread() is model
     in_another_thread(lambda: model.learn(16))
@@ -144,3 +148,79 @@ def test_compiled_functions_of_torch_script_stay_as_they_are() -> None:
     with warnings.catch_warnings(action="ignore"):  # torch would have it no more
         scripted = torch.jit.trace(nn.Linear(2, 1), torch.ones(1, 2))
     assert beside(nn.Sequential(scripted), {})[0] is scripted
+
+
+# ---------------------------------------------------------------------- saving
+
+
+@pytest.mark.parametrize("case", ["ppo", "dqn", "sac", "td3"])
+def test_another_thread_saves_the_agent_as_it_is_between_two_updates(case: str) -> None:
+    model, layer = agent(case, interventions=[L2Init(coefficient=0.1)])
+    learns = threading.get_ident()
+    found: dict[int, Future[bytes]] = {}
+
+    def saved() -> bytes:
+        file = io.BytesIO()
+        model.save(file)
+        return file.getvalue()
+
+    def save(*_: Any) -> None:
+        if threading.get_ident() == learns and model.policy.training and len(found) < 8:
+            found[model.optimizer_steps] = pool.submit(saved)
+
+    steps_after_updates = {0}
+    model.update_ended.append(lambda: steps_after_updates.add(model.optimizer_steps))
+    with ThreadPoolExecutor(4) as pool:
+        layer.register_forward_hook(save)
+        model.learn(64)
+        files = [io.BytesIO(future.result()) for future in found.values()]
+    assert len(files) > 4
+    for file in files:
+        loaded = type(model).load(file, device="cpu")
+        assert loaded.optimizer_steps in steps_after_updates
+
+
+def test_a_callback_that_waits_for_another_threads_save_goes_on() -> None:
+    model, _ = agent("ppo")
+    file = io.BytesIO()
+
+    def save(*_: Any) -> bool:
+        in_another_thread(lambda: model.save(file) is None)
+        return model.num_timesteps < 20
+
+    model.learn(64, callback=save)
+    assert PPO.load(io.BytesIO(file.getvalue()), device="cpu").num_timesteps > 0
+
+
+def test_who_reads_goes_before_who_writes_next_and_all_may_enter_again() -> None:
+    lock, order = ReadWriteLock(), []
+    ready, written = threading.Event(), threading.Event()
+
+    def read() -> None:
+        ready.set()
+        with lock.reading(), lock.reading():
+            order.append("read")
+            assert not written.wait(0.05)
+
+    thread = threading.Thread(target=read)
+    with lock.writing(), lock.writing(), lock.reading():
+        thread.start()
+        ready.wait()
+        while not lock._wanting:
+            threading.Event().wait(0.001)
+        order.append("written")
+    with lock.writing():
+        order.append("written again")
+        written.set()
+    thread.join()
+    assert order == ["written", "read", "written again"]
+
+
+def test_a_failing_update_lets_others_save(tmp_path: Path) -> None:
+    model, layer = agent("sac")
+    handle = layer.register_forward_hook(lambda *_: 1 / 0 if model.policy.training else None)
+    with pytest.raises(ZeroDivisionError):
+        model.learn(32)
+    handle.remove()
+    in_another_thread(lambda: model.save(tmp_path / "model") is None)
+    assert SAC.load(tmp_path / "model", device="cpu").num_timesteps == model.num_timesteps
