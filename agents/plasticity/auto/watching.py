@@ -12,9 +12,9 @@ from torch import Tensor
 
 from agents.plasticity.auto.candidates import THREE, labels, refuse_unfit
 from agents.plasticity.auto.decision import NONE, Decision
-from agents.plasticity.diagnostics.fit.probe import check_sizes, errors_removed, finite, measures, rates
+from agents.plasticity.auto.gauge import FEWEST, OBSERVATIONS, Gauge, Look
+from agents.plasticity.diagnostics.fit.probe import check_sizes, finite
 from agents.plasticity.findings import NEGLIGIBLE
-from agents.plasticity.fresh import fresh_parameters
 from agents.plasticity.network_intervention import check_steps
 from agents.plasticity.protocols import Intervention, Learner, NoDataError
 from agents.plasticity.seeds import derive_seed
@@ -30,16 +30,11 @@ from agents.plasticity.trials import (
     scores_minibatches,
     try_out,
 )
-from agents.plasticity.units import Network
 from agents.plasticity.validation import check
 
-OBSERVATIONS = 128
-STEPS, MOST_STEPS = 20, 160
-"""Of a fit probe: the fewest, which are doubled until they tell something, and the most. Where fresh networks lose
-nearly all of an error in 20 steps, these tell more of the returns to come than 100 do (`benchmarks/README.md`)."""
-MINIBATCHES = 32
+MINIBATCHES = 8
 """That are shown to a candidate which scores them."""
-OVERHEAD = 64
+OVERHEAD = 96
 """What a gradient step of training takes beside its minibatch, in transitions of a fit probe (measured on a CPU)."""
 
 
@@ -63,12 +58,14 @@ class Auto(Intervention):
     At every `period` gradient steps the fit probe (`agents.plasticity.trainability`) looks at copies of the networks,
     whatever task they are in; no boundary is needed. As long as its lowest measure is at least `threshold` of what a
     fresh network has, nothing else is done, and training is what it is without this, to the bit. Measures that tell
-    nothing, because little of the error is removed even of a fresh network (less than a tenth), do not count.
+    nothing, because little of the error is removed even of a fresh network (less than a tenth), do not count. One that
+    is below the threshold is taken again with three times the steps, beside a fresh network on the same observations,
+    so that networks which only begin slowly count as well.
 
-    Below the threshold each candidate acts once on a copy, as at the end of a period of its own or at a task switch,
+    Where one stays below, each candidate acts once on a copy, as at the end of a period of its own or at a task switch,
     all units counting as mature. The copies are put to the probe, with the same observations and targets, in the order
     of what they cost at once: the sum over networks of the KL of a policy, or of the mean square change of values over
-    their mean square. The first that brings the lowest measure back to the threshold is applied, and dearer ones are
+    their mean square. The first that brings what was ill back to the threshold is applied, and dearer ones are
     not looked at. If none does, it is the one that comes furthest, where it regains at least a tenth of what a fresh
     network has; else none. What is applied is what was tried: the learner becomes that copy. Candidates are what acts
     at once; penalties have no such moment.
@@ -82,17 +79,18 @@ class Auto(Intervention):
         threshold: trainability, 1 being a fresh network's, below which candidates are tried. More acts sooner.
         budget: the share of training's compute that looks and trials may take, counted in transitions that are
             learnt from, so that it does not depend on the machine; the next look waits until the last ones keep to it.
-        steps: gradient steps of the fit probe; None for 20, doubled, up to 160, until of a fresh network's errors they
-            remove as much as tells something.
+        steps: gradient steps of every measure; None for as few as tell something: 5, doubled, up to 160, until of the
+            error of a fresh network they remove a tenth.
     """
 
     name = "auto"
+    _gauge: Gauge
 
     def __init__(
         self,
         *,
         candidates: Sequence[str | Mapping[str, Any]] | None = None,
-        period: int = 500,
+        period: int = 100,
         threshold: float = 0.5,
         budget: float = 0.04,
         steps: int | None = None,
@@ -100,7 +98,7 @@ class Auto(Intervention):
         check_steps("period", period, 1)
         check("threshold", threshold, 0 < threshold < math.inf, "a share of a fresh network's trainability above 0")
         check("budget", budget, 0 < budget < math.inf, "a share of training's compute above 0")
-        check_sizes(STEPS if steps is None else steps, 1)
+        check_sizes(FEWEST if steps is None else steps, 1)
         given = THREE if candidates is None else candidates
         listed = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
         check("candidates", candidates, listed, "a list of interventions")
@@ -113,17 +111,15 @@ class Auto(Intervention):
         """How many have been made."""
         self.last: Decision | None = None
         """The newest one."""
-        self._measured: dict[str, Network] | None = None  # graphs whose fresh ones are known
 
     def attach(self, learner: Learner) -> None:
         self._learner = learner
         self._seed = derive_seed(torch.initial_seed() if learner.seed is None else learner.seed, self.name)
         self._begun = self._looked = learner.optimizer_steps
-        self._spent = 0  # transitions
+        # Where modules were replaced it is attached anew, and its state put back, which is of others.
+        measured = self._gauge.measured if hasattr(self, "_gauge") else None
+        self._gauge = Gauge(learner, self._seed, self.steps, measured)
         self._acts = 0
-        self._size = STEPS if self.steps is None else self.steps
-        self._fresh: dict[str, float] = {}
-        self._rates: list[float] = []
         for given in self._given:
             try:
                 with on_a_copy(learner, self._seed) as copied:
@@ -148,7 +144,7 @@ class Auto(Intervention):
 
     def after_update(self) -> None:
         now = self._learner.optimizer_steps
-        if now // self.period == self._looked // self.period or self._spent > self.budget * self._learnt:
+        if now // self.period == self._looked // self.period or self._gauge.spent > self.budget * self._learnt:
             return
         try:
             self._decide()
@@ -162,45 +158,29 @@ class Auto(Intervention):
         steps = self._learner.optimizer_steps - self._begun
         return steps * ((self._learner.batch_size or 0) + OVERHEAD)
 
-    @property
-    def _knows_fresh(self) -> bool:
-        """Whether what is removed of a fresh network is known: of these modules, at these learning rates."""
-        learner = self._learner
-        return bool(self._fresh) and self._rates == rates(learner) and self._measured == dict(learner.networks)
-
     # ------------------------------------------------------------------ what
 
     def _decide(self) -> None:
         learner, seed = self._learner, derive_seed(self._seed, self.decisions)
         batch = learner.sample(OBSERVATIONS, torch.Generator().manual_seed(seed))
-        if not self._knows_fresh:
-            self._rates, self._measured = rates(learner), dict(learner.networks)
-            self._look_at_fresh(batch)
-        measure, lowest = self._lowest(batch)
-        if lowest is None and any(fresh >= NEGLIGIBLE for fresh in self._fresh.values()):
-            self._note("", None, NONE, "nothing can be told: the error of the networks as they are is 0, or no finite "
-                       "number")  # fmt: skip
-        elif lowest is None:
-            self._note("", None, NONE, f"nothing can be told: {self._size:,} steps at this learning rate remove less "
-                       f"than {NEGLIGIBLE} of the error even of a fresh network")  # fmt: skip
-        elif lowest >= self.threshold:
-            self._note(measure, lowest, NONE, f"well: {measure} is the lowest, {lowest:.2f} of a fresh network's")
+        look = self._gauge.look(batch, self.threshold)
+        if look.fresh is not None:
+            self._try(batch, look, seed)
+        elif look.lowest is not None:
+            self._note(look, NONE, f"well: {look.measure} is the lowest, {look.lowest:.2f} of a fresh network's")
+        elif any(share.removed >= NEGLIGIBLE for share in self._gauge.fresh.values()):
+            self._note(
+                look, NONE, "nothing can be told: the error of the networks as they are is 0, or no finite number"
+            )
         else:
-            self._try(batch, measure, lowest, seed)
+            most = max((share.steps for share in self._gauge.fresh.values()), default=0)
+            self._note(look, NONE, f"nothing can be told: {most:,} steps at this learning rate remove less than "
+                       f"{NEGLIGIBLE} of the error even of a fresh network")  # fmt: skip
 
-    def _look_at_fresh(self, batch: Any) -> None:
-        """See how much of its errors a fresh network loses, in as few steps as tell something."""
-        fresh = fresh_parameters(self._learner, self._seed, "fresh")
-        if self.steps is None:  # where a schedule moves the learning rate, about as many tell something as before
-            self._size = max(STEPS, self._size // 2)
-        self._fresh = self._removed(batch, fresh)
-        while self.steps is None and self._size < MOST_STEPS and min(self._fresh.values(), default=1) < NEGLIGIBLE:
-            self._size *= 2
-            self._fresh = self._removed(batch, fresh)
-
-    def _try(self, batch: Any, measure: str, lowest: float, seed: int) -> None:
+    def _try(self, batch: Any, look: Look, seed: int) -> None:
         """Look at what the candidates have made of copies, the cheapest first, till one is enough."""
-        learner = self._learner
+        learner, lowest = self._learner, look.lowest
+        assert lowest is not None
         with torch.no_grad():
             outputs = {name: found.clone() for name, found in learner.outputs(batch).items()}
         labelled = zip(labels(self._given), self._given, strict=True)
@@ -213,7 +193,7 @@ class Auto(Intervention):
             if not math.isfinite(each.cost):
                 continue
             with become(learner, each.outcome):
-                _, after = self._lowest(batch)
+                after = self._gauge.again(batch, look)
             numbers[each.label] = after, None if after is None else each.cost
             if after is None or (after - lowest < NEGLIGIBLE and after < self.threshold):
                 continue
@@ -222,14 +202,14 @@ class Auto(Intervention):
             if after >= self.threshold:
                 break
         told = ", ".join(f"{label} {_told(*of)}" for label, of in numbers.items())
-        reason = f"{self._ills(measure, lowest)}; with {told}"
+        reason = f"{look.measure} is {lowest:.2f} of a fresh network's, below {self.threshold:g}; with {told}"
         if best is None:
-            self._note(measure, lowest, NONE, f"{reason}; none regains {NEGLIGIBLE}", numbers)
+            self._note(look, NONE, f"{reason}; none regains {NEGLIGIBLE}", numbers)
             return
         best.outcome.put_into(learner, self)
         self._acts += 1
         why = "comes furthest" if highest < self.threshold else "brings it back at the least cost"
-        self._note(measure, lowest, best.label, f"{reason}; {best.label} {why}", numbers)
+        self._note(look, best.label, f"{reason}; {best.label} {why}", numbers)
 
     def _acted(
         self, label: str, given: Mapping[str, Any], batch: Any, outputs: Mapping[str, Tensor], seed: int
@@ -237,7 +217,7 @@ class Auto(Intervention):
         """What a candidate makes of a copy."""
         learner, intervention = self._learner, built(given)
         if scores_minibatches(intervention):
-            self._spent += MINIBATCHES * ((learner.batch_size or MINIBATCH) + OVERHEAD)
+            self._gauge.spent += MINIBATCHES * ((learner.batch_size or MINIBATCH) + OVERHEAD)
         with on_a_copy(learner, seed) as copied:
             try_out(copied, intervention, MINIBATCHES)
             with torch.no_grad():
@@ -245,35 +225,13 @@ class Auto(Intervention):
             costs = finite(learner.replicas.mean(changes))
             return _Acted(label, sum(costs.values()) if len(costs) == len(changes) else math.inf, copied.outcome())
 
-    def _removed(self, batch: Any, parameters: Mapping[str, Tensor]) -> dict[str, float]:
-        """Shares of the error that training removes, of all replicas together."""
-        self._spent += len(measures(self._learner)) * self._size * OBSERVATIONS
-        found = errors_removed(self._learner, batch, parameters, seed=self._seed, steps=self._size)
-        return finite(self._learner.replicas.mean(found))
-
-    def _lowest(self, batch: Any) -> tuple[str, float | None]:
-        """The measure that is lowest beside a fresh network's, of those that tell something, and how low it is."""
-        removed = self._removed(batch, self._learner.snapshot())
-        told = {key: fresh for key, fresh in self._fresh.items() if fresh >= NEGLIGIBLE}
-        known = [(removed[key] / fresh, key) for key, fresh in told.items() if key in removed]
-        lowest, key = min(known, default=(None, ""))
-        return key, lowest
-
-    def _ills(self, measure: str, lowest: float) -> str:
-        return f"{measure} is {lowest:.2f} of a fresh network's, below {self.threshold:g}"
-
     def _note(
-        self,
-        measure: str,
-        lowest: float | None,
-        applied: str,
-        reason: str,
-        trials: Mapping[str, Sequence[float | None]] | None = None,
+        self, look: Look, applied: str, reason: str, trials: Mapping[str, Sequence[float | None]] | None = None
     ) -> None:
         learner = self._learner
         self.decisions += 1
         step, timesteps = learner.optimizer_steps, learner.num_timesteps
-        self.last = Decision(step, timesteps, measure, lowest, applied, reason, trials or {})
+        self.last = Decision(step, timesteps, look.measure, look.lowest, applied, reason, trials or {})
 
     # ------------------------------------------------------------------ state and log
 
@@ -282,24 +240,19 @@ class Auto(Intervention):
             "seed": self._seed,
             "begun": self._begun,
             "looked": self._looked,
-            "spent": self._spent,
             "acts": self._acts,
-            "size": self._size,
-            "fresh": [[key, value] for key, value in self._fresh.items()],
-            "rates": list(self._rates),
+            "gauge": self._gauge.state(),
             "decisions": self.decisions,
             "last": [] if self.last is None else [asdict(self.last)],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._seed, self._begun, self._looked = state["seed"], state["begun"], state["looked"]
-        self._spent, self._acts = state["spent"], state["acts"]
-        # States without it are of versions whose `steps` were always given.
-        self._size = state.get("size", self._size)
-        self._rates = list(state["rates"])
-        self._fresh = dict(state["fresh"])
-        if self._measured is None:  # a state that is put back where modules were replaced is of others
-            self._measured = dict(self._learner.networks)
+        self._acts = state["acts"]
+        if "gauge" in state:
+            self._gauge.restore(state["gauge"])
+        else:  # of a version that looked at all measures with as many steps
+            self._gauge.spent = state["spent"]
         self.decisions = state["decisions"]
         self.last = Decision(**state["last"][0]) if state["last"] else None
 
@@ -307,7 +260,7 @@ class Auto(Intervention):
         """``trainability``, the lowest one of the last look; ``decisions`` and ``acts`` so far, and ``share`` of
         training's compute that looks and trials have taken."""
         found = {"decisions": float(self.decisions), "acts": float(self._acts)}
-        found["share"] = self._spent / max(self._learnt, 1)
+        found["share"] = self._gauge.spent / max(self._learnt, 1)
         if self.last is not None and self.last.trainability is not None:
             found["trainability"] = self.last.trainability
         return found

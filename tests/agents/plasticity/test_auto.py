@@ -15,7 +15,8 @@ from small_ward import patient
 from torch import nn
 
 from agents.plasticity import Auto, PlasticOptimizer
-from agents.plasticity.auto.watching import OVERHEAD
+from agents.plasticity.auto.gauge import BEGUN, FEWEST, KEPT, SURE, Gauge
+from agents.plasticity.auto.watching import MINIBATCHES, OVERHEAD
 
 OFTEN: dict[str, Any] = {"period": 8, "budget": 1e6, "steps": 10}
 
@@ -124,73 +125,111 @@ def test_a_loop_that_is_gone_on_with_decides_as_one_that_was_not_stopped() -> No
     assert_same(whole.parameters(), second.parameters())
 
 
+def look_of(steps: int) -> int:
+    """Transitions of one network's probe."""
+    return (steps + BEGUN) * 128
+
+
 def test_the_budget_is_kept_in_transitions() -> None:
-    auto = Auto(period=1, budget=0.5, steps=2)
+    auto = Auto(period=1, budget=2.0, steps=2)
     learner = own(auto)
-    look = 2 * 128  # steps of one network's probe on so many observations
-    step = 16 + OVERHEAD
+    look, step = look_of(2), 16 + OVERHEAD
     spent, decisions = 0, 0
-    for made in range(1, 24):
+    for made in range(1, 40):
         learner.train(1)
-        if spent <= 0.5 * made * step:
-            spent += look * (1 if decisions else 2)  # the first time a fresh network is trained, too
+        if spent <= 2.0 * made * step:
+            spent += look * (1 if decisions % KEPT else 2)  # now and then a fresh network is trained, too
             decisions += 1
         assert auto.decisions == decisions
         assert auto.metrics()["share"] == spent / (made * step)
-    assert decisions > 2
+    assert decisions > KEPT + 1
 
 
 def test_trials_are_made_at_once_and_paid_for_by_waiting() -> None:
     auto = Auto(candidates=["head_reset", "gxd"], period=1, budget=3.0, threshold=99.0, steps=20)
     learner = own(auto, rate=0.05)
-    look, step = 20 * 128, 16 + OVERHEAD
+    step = 16 + OVERHEAD
     learner.train(1)
     assert auto.last is not None
     assert auto.last.trials.keys() == {"head_reset", "gxd"}
-    spent = 4 * look + 32 * step  # two probes for the look, one for each candidate, of which one scores minibatches
+    # A fresh network and its own, both again in doubt, one probe for each candidate, of which one scores minibatches.
+    spent = 6 * look_of(20) + MINIBATCHES * step
     while auto.decisions == 1:
         learner.train(1)
     assert learner.optimizer_steps == -(-spent // (3 * step))
 
 
-def test_a_state_of_a_version_without_sizes_is_gone_on_with() -> None:
+def test_what_seems_ill_is_taken_again_with_more_steps_and_what_is_slow_at_first_is_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[tuple[bool, int]] = []
+
+    def removed(learner: Any, batch: Any, parameters: Any, *, seed: int, steps: Any) -> dict[str, torch.Tensor]:
+        (size,) = steps.values()
+        fresh = not torch.equal(parameters["2.weight"], learner.module[2].weight)
+        taken.append((fresh, size))
+        return {"net/trainability": torch.tensor(0.8 if fresh or size >= slow else 0.1)}
+
+    monkeypatch.setattr("agents.plasticity.auto.gauge.errors_removed", removed)
+    auto = Auto(candidates=["head_reset"], period=1, budget=1e6)
+    slow = SURE * FEWEST
+    learner = own(auto).train(1)
+    assert taken == [(True, FEWEST), (False, FEWEST), (True, slow), (False, slow)]
+    assert auto.last is not None
+    assert (auto.last.trainability, auto.last.trials) == (1.0, {})
+    taken.clear()
+    learner.train(1)
+    assert taken == [(False, slow)]
+    taken.clear()
+    slow = 1_000
+    learner.train(1)
+    assert taken == [(False, 15), (True, 45), (False, 45), (False, 45)]  # the last is a candidate's
+    assert (auto.last.measure, auto.last.trainability) == ("net/trainability", 0.1 / 0.8)
+
+
+def test_a_state_of_a_version_that_looked_at_all_with_as_many_steps_is_gone_on_with() -> None:
     first, second = (Auto(threshold=9.0, **OFTEN) for _ in range(2))
     learner, _ = own(first), own(second)
     for _ in range(8):
         learner.train(1)
     state = first.state_dict()
-    assert (state["size"], state["decisions"]) == (10, 1)
-    second.load_state_dict({key: value for key, value in state.items() if key != "size"} | {"ill": True})
-    assert second.state_dict() == state
+    gauge = state.pop("gauge")
+    before = {"spent": 7, "size": 10, "fresh": [["net/trainability", 0.5]], "rates": gauge["rates"], "ill": True}
+    second.load_state_dict(state | before)
+    found = second.state_dict()
+    assert found.pop("gauge")["spent"] == 7
+    assert found == state
 
 
 def test_a_candidate_of_which_nothing_can_be_told_is_not_called_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    auto, looks = Auto(candidates=["head_reset"], period=1, steps=5), iter([("net/trainability", 0.3), ("", None)])
-    monkeypatch.setattr(auto, "_lowest", lambda _: next(looks))
+    auto = Auto(candidates=["head_reset"], period=1, steps=5, threshold=9.0)
+    monkeypatch.setattr(Gauge, "again", lambda *_: None)
     own(auto).train(1)
     assert auto.last is not None
     assert auto.last.trials == {"head_reset": (None, None)}
     assert auto.last.reason.endswith("with head_reset nothing finite; none regains 0.1")
 
 
-@pytest.mark.parametrize(("rate", "steps"), [(1e-2, 20), (3e-4, 80), (1e-6, 160)])
+@pytest.mark.parametrize(("rate", "steps"), [(1e-2, 5), (3e-4, 80), (1e-6, 160)])
 def test_the_probe_takes_as_few_steps_as_tell_something(rate: float, steps: int) -> None:
-    auto = Auto(period=1, budget=1e6)
-    learner = own(auto, rate=rate)
-    learner.train(1)
-    probes = sum(20 * 2**doubled for doubled in range(int(math.log2(steps / 20)) + 1)) + steps
-    assert auto.state_dict()["size"] == steps
-    assert auto.metrics()["share"] == probes * 128 / (16 + OVERHEAD)
+    auto = Auto(period=1, budget=1e6, threshold=1e-9)
+    own(auto, rate=rate).train(1)
+    ((_, taken, removed),) = auto.state_dict()["gauge"]["fresh"]
+    assert taken == steps
+    assert (removed >= 0.1) is (rate > 1e-6)
+    doublings = [5 * 2**doubled for doubled in range(int(math.log2(steps / 5)) + 1)]
+    probes = doublings if rate == 1e-6 else [*doublings, steps]  # where nothing can be told its own is not looked at
+    assert auto.metrics()["share"] == sum(map(look_of, probes)) / (16 + OVERHEAD)
 
 
 def test_where_the_learning_rate_has_moved_a_fresh_network_is_looked_at_from_half_the_steps_on() -> None:
-    auto = Auto(period=1, budget=1e6)
+    auto = Auto(period=1, budget=1e6, threshold=1e-9)
     learner = own(auto, rate=3e-4).train(1)
-    before = auto.state_dict()["spent"]
+    before = auto.state_dict()["gauge"]["spent"]
     learner.optimizers[0].param_groups[0]["lr"] = 2.9e-4
     learner.train(1)
-    assert auto.state_dict()["size"] == 80
-    assert auto.state_dict()["spent"] - before == (40 + 80 + 80) * 128  # twice a fresh network, once its own
+    spent = auto.state_dict()["gauge"]["spent"] - before
+    assert spent == look_of(40) + 2 * look_of(80)  # twice a fresh network, once its own
 
 
 def test_where_fresh_networks_hardly_learn_nothing_can_be_told() -> None:
@@ -215,14 +254,16 @@ def test_of_networks_that_have_diverged_nothing_can_be_told() -> None:
 def test_networks_of_other_modules_are_held_against_fresh_ones_of_these() -> None:
     found = []
     for replaced in (False, True):
-        learner = own(Auto(candidates=["head_reset"], period=4, budget=1e6, steps=10)).train(4)
+        auto = Auto(candidates=["head_reset"], period=4, budget=1e6, steps=10, threshold=1e-9)
+        learner = own(auto).train(4)
         if replaced:
             learner.module[1] = nn.Tanh()
         learner.train(4)
         found.append(learner.interventions[0].state_dict())
     assert [state["decisions"] for state in found] == [2, 2]
-    assert found[0]["fresh"] != found[1]["fresh"]
-    assert found[1]["spent"] == found[0]["spent"] + 10 * 128
+    one, other = (state["gauge"] for state in found)
+    assert one["fresh"] != other["fresh"]
+    assert other["spent"] == one["spent"] + look_of(10)
 
 
 REFUSED = [

@@ -168,7 +168,7 @@ def rates(learner: Learner) -> list[float]:
 
 
 def errors_removed(
-    learner: Learner, batch: Any, parameters: Mapping[str, Tensor], *, seed: int, steps: int
+    learner: Learner, batch: Any, parameters: Mapping[str, Tensor], *, seed: int, steps: int | Mapping[str, int]
 ) -> dict[str, Tensor]:
     """The share of the error that training removes with these parameters, by network and measure, see `trainability`.
 
@@ -177,7 +177,7 @@ def errors_removed(
         batch: observations to train on.
         parameters: of its `snapshot`, which stay as they are.
         seed: of the network whose outputs are the targets.
-        steps: gradient steps.
+        steps: gradient steps; or of each measure, and those that it does not name are left out.
     """
     forms = learner.output_forms
     with torch.no_grad():
@@ -192,15 +192,13 @@ def errors_removed(
     def to_earn(name: str, found: Tensor) -> Tensor:
         return regret(forms[name], columns(forms[name], found), new[name])
 
+    errors = {OUTPUTS: to_fit, POLICY: to_earn}
+    sizes = steps if isinstance(steps, Mapping) else dict.fromkeys(measures(learner), steps)
     shares = {}
-    for name in learner.networks:
+    for measure, size in sizes.items():
+        name, kind = measure.rsplit("/", 1)
         reached = (name,) if name in forms else tuple(forms)
-        train = partial(_removed_by, learner, batch, parameters, name, reached, steps=steps)
-        if (share := train(to_fit)) is None:
-            continue
-        shares[f"{name}/{OUTPUTS}"] = share
-        if name in forms and forms[name].kind in PAID and (share := train(to_earn)) is not None:
-            shares[f"{name}/{POLICY}"] = share
+        shares[measure] = _removed_by(learner, batch, parameters, name, reached, errors[kind], steps=size)
     return shares
 
 
@@ -213,12 +211,10 @@ def _removed_by(
     error: Callable[[str, Tensor], Tensor],
     *,
     steps: int,
-) -> Tensor | None:
+) -> Tensor:
     """The share of an error, of output networks that one network reaches, that training that one removes."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in learner.root.named_parameters()}
     trained = trained_parameters(learner).intersection(learner.networks[network].parameters)
-    if not trained:
-        return None
     own = [parameter for parameter in learner.networks[network].parameters if parameter in trained]
     leaves: dict[Tensor, Tensor] = {
         parameter: parameters[names[parameter]].detach().clone().requires_grad_() for parameter in own

@@ -1,0 +1,162 @@
+"""How well networks can be trained beside fresh ones, in as few gradient steps as tell ill ones from well ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from agents.plasticity.diagnostics.fit.probe import errors_removed, finite, measures, rates
+from agents.plasticity.findings import NEGLIGIBLE
+from agents.plasticity.fresh import fresh_parameters
+from agents.plasticity.protocols import Learner
+from agents.plasticity.units import Network
+
+OBSERVATIONS = 128
+FEWEST, MOST = 5, 160
+"""Gradient steps of a measure at a look. A saturated policy loses nothing in 5 where a fresh one loses a tenth."""
+SURE = 3
+"""Times the steps with which a measure that seems ill is taken again."""
+KEPT = 4
+"""Looks for which a fresh network's shares hold: observations drift, and fresh networks fit some sooner than others."""
+BEGUN = 4
+"""What a measure takes beside its gradient steps, in such steps (measured on a CPU)."""
+
+
+class Share(NamedTuple):
+    """What a fresh network loses of an error.
+
+    Attributes:
+        steps: gradient steps that remove it.
+        removed: the share.
+    """
+
+    steps: int
+    removed: float
+
+
+class Look(NamedTuple):
+    """What has been seen.
+
+    Attributes:
+        measure: ``<network>/<measure>``, the lowest one; empty where nothing can be told.
+        lowest: what it is, a fresh network having 1; None where nothing can be told.
+        fresh: where it is below the threshold, what a fresh network loses of the same error on the same observations.
+    """
+
+    measure: str
+    lowest: float | None
+    fresh: Share | None = None
+
+
+class Gauge:
+    """A learner's trainability beside fresh networks', each measure in as few gradient steps as tell something.
+
+    These are `FEWEST`, doubled up to `MOST` until a fresh network loses a tenth of the error. A measure that is below
+    the threshold is taken again with three times the steps, beside a fresh network on the same observations: one that
+    only begins slowly is well, and has as many steps as have told so for the next looks.
+
+    Args:
+        learner: that is looked at.
+        seed: of all that is drawn.
+        steps: of every measure; None for as few as tell something.
+        measured: of the gauge whose state is going to be restored, if modules may have been replaced since.
+
+    Attributes:
+        fresh: measure -> what a fresh network loses.
+        measured: the unit graphs of these fresh networks; None where there are none yet.
+        spent: transitions that probes have learnt from, with what stands for their beginnings.
+    """
+
+    def __init__(
+        self, learner: Learner, seed: int, steps: int | None, measured: Mapping[str, Network] | None = None
+    ) -> None:
+        self._learner, self._seed, self._steps = learner, seed, steps
+        self.fresh: dict[str, Share] = {}
+        self.spent = 0
+        self._looks = 0  # with the fresh shares at hand
+        self._rates: list[float] = []
+        self.measured = measured
+
+    def look(self, batch: Any, threshold: float) -> Look:
+        """The lowest measure of the learner as it is; the first of those below the threshold that stays there."""
+        self._renew(batch)
+        found = self._beside(batch, self.fresh)
+        for measure in sorted(found, key=found.__getitem__):
+            if found[measure] >= threshold:
+                break
+            steps = self.fresh[measure].steps
+            more = steps if self._steps else max(steps, min(SURE * steps, MOST))
+            shares = self._of_fresh(batch, {measure: more})
+            found |= (again := self._beside(batch, shares))
+            if not again:  # nothing can be told of it any more
+                del found[measure]
+            elif found[measure] < threshold:
+                return Look(measure, found[measure], shares[measure])
+            else:
+                self.fresh[measure] = shares[measure]
+        measure = min(found, key=found.__getitem__, default="")
+        return Look(measure, found.get(measure))
+
+    def again(self, batch: Any, look: Look) -> float | None:
+        """The ill measure of the learner as it is; None where it is no finite number."""
+        assert look.fresh is not None
+        return self._beside(batch, {look.measure: look.fresh}).get(look.measure)
+
+    # ------------------------------------------------------------------ fresh networks
+
+    def _renew(self, batch: Any) -> None:
+        """Train fresh networks where their shares are not known: of these modules, at these learning rates, of late."""
+        learner, now = self._learner, rates(self._learner)
+        if self.measured != dict(learner.networks):
+            self.fresh, self.measured = {}, dict(learner.networks)
+        self._looks += 1
+        if self.fresh and self._rates == now and self._looks <= KEPT:
+            return
+        last, self.fresh, self._rates, self._looks = self.fresh, {}, now, 1
+        # From half of what told something before: learning rates move, and doubts pass.
+        half = {measure: share.steps // 2 for measure, share in last.items()}
+        sizes = {measure: self._steps or max(FEWEST, half.get(measure, 0)) for measure in measures(learner)}
+        while sizes:
+            self.fresh |= (found := self._of_fresh(batch, sizes))
+            too_few = [measure for measure, share in found.items() if share.removed < NEGLIGIBLE and share.steps < MOST]
+            sizes = {measure: 2 * sizes[measure] for measure in too_few} if self._steps is None else {}
+
+    def _of_fresh(self, batch: Any, sizes: Mapping[str, int]) -> dict[str, Share]:
+        found = self._removed(batch, fresh_parameters(self._learner, self._seed, "fresh"), sizes)
+        return {measure: Share(sizes[measure], removed) for measure, removed in found.items()}
+
+    # ------------------------------------------------------------------ the learner's own
+
+    def _beside(self, batch: Any, shares: Mapping[str, Share]) -> dict[str, float]:
+        """Of each measure what the learner's networks lose over what fresh ones do, where that tells something."""
+        told = {measure: share for measure, share in shares.items() if share.removed >= NEGLIGIBLE}
+        own = self._removed(batch, self._learner.snapshot(), {measure: share.steps for measure, share in told.items()})
+        return {measure: removed / told[measure].removed for measure, removed in own.items()}
+
+    def _removed(self, batch: Any, parameters: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, float]:
+        """Shares of the errors that training removes, of all replicas together."""
+        if not sizes:
+            return {}
+        self.spent += sum(steps + BEGUN for steps in sizes.values()) * OBSERVATIONS
+        found = errors_removed(self._learner, batch, parameters, seed=self._seed, steps=sizes)
+        return finite(self._learner.replicas.mean(found))
+
+    # ------------------------------------------------------------------ state
+
+    def state(self) -> dict[str, Any]:
+        """What decides what the next looks give."""
+        return {
+            "fresh": [[measure, *share] for measure, share in self.fresh.items()],
+            "looks": self._looks,
+            "rates": list(self._rates),
+            "spent": self.spent,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.fresh = {measure: Share(steps, removed) for measure, steps, removed in state["fresh"]}
+        self._looks, self._rates, self.spent = state["looks"], list(state["rates"]), state["spent"]
+        if self.measured is None:
+            self.measured = dict(self._learner.networks)
