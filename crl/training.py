@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,12 +15,14 @@ from crl.config.messages import shortened
 from crl.mirroring import check_installed
 from crl.opening import opened
 from crl.run_folder import check_writable
-from crl.screen import quiet
+from crl.screen import quiet, warn
 
 if TYPE_CHECKING:
     from crl.parts import Part
     from crl.results import RunResults
 
+_TRAINING = threading.Lock()
+"""Held by a run that trains in this process."""
 Config: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | RunConfig
 
 
@@ -115,8 +118,16 @@ def _embedded(verbose: bool) -> Iterator[None]:
     import torch
 
     threads = torch.get_num_threads()
+    alone = _TRAINING.acquire(blocking=False)
+    if not alone:
+        warn(
+            "another run trains in this process, and both draw from its random generators: neither can be repeated "
+            "or resumed exactly; give each a process of its own, as crl ablate does"
+        )
     try:
         with quiet(not verbose):
             yield
     finally:
         torch.set_num_threads(threads)
+        if alone:
+            _TRAINING.release()

@@ -140,6 +140,24 @@ def test_a_run_in_another_thread(config: dict[str, Any]) -> None:
     assert found[0].status == "done"
 
 
+def test_two_runs_at_once_in_one_process_are_told_that_they_share_its_generators(
+    config: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    found: list[Any] = []
+
+    def another() -> None:
+        thread = threading.Thread(target=lambda: found.append(crl.train({**config, "seed": 2})))
+        thread.start()
+        thread.join(60)
+
+    crl.train(config, parts=[Acts(40, another)])
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("crl: warning: another run trains in this process")
+    assert found[0].status == "done"
+    crl.train(config)
+    assert capfd.readouterr().err == ""
+
+
 def test_importing_crl_is_light(python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     program = "import sys, crl; crl.train; print([m for m in ('torch', 'stable_baselines3') if m in sys.modules])"
     assert python("-c", program, cwd=tmp_path).stdout == "[]\n"
