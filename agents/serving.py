@@ -39,8 +39,11 @@ class ReadWriteLock:
             return
         with self._changed:
             self._wanting += 1
-            self._changed.wait_for(lambda: self._writer is None)
-            self._wanting -= 1
+            try:
+                self._changed.wait_for(lambda: self._writer is None)
+            finally:  # Ctrl-C may come meanwhile
+                self._wanting -= 1
+                self._changed.notify_all()
             self._reading += 1
         try:
             yield

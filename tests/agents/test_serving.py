@@ -216,6 +216,20 @@ def test_who_reads_goes_before_who_writes_next_and_all_may_enter_again() -> None
     assert order == ["written", "read", "written again"]
 
 
+def test_who_gives_up_reading_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = ReadWriteLock()
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lock._changed, "wait_for", interrupted)
+        with pytest.raises(KeyboardInterrupt), lock.reading():
+            pass
+    with lock.writing():
+        assert lock._writer == threading.get_ident()
+
+
 def test_a_failing_update_lets_others_save(tmp_path: Path) -> None:
     model, layer = agent("sac")
     handle = layer.register_forward_hook(lambda *_: 1 / 0 if model.policy.training else None)
