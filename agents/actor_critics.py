@@ -74,10 +74,10 @@ class ActorCriticsMixin(OffPolicyMixin):
     @torch.no_grad()
     def _follow(self, online: nn.Module, target: nn.Module) -> None:
         """Move a target network towards the one that it follows."""
-        if self._quick is None:
+        if self._at_once is None:
             polyak_update(online.parameters(), target.parameters(), self.tau)
         else:
-            torch._foreach_lerp_([*target.parameters()], [*online.parameters()], self.tau)
+            torch._foreach_lerp_(self._at_once.parameters(target), self._at_once.parameters(online), self.tau)
 
     def _quickly(self, *, frozen: bool = False) -> AbstractContextManager[Any]:
         """As of every learner, in updates: targets are also asked for to be measured."""

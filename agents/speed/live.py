@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as everywhere
 
-from agents.plasticity.composition import Composition
+from agents.plasticity.composition import Composition, LiveParameters
 from agents.speed.activations import activation_of
 from agents.speed.layers import Quick
 from agents.speed.perceptrons import HOOKS, OtherNetworkError, Pays, Perceptrons
@@ -80,6 +80,7 @@ class AtOnce:
     def __init__(self, quick: Quick) -> None:
         self.quick = quick
         self._live: dict[str, LivePerceptrons] = {}
+        self._parameters: dict[int, LiveParameters] = {}
         self._relu: dict[str, tuple[Perceptrons, int, list[ReluNetwork] | None]] = {}
 
     def perceptrons(
@@ -95,6 +96,12 @@ class AtOnce:
         if purpose not in self._live:
             self._live[purpose] = LivePerceptrons(self._pays)
         return self._live[purpose].of(networks, heads)
+
+    def parameters(self, module: nn.Module) -> list[Tensor]:
+        """``list(module.parameters())``."""
+        if id(module) not in self._parameters:  # which is held, so that no other gets its identity
+            self._parameters[id(module)] = LiveParameters(module)
+        return [*self._parameters[id(module)].now()]
 
     def relu_networks(
         self, purpose: str, networks: Sequence[nn.Module], heads: Sequence[nn.Module] = (), *, rows: int

@@ -84,8 +84,9 @@ class ReluNetwork:
         """What comes out of `x`, (rows, outputs), and what `backward` needs.
 
         Args:
-            x: (rows, inputs), contiguous, without a graph.
+            x: (rows, inputs), without a graph.
         """
+        x = x.contiguous()
         weights, biases = self._numbers()
         product, first = NOTHING, self._layers[0].weights[0].detach()
         if x.shape[1] > NARROW:
@@ -109,7 +110,7 @@ class ReluNetwork:
         at_product = np.empty((0 if narrow else rows, len(biases[0])), np.float32)
         written = (at_weights[0] if narrow else at_weights[0][:0], *at_weights[1:]), tuple(at_biases)
         kernels().relu_networks.gradients(
-            trace.x.numpy(), weights, trace.hidden, gradient.numpy(), *written, at_product
+            trace.x.numpy(), weights, trace.hidden, gradient.contiguous().numpy(), *written, at_product
         )  # fmt: skip
         found = [*map(torch.from_numpy, at_weights)], [*map(torch.from_numpy, at_biases)]
         if not narrow:
@@ -132,7 +133,7 @@ class ReluNetwork:
         """
         weights, _ = self._numbers()
         found = np.empty((len(gradient), wanted), np.float32)
-        kernels().relu_networks.input_gradient(weights, trace.hidden, gradient.numpy(), found)
+        kernels().relu_networks.input_gradient(weights, trace.hidden, gradient.contiguous().numpy(), found)
         return torch.from_numpy(found)
 
     def _numbers(self) -> tuple[Layers, Layers]:
@@ -140,10 +141,11 @@ class ReluNetwork:
         places = [parameter.data_ptr() for parameter in self.parameters]
         if places != self._places:  # seldom: somebody has given them other memory
             self._held = [
-                tuple([[part.detach().numpy() for part in parts] for parts in whole])
+                tuple([[part.detach().contiguous().numpy() for part in parts] for parts in whole])
                 for whole in ([each.weights for each in self._layers], [each.biases for each in self._layers])
             ]
-            self._places = places
+            # What lies otherwise was copied, and may change.
+            self._places = places if all(map(Tensor.is_contiguous, self.parameters)) else []
         weights, biases = self._held
         return tuple(map(_joined, weights)), tuple(map(_joined, biases))
 

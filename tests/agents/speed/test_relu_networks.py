@@ -102,9 +102,13 @@ def test_parameters_count_as_they_are() -> None:
         lambda: module[2].weight.data.mul_(2),
         lambda: setattr(module[0].bias, "data", torch.randn(32)),
         lambda: setattr(module[4].weight, "data", torch.randn(1, 32)),
+        lambda: setattr(module[2].weight, "data", torch.randn(32, 32).t()),
+        lambda: module[2].weight.data.mul_(2),
     ):
         change()
         torch.testing.assert_close(found.forward(x)[0], module(x))
+    x = torch.randn(4, ROWS).t()
+    torch.testing.assert_close(found.forward(x)[0], module(x))
 
 
 def test_what_is_no_number_stays_so() -> None:
