@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
 
 from agents.speed.floats import FLOATS
 from agents.speed.vectors import LANES, intrinsic
@@ -36,7 +37,8 @@ def has_pairs() -> bool:
 
 def _has(feature: str) -> bool:
     chosen = config.CPU_NAME or config.CPU_FEATURES is not None  # type: ignore[attr-defined]
-    return not chosen and bool(binding.get_host_cpu_features().get(feature))
+    used = get_host_cpu_features()  # type: ignore[no-untyped-call]  # numba's, without what NUMBA_ENABLE_AVX=0 leaves out
+    return not chosen and f"+{feature}" in used.split(",")
 
 
 class _Half(ir.Type):  # type: ignore[misc]

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from numba.core import config
 from torch import nn
 
 from agents.speed.boards import kernels
@@ -145,3 +146,11 @@ def test_torchs_products_are_taken_where_registers_are_few(monkeypatch: pytest.M
     monkeypatch.undo()
     monkeypatch.setattr(kernels(), "has_pairs", lambda: False)
     assert read(network(4, 32, 32, 1), half=True) is None
+
+
+def test_what_numba_is_told_to_leave_out_is_not_taken_for_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NUMBA_ENABLE_AVX=0`: LLVM would end the process."""
+    monkeypatch.undo()  # `any_cpu`
+    monkeypatch.setattr(config, "ENABLE_AVX", False)
+    assert not kernels().has_registers()
+    assert not kernels().has_pairs()
