@@ -83,6 +83,9 @@ class AtOnce:
         self._parameters: dict[int, LiveParameters] = {}
         self._relu: dict[str, tuple[Perceptrons, int, list[ReluNetwork] | None]] = {}
 
+    def __reduce__(self) -> tuple[type[AtOnce], tuple[Quick]]:
+        return AtOnce, (self.quick,)  # a copy's networks are read anew: others' dicts and identities are no copy's
+
     def perceptrons(
         self, purpose: str, networks: Sequence[nn.Module], heads: Sequence[nn.Module] = ()
     ) -> Perceptrons | None:

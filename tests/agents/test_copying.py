@@ -59,6 +59,24 @@ def test_it_goes_on_as_the_agent_itself(name: str, speed: str, way: str) -> None
     assert other.interventions[0].owner is other
 
 
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_fast_ones_see_what_is_changed_in_a_copy(way: Callable[[Any], Any]) -> None:
+    _, world, settings = AGENTS["sac"]
+    net: dict[str, Any] = {"net_arch": [8]}
+    model = SAC("MlpPolicy", envs.make(world, n_envs=2, seed=1), **settings, policy_kwargs=net, speed="fast", seed=1)
+    other = way(model.learn(16))
+    layer, rows = other.critic.qf0[0], []
+    plain = type(layer).forward
+
+    def noting(x: Tensor) -> Tensor:
+        rows.append(len(x))
+        return plain(layer, x)
+
+    layer.forward = noting
+    other.learn(2, reset_num_timesteps=False)
+    assert 8 in rows
+
+
 @pytest.mark.parametrize(
     "changed",
     [
