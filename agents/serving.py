@@ -16,58 +16,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import BaseModel
 from torch import nn
 
-
-class ReadWriteLock:
-    """Many threads may read at a time, and one writes when none does; those that want to read go first.
-
-    Copied and pickled it is a new one.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._reading = self._wanting = 0
-        self._writer: int | None = None
-
-    def __reduce__(self) -> tuple[type[ReadWriteLock], tuple[()]]:
-        return ReadWriteLock, ()
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """What is written by other threads stays as it is meanwhile."""
-        if self._writer == threading.get_ident():
-            yield
-            return
-        with self._changed:
-            self._wanting += 1
-            try:
-                self._changed.wait_for(lambda: self._writer is None)
-            finally:  # Ctrl-C may come meanwhile
-                self._wanting -= 1
-                self._changed.notify_all()
-            self._reading += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._reading -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Nobody else reads or writes meanwhile. The thread may enter it again."""
-        own = threading.get_ident()
-        if self._writer == own:
-            yield
-            return
-        with self._changed:
-            self._changed.wait_for(lambda: self._writer is None and not self._reading and not self._wanting)
-            self._writer = own
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._writer = None
-                self._changed.notify_all()
+from agents.plasticity.threads import ReadWriteLock, value_lock
 
 
 class ServingMixin(BaseAlgorithm):
@@ -88,7 +37,7 @@ class ServingMixin(BaseAlgorithm):
         super().__init__(*args, **kwargs)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_own_thread"]
+        return [*super()._excluded_save_params(), "_own_thread", "parameter_lock"]
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         self._own_thread = threading.get_ident()
@@ -100,6 +49,7 @@ class ServingMixin(BaseAlgorithm):
         """SB3's, also beside `learn` of another thread, which is then as if nobody had asked but for what is drawn.
 
         The parameters are those of that moment; in the middle of an optimizer step some have moved and some have not.
+        While a copy of the networks, or a fresh one, is looked at in their place, other threads wait for the end of it.
         """
         learner: Any = super(ServingMixin, self._in_this_thread())
         actions, state = learner.predict(observation, state, episode_start, deterministic)
@@ -108,7 +58,8 @@ class ServingMixin(BaseAlgorithm):
     @contextmanager
     def _at_rest(self) -> Iterator[Self]:
         """The learner as it is to be saved: while another thread learns, between two of its updates."""
-        with self.parameter_lock.reading():
+        # What interventions hold may be attached anew meanwhile, which tries them: no other lock is wanted for that.
+        with self.parameter_lock.reading(), value_lock(self.policy).writing():
             found = self
             if threading.get_ident() != self._own_thread:
                 found = copy.copy(self)
@@ -122,15 +73,16 @@ class ServingMixin(BaseAlgorithm):
             return self
         found = copy.copy(self)
         found._own_thread = threading.get_ident()
-        found.policy = beside(self.policy, {})
+        with value_lock(self.policy).reading():
+            found.policy = beside(self.policy, {})
         return found
 
 
 def beside(module: nn.Module, known: dict[nn.Module, nn.Module]) -> Any:
-    """The module in evaluation mode, to be run while another thread runs it: its parameters in other modules.
+    """The module in evaluation mode, to be run while another thread runs it: its values in other modules.
 
     Args:
-        module: whose parameters and buffers stay the same tensors, also where they are put in anew.
+        module: whose parameters and buffers keep their memory, so that what changes them in place is seen.
         known: modules that have been copied already, and is added to: some stand in several places.
     """
     if isinstance(module, torch.jit.ScriptModule):  # holds nothing of a forward, and has no attributes to copy
@@ -140,8 +92,14 @@ def beside(module: nn.Module, known: dict[nn.Module, nn.Module]) -> Any:
         found = known[module] = object.__new__(type(module))
         held = vars(found)
         held.update(vars(module), training=False)
-        children = dict(held["_modules"])  # at once: another thread may put modules in
-        held["_modules"] = {key: None if child is None else beside(child, known) for key, child in children.items()}
-        if isinstance(module, BaseModel):
-            held.update({key: copy.copy(value) for key, value in held.items() if isinstance(value, Distribution)})
+        for kind in ("_parameters", "_buffers"):  # at once: another thread may put others in, for a while or for good
+            held[kind] = {key: None if each is None else each.detach() for key, each in dict(held[kind]).items()}
+        held["_modules"] = {
+            key: None if child is None else beside(child, known) for key, child in dict(held["_modules"]).items()
+        }
+        for key, value in held.items():
+            if isinstance(value, tuple) and any(isinstance(each, nn.Module) for each in value):  # hidden from torch
+                held[key] = tuple(beside(each, known) if isinstance(each, nn.Module) else each for each in value)
+            elif isinstance(value, Distribution) and isinstance(module, BaseModel):
+                held[key] = copy.copy(value)
     return known[module]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from agents.plasticity.network_intervention import trained_parameters
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
+from agents.plasticity.threads import value_lock
 from agents.plasticity.units import Network, Part
 
 
@@ -73,11 +74,12 @@ def holding(learner: Learner, parameters: Mapping[str, Tensor]) -> Iterator[None
         learner: that is looked at.
         parameters: of its `snapshot`, or of `fresh_parameters`.
     """
-    own = {tensor: tensor.data for tensor in _names(learner.root)}
-    try:
-        for tensor, name in _names(learner.root).items():
-            tensor.data = parameters[name]
-        yield
-    finally:
-        for tensor, data in own.items():
-            tensor.data = data
+    with value_lock(learner.root).writing():
+        own = {tensor: tensor.data for tensor in _names(learner.root)}
+        try:
+            for tensor, name in _names(learner.root).items():
+                tensor.data = parameters[name]
+            yield
+        finally:
+            for tensor, data in own.items():
+                tensor.data = data

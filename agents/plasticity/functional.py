@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.plasticity.taps import untapped
+from agents.plasticity.threads import value_lock
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
@@ -30,7 +31,7 @@ def run_with(module: nn.Module, parameters: Mapping[str, Tensor], function: Call
     """
     held = _tensors(module)
     _check(held, parameters)
-    with untapped():
+    with untapped(), value_lock(module).writing():
         # Each place once: torch's own tying puts the old parameters back in the wrong order where a module is shared.
         given = {f"module.{place}": parameters[name] for place, name in _places(module, held).items()}
         return torch.func.functional_call(_Forward(module, function), given, (argument,), tie_weights=False)

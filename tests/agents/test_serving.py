@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import warnings
+import zipfile
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,12 @@ from torch.nn.utils import parametrizations
 from agents import DQN, PPO, SAC, TD3
 from agents.learner import LearnerMixin
 from agents.plasticity import L2Init
-from agents.serving import ReadWriteLock, beside
+from agents.plasticity.fresh import fresh_parameters, holding
+from agents.plasticity.functional import run_with
+from agents.plasticity.injectable import Injectable
+from agents.plasticity.threads import ReadWriteLock
+from agents.plasticity.trials import on_a_copy
+from agents.serving import beside
 
 REPLAY: dict[str, Any] = {"learning_starts": 8, "batch_size": 8, "buffer_size": 100}
 CASES: dict[str, tuple[Callable[..., Any], str, dict[str, Any], str]] = {
@@ -124,9 +131,11 @@ def test_the_thread_that_learnt_last_has_the_policy_itself_and_a_zip_knows_of_no
     assert in_another_thread(lambda: model.predict(observations(model, 2))[0].shape) == (2,)
     in_another_thread(lambda: model.save(tmp_path / "model"))
     assert PPO.load(tmp_path / "model")._own_thread == threading.get_ident()
+    data = json.loads(zipfile.ZipFile(tmp_path / "model.zip").read("data"))
+    assert not {"_own_thread", "parameter_lock"} & data.keys()
 
 
-def test_modules_beside_hold_the_same_tensors_once_for_every_place_in_which_they_stand() -> None:
+def test_modules_beside_hold_the_same_memory_once_for_every_place_in_which_they_stand() -> None:
     shared = nn.Linear(2, 2)
     normed = parametrizations.weight_norm(nn.Linear(2, 2))
     model = nn.Sequential(shared, nn.BatchNorm1d(2), normed, nn.ReLU(), shared, nn.Dropout(0.9))
@@ -134,14 +143,66 @@ def test_modules_beside_hold_the_same_tensors_once_for_every_place_in_which_they
     found = beside(model, {})
     assert found[0] is found[4]
     assert found[0] is not shared
-    assert found[0].weight is shared.weight
+    assert found[0].weight.data_ptr() == shared.weight.data_ptr()
     assert not any(module.training for module in found.modules())
     assert all(module.training for module in model.modules())
     seen = found(x)
     assert torch.equal(model[1].running_mean, torch.zeros(2))
-    shared.bias = nn.Parameter(torch.ones(2))
+    with torch.no_grad():
+        shared.bias += 1.0
     assert not torch.equal(found(x), seen)
     assert torch.equal(found(x), model.eval()(x))
+    seen = found(x)
+    shared.weight.data = torch.zeros(2, 2)  # as while copies are on trial
+    shared.bias = nn.Parameter(torch.ones(2))
+    assert torch.equal(found(x), seen)
+
+
+def test_modules_beside_have_what_is_hidden_from_torch_to_themselves() -> None:
+    head = Injectable(nn.Linear(2, 2))
+    head.inject([torch.ones(2, 2), torch.ones(2)])
+    found = beside(head, {})
+    assert found._frozen[0] is not head._frozen[0]
+    x = torch.tensor([[0.5, -2.0]])
+    assert torch.equal(found(x), head(x))
+
+
+def _holding(model: Any, look: Callable[[], None]) -> None:
+    with holding(model, fresh_parameters(model, 1)):
+        look()
+
+
+def _on_a_copy(model: Any, look: Callable[[], None]) -> None:
+    with on_a_copy(model, 1), torch.no_grad():
+        for parameter in model.policy.parameters():
+            parameter.add_(1.0)
+        look()
+
+
+def _running(model: Any, look: Callable[[], None]) -> None:
+    run_with(model.policy, fresh_parameters(model, 1), lambda _: look(), None)
+
+
+@pytest.mark.parametrize("others", [_holding, _on_a_copy, _running])
+def test_who_asks_or_saves_while_other_values_are_looked_at_gets_the_agents_own(
+    others: Callable[[Any, Callable[[], None]], None], tmp_path: Path
+) -> None:
+    model, _ = agent("ppo_sde")
+    seen = observations(model, 3)
+    wanted, own = model.predict(seen, deterministic=True)[0], parameters(model)
+    asked: list[Future[Any]] = []
+
+    def look() -> None:
+        assert not torch.equal(parameters(model), own)
+        asked.append(pool.submit(model.predict, seen, deterministic=True))
+        asked.append(pool.submit(model.save, tmp_path / "model"))
+        assert not wait(asked, 0.1).done
+
+    with ThreadPoolExecutor(2) as pool:
+        others(model, look)
+    np.testing.assert_array_equal(asked[0].result()[0], wanted)
+    assert asked[1].result() is None
+    assert torch.equal(parameters(PPO.load(tmp_path / "model", device="cpu")), own)
 
 
 def test_compiled_functions_of_torch_script_stay_as_they_are() -> None:

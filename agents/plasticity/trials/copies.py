@@ -14,6 +14,7 @@ from torch import Tensor
 from agents.plasticity.diagnostics.fit.steps import twins
 from agents.plasticity.injectable import Injectable
 from agents.plasticity.protocols import Edit, Intervention, Learner
+from agents.plasticity.threads import value_lock
 
 REPLAY_RATIO = "how often data is learnt from is no matter of networks, so that copies cannot tell"
 
@@ -170,20 +171,21 @@ def become(learner: Learner, outcome: Outcome) -> Iterator[None]:
 @contextmanager
 def _kept(learner: Learner) -> Iterator[Mapping[Tensor, Tensor]]:
     """Around what puts other values into a learner's tensors: their own, which stand there again afterwards."""
-    own = {tensor: tensor.data for tensor in tensors_of(learner)}
-    gradients = {tensor: tensor.grad for tensor in own if tensor.is_leaf}
-    injected = {head: head.injected for head in heads_of(learner)}
-    try:
-        for tensor in gradients:
-            tensor.grad = None
-        yield own
-    finally:
-        for tensor, data in own.items():
-            tensor.data = data
-        for tensor, gradient in gradients.items():
-            tensor.grad = gradient
-        for head, was in injected.items():
-            head.injected = was
+    with value_lock(learner.root).writing():
+        own = {tensor: tensor.data for tensor in tensors_of(learner)}
+        gradients = {tensor: tensor.grad for tensor in own if tensor.is_leaf}
+        injected = {head: head.injected for head in heads_of(learner)}
+        try:
+            for tensor in gradients:
+                tensor.grad = None
+            yield own
+        finally:
+            for tensor, data in own.items():
+                tensor.data = data
+            for tensor, gradient in gradients.items():
+                tensor.grad = gradient
+            for head, was in injected.items():
+                head.injected = was
 
 
 def tensors_of(learner: Learner) -> list[Tensor]:
