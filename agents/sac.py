@@ -178,9 +178,9 @@ class SAC(ActorCriticsMixin, StockSAC):
         return {"ent_coef": ent_coef.reshape(()), **losses, **learned}
 
     def _soft_step(self, batch: Batch) -> SoftStep | None:
-        """The networks as they are computed without graphs; None where they cannot be, or somebody looks into them."""
+        """The networks as they are computed without graphs; None where they cannot be, or a graph is needed."""
         at_once = self._learns_at_once()
-        if at_once is None or self.hooks.look(self.optimizer_steps):
+        if at_once is None or self.hooks.needs_graph(self.optimizer_steps):
             return None
         return SoftStep.of(at_once, self.actor, self.critic, self.critic_target, batch)
 

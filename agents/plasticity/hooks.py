@@ -143,10 +143,12 @@ class Hooks:
         """Names of the networks with hidden units."""
         return tuple(name for name, network in self._learner.networks.items() if network.layers)
 
-    def look(self, step: int) -> bool:
-        """Whether `taps` of any networks would be open at a gradient step."""
+    def needs_graph(self, step: int) -> bool:
+        """Whether at a gradient step `taps` of any networks would be open, or a penalty may be taken of the loss."""
         self._follow()
-        return any(i.taps_at(step) for i in self._interventions)
+        return any(
+            i.taps_at(step) or (i.of_loss and type(i).penalty is not Intervention.penalty) for i in self._interventions
+        )
 
     def taps(self, step: int, networks: Collection[str] | None = None) -> Taps:
         """Taps to open around a training forward, on all layers where an intervention scores at this step, or on none.

@@ -266,6 +266,8 @@ class Intervention:
             an iteration alike (`taps_at`).
         of_units: it acts on hidden units alone, so that networks without them are refused.
         uses_boundaries: it acts on task switches, so it needs a stream that reveals them.
+        of_loss: its `penalty`, where it has one, may be taken of ``update.losses``; what says that it is not costs less
+            where these need no graph otherwise (SAC with speed fast).
         tag: what the tags of its `metrics` begin with in the log; empty for its name.
         owner: the learner that it is attached to; an intervention holds the state of one learner's units.
     """
@@ -276,6 +278,7 @@ class Intervention:
     score_every: int = 1
     of_units: bool = False
     uses_boundaries: bool = False
+    of_loss: bool = True
     owner: Learner | None = None
 
     def taps_at(self, step: int) -> bool:

@@ -100,6 +100,7 @@ class CChain(Intervention):
 
     name = "c_chain"
     tag = "chain"
+    of_loss = False
 
     def __init__(
         self,

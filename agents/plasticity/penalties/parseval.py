@@ -49,6 +49,7 @@ class Parseval(NetworkIntervention):
     """
 
     name = "parseval"
+    of_loss = False
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class Pull(NetworkIntervention, ABC):
             nothing else; or by a term of the loss, `coefficient` * `factor` * |theta - point|^2.
     """
 
+    of_loss = False
     factor: float
     """Of the squares in the loss."""
 

@@ -50,6 +50,7 @@ class SIGReg(NetworkIntervention):
 
     name = "sigreg"
     of_units = True
+    of_loss = False
 
     def __init__(
         self,

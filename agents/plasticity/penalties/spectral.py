@@ -67,6 +67,7 @@ class Spectral(NetworkIntervention):
     """
 
     name = "spectral"
+    of_loss = False
 
     def __init__(
         self,

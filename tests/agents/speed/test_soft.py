@@ -11,7 +11,7 @@ from fast_twins import assert_alike, moves
 from small_off_policy import ours
 from torch import nn
 
-from agents.plasticity import CBP, GXD, CChain, L2Init
+from agents.plasticity import CBP, GXD, CChain, Intervention, L2Init, Update
 from agents.speed import layers
 from agents.speed.boards import kernels
 from agents.speed.relu_networks import ReluNetwork
@@ -72,6 +72,20 @@ def test_interventions_see_what_they_need(asked: list[int]) -> None:
         asked.clear()
         assert_alike(*moves("sac-mlp", 3, make=make, **net()))
         assert len(asked) == 8 * steps, make()
+
+
+class OfLoss(Intervention):
+    """A penalty of a user's, which squares the loss."""
+
+    name = "of_loss"
+
+    def penalty(self, update: Update) -> torch.Tensor:
+        return update.losses["loss"].square()
+
+
+def test_a_penalty_may_be_taken_of_the_loss(asked: list[int]) -> None:
+    assert_alike(*moves("sac-mlp", 2, make=OfLoss, **net()))
+    assert asked == []
 
 
 def _freeze(model: Any) -> None:
