@@ -158,5 +158,7 @@ class Gauge:
         """Go on from what `state` gave."""
         self.fresh = {measure: Share(steps, removed) for measure, steps, removed in state["fresh"]}
         self._looks, self._rates, self.spent = state["looks"], list(state["rates"]), state["spent"]
-        if self.measured is None:
-            self.measured = dict(self._learner.networks)
+        networks = dict(self._learner.networks)
+        if self.measured is not None and self.measured != networks:
+            self.fresh = {}  # at once, so that what is saved until the next look tells it
+        self.measured = networks

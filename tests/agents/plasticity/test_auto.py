@@ -266,6 +266,20 @@ def test_networks_of_other_modules_are_held_against_fresh_ones_of_these() -> Non
     assert other["spent"] == one["spent"] + look_of(10)
 
 
+def test_what_was_replaced_is_known_to_a_loop_that_is_gone_on_with() -> None:
+    def made() -> Regression:
+        return own(Auto(candidates=["head_reset"], period=4, budget=1e6, threshold=1e-9)).train(4)
+
+    first, second = made(), own(Auto(candidates=["head_reset"], period=4, budget=1e6, threshold=1e-9))
+    for learner in (first, second):
+        learner.module[1] = nn.Tanh()
+    second.module.load_state_dict(first.module.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    one, other = (learner.train(4).interventions[0].state_dict() for learner in (first, second))
+    assert one["decisions"] == 2
+    assert one == other
+
+
 REFUSED = [
     ({"candidates": []}, r"candidates is \[\]; give a list of interventions"),
     ({"candidates": "redo"}, "candidates is 'redo'; give a list of interventions"),
