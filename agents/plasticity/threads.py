@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -13,14 +14,18 @@ from torch import nn
 
 
 class ReadWriteLock:
-    """Many threads may read at a time, and one writes when none does; those that want to read go first.
+    """Many threads may read at a time, and one writes when none does. They take turns: nobody waits for ever.
 
-    Copied and pickled it is a new one.
+    Those that wanted to read when a write ended go before the next one, and those that come later after it. Copied and
+    pickled it is a new one.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._reading = self._wanting = 0
+        self._readers: Counter[int] = Counter()  # threads, each as often as it reads
+        self._waiting: set[object] = set()  # to read
+        self._due: set[object] = set()  # those of them that go before the next write
+        self._queued: set[int] = set()  # threads that wait to write
         self._writer: int | None = None
 
     def __reduce__(self) -> tuple[type[ReadWriteLock], tuple[()]]:
@@ -28,24 +33,34 @@ class ReadWriteLock:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """What is written by other threads stays as it is meanwhile."""
-        if self._writer == threading.get_ident():
+        """What is written by other threads stays as it is meanwhile. The thread may enter it again."""
+        own = threading.get_ident()
+        if self._writer == own:
             yield
             return
         with self._changed:
-            self._wanting += 1
-            try:
-                self._changed.wait_for(lambda: self._writer is None)
-            finally:  # Ctrl-C may come meanwhile
-                self._wanting -= 1
-                self._changed.notify_all()
-            self._reading += 1
+            if own not in self._readers:
+                self._wait_to_read(own)
+            self._readers[own] += 1
         try:
             yield
         finally:
             with self._changed:
-                self._reading -= 1
+                self._readers[own] -= 1
+                if not self._readers[own]:
+                    del self._readers[own]
                 self._changed.notify_all()
+
+    def _wait_to_read(self, own: int) -> None:
+        this = object()
+        self._waiting.add(this)
+        try:
+            # A signal's handler may save in a thread that waits to write, which it must not wait for.
+            self._changed.wait_for(lambda: self._writer is None and (self._queued <= {own} or this in self._due))
+        finally:  # Ctrl-C may come meanwhile
+            self._waiting.discard(this)
+            self._due.discard(this)
+            self._changed.notify_all()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -55,13 +70,18 @@ class ReadWriteLock:
             yield
             return
         with self._changed:
-            self._changed.wait_for(lambda: self._writer is None and not self._reading and not self._wanting)
+            self._queued.add(own)
+            try:
+                self._changed.wait_for(lambda: self._writer is None and not self._readers and not self._due)
+            finally:
+                self._queued.discard(own)
+                self._changed.notify_all()
             self._writer = own
         try:
             yield
         finally:
             with self._changed:
-                self._writer = None
+                self._writer, self._due = None, set(self._waiting)
                 self._changed.notify_all()
 
 

@@ -267,7 +267,7 @@ def test_who_reads_goes_before_who_writes_next_and_all_may_enter_again() -> None
     with lock.writing(), lock.writing(), lock.reading():
         thread.start()
         ready.wait()
-        while not lock._wanting:
+        while not lock._waiting:
             threading.Event().wait(0.001)
         order.append("written")
     with lock.writing():
@@ -275,6 +275,54 @@ def test_who_reads_goes_before_who_writes_next_and_all_may_enter_again() -> None
         written.set()
     thread.join()
     assert order == ["written", "read", "written again"]
+
+
+def test_who_comes_to_read_after_one_that_waits_to_write_goes_after_it() -> None:
+    """Else those that ask all the time would hold up learning for ever."""
+    lock, order = ReadWriteLock(), []
+
+    def enter(name: str, way: Callable[[], Any]) -> None:
+        with way():
+            order.append(name)
+
+    with ThreadPoolExecutor(2) as pool, lock.reading():
+        pool.submit(enter, "write", lock.writing)
+        while not lock._queued:
+            threading.Event().wait(0.001)
+        with lock.reading():  # who reads already may go on
+            pool.submit(enter, "read", lock.reading)
+            while not lock._waiting:
+                threading.Event().wait(0.001)
+        order.append("first")
+    assert order == ["first", "write", "read"]
+    assert not lock._readers
+
+
+def test_a_handler_of_signals_may_read_where_its_thread_waits_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, order = ReadWriteLock(), []
+    began, handled = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with lock.reading():
+            began.set()
+            handled.wait()
+
+    def interrupted(condition: Callable[[], bool]) -> None:
+        monkeypatch.undo()
+        with lock.reading():
+            order.append("handled")
+        handled.set()
+        wait_for(condition)
+
+    wait_for = lock._changed.wait_for
+    thread = threading.Thread(target=read)
+    thread.start()
+    began.wait()
+    monkeypatch.setattr(lock._changed, "wait_for", interrupted)
+    with lock.writing():
+        order.append("written")
+    thread.join()
+    assert order == ["handled", "written"]
 
 
 def test_who_gives_up_reading_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
