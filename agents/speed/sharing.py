@@ -23,24 +23,23 @@ def shares(count: int) -> list[tuple[int, int]]:
 
 
 def at_once(calls: Sequence[Callable[[], Found]], *, pays: bool) -> list[Found]:
-    """Make calls that leave the interpreter lock, each on a thread of its own where that pays; the first one here.
+    """Make calls that leave the interpreter lock, where that pays on as many threads as torch computes with.
 
-    Torch computes with one thread in each of the others.
+    The first ones are made here; torch computes with one thread in each of the other threads.
     """
-    if len(calls) < 2 or not pays:
-        return [call() for call in calls]
-    others = [_pool(len(calls) - 1).submit(_alone, call) for call in calls[1:]]
+    first, *others = [calls[start:end] for start, end in shares(len(calls)) if start < end] if pays else [calls]
+    waiting = [_pool(len(others)).submit(_alone, part) for part in others]
     try:
-        first = calls[0]()
+        found = [call() for call in first]
     finally:
-        for other in others:
-            other.exception()  # waits: none goes on where this one has ended
-    return [first, *(other.result() for other in others)]
+        for each in waiting:
+            each.exception()  # waits: none goes on where this one has ended
+    return found + [each for part in waiting for each in part.result()]
 
 
-def _alone(call: Callable[[], Found]) -> Found:
+def _alone(calls: Sequence[Callable[[], Found]]) -> list[Found]:
     with one_thread():
-        return call()
+        return [call() for call in calls]
 
 
 @cache

@@ -88,6 +88,8 @@ class Gauge:
                 break
             steps = self.fresh[measure].steps
             more = steps if self._steps else max(steps, min(SURE * steps, MOST))
+            if more == steps and self._looks == 1:  # both were trained with as many on these observations just now
+                return Look(measure, found[measure], self.fresh[measure])
             shares = self._of_fresh(batch, {measure: more})
             found |= (again := self._beside(batch, shares))
             if not again:  # nothing can be told of it any more

@@ -152,8 +152,8 @@ def test_trials_are_made_at_once_and_paid_for_by_waiting() -> None:
     learner.train(1)
     assert auto.last is not None
     assert auto.last.trials.keys() == {"head_reset", "gxd"}
-    # A fresh network and its own, both again in doubt, one probe for each candidate, of which one scores minibatches.
-    spent = 6 * look_of(20) + MINIBATCHES * step
+    # A fresh network and its own, one probe for each candidate, of which one scores minibatches.
+    spent = 4 * look_of(20) + MINIBATCHES * step
     while auto.decisions == 1:
         learner.train(1)
     assert learner.optimizer_steps == -(-spent // (3 * step))

@@ -1,0 +1,34 @@
+"""Calls that are made at once: in their order, on no more threads than torch computes with."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import pytest
+import torch
+
+from agents.speed.sharing import at_once
+
+
+@pytest.mark.parametrize(("pays", "number"), [(True, 2), (False, 1)])
+def test_many_calls_share_the_threads_that_torch_computes_with(pays: bool, number: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = at_once([partial(lambda call: (call, threading.get_ident()), call) for call in range(5)], pays=pays)
+    finally:
+        torch.set_num_threads(before)
+    assert [call for call, _ in found] == [0, 1, 2, 3, 4]
+    assert len({thread for _, thread in found}) == number
+    assert found[0][1] == threading.get_ident()
+
+
+def test_what_fails_in_another_thread_is_raised_here() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            at_once([lambda: 1.0, lambda: 1 / 0], pays=True)
+    finally:
+        torch.set_num_threads(before)
