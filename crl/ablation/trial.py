@@ -20,6 +20,9 @@ SECONDS = 3.0  # of each arm, after its first update
 class Trial(Part):
     """Measures how fast a run trains, and ends it after a while.
 
+    The longest of its updates is left out, as a run has one such in a long while: an intervention's first look, or
+    something that is compiled or loaded when it is first needed.
+
     Args:
         interrupt: by which it does.
         seconds: how long.
@@ -30,20 +33,28 @@ class Trial(Part):
     def __init__(self, interrupt: Interrupt, seconds: float = SECONDS) -> None:
         super().__init__()
         self._interrupt, self._seconds = interrupt, seconds
-        self._begun: tuple[int, float] | None = None
-        self.speed, self.enough = 0.0, False
+        self._before: tuple[int, float] | None = None  # steps and time at the end of the last update
+        self._longest = self._others = (0, 0.0)  # steps and seconds of the longest update, and of all others together
+        self.enough = False
+
+    @property
+    def speed(self) -> float:
+        """Steps a second, 0 where too little was seen."""
+        steps, seconds = self._others
+        return steps / seconds if seconds else 0.0
 
     def update_ended(self) -> None:
         """Measure from the end of the first update: till there code is compiled and memory taken."""
         step, now = self.learner.num_timesteps, time.perf_counter()
         if not self.learner.optimizer_steps:
             return
-        if self._begun is None:
-            self._begun = step, now
-        elif now > self._begun[1]:
-            self.speed = (step - self._begun[0]) / (now - self._begun[1])
-            if now - self._begun[1] >= self._seconds:
+        if self._before is not None:
+            took = step - self._before[0], now - self._before[1]
+            shorter, self._longest = sorted((took, self._longest), key=lambda update: update[1])
+            self._others = self._others[0] + shorter[0], self._others[1] + shorter[1]
+            if self._others[1] >= self._seconds:
                 self.enough, self._interrupt.code = True, INTERRUPTED
+        self._before = step, now
 
 
 def speeds(planned: Iterable[Planned], seconds: float = SECONDS) -> dict[str, float]:

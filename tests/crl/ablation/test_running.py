@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import forked_workers
 import psutil
@@ -169,6 +170,22 @@ def test_a_trial_measures_behind_the_first_update(place: Path, monkeypatch: pyte
     assert [*found] == ["plain"]
     assert 1 < found["plain"] < 1e6
     assert sorted(path.name for path in place.iterdir()) == ["grid.yaml", "tiny.yaml"]
+
+
+def test_a_trial_leaves_its_longest_update_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from crl.ablation import trial
+    from crl.ending import Interrupt
+
+    learner = SimpleNamespace(num_timesteps=0, optimizer_steps=0)
+    made = trial.Trial(Interrupt(exits=False), seconds=3.0)
+    monkeypatch.setattr(trial.Trial, "learner", learner)
+    seen = []
+    for now in (0.0, 10.0, 11.0, 51.0, 52.0, 53.0):  # the first is before learning, and the first look takes 40 s
+        monkeypatch.setattr(trial.time, "perf_counter", lambda now=now: now)
+        made.update_ended()
+        seen.append((made.speed, made.enough))
+        learner.num_timesteps, learner.optimizer_steps = learner.num_timesteps + 16, learner.optimizer_steps + 1
+    assert seen == [(0.0, False)] * 3 + [(16.0, False)] * 2 + [(16.0, True)]
 
 
 SHIPPED = sorted((Path(__file__).parents[3] / "configs" / "ablations").glob("*.yaml"))
