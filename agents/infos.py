@@ -114,6 +114,13 @@ class Infos(list[dict[str, Any]]):
             return range(len(self))
         return sorted(self._made)
 
+    def forget(self, key: str) -> None:
+        """Forget what games of a step say under a key; what is said alike in every step stays."""
+        for name in (key, f"_{key}"):
+            self._changing.pop(name, None)
+        for game in self._made:
+            list.__getitem__(self, game).pop(key, None)
+
     def read(self) -> None:
         """Make all that are missing."""
         if not self._complete:

@@ -136,7 +136,7 @@ class StreamMonitor(VecMonitor):
 
     Where a game scales its rewards for learning, an episode's info says in ``unscaled_return`` what they came to
     before, and that is its return. Where it plays an episode with each of its lives (``life_lost``), those of one game
-    count as one.
+    count as one. What a game itself says in its infos under ``episode`` is not told.
     """
 
     def __getstate__(self) -> dict[str, Any]:
@@ -150,8 +150,11 @@ class StreamMonitor(VecMonitor):
     def step_wait(self) -> VecEnvStepReturn:
         """As in SB3, which makes another list of all infos; here only those that ended are touched."""
         observations, rewards, dones, infos = self.venv.step_wait()
-        if not isinstance(infos, Infos):  # which are made for this step; others may be the games' own
-            infos = [info.copy() if done else info for info, done in zip(infos, dones, strict=True)]
+        # SB3, and all who count episodes, take what stands under this name for an episode that has ended.
+        if isinstance(infos, Infos):  # which are made for this step; others may be the games' own
+            infos.forget("episode")
+        else:
+            infos = [{key: value for key, value in info.items() if key != "episode"} for info in infos]
         self.episode_returns += rewards
         self.episode_lengths += 1
         for i in np.flatnonzero(dones).tolist():

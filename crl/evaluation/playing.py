@@ -16,6 +16,7 @@ from agents import StreamMonitor, VectorEnvAdapter
 from agents.learner import LearnerMixin
 from agents.training_state.generators import random_state, restore_random
 from crl.config import EvaluationConfig
+from crl.ending import cause
 
 MOST_GAMES = 64  # side by side; more episodes are played one after the other in each
 VARIANTS, GAMES = 4, 5  # keys that keep the draws for these apart, and from those of streams
@@ -126,7 +127,11 @@ def _played(
         if watch is not None:
             watch(games)
         seen = observations if normalizer is None else normalizer.normalize_obs(observations)
-        actions, _ = learner.predict(seen, deterministic=settings.deterministic)
+        try:
+            actions, _ = learner.predict(seen, deterministic=settings.deterministic)
+        except (ValueError, RuntimeError) as error:
+            found = cause(error, learner.policy, seen, games.task)
+            raise found from found.__cause__
         observations, _, dones, infos = world.step(actions)
         for game in np.flatnonzero(dones & (left > 0)).tolist():
             if "episode" not in infos[game]:

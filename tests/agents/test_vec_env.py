@@ -102,6 +102,30 @@ def test_ppo_takes_a_vector_environment_and_monitors_it() -> None:
     assert not isinstance(stock.env, StreamMonitor)
 
 
+class Numbered(gymnasium.Wrapper):
+    """Says in every info which episode it is, as SB3 says what an episode has come to."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward, terminated, truncated, {**info, "episode": 7, "own": 8}
+
+
+@pytest.mark.parametrize("between", [lambda env: env, lambda env: VecFrameStack(env, 2)])
+def test_what_games_call_an_episode_is_none_that_has_ended(between: Any) -> None:
+    games = SyncVectorEnv([lambda: Numbered(cartpole())] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    env = StreamMonitor(between(VectorEnvAdapter(games)))
+    env.seed(0)
+    env.reset()
+    ends = 0
+    for _ in range(40):
+        _, _, dones, infos = env.step(np.zeros(2, int))
+        assert [info["own"] for info in infos] == [8, 8]
+        assert [type(info.get("episode")) for info in infos] == [dict if done else type(None) for done in dones]
+        ends += dones.sum()
+    assert ends > 4
+    PPO("MlpPolicy", games, n_steps=32, batch_size=32, n_epochs=1).learn(64)
+
+
 def test_episodes_cut_by_a_switch_enter_no_statistics() -> None:
     stream = envs.make(["freeway", "breakout"], n_envs=2, steps_per_task=60, cycles=2, seed=0)
     env = StreamMonitor(VectorEnvAdapter(stream))

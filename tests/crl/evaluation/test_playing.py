@@ -21,6 +21,7 @@ import envs
 from agents import PPO, StreamMonitor, VectorEnvAdapter
 from agents.training_state import training_state
 from crl.config import EvaluationConfig
+from crl.ending import ObservationError
 from crl.evaluation.playing import Episodes, play, seed_of, tasks_of
 from envs.entries import tasks_from
 from envs.holding import held
@@ -197,3 +198,17 @@ def test_what_drifts_is_held_where_it_is() -> None:
     walked = held(task, 30, seed=4, segment=1).drift["length"].value(0)
     assert layers_of(env.games)[-1]._physics["length"] == walked != 0.5  # type: ignore[attr-defined]
     env.close()
+
+
+class Broken(Count):
+    """Its observations stop being numbers."""
+
+    def _observation(self) -> Any:
+        return np.full(1, np.nan, np.float32) if self._left < 3 else super()._observation()
+
+
+def test_observations_that_are_not_finite_are_named_in_place_of_what_torch_says_of_logits() -> None:
+    learner = agent()
+    with pytest.raises(ObservationError, match=r"^an observation of task 'broken' is not finite$") as raised:
+        play(learner, envs.Task("broken", Broken), SEED, EvaluationConfig(episodes=2, deterministic=False))
+    assert isinstance(raised.value.__cause__, ValueError)
