@@ -20,7 +20,7 @@ from torch import nn
 
 from crl.config.messages import one_line
 from crl.config.schema import to_yaml
-from crl.exit_codes import OF_SIGNALS
+from crl.exit_codes import HANG_UP, of_signals
 from crl.screen import is_terminal
 from crl.storage.files import is_held
 from envs.games import is_of_environment
@@ -80,7 +80,7 @@ def _seconds(seconds: float) -> str:
 
 
 class Interrupt:
-    """Ctrl-C and SIGTERM as a wish that training grants after its next update.
+    """Ctrl-C, SIGTERM and the end of the terminal (but under nohup): a wish that training grants after its next update.
 
     Python gives signals to its main thread alone: in another one nothing is wished.
 
@@ -96,14 +96,16 @@ class Interrupt:
 
     def __init__(self, *, exits: bool = True) -> None:
         self._exits = exits
+        self._codes: dict[signal.Signals, int] = {}
         self.code = 0
         self.rollout = RolloutTime()
         self.trained = False
         self.saved: Path | None = None
 
     def __enter__(self) -> Self:
-        handled = OF_SIGNALS if threading.current_thread() is threading.main_thread() else ()
-        self._previous = {number: signal.signal(number, self._handle) for number in handled}
+        if threading.current_thread() is threading.main_thread():
+            self._codes = of_signals()
+        self._previous = {number: signal.signal(number, self._handle) for number in self._codes}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -112,24 +114,34 @@ class Interrupt:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        # os.write, because a handler may come while print holds the stream.
+        if self.code and number == HANG_UP:
+            return  # nobody insists: a shell hangs up what its terminal has hung up, too
         if self.code and not self._exits:
             raise KeyboardInterrupt(self._left())
         if self.code:
             if is_terminal():
-                os.write(1, b"\x1b[?25h")  # the progress bar hides the cursor
-            os.write(2, os.fsencode(f"\n{self._left()}\n"))
-            os._exit(OF_SIGNALS[signal.Signals(number)])
-        self.code = OF_SIGNALS[signal.Signals(number)]
+                _write(1, b"\x1b[?25h")  # the progress bar hides the cursor
+            _write(2, os.fsencode(f"\n{self._left()}\n"))
+            os._exit(self._codes[signal.Signals(number)])
+        self.code = self._codes[signal.Signals(number)]
         finishing = f"finishing this rollout and update ({self.rollout.left()}), then saving"
         doing = "the run is finished and being saved" if self.trained else finishing
         again = "exits" if self._exits else "stops"
-        os.write(2, f"\n{doing}; Ctrl-C again {again} at once\n".encode())
+        _write(2, f"\n{doing}; Ctrl-C again {again} at once\n".encode())
 
     def _left(self) -> str:
         if self.saved is None:
             return "nothing was saved; crl resume starts this run again"
         return f"not saved any more; crl resume goes on from {self.saved}"
+
+
+def _write(descriptor: int, text: bytes) -> None:
+    """Print by the system's own call, because a handler may come while print holds the stream.
+
+    Whoever reads may have gone: the terminal, or the ``tee`` that the same Ctrl-C has ended.
+    """
+    with suppress(OSError):
+        os.write(descriptor, text)
 
 
 def fail(run: Run, error: BaseException) -> NoReturn:

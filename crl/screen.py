@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,8 @@ def warn(sentence: str) -> None:
         if sentence in warned:
             return
         warned.add(sentence)
-    print(f"crl: warning: {sentence}", file=sys.stderr)
+    with suppress(OSError):  # whoever read may have gone
+        print(f"crl: warning: {sentence}", file=sys.stderr)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from crl.ablation.launching import RUN_FAILED, Launcher, Worker, describe_death
 from crl.ablation.worker import BUSY
 from crl.claims import Sight
-from crl.exit_codes import DONE, FAILED, OF_SIGNALS, REFUSED, TERMINATED
+from crl.exit_codes import DONE, FAILED, HANG_UP, OF_SIGNALS, REFUSED, of_signals
 
 TICK = 0.2  # seconds between two looks at the workers
 LOOK = 2.0  # seconds between two looks at the folders
@@ -23,7 +23,6 @@ AGAIN = 10.0  # seconds after which a run is tried again that another process ha
 DEATHS_TOGETHER = 2  # of workers one after another in which a run comes no further, after which it has one for itself
 DEATHS = 5  # that a run may have one after another without coming further
 GOING = ("waiting", "queued", "running")  # states of runs that are not at their end
-HANG_UP = getattr(signal, "SIGHUP", None)  # which Windows has not
 
 
 class Job(Protocol):
@@ -80,14 +79,14 @@ class Wish:
 
     def __init__(self) -> None:
         self.count = self.code = 0
+        self._codes: dict[signal.Signals, int] = {}
 
     @contextmanager
     def heard(self) -> Iterator[None]:
         """While this lasts signals express it, where Python gives them to this thread."""
-        handled = [*OF_SIGNALS] if threading.current_thread() is threading.main_thread() else []
-        if handled and HANG_UP is not None and signal.getsignal(HANG_UP) is signal.SIG_DFL:
-            handled.append(HANG_UP)
-        previous = {number: signal.signal(number, self._handle) for number in handled}
+        if threading.current_thread() is threading.main_thread():
+            self._codes = of_signals()
+        previous = {number: signal.signal(number, self._handle) for number in self._codes}
         try:
             yield
         finally:
@@ -95,8 +94,10 @@ class Wish:
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.count and number == HANG_UP:
+            return  # nobody insists: a shell hangs up what its terminal has hung up, too
         self.count += 1
-        self.code = self.code or OF_SIGNALS.get(signal.Signals(number), TERMINATED)
+        self.code = self.code or self._codes[signal.Signals(number)]
 
 
 class Loop:

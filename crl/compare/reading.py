@@ -173,7 +173,10 @@ def read_scores(folder: Path, *, going_on: bool = False) -> Scores | None:
     if not path.is_file():
         return None
     content = read_whole(path, MAX_LOG)
-    content = content[: content.rfind(b"\n") + 1] if going_on else content
+    whole = content[: content.rfind(b"\n") + 1]
+    if not going_on and whole != content:  # half a number is one, too
+        raise DamagedError(f"{str(path)!r} is no log of evaluations (its last row is not whole)")
+    content = whole
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode("utf-8", "replace"), newline="")))
         if not rows:

@@ -15,7 +15,7 @@ from rich.text import Text
 from crl.every import Every
 from crl.monitoring.tasks import TaskCallback
 from crl.parts import Part
-from crl.screen import is_terminal, say
+from crl.screen import is_terminal, say, tolerant
 from crl.storage import State
 from envs import Segment
 
@@ -101,7 +101,8 @@ class ProgressCallback(Part):
     def close(self) -> None:
         """Give the terminal back."""
         if self._bar is not None:
-            self._bar.stop()
+            with tolerant():  # there may be none any more
+                self._bar.stop()
 
 
 class _Pace(ProgressColumn):

@@ -35,6 +35,36 @@ def test_a_signal_is_a_wish(number: signal.Signals, code: int, capfd: pytest.Cap
     )
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_end_of_the_terminal_is_a_wish_and_no_second_one_but_under_nohup(ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with Interrupt() as interrupt:
+            for _ in range(2):  # of the terminal, and of the shell that it has ended
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert interrupt.code == (0 if ignored else 143)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_wish_needs_nobody_who_reads(tmp_path: Path) -> None:
+    program = """
+import os, signal
+from crl.ending import Interrupt
+from crl.screen import warn
+reading, writing = os.pipe()
+os.close(reading)  # as where Ctrl-C has ended `tee`, too
+os.dup2(writing, 2)
+with Interrupt() as interrupt:
+    os.kill(os.getpid(), signal.SIGINT)
+    warn("nobody reads this")
+    print(interrupt.code, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    process = Process(code=program, cwd=tmp_path)
+    assert (process.wait(), process.printed()) == (130, "130\n")
+
+
 def test_stopping_says_how_long_the_rollout_still_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "perf_counter", lambda: now)

@@ -194,12 +194,13 @@ def test_a_wish_to_stop_is_passed_on_each_time(number: signal.Signals, expected:
 def test_the_end_of_the_terminal_is_a_wish_to_stop_but_under_nohup(ignored: bool, expected: int) -> None:
     def show(found: Loop) -> None:
         if found.workers:
-            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGHUP)  # again and again, which does not insist
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
         code, launcher, *_ = worked_off(1, show, a=Job([0 if ignored else 143]))
         assert (code, launcher.started) == (expected, ["a"])
+        assert [worker.stops for worker in launcher.workers] == [0 if ignored else 1]
     finally:
         signal.signal(signal.SIGHUP, before)
 

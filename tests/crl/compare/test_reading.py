@@ -37,9 +37,10 @@ def test_a_run(tmp_path: Path) -> None:
         ("step,task,return_mean\n1,a,inf\n", "a return of inf"),
         ("step,task,return_mean\n" + "9" * 400 + ",a,1\n", "too large"),
         ("step,task,return_mean\n" + "".join(f"{n},{n},1\n" for n in range(5)), "5 evaluations of 5 tasks"),
-        ('step,task,return_mean\n1,"' + "a" * 3_000_000, ""),
+        ('step,task,return_mean\n1,"' + "a" * 3_000_000 + "\n", ""),
+        ("step,task,return_mean\n1,a,45.0\n2,a,4", "its last row is not whole"),
     ],
-    ids=["column", "cell", "step", "infinite", "large", "sparse", "long"],
+    ids=["column", "cell", "step", "infinite", "large", "sparse", "long", "cut"],
 )
 def test_evaluations_that_are_refused(
     content: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
