@@ -191,19 +191,22 @@ class LearnerMixin(PaceMixin, SwitchingMixin, SavingMixin):
         self,
         network: str,
         batch: Any,
-        loss: Tensor,
+        losses: Mapping[str, Tensor],
         optimizer: torch.optim.Optimizer,
         gradients: Iterable[tuple[Tensor, Tensor]],
         *,
         trains: Collection[str] | None = None,
+        max_grad_norm: float | None = None,
     ) -> Update:
-        """As `_optimize`, of a loss without a graph, where no taps are open: parameters come with their gradients."""
-        update = self._update_of(network, batch, {"loss": loss}, optimizer, trains)
+        """As `_optimize`, of losses without a graph, where no taps are open: parameters come with their gradients."""
+        update = self._update_of(network, batch, losses, optimizer, trains)
         stepping.drop_gradients(optimizer)
         for parameter, gradient in gradients:
             if parameter.requires_grad:
                 parameter.grad = gradient
         update = self.hooks.after_own_backward(update, Seen({}, {}))
+        if max_grad_norm is not None:
+            stepping.clip_gradients(self._parameters(), max_grad_norm)
         stepping.step(optimizer)
         return update
 

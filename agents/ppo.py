@@ -253,27 +253,47 @@ class PPO(RolloutMixin, StockPPO):
     def _gradient_step(self, batch: Batch) -> tuple[Mapping[str, Tensor], bool]:
         """A step on a minibatch, whose graph ends here; its losses, detached, and whether it was made."""
         self.optimizer_steps += 1
-        with self.hooks.taps(self.optimizer_steps) as taps:
-            losses = self._losses_quickly(batch)
+        learnt = None if self.hooks.needs_graph(self.optimizer_steps) else self._learnt_without_graph(batch)
+        if learnt is None:
+            with self.hooks.taps(self.optimizer_steps) as taps:
+                losses = self._losses_quickly(batch)
+        else:
+            losses, gradients = learnt
         if self.target_kl is not None and losses["approx_kl"].item() > 1.5 * self.target_kl:
             self.optimizer_steps -= 1
             return {name: loss.detach() for name, loss in losses.items()}, False
-        update = self._optimize("policy", batch, losses, self.policy.optimizer, taps, max_grad_norm=self.max_grad_norm)
+        given = "policy", batch, losses, self.policy.optimizer
+        if learnt is None:
+            update = self._optimize(*given, taps, max_grad_norm=self.max_grad_norm)
+        else:
+            update = self._optimize_by(*given, gradients, max_grad_norm=self.max_grad_norm)
         self.hooks.after_step(update)
         return update.losses, True
 
     def _losses_quickly(self, batch: Batch) -> Mapping[str, Tensor]:
         """`losses`, with ``speed="fast"`` with other rounding."""
-        own = any(name in vars(self) or getattr(type(self), name) is not getattr(PPO, name) for name in LOSSES)
-        if self._at_once is not None and not own:
-            clip_range_vf = None if self.clip_range_vf is None else self._now(self.clip_range_vf)
-            settings = proximal.Settings(
-                self.normalize_advantage, self._now(self.clip_range), clip_range_vf, self.ent_coef, self.vf_coef
-            )
-            if (found := proximal.losses(self._at_once, self.policy, batch, settings)) is not None:
+        if (at_once := self._computes_losses()) is not None:
+            found = proximal.losses(at_once, self.policy, batch, self._loss_settings())
+            if found is not None:
                 return found
         with self._quickly():
             return self.losses(batch)
+
+    def _learnt_without_graph(self, batch: Batch) -> tuple[Mapping[str, Tensor], proximal.Gradients] | None:
+        """`losses` and their gradients, where no graph of them has to be made."""
+        at_once = self._computes_losses()
+        return None if at_once is None else proximal.gradients(at_once, self.policy, batch, self._loss_settings())
+
+    def _computes_losses(self) -> AtOnce | None:
+        """What computes losses in place of `losses`; None where that has to say them."""
+        own = any(name in vars(self) or getattr(type(self), name) is not getattr(PPO, name) for name in LOSSES)
+        return None if own else self._at_once
+
+    def _loss_settings(self) -> proximal.Settings:
+        clip_range_vf = None if self.clip_range_vf is None else self._now(self.clip_range_vf)
+        return proximal.Settings(
+            self.normalize_advantage, self._now(self.clip_range), clip_range_vf, self.ent_coef, self.vf_coef
+        )
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """PPO's loss on a minibatch and its terms, and two measures of the step's size.

@@ -193,10 +193,12 @@ class SAC(ActorCriticsMixin, StockSAC):
         targets = self._returns(batch, next_values)
         critic_loss, at_values = self._squared_td_loss(networks.values, targets, batch, self._critic_coef)
         gradients = networks.critic_gradients(at_values)
-        critic_update = self._optimize_by("critic", batch, critic_loss, self.critic.optimizer, gradients)
+        critic_update = self._optimize_by("critic", batch, {"loss": critic_loss}, self.critic.optimizer, gradients)
         actor_loss, gradients = networks.actor_loss(ent_coef)
         trains = ("actor", "features")
-        actor_update = self._optimize_by("actor", batch, actor_loss, self.actor.optimizer, gradients, trains=trains)
+        actor_update = self._optimize_by(
+            "actor", batch, {"loss": actor_loss}, self.actor.optimizer, gradients, trains=trains
+        )
         self.hooks.after_step(critic_update)
         self.hooks.after_step(actor_update)
         losses = {"actor_loss": actor_update.losses["loss"], "critic_loss": critic_update.losses["loss"]}

@@ -5,6 +5,7 @@
 - `optimizers`: fused steps.
 - `perceptrons`, `live`, `actor_critics`: networks of linear layers, several at once.
 - `relu_networks`, `floats`, `pairs`, `soft`, `squashed`: SAC on plain networks, whose gradients are written out.
+- `board_networks`, `trunks`: PPO on boards, likewise.
 - `proximal`, `few_rows`: PPO of discrete actions, its loss and how it plays.
 - `threads`: one for what is small.
 - `hardware`: what it can.

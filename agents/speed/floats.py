@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import models, register_model
 
-from agents.speed.vectors import LANES, intrinsic
+from agents.speed.vectors import LANES, hyperbolic_tangents, intrinsic
 
 _FLOAT, _INT, _SHORT = ir.FloatType(), ir.IntType(32), ir.IntType(16)
 _FLOATS, _INTS, _SHORTS = (ir.VectorType(each, LANES) for each in (_FLOAT, _INT, _SHORT))
@@ -114,6 +114,24 @@ def where_positive(_typing: Any, value: Any, active: Any) -> Any:
         value, active = arguments
         zeros = _same(0.0, _FLOAT)
         return builder.select(builder.fcmp_unordered(">", active, zeros), value, zeros)
+
+    return FLOATS(FLOATS, FLOATS), generate
+
+
+@intrinsic
+def tanh(_typing: Any, value: Any) -> Any:
+    """The hyperbolic tangents."""
+    return FLOATS(FLOATS), lambda context, builder, signature, arguments: hyperbolic_tangents(builder, *arguments)
+
+
+@intrinsic
+def before_tanh(_typing: Any, gradient: Any, y: Any) -> Any:
+    """The gradient before a hyperbolic tangent from that behind it, where `y` is: ``gradient * (1 - y * y)``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        gradient, y = arguments
+        slope = builder.fsub(_same(1.0, _FLOAT), builder.fmul(y, y))
+        return builder.fmul(gradient, slope)
 
     return FLOATS(FLOATS, FLOATS), generate
 

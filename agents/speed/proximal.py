@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -26,6 +26,10 @@ PASSED = ("forward", "forward_actor", "forward_critic")
 """Likewise of `MlpExtractor`."""
 
 
+Gradients = Iterable[tuple[Tensor, Tensor]]
+"""Parameters, each with what its ``.grad`` shall be."""
+
+
 class Settings(NamedTuple):
     """Of the loss.
 
@@ -42,6 +46,13 @@ class Settings(NamedTuple):
     clip_range_vf: float | None
     ent_coef: float
     vf_coef: float
+
+    def of(self, advantages: Tensor) -> tuple[int, float, float, float, float, float, float]:
+        """What `agents.speed.kernels.proximal` is given of them, for a minibatch with these advantages, (batch,)."""
+        size, normalizes = len(advantages), self.normalize_advantage and len(advantages) > 1
+        mean, deviation = kernels().scale_of(advantages.detach().contiguous().numpy()) if normalizes else (0.0, 1.0)
+        clip_range_vf = math.inf if self.clip_range_vf is None else self.clip_range_vf
+        return size, mean, deviation, self.clip_range, clip_range_vf, self.ent_coef, self.vf_coef
 
 
 def losses(at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Settings) -> Mapping[str, Tensor] | None:
@@ -64,6 +75,39 @@ def losses(at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Set
     logits, values = _outputs(at_once, policy, batch.observations, at_once.quick)
     found = _Losses.apply(settings, logits.float(), values.float().flatten(), *given)  # type: ignore[no-untyped-call]
     return dict(zip(kernels().TERMS, found, strict=True))
+
+
+@torch.no_grad()
+def gradients(
+    at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Settings
+) -> tuple[Mapping[str, Tensor], Gradients] | None:
+    """What `losses` gives, without a graph, and what its backward would; None where these are to be asked.
+
+    Args:
+        at_once: as of `losses`.
+        policy: likewise.
+        batch: likewise.
+        settings: likewise.
+
+    Returns:
+        The losses, and parameters with the gradients of ``loss``.
+    """
+    if type(policy.action_dist) is not LeanCategorical or _is_other(policy) or not policy.share_features_extractor:
+        return None
+    given = batch.actions.flatten(), batch.old_log_prob, batch.advantages, batch.old_values, batch.returns
+    if not all(type(each) is Tensor and each.is_cpu and each.dtype is torch.float32 for each in given):
+        return None
+    actor, critic = _perceptrons(at_once, policy)
+    if actor is None or critic is None:
+        return None
+    networks = at_once.board_networks(policy.features_extractor, actor, critic, rows=len(batch.returns))
+    if networks is None:
+        return None
+    found = networks.learn(batch.observations, given, settings.of(batch.advantages))
+    if found is None:
+        return None
+    terms, learnt = found
+    return dict(zip(kernels().TERMS, terms.unbind(), strict=True)), zip(networks.parameters, learnt, strict=True)
 
 
 @torch.no_grad()
@@ -148,11 +192,7 @@ class _Losses(torch.autograd.Function):
         written = at_policy, at_entropy, at_values, terms
         are_numbers = kernels().proximal(
             *(each.detach().contiguous().numpy() for each in given),
-            settings.normalize_advantage,
-            settings.clip_range,
-            math.inf if settings.clip_range_vf is None else settings.clip_range_vf,
-            settings.ent_coef,
-            settings.vf_coef,
+            *settings.of(advantages),
             *(each.numpy() for each in written),
         )
         if not are_numbers:

@@ -73,7 +73,7 @@ class ReluNetwork:
             return None
         if len(set(map(id, networks.parameters))) < len(networks.parameters):
             return None  # of one that several share the gradients are to be added up
-        if not hidden or not all(map(_is_known, hidden)) or not _is_last(last):
+        if not hidden or not all(map(is_hidden, hidden)) or not is_last(last):
             return None
         half = any(networks.pays(rows * each.weights[0].numel(), each.weights[0]) for each in hidden[1:])
         if half and not kernels().has_pairs():
@@ -154,11 +154,13 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _is_known(layer: Dense) -> bool:
+def is_hidden(layer: Dense, activation: Activation = RELU) -> bool:
+    """Whether the loops know a hidden layer, with this activation function."""
     whole = len(layer.linears) == 1 and len(layer.biases) == 1 and len(layer.weights[0]) % PANEL == 0
-    return whole and layer.activation == RELU
+    return whole and layer.activation == activation
 
 
-def _is_last(layer: Dense) -> bool:
+def is_last(layer: Dense) -> bool:
+    """Whether they know a last one."""
     outputs = sum(len(weight) for weight in layer.weights)
     return layer.activation is None and len(layer.biases) == len(layer.weights) and outputs <= FEW

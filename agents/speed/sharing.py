@@ -14,9 +14,9 @@ from agents.speed.threads import one_thread, threads
 Found = TypeVar("Found")
 
 
-def shares(count: int) -> list[tuple[int, int]]:
-    """What each of torch's threads does of so many things, first and end: as oneDNN deals them out."""
-    number = max(min(threads(), count), 1)
+def shares(count: int, *, least: int = 1) -> list[tuple[int, int]]:
+    """What each of torch's threads does of so many things, first and end, `least` or more: as oneDNN deals them out."""
+    number = max(min(threads(), count // least), 1)
     small, more = divmod(count, number)
     ends = [share * small + min(share, more) for share in range(number + 1)]
     return list(pairwise(ends))

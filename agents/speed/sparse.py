@@ -141,7 +141,7 @@ def _looked_at(boards: Boards, weight: Tensor, bias: Tensor | None) -> tuple[Cel
         return None
     flat, order = (bits.permute(0, 2, 3, 1), "last") if are_last(bits) else (bits.contiguous(), "first")
     found = boards.set_cells(flat)
-    return None if found is None else (found, _places(order, *bits.shape[1:]), bits)
+    return None if found is None else (found, places_of(order, *bits.shape[1:]), bits)
 
 
 def _or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def _turned(weight: Tensor) -> Tensor:
 
 
 @cache
-def _places(order: str, channels: int, rows: int, columns: int) -> np.ndarray:
+def places_of(order: str, channels: int, rows: int, columns: int) -> np.ndarray:
     """Of each cell of a board, in memory's order, its row, column and channel."""
     shape = (rows, columns, channels) if order == "last" else (channels, rows, columns)
     axes = np.indices(shape).reshape(3, -1)

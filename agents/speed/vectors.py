@@ -104,32 +104,12 @@ order before it is added, of 16 numbers and of `WIDE` times as many; `rows` are 
 
 @intrinsic
 def tanh(_typing: Any, target: Any, at: Any) -> Any:
-    """The hyperbolic tangents of ``target[at : at + 16]``, in their place, within 3e-7; nothing is checked.
-
-    Lambert's continued fraction at a quarter of each number, where it is short, and twice ``2 t / (1 + t^2)``.
-    """
+    """The hyperbolic tangents of ``target[at : at + 16]``, in their place, within 3e-7; nothing is checked."""
     signature = types.void(target, types.intp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def number(value: float) -> Any:
-            return _constant(ir.FloatType(), value)
-
-        def polynomial(x: Any, *coefficients: float) -> Any:
-            found = number(coefficients[0])
-            for coefficient in coefficients[1:]:
-                found = builder.fadd(builder.fmul(found, x), number(coefficient))
-            return found
-
         to = _pointer(context, builder, signature.args[0], *arguments)
-        x = builder.fmul(_load(builder, to), number(0.25))
-        for sign, bound in ((">", 2.25), ("<", -2.25)):  # what is no number stays so
-            x = builder.select(builder.fcmp_ordered(sign, x, number(bound)), number(bound), x)
-        square = builder.fmul(x, x)
-        above = builder.fmul(x, polynomial(square, 1, 378, 17325, 135135))
-        x = builder.fdiv(above, polynomial(square, 28, 3150, 62370, 135135))
-        for _ in range(2):
-            x = builder.fdiv(builder.fadd(x, x), builder.fadd(builder.fmul(x, x), number(1)))
-        builder.store(x, to, align=4)
+        builder.store(hyperbolic_tangents(builder, _load(builder, to)), to, align=4)
         return context.get_dummy_value()
 
     return signature, generate
@@ -253,6 +233,32 @@ def transpose_where(
         return context.get_dummy_value()
 
     return signature, generate
+
+
+def hyperbolic_tangents(builder: Any, x: Any) -> Any:
+    """Of 16 floats, within 3e-7.
+
+    Lambert's continued fraction at a quarter of each number, where it is short, and twice ``2 t / (1 + t^2)``.
+    """
+
+    def number(value: float) -> Any:
+        return _constant(ir.FloatType(), value)
+
+    def polynomial(x: Any, *coefficients: float) -> Any:
+        found = number(coefficients[0])
+        for coefficient in coefficients[1:]:
+            found = builder.fadd(builder.fmul(found, x), number(coefficient))
+        return found
+
+    x = builder.fmul(x, number(0.25))
+    for sign, bound in ((">", 2.25), ("<", -2.25)):  # what is no number stays so
+        x = builder.select(builder.fcmp_ordered(sign, x, number(bound)), number(bound), x)
+    square = builder.fmul(x, x)
+    above = builder.fmul(x, polynomial(square, 1, 378, 17325, 135135))
+    x = builder.fdiv(above, polynomial(square, 28, 3150, 62370, 135135))
+    for _ in range(2):
+        x = builder.fdiv(builder.fadd(x, x), builder.fadd(builder.fmul(x, x), number(1)))
+    return x
 
 
 def _places(

@@ -1,7 +1,7 @@
 """Compiled loops, which `agents.speed.boards.kernels` gives where numba can be imported."""
 
-from agents.speed.kernels import relu_networks
-from agents.speed.kernels.categorical import TERMS, draw, proximal
+from agents.speed.kernels import actor_critics, relu_networks
+from agents.speed.kernels.categorical import TERMS, draw, proximal, scale_of
 from agents.speed.kernels.first_layers import (
     convolution,
     convolution_gradient,
@@ -20,6 +20,7 @@ from agents.speed.pairs import has_pairs, has_registers
 __all__ = [
     "ACTIVATIONS",
     "TERMS",
+    "actor_critics",
     "convolution",
     "convolution_gradient",
     "draw",
@@ -34,6 +35,7 @@ __all__ = [
     "rectified",
     "rectified_gradient",
     "relu_networks",
+    "scale_of",
     "squash",
     "squash_gradient",
     "swap_axes",

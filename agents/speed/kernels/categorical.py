@@ -17,8 +17,8 @@ TERMS = ("loss", "actor_loss", "policy_loss", "value_loss", "entropy_loss", "app
 
 
 @compiled
-def _scale_of(advantages: np.ndarray) -> tuple[float, float]:
-    """Mean, and what differences from it are divided by."""
+def scale_of(advantages: np.ndarray) -> tuple[float, float]:
+    """Of at least two: their mean, and what differences from it are divided by."""
     mean = 0.0
     for advantage in advantages:
         mean += advantage
@@ -78,11 +78,11 @@ def draw(logits: np.ndarray, noise: np.ndarray, actions: np.ndarray, log_prob: n
 @compiled
 def proximal(
     logits: np.ndarray, actions: np.ndarray, old_log_prob: np.ndarray, advantages: np.ndarray, values: np.ndarray,
-    old_values: np.ndarray, returns: np.ndarray, normalize: bool, clip_range: float, clip_range_vf: float,
-    ent_coef: float, vf_coef: float, at_policy: np.ndarray, at_entropy: np.ndarray,
+    old_values: np.ndarray, returns: np.ndarray, size: int, mean: float, deviation: float, clip_range: float,
+    clip_range_vf: float, ent_coef: float, vf_coef: float, at_policy: np.ndarray, at_entropy: np.ndarray,
     at_values: np.ndarray, terms: np.ndarray,
 ) -> bool:  # fmt: skip
-    """Terms of the loss on (batch,) transitions, and their gradients.
+    """What (rows,) transitions add to the terms of the loss on a minibatch, and their gradients.
 
     Args:
         logits: (batch, actions), of any scale.
@@ -92,12 +92,14 @@ def proximal(
         values: that the critic gives now.
         old_values: that it gave in the rollout.
         returns: of the rollout.
-        normalize: whether advantages are normalised over the batch.
+        size: transitions of the minibatch.
+        mean: of its advantages, see `scale_of`; 0 where they are not normalised.
+        deviation: likewise; 1 where they are not.
         clip_range: of the ratio.
         clip_range_vf: of the values; infinite where they are not clipped.
         ent_coef: of the entropy's term.
         vf_coef: of the values' term.
-        at_policy: (batch, actions), where the gradient at the logits of the policy's term is written.
+        at_policy: (rows, actions), where the gradient at the logits of the policy's term is written.
         at_entropy: that of the entropy's.
         at_values: that of the values' term at `values`.
         terms: where `TERMS` are written.
@@ -105,12 +107,11 @@ def proximal(
     Returns:
         whether the logits are numbers, and the actions some of them: if not, nothing else is right.
     """
-    size, choices = logits.shape
-    mean, deviation = _scale_of(advantages) if normalize and size > 1 else (0.0, 1.0)
+    rows, choices = logits.shape
     log_probabilities, probabilities = np.empty(choices, np.float32), np.empty(choices, np.float32)
     scales = policy = value = entropies = divergence = 0.0
     clipped_ones = 0
-    for row in range(size):
+    for row in range(rows):
         scale, entropy = _distribution(logits, row, log_probabilities, probabilities)
         scales += scale
         entropies += entropy

@@ -189,7 +189,7 @@ def linear_gradient(
 
 
 @compiled
-def _blank(filters: int, kernel: tuple[int, int], rows: int, columns: int) -> tuple[np.ndarray, int, int]:
+def blank(filters: int, kernel: tuple[int, int], rows: int, columns: int) -> tuple[np.ndarray, int, int]:
     """A tile of zeros for the outputs on a board, with a margin as wide as the kernel; a row's length, and the first
     output.
 
@@ -210,7 +210,7 @@ def _repeated(bias: np.ndarray, columns: int) -> np.ndarray:
 
 
 @compiled
-def _gather(
+def gather_cells(
     cells: np.ndarray, places: np.ndarray, weight: np.ndarray, kernel: tuple[int, int], filters: int,
     tile: np.ndarray, line: int,
 ) -> None:  # fmt: skip
@@ -225,7 +225,7 @@ def _gather(
 
 
 @compiled
-def _spread(
+def add_cells(
     cells: np.ndarray, places: np.ndarray, weight: np.ndarray, kernel: tuple[int, int], filters: int,
     tile: np.ndarray, line: int,
 ) -> None:  # fmt: skip
@@ -258,11 +258,11 @@ def convolution(
         relu: whether a ReLU is behind it.
     """
     boards, filters, rows, columns = out.shape
-    tile, line, inner = _blank(filters, kernel, rows, columns)
+    tile, line, inner = blank(filters, kernel, rows, columns)
     biases, close, flat = _repeated(bias, columns), np.empty(rows * columns * filters, np.float32), out.reshape(-1)
     for board in range(boards):
         tile[:] = 0
-        _gather(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
+        gather_cells(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
         for row in range(rows):
             for part in range(0, columns * filters, LANES):
                 if relu:
@@ -283,7 +283,7 @@ def convolution_gradient(
     """
     boards, filters, rows, columns = gradient.shape
     size = rows * columns
-    tile, line, inner = _blank(filters, kernel, rows, columns)
+    tile, line, inner = blank(filters, kernel, rows, columns)
     close, flat, active = np.empty(size * filters, np.float32), gradient.reshape(-1), out.reshape(-1)
     for board in range(boards):
         if relu:
@@ -296,7 +296,7 @@ def convolution_gradient(
         for row in range(rows):
             for part in range(0, columns * filters, LANES):
                 copy(tile, inner + row * line + part, close, row * columns * filters + part)
-        _spread(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
+        add_cells(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
 
 
 @compiled
@@ -309,11 +309,11 @@ def rectified(
     """
     boards, filters, rows, columns = out.shape
     size = rows * columns
-    tile, line, inner = _blank(filters, kernel, rows, columns)
+    tile, line, inner = blank(filters, kernel, rows, columns)
     biases, close, flat = _repeated(bias, columns), np.empty(size * filters, np.float32), out.reshape(-1)
     for board in range(boards):
         tile[:] = 0
-        _gather(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
+        gather_cells(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
         for row in range(rows):
             for part in range(0, columns * filters, LANES):
                 join(close, row * len(biases) + part, tile, inner + row * line + part, biases, part)
@@ -333,7 +333,7 @@ def rectified_gradient(
     """Add to `weight` and `bias`, as in `convolution`, their gradients from that of what `rectified` has given."""
     boards, filters, rows, columns = out.shape
     size = rows * columns
-    tile, line, inner = _blank(filters, kernel, rows, columns)
+    tile, line, inner = blank(filters, kernel, rows, columns)
     close, flat, active = np.empty(size * filters, np.float32), gradient.reshape(-1), out.reshape(-1)
     of_board = np.empty(filters, np.float32)
     for board in range(boards):
@@ -347,4 +347,4 @@ def rectified_gradient(
         for row in range(rows):
             for part in range(0, columns * filters, LANES):
                 copy(tile, inner + row * line + part, close, row * columns * filters + part)
-        _spread(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)
+        add_cells(cells[starts[board] : starts[board + 1]], places, weight, kernel, filters, tile, line)

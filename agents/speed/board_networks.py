@@ -1,0 +1,171 @@
+"""Actors and critics on boards of zeros and ones that learn without a graph, on CPUs, by few compiled calls a minibatch.
+
+What is between a network's products is done while these are made, all else is loops over set cells, and none of it
+holds the interpreter lock: threads of Python's learn from a share of the minibatch each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.speed.activations import Activation
+from agents.speed.boards import Boards, Cells, kernels
+from agents.speed.perceptrons import Dense, Perceptrons
+from agents.speed.relu_networks import RELU, is_hidden, is_last
+from agents.speed.sharing import at_once, shares
+from agents.speed.sparse import are_numbers
+from agents.speed.trunks import Geometry, Trunk
+
+SHARE = 256
+"""Boards of a share from which a thread pays for being woken."""
+ACTIVATIONS = (RELU, Activation("Tanh"))
+Arrays = tuple[np.ndarray, ...]
+Groups = list[Arrays]
+"""Of the trunk; weights, and biases, of the actor; and of the critic."""
+
+
+class BoardNetworks:
+    """An actor and a critic, see `of`.
+
+    Args:
+        trunk: in front of both.
+        actor: its layers, at least two.
+        critic: likewise.
+        half: whether what is between layers is bfloat16.
+
+    Attributes:
+        parameters: all, in the order of their gradients.
+    """
+
+    def __init__(self, trunk: Trunk, actor: Sequence[Dense], critic: Sequence[Dense], *, half: bool) -> None:
+        self._trunk, self._heads, self._kind = trunk, (actor, critic), np.int16 if half else np.float32
+        assert actor[0].activation is not None
+        self._activation: int = kernels().ACTIVATIONS[actor[0].activation.kind]
+        groups = [trunk.parameters]
+        for layers in self._heads:
+            groups += [[each.weights[0] for each in layers], [each.biases[0] for each in layers]]
+        self._bounds = [*pairwise(accumulate(map(len, groups), initial=0))]
+        self.parameters = [parameter for group in groups for parameter in group]
+
+    @classmethod
+    def of(cls, trunk: Trunk, actor: Perceptrons, critic: Perceptrons, rows: int) -> Self | None:
+        """None where they are of other layers, or the CPU's registers are too small.
+
+        Args:
+            trunk: in front of both.
+            actor: a single network.
+            critic: likewise.
+            rows: boards that they are asked about, usually.
+        """
+        if kernels() is None or not kernels().has_registers():
+            return None
+        heads = [[each[0] for each in network.layers] for network in (actor, critic)]
+        if not all(len(layers) > 1 and is_last(layers[-1]) for layers in heads):
+            return None
+        hidden = [layer for layers in heads for layer in layers[:-1]]
+        products = hidden if trunk.dense else [layer for layers in heads for layer in layers[1:-1]]
+        if trunk.dense is not None:
+            hidden, products = [*hidden, trunk.dense], [*products, trunk.dense]
+        activation = hidden[0].activation
+        if activation not in ACTIVATIONS or not all(is_hidden(each, activation) for each in hidden):
+            return None
+        half = any(actor.pays(rows * each.weights[0].numel(), each.weights[0]) for each in products)
+        if half and not kernels().has_pairs():
+            return None
+        found = cls(trunk, *heads, half=half)
+        plain = all(each.is_cpu and each.dtype is torch.float32 for each in found.parameters)
+        alone = len(set(map(id, found.parameters))) == len(found.parameters)  # else gradients are to be added up
+        return found if plain and alone else None
+
+    def learn(
+        self, observations: Any, fields: Sequence[Tensor], settings: tuple[float, ...]
+    ) -> tuple[Tensor, list[Tensor]] | None:
+        """Terms of PPO's loss on a minibatch, and gradients; None where torch has to say them, or what is wrong.
+
+        Args:
+            observations: (batch, ...).
+            fields: actions, their old log-probabilities, advantages, old values and returns, (batch,) each.
+            settings: as `agents.speed.kernels.proximal` is given them.
+        """
+        read = self._read(observations)
+        if read is None:
+            return None
+        (cells, starts), geometry = read
+        numbers, batch = self._numbers(), [each.contiguous().numpy() for each in fields]
+        parts = shares(len(observations), least=SHARE)
+        gradients = [np.empty(sum(map(Tensor.numel, self.parameters)), np.float32) for _ in parts]
+        terms = np.empty((len(parts), len(kernels().TERMS)), np.float32)
+        calls = []
+        for (first, end), *written in zip(parts, gradients, terms, strict=True):
+            boards = cells, starts[first : end + 1], geometry.places
+            of_share = tuple([each[first:end] for each in batch])
+            calls.append(self._learning(boards, geometry.sides, numbers, of_share, settings, *written))
+        if not all(at_once(calls, pays=len(calls) > 1)):
+            return None
+        for others in gradients[1:]:
+            gradients[0] += others
+        found = [torch.from_numpy(each) for group in self._grouped(gradients[0]) for each in group]
+        return torch.from_numpy(terms.sum(0)), found
+
+    def _learning(
+        self, boards: Arrays, sides: tuple[int, ...], numbers: Groups, fields: Arrays, settings: tuple[float, ...],
+        gradients: np.ndarray, terms: np.ndarray,
+    ) -> Callable[[], bool]:  # fmt: skip
+        """What learns from a share, and says whether all are numbers."""
+        maps, *networks = self._room(len(boards[1]) - 1, sides, numbers)
+        at_trunk, *at_heads = self._grouped(gradients)
+        written = tuple(at_heads[:2]), tuple(at_heads[2:]), terms
+        loops, given = kernels().actor_critics, (*networks, self._activation)
+        if not sides:
+            return partial(loops.learn_of_boards, boards, *given, fields, settings, *written)
+        return partial(loops.learn_of_maps, boards, numbers[0], *given, maps, fields, settings, at_trunk, *written)
+
+    def _room(self, rows: int, sides: tuple[int, ...], numbers: Groups) -> tuple[Any, ...]:
+        """Where maps are written; and of actor and critic their parameters, and where what is behind layers is."""
+
+        def behind(biases: Arrays) -> Arrays:
+            return tuple([np.empty((rows, len(each)), self._kind) for each in biases])
+
+        trunk, *heads = numbers
+        maps: np.ndarray | None = None
+        features: Arrays = ()
+        if sides:
+            maps, features = np.empty((rows, *sides, len(trunk[1])), self._kind), behind(trunk[3:])
+        pairs = [heads[:2], heads[2:]]
+        return maps, *[(weights, biases, features + behind(biases[:-1])) for weights, biases in pairs]
+
+    def _read(self, observations: Any) -> tuple[Cells, Geometry] | None:
+        """Boards of bools; None of others, of many set cells, and where weights are no numbers."""
+        if type(observations) is not Tensor or observations.dtype is not torch.bool or not observations.is_cpu:
+            return None
+        if observations.dim() < 2 or not observations.numel() or not observations.is_contiguous():
+            return None
+        readers = (
+            [self._trunk.convolution] if self._trunk.convolution else [layers[0].linears[0] for layers in self._heads]
+        )
+        geometry = self._trunk.on(observations.shape[1:], readers[0].weight.shape[1])
+        if geometry is None or not all(are_numbers(each.weight) for each in readers):
+            return None
+        found = Boards.of(observations).set_cells(observations)
+        return None if found is None else (found, geometry)
+
+    def _numbers(self) -> Groups:
+        """The parameters as they are now."""
+        found = [each.detach().contiguous().numpy() for each in self.parameters]
+        return [tuple(found[slice(*bounds)]) for bounds in self._bounds]
+
+    def _grouped(self, gradients: np.ndarray) -> Groups:
+        """Views of gradients that lie one behind the other."""
+        ends = [*accumulate((each.numel() for each in self.parameters), initial=0)]
+        found = [
+            gradients[slice(*bounds)].reshape(parameter.shape)
+            for parameter, bounds in zip(self.parameters, pairwise(ends), strict=True)
+        ]
+        return [tuple(found[slice(*bounds)]) for bounds in self._bounds]
