@@ -282,7 +282,9 @@ class PPO(RolloutMixin, StockPPO):
     def _learnt_without_graph(self, batch: Batch) -> tuple[Mapping[str, Tensor], proximal.Gradients] | None:
         """`losses` and their gradients, where no graph of them has to be made."""
         at_once = self._computes_losses()
-        return None if at_once is None else proximal.gradients(at_once, self.policy, batch, self._loss_settings())
+        if at_once is None:
+            return None
+        return proximal.gradients(at_once, self.policy, batch, self._loss_settings(), rows=self.batch_size)
 
     def _computes_losses(self) -> AtOnce | None:
         """What computes losses in place of `losses`; None where that has to say them."""

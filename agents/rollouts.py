@@ -61,7 +61,7 @@ class Actor:
         with torch.no_grad(), threads(), kept:
             seen, found = read(observations), None
             if at_once is not None:
-                found = proximal.actions(at_once, policy, seen, quickly())
+                found = proximal.actions(at_once, policy, seen, quickly(), rows=self.agent.batch_size)
             if found is None:
                 with quickly():
                     found = policy(seen)

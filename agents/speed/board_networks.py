@@ -1,4 +1,4 @@
-"""Actors and critics on boards of zeros and ones that learn without a graph, on CPUs, by few compiled calls a minibatch.
+"""Actors and critics on boards of zeros and ones that learn without a graph, on CPUs: few compiled calls a minibatch.
 
 What is between a network's products is done while these are made, all else is loops over set cells, and none of it
 holds the interpreter lock: threads of Python's learn from a share of the minibatch each.
@@ -83,6 +83,29 @@ class BoardNetworks:
         plain = all(each.is_cpu and each.dtype is torch.float32 for each in found.parameters)
         alone = len(set(map(id, found.parameters))) == len(found.parameters)  # else gradients are to be added up
         return found if plain and alone else None
+
+    def outputs(self, observations: Any) -> tuple[Tensor, Tensor] | None:
+        """Logits (batch, actions) and values (batch, 1); None where torch has to say them.
+
+        Args:
+            observations: (batch, ...).
+        """
+        read = self._read(observations)
+        if read is None:
+            return None
+        (cells, starts), geometry = read
+        numbers, calls = self._numbers(), []
+        found = [np.empty((len(observations), len(numbers[place][-1])), np.float32) for place in (2, 4)]
+        for first, end in shares(len(observations), least=SHARE):
+            boards = cells, starts[first : end + 1], geometry.places
+            maps, *networks = self._room(end - first, geometry.sides, numbers)
+            given, into = (*networks, self._activation), [each[first:end] for each in found]
+            if maps is None:
+                calls.append(partial(kernels().actor_critics.outputs_of_boards, boards, *given, *into))
+            else:
+                calls.append(partial(kernels().actor_critics.outputs_of_maps, boards, numbers[0], *given, maps, *into))
+        at_once(calls, pays=len(calls) > 1)
+        return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
     def learn(
         self, observations: Any, fields: Sequence[Tensor], settings: tuple[float, ...]

@@ -48,7 +48,7 @@ class LiveReading(ABC, Generic[Found]):
         found = self._found
         if found is None or self._is_watched():
             return None
-        autocast = any(torch.is_autocast_enabled(kind) for kind in {each.device.type for each in found.parameters})
+        autocast = any(torch.is_autocast_enabled(each.device.type) for each in found.parameters[:1])
         return None if autocast else found
 
     def _look(self, networks: Sequence[nn.Module], heads: Sequence[nn.Module]) -> None:
@@ -57,7 +57,8 @@ class LiveReading(ABC, Generic[Found]):
         self._composition = Composition(table for each in modules for table in (each._modules, each._parameters))
         self._hooks = [getattr(module, hooks) for module in modules for hooks in HOOKS] + GLOBAL
         self._own = [vars(module) for module in modules]
-        self._activations = [(each, found) for each in modules if (found := activation_of(each)) is not None]
+        known = [(each, found) for each in modules if (found := activation_of(each)) is not None]
+        self._activations = [(each, found) for each, found in known if found.setting is not None]
         self._found = None
         with suppress(OtherNetworkError):
             self._found = self._read(networks, heads)

@@ -15,7 +15,8 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Categorical
 
 from agents.networks.distributions import LeanCategorical
-from agents.speed.boards import kernels
+from agents.speed.board_networks import BoardNetworks
+from agents.speed.boards import Boards, kernels
 from agents.speed.few_rows import outputs
 from agents.speed.live import AtOnce
 from agents.speed.perceptrons import Perceptrons, is_hooked
@@ -79,7 +80,7 @@ def losses(at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Set
 
 @torch.no_grad()
 def gradients(
-    at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Settings
+    at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Settings, *, rows: int
 ) -> tuple[Mapping[str, Tensor], Gradients] | None:
     """What `losses` gives, without a graph, and what its backward would; None where these are to be asked.
 
@@ -88,19 +89,17 @@ def gradients(
         policy: likewise.
         batch: likewise.
         settings: likewise.
+        rows: of most minibatches, which decide how what is between layers is rounded.
 
     Returns:
         The losses, and parameters with the gradients of ``loss``.
     """
-    if type(policy.action_dist) is not LeanCategorical or _is_other(policy) or not policy.share_features_extractor:
+    if type(policy.action_dist) is not LeanCategorical or _is_other(policy):
         return None
     given = batch.actions.flatten(), batch.old_log_prob, batch.advantages, batch.old_values, batch.returns
     if not all(type(each) is Tensor and each.is_cpu and each.dtype is torch.float32 for each in given):
         return None
-    actor, critic = _perceptrons(at_once, policy)
-    if actor is None or critic is None:
-        return None
-    networks = at_once.board_networks(policy.features_extractor, actor, critic, rows=len(batch.returns))
+    networks = _board_networks(at_once, policy, rows)
     if networks is None:
         return None
     found = networks.learn(batch.observations, given, settings.of(batch.advantages))
@@ -112,7 +111,7 @@ def gradients(
 
 @torch.no_grad()
 def actions(
-    at_once: AtOnce, policy: ActorCriticPolicy, observations: Any, quickly: AbstractContextManager[Any]
+    at_once: AtOnce, policy: ActorCriticPolicy, observations: Any, quickly: AbstractContextManager[Any], *, rows: int
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """What a policy's forward gives, within rounding; None where that has to be asked.
 
@@ -121,6 +120,7 @@ def actions(
         policy: of the learner.
         observations: as it takes them.
         quickly: in which features are computed.
+        rows: as of `gradients`: what is played is rounded as what is learnt.
 
     Returns:
         Actions (batch,), values (batch, 1) and log-probabilities (batch,).
@@ -132,7 +132,10 @@ def actions(
         return None
     if _is_other(policy, "forward"):
         return None
-    logits, values = _outputs(at_once, policy, observations, quickly)
+    networks = _board_networks(at_once, policy, rows)
+    bits = observations.bits if isinstance(observations, Boards) else observations
+    given = None if networks is None else networks.outputs(bits)
+    logits, values = _outputs(at_once, policy, observations, quickly) if given is None else given
     logits = logits.float().contiguous()
     noise, log_prob = torch.empty_like(logits).exponential_(), logits.new_empty(len(logits))
     found = logits.new_empty(len(logits), dtype=torch.long)
@@ -147,6 +150,14 @@ def _is_other(policy: ActorCriticPolicy, *more: str) -> bool:
         name in vars(policy) or getattr(type(policy), name) is not getattr(ActorCriticPolicy, name)
         for name in (*COMPUTED, *more)
     )
+
+
+def _board_networks(at_once: AtOnce, policy: ActorCriticPolicy, rows: int) -> BoardNetworks | None:
+    """Actor, critic and what they read boards through; None of others."""
+    actor, critic = _perceptrons(at_once, policy) if policy.share_features_extractor else (None, None)
+    if actor is None or critic is None:
+        return None
+    return at_once.board_networks(policy.features_extractor, actor, critic, rows=rows)
 
 
 def _outputs(

@@ -57,7 +57,7 @@ class Trunk(NamedTuple):
         Raises:
             OtherNetworkError: it is another one.
         """
-        if type(extractor) is FlattenExtractor:
+        if type(extractor) is FlattenExtractor and type(extractor.flatten) is nn.Flatten:
             return cls()
         if type(extractor) is not MinAtarCNN or not all(type(each) is nn.Sequential for each in extractor.children()):
             raise OtherNetworkError("its features extractor is another one")

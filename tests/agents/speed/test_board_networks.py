@@ -112,8 +112,8 @@ def update(model: PPO) -> tuple[Tensor, dict[str, Any], int]:
     ask = proximal.gradients
     with pytest.MonkeyPatch.context() as patch:
 
-        def asked(*given: Any) -> Any:
-            found = ask(*given)
+        def asked(*given: Any, rows: int) -> Any:
+            found = ask(*given, rows=rows)
             taken.append(found is not None)
             return found
 

@@ -172,7 +172,7 @@ def test_rollouts_are_the_exact_ones_within_rounding(kind: str, monkeypatch: pyt
     """The same draws of torch's generator decide the actions."""
     asked: list[Any] = []
     ask = proximal.actions
-    monkeypatch.setattr(proximal, "actions", lambda *given: asked.append(ask(*given)) or asked[-1])
+    monkeypatch.setattr(proximal, "actions", lambda *given, **more: asked.append(ask(*given, **more)) or asked[-1])
     exact, fast = (small_ppo.build(kind, speed=speed) for speed in ("exact", "fast"))
     for model in (exact, fast):
         torch.manual_seed(0)
