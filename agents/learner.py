@@ -206,7 +206,7 @@ class LearnerMixin(PaceMixin, SwitchingMixin, SavingMixin):
                 parameter.grad = gradient
         update = self.hooks.after_own_backward(update, Seen({}, {}))
         if max_grad_norm is not None:
-            stepping.clip_gradients(self._parameters(), max_grad_norm)
+            stepping.clip_gradients(self._parameters(), max_grad_norm, exactly=False)
         stepping.step(optimizer)
         return update
 

@@ -122,11 +122,11 @@ class BoardNetworks:
             return None
         (cells, starts), geometry = read
         numbers, batch = self._numbers(), [each.contiguous().numpy() for each in fields]
-        parts = shares(len(observations), least=SHARE)
-        gradients = [np.empty(sum(map(Tensor.numel, self.parameters)), np.float32) for _ in parts]
-        terms = np.empty((len(parts), len(kernels().TERMS)), np.float32)
+        dealt = shares(len(observations), least=SHARE)
+        gradients = [np.empty(sum(map(Tensor.numel, self.parameters)), np.float32) for _ in dealt]
+        terms = np.empty((len(dealt), len(kernels().TERMS)), np.float32)
         calls = []
-        for (first, end), *written in zip(parts, gradients, terms, strict=True):
+        for (first, end), *written in zip(dealt, gradients, terms, strict=True):
             boards = cells, starts[first : end + 1], geometry.places
             of_share = tuple([each[first:end] for each in batch])
             calls.append(self._learning(boards, geometry.sides, numbers, of_share, settings, *written))
@@ -134,7 +134,8 @@ class BoardNetworks:
             return None
         for others in gradients[1:]:
             gradients[0] += others
-        found = [torch.from_numpy(each) for group in self._grouped(gradients[0]) for each in group]
+        parts = torch.from_numpy(gradients[0]).split([each.numel() for each in self.parameters])
+        found = [part.view(each.shape) for part, each in zip(parts, self.parameters, strict=True)]
         return torch.from_numpy(terms.sum(0)), found
 
     def _learning(

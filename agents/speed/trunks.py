@@ -48,7 +48,8 @@ class Trunk(NamedTuple):
         """Of both layers, weights before biases."""
         if self.convolution is None or self.dense is None:
             return []
-        return [*self.convolution.parameters(), *self.dense.parameters]
+        assert self.convolution.bias is not None
+        return [self.convolution.weight, self.convolution.bias, *self.dense.parameters]
 
     @classmethod
     def of(cls, extractor: nn.Module) -> Self:

@@ -41,17 +41,35 @@ def drop_gradients(optimizer: torch.optim.Optimizer) -> None:
 
 
 @torch.no_grad()
-def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> None:
-    """``torch.nn.utils.clip_grad_norm_(parameters, max_norm)``."""
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, exactly: bool = True) -> None:
+    """``torch.nn.utils.clip_grad_norm_(parameters, max_norm)``.
+
+    Args:
+        parameters: those with gradients.
+        max_norm: of all of these together.
+        exactly: to the last bit; else gradients that share one block of memory are clipped as one.
+    """
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients or not _are_plain(gradients):
         torch.nn.utils.clip_grad_norm_(parameters, max_norm)
         return
+    block = None if exactly else _block(gradients)
+    if block is not None:
+        gradients = [block]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2.0)), 2.0)
     coefficient = torch.clamp(float(max_norm) / (norm + 1e-6), max=1.0)
     if coefficient.item() != 1.0:  # nothing changes by a factor of 1
         torch._foreach_mul_(gradients, coefficient)
+
+
+def _block(tensors: Sequence[Tensor]) -> Tensor | None:
+    """The numbers of tensors that fill one block of memory, as one tensor; None of others."""
+    storage = tensors[0].untyped_storage()
+    alike = {tensor.untyped_storage().data_ptr() for tensor in tensors} == {storage.data_ptr()}
+    filled = sum(tensor.nbytes for tensor in tensors) == storage.nbytes()
+    apart = len({tensor.data_ptr() for tensor in tensors}) == len(tensors)
+    return tensors[0].new_empty(0).set_(storage) if alike and filled and apart else None
 
 
 def step(optimizer: torch.optim.Optimizer) -> None:

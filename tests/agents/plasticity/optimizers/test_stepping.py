@@ -121,3 +121,16 @@ def test_moments_in_double_precision_are_left_to_torch() -> None:
         stepping.step(optimizers[0]), optimizers[1].step()
     assert all(map(torch.equal, model.parameters(), stock.parameters()))
     assert copy.deepcopy(optimizers[0]).state_dict()["state"].keys() == optimizers[1].state_dict()["state"].keys()
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_gradients_that_fill_one_block_are_clipped_as_one(filled: bool) -> None:
+    sizes = [12, 5, 4]
+    block = torch.arange(float(sum(sizes) + (not filled)))
+    before = block.clone()
+    parameters = [nn.Parameter(torch.zeros(size)) for size in sizes]
+    for parameter, gradient in zip(parameters, block[: sum(sizes)].split(sizes), strict=True):
+        parameter.grad = gradient
+    stepping.clip_gradients(parameters, 0.5, exactly=False)
+    torch.testing.assert_close(block[: sum(sizes)], before[: sum(sizes)] * (0.5 / before[: sum(sizes)].norm()))
+    assert filled or block[-1] == before[-1]
