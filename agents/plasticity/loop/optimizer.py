@@ -257,7 +257,8 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's, with the interventions' state under ``plasticity``."""
-        plasticity = {"optimizer_steps": self.optimizer_steps, **self._hooks.state_dict()}
+        names = [intervention.name for intervention in self.interventions]
+        plasticity = {"optimizer_steps": self.optimizer_steps, "names": names, **self._hooks.state_dict()}
         return {**self.optimizers[0].state_dict(), "plasticity": plasticity}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -271,6 +272,13 @@ class PlasticOptimizer(LoopLearner, torch.optim.Optimizer):
             raise ValueError(
                 "the saved state is of an optimizer without interventions; load it into that one, before "
                 "PlasticOptimizer is built with it"
+            )
+        names = [intervention.name for intervention in self.interventions]
+        saved = plasticity.get("names", names)
+        if saved != names and len(saved) == len(names):  # resets of all kinds hold the same
+            raise ValueError(
+                f"the saved state is of {', '.join(saved)}, but here is {', '.join(names)}; give those that it was "
+                "saved with, in the same order"
             )
         self.optimizers[0].load_state_dict(state)
         self.optimizer_steps = plasticity["optimizer_steps"]

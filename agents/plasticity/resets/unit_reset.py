@@ -215,6 +215,12 @@ class UnitReset(NetworkIntervention):
                 f"{', '.join(sorted(other))}"
             )
         for key, tensor in self._tensors().items():
+            if (shape := state[key].shape) != tensor.shape:
+                raise ValueError(
+                    f"{self.name}: the saved state is of other networks: {key} has the shape {tuple(shape)} in place "
+                    f"of {tuple(tensor.shape)}"
+                )
+        for key, tensor in self._tensors().items():
             tensor.copy_(state[key])
         self._seed = int(state["seed"])
         self._costs.measured = None if int(state["measured"]) < 0 else int(state["measured"])

@@ -12,7 +12,7 @@ from own_loop import Spy, X, model_of
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
-from agents.plasticity import GXD, PlasticOptimizer
+from agents.plasticity import CBP, GXD, Intervention, PlasticOptimizer
 
 
 def test_a_scaler_changes_nothing_but_the_range_of_gradients() -> None:
@@ -112,6 +112,19 @@ def test_it_is_an_optimizer_whose_groups_and_state_are_those_of_the_one_inside()
     plain = torch.optim.Adam(model_of().parameters())
     plain.load_state_dict(held)  # what there is beside its own does not disturb it
     assert plain.param_groups[0]["lr"] == 0.5
+
+
+def test_the_state_of_resets_of_another_kind_is_refused() -> None:
+    model = model_of()
+
+    def optimizer(*interventions: Intervention) -> PlasticOptimizer:
+        return PlasticOptimizer(torch.optim.Adam(model.parameters()), model, interventions)
+
+    held = optimizer(GXD(), CBP(period=7)).state_dict()
+    with pytest.raises(ValueError, match=r"^the saved state is of gxd, cbp, but here is cbp, gxd; give those that it"):
+        optimizer(CBP(period=7), GXD()).load_state_dict(held)
+    del held["plasticity"]["names"]  # as it was saved before
+    optimizer(GXD(), CBP(period=7)).load_state_dict(held)
 
 
 def test_gradients_are_cleared_as_the_optimizer_does() -> None:

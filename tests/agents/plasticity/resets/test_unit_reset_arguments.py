@@ -190,6 +190,9 @@ def test_state_of_other_networks_is_refused() -> None:
     state = {key.replace("net.1", "net.7"): tensor for key, tensor in reset.state_dict().items()}
     with pytest.raises(ValueError, match=r"gxd: the saved state is of other networks.*net\.7"):
         reset.load_state_dict(state)
+    wider = reset.state_dict() | {"utility/net.1": torch.zeros(99)}
+    with pytest.raises(ValueError, match=r"of other networks: utility/net\.1 has the shape \(99,\) in place of \("):
+        reset.load_state_dict(wider)
 
 
 def test_a_saved_state_is_a_copy() -> None:
