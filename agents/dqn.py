@@ -146,7 +146,7 @@ class DQN(OffPolicyMixin, StockDQN):
     def _drawn(self, gradient_steps: int, batch_size: int) -> Iterator[tuple[Batch, Tensor]]:
         """The minibatches of an update, with what their Q-values are drawn to."""
         batches = self._minibatches(batch_size, gradient_steps)
-        while some := list(islice(batches, self._ahead(batch_size))):
+        while some := list(islice(batches, self._ahead(batch_size) if gradient_steps > 1 else 1)):
             if self._quick is not None:
                 with self._quickly():
                     targets = self._bootstrapped(some[0] if len(some) == 1 else sampling.joined(some)).split(batch_size)
