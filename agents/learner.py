@@ -197,14 +197,15 @@ class LearnerMixin(PaceMixin, SwitchingMixin, SavingMixin):
         *,
         trains: Collection[str] | None = None,
         max_grad_norm: float | None = None,
+        taps: Mapping[str, tuple[Tensor, Tensor]] | None = None,
     ) -> Update:
-        """As `_optimize`, of losses without a graph, where no taps are open: parameters come with their gradients."""
+        """As `_optimize`, of losses without a graph: parameters come with their gradients, and `Update.taps` too."""
         update = self._update_of(network, batch, losses, optimizer, trains)
         stepping.drop_gradients(optimizer)
         for parameter, gradient in gradients:
             if parameter.requires_grad:
                 parameter.grad = gradient
-        update = self.hooks.after_own_backward(update, Seen({}, {}))
+        update = self.hooks.after_own_backward(update, Seen(dict(taps or {}), {}))
         if max_grad_norm is not None:
             stepping.clip_gradients(self._parameters(), max_grad_norm, exactly=False)
         stepping.step(optimizer)

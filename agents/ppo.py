@@ -28,6 +28,7 @@ from agents.networks.distributions import LeanCategorical, unchecked
 from agents.optimizers import with_optimizer
 from agents.plasticity.outputs import Form
 from agents.plasticity.protocols import Intervention
+from agents.plasticity.units import UnitLayer
 from agents.plasticity.validation import check
 from agents.rollouts import RolloutMixin, Team
 from agents.sde import noise_log_std
@@ -253,12 +254,13 @@ class PPO(RolloutMixin, StockPPO):
     def _gradient_step(self, batch: Batch) -> tuple[Mapping[str, Tensor], bool]:
         """A step on a minibatch, whose graph ends here; its losses, detached, and whether it was made."""
         self.optimizer_steps += 1
-        learnt = None if self.hooks.needs_graph(self.optimizer_steps) else self._learnt_without_graph(batch)
+        layers = self.hooks.looked_at(self.optimizer_steps)
+        learnt = None if layers is None else self._learnt_without_graph(batch, layers)
         if learnt is None:
             with self.hooks.taps(self.optimizer_steps) as taps:
                 losses = self._losses_quickly(batch)
         else:
-            losses, gradients = learnt
+            losses, gradients, units = learnt
         if self.target_kl is not None and losses["approx_kl"].item() > 1.5 * self.target_kl:
             self.optimizer_steps -= 1
             return {name: loss.detach() for name, loss in losses.items()}, False
@@ -266,7 +268,8 @@ class PPO(RolloutMixin, StockPPO):
         if learnt is None:
             update = self._optimize(*given, taps, max_grad_norm=self.max_grad_norm)
         else:
-            update = self._optimize_by(*given, gradients, max_grad_norm=self.max_grad_norm)
+            seen = {layer.name: units[layer.producer.weight] for layer in layers or ()}
+            update = self._optimize_by(*given, gradients, max_grad_norm=self.max_grad_norm, taps=seen)
         self.hooks.after_step(update)
         return update.losses, True
 
@@ -279,12 +282,15 @@ class PPO(RolloutMixin, StockPPO):
         with self._quickly():
             return self.losses(batch)
 
-    def _learnt_without_graph(self, batch: Batch) -> tuple[Mapping[str, Tensor], proximal.Gradients] | None:
-        """`losses` and their gradients, where no graph of them has to be made."""
+    def _learnt_without_graph(
+        self, batch: Batch, layers: Sequence[UnitLayer] = ()
+    ) -> tuple[Mapping[str, Tensor], proximal.Gradients, proximal.Units] | None:
+        """`losses`, their gradients and what is seen of these layers, where no graph has to be made for that."""
         at_once = self._computes_losses()
         if at_once is None:
             return None
-        return proximal.gradients(at_once, self.policy, batch, self._loss_settings(), rows=self.batch_size)
+        looks, settings = [layer.producer.weight for layer in layers], self._loss_settings()
+        return proximal.gradients(at_once, self.policy, batch, settings, rows=self.batch_size, looks=looks)
 
     def _computes_losses(self) -> AtOnce | None:
         """What computes losses in place of `losses`; None where that has to say them."""

@@ -150,6 +150,15 @@ class Hooks:
             i.taps_at(step) or (i.of_loss and type(i).penalty is not Intervention.penalty) for i in self._interventions
         )
 
+    def looked_at(self, step: int) -> list[UnitLayer] | None:
+        """The layers whose activations and gradients are wanted of a gradient step; None where more is, or a graph."""
+        self._follow()
+        looking = [i for i in self._interventions if i.taps_at(step)]
+        penalized = any(i.of_loss and type(i).penalty is not Intervention.penalty for i in self._interventions)
+        if penalized or any("preactivation_grads" in i.needs for i in looking):
+            return None
+        return [*self._layers.values()] if looking else []
+
     def taps(self, step: int, networks: Collection[str] | None = None) -> Taps:
         """Taps to open around a training forward, on all layers where an intervention scores at this step, or on none.
 

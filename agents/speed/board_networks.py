@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any, Self
+from math import prod
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -29,6 +30,40 @@ ACTIVATIONS = (RELU, Activation("Tanh"))
 Arrays = tuple[np.ndarray, ...]
 Groups = list[Arrays]
 """Of the trunk; weights, and biases, of the actor; and of the critic."""
+
+
+class Room(NamedTuple):
+    """Where what is behind layers, or its gradient, is written.
+
+    Attributes:
+        maps: of the convolution, (rows, ...).
+        actor: (rows, units) of each hidden layer; of networks with a convolution behind that of the features.
+        critic: likewise.
+    """
+
+    maps: np.ndarray
+    actor: Arrays
+    critic: Arrays
+
+    def share(self, first: int, end: int) -> Room:
+        """The rows from one to another."""
+        maps, *heads = self.maps[first:end], *(tuple([each[first:end] for each in head]) for head in self[1:])
+        return Room(maps, *heads)
+
+
+class Learnt(NamedTuple):
+    """What a minibatch teaches.
+
+    Attributes:
+        terms: of the loss.
+        gradients: of the parameters.
+        units: a hidden layer's weight -> activations, (batch, units) or (batch, filters, rows, columns), and the loss's
+            gradients there; empty where nobody looks.
+    """
+
+    terms: Tensor
+    gradients: list[Tensor]
+    units: dict[Tensor, tuple[Tensor, Tensor]]
 
 
 class BoardNetworks:
@@ -84,6 +119,11 @@ class BoardNetworks:
         alone = len(set(map(id, found.parameters))) == len(found.parameters)  # else gradients are to be added up
         return found if plain and alone else None
 
+    @property
+    def producers(self) -> list[Tensor]:
+        """The weights of the hidden layers: of the trunk, the actor, and the critic."""
+        return [*self._trunk.parameters[::2], *(layer.weights[0] for layers in self._heads for layer in layers[:-1])]
+
     def outputs(self, observations: Any) -> tuple[Tensor, Tensor] | None:
         """Logits (batch, actions) and values (batch, 1); None where torch has to say them.
 
@@ -94,76 +134,88 @@ class BoardNetworks:
         if read is None:
             return None
         (cells, starts), geometry = read
-        numbers, calls = self._numbers(), []
+        numbers, room, calls = self._numbers(), self._room(len(observations), geometry.sides, self._kind), []
         found = [np.empty((len(observations), len(numbers[place][-1])), np.float32) for place in (2, 4)]
         for first, end in shares(len(observations), least=SHARE):
             boards = cells, starts[first : end + 1], geometry.places
-            maps, *networks = self._room(end - first, geometry.sides, numbers)
-            given, into = (*networks, self._activation), [each[first:end] for each in found]
-            if maps is None:
-                calls.append(partial(kernels().actor_critics.outputs_of_boards, boards, *given, *into))
-            else:
-                calls.append(partial(kernels().actor_critics.outputs_of_maps, boards, numbers[0], *given, maps, *into))
+            given, into = self._given(numbers, room.share(first, end)), [each[first:end] for each in found]
+            loops = kernels().actor_critics
+            call = loops.outputs_of_maps if geometry.sides else loops.outputs_of_boards
+            calls.append(partial(call, boards, *given, *into))
         at_once(calls, pays=len(calls) > 1)
         return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
     def learn(
-        self, observations: Any, fields: Sequence[Tensor], settings: tuple[float, ...]
-    ) -> tuple[Tensor, list[Tensor]] | None:
-        """Terms of PPO's loss on a minibatch, and gradients; None where torch has to say them, or what is wrong.
+        self, observations: Any, fields: Sequence[Tensor], settings: tuple[float, ...], *, looks: bool = False
+    ) -> Learnt | None:
+        """PPO's loss on a minibatch; None where torch has to say it, or what is wrong.
 
         Args:
             observations: (batch, ...).
             fields: actions, their old log-probabilities, advantages, old values and returns, (batch,) each.
             settings: as `agents.speed.kernels.proximal` is given them.
+            looks: whether somebody looks at hidden units.
         """
         read = self._read(observations)
         if read is None:
             return None
         (cells, starts), geometry = read
-        numbers, batch = self._numbers(), [each.contiguous().numpy() for each in fields]
-        dealt = shares(len(observations), least=SHARE)
+        rows, numbers, batch = len(observations), self._numbers(), [each.contiguous().numpy() for each in fields]
+        room = self._room(rows, geometry.sides, self._kind)
+        at_room = self._room(rows if looks else 0, geometry.sides, np.float32, apart=True)
+        dealt = shares(rows, least=SHARE)
         gradients = [np.empty(sum(map(Tensor.numel, self.parameters)), np.float32) for _ in dealt]
         terms = np.empty((len(dealt), len(kernels().TERMS)), np.float32)
         calls = []
         for (first, end), *written in zip(dealt, gradients, terms, strict=True):
             boards = cells, starts[first : end + 1], geometry.places
-            of_share = tuple([each[first:end] for each in batch])
-            calls.append(self._learning(boards, geometry.sides, numbers, of_share, settings, *written))
+            asked = tuple([each[first:end] for each in batch]), settings
+            given = self._given(numbers, room.share(first, end))
+            calls.append(self._learning(boards, given, asked, at_room.share(first, end), *written))
         if not all(at_once(calls, pays=len(calls) > 1)):
             return None
         for others in gradients[1:]:
             gradients[0] += others
         parts = torch.from_numpy(gradients[0]).split([each.numel() for each in self.parameters])
         found = [part.view(each.shape) for part, each in zip(parts, self.parameters, strict=True)]
-        return torch.from_numpy(terms.sum(0)), found
+        return Learnt(torch.from_numpy(terms.sum(0)), found, self._units(room, at_room) if looks else {})
 
     def _learning(
-        self, boards: Arrays, sides: tuple[int, ...], numbers: Groups, fields: Arrays, settings: tuple[float, ...],
-        gradients: np.ndarray, terms: np.ndarray,
+        self, boards: Arrays, given: tuple[Any, ...], asked: tuple[Any, ...], at_room: Room, gradients: np.ndarray,
+        terms: np.ndarray,
     ) -> Callable[[], bool]:  # fmt: skip
         """What learns from a share, and says whether all are numbers."""
-        maps, *networks = self._room(len(boards[1]) - 1, sides, numbers)
         at_trunk, *at_heads = self._grouped(gradients)
-        written = tuple(at_heads[:2]), tuple(at_heads[2:]), terms
-        loops, given = kernels().actor_critics, (*networks, self._activation)
-        if not sides:
-            return partial(loops.learn_of_boards, boards, *given, fields, settings, *written)
-        return partial(loops.learn_of_maps, boards, numbers[0], *given, maps, fields, settings, at_trunk, *written)
+        written = (*at_heads[:2], at_room.actor), (*at_heads[2:], at_room.critic), terms
+        loops = kernels().actor_critics
+        if self._trunk.convolution is None:
+            return partial(loops.learn_of_boards, boards, *given, *asked, *written)
+        at_maps = at_room.maps.reshape(len(at_room.maps), prod(at_room.maps.shape[1:]))
+        return partial(loops.learn_of_maps, boards, *given, *asked, (*at_trunk, at_maps), *written)
 
-    def _room(self, rows: int, sides: tuple[int, ...], numbers: Groups) -> tuple[Any, ...]:
-        """Where maps are written; and of actor and critic their parameters, and where what is behind layers is."""
-
-        def behind(biases: Arrays) -> Arrays:
-            return tuple([np.empty((rows, len(each)), self._kind) for each in biases])
-
+    def _given(self, numbers: Groups, room: Room) -> tuple[Any, ...]:
+        """Parameters, and where what is behind layers is written, as the loops are given them."""
         trunk, *heads = numbers
-        maps: np.ndarray | None = None
-        features: Arrays = ()
-        if sides:
-            maps, features = np.empty((rows, *sides, len(trunk[1])), self._kind), behind(trunk[3:])
-        pairs = [heads[:2], heads[2:]]
-        return maps, *[(weights, biases, features + behind(biases[:-1])) for weights, biases in pairs]
+        networks = (*heads[:2], room.actor), (*heads[2:], room.critic), self._activation
+        return networks if self._trunk.convolution is None else (trunk, *networks, room.maps)
+
+    def _room(self, rows: int, sides: tuple[int, ...], kind: Any, *, apart: bool = False) -> Room:
+        """For so many rows, of maps with these sides; `apart` where actor and critic have features of their own."""
+        trunk, *heads = [[len(each) for each in self.parameters[slice(*bounds)]] for bounds in self._bounds]
+        maps = np.empty((rows, *sides, *trunk[1:2]), kind)
+        features = [np.empty((rows, width), kind) for width in trunk[3:]]
+        others = [np.empty_like(each) for each in features] if apart else features
+        hidden = [[np.empty((rows, width), kind) for width in biases[:-1]] for biases in (heads[1], heads[3])]
+        return Room(maps, (*features, *hidden[0]), (*others, *hidden[1]))
+
+    def _units(self, room: Room, at_room: Room) -> dict[Tensor, tuple[Tensor, Tensor]]:
+        """See `Learnt.units`."""
+        seen = [*zip(room.actor, at_room.actor, strict=True), *zip(room.critic, at_room.critic, strict=True)]
+        if self._trunk.convolution is not None:
+            del seen[len(room.actor)]  # features, which the actor's come with
+            seen.insert(0, (room.maps, at_room.maps))
+        pairs = [(_widened(a).movedim(-1, 1), torch.from_numpy(gradient).movedim(-1, 1)) for a, gradient in seen]
+        return dict(zip(self.producers, pairs, strict=True))
 
     def _read(self, observations: Any) -> tuple[Cells, Geometry] | None:
         """Boards of bools; None of others, of many set cells, and where weights are no numbers."""
@@ -193,3 +245,9 @@ class BoardNetworks:
             for parameter, bounds in zip(self.parameters, pairwise(ends), strict=True)
         ]
         return [tuple(found[slice(*bounds)]) for bounds in self._bounds]
+
+
+def _widened(numbers: np.ndarray) -> Tensor:
+    """As float32, of what may be the bits of bfloat16."""
+    found = torch.from_numpy(numbers)
+    return found.view(torch.bfloat16).float() if found.dtype is torch.int16 else found

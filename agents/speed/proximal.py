@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ PASSED = ("forward", "forward_actor", "forward_critic")
 
 Gradients = Iterable[tuple[Tensor, Tensor]]
 """Parameters, each with what its ``.grad`` shall be."""
+Units = Mapping[Tensor, tuple[Tensor, Tensor]]
+"""A hidden layer's weight -> activations, and the loss's gradients there."""
 
 
 class Settings(NamedTuple):
@@ -80,8 +82,8 @@ def losses(at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Set
 
 @torch.no_grad()
 def gradients(
-    at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Settings, *, rows: int
-) -> tuple[Mapping[str, Tensor], Gradients] | None:
+    at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Settings, *, rows: int, looks: Sequence[Tensor]
+) -> tuple[Mapping[str, Tensor], Gradients, Units] | None:
     """What `losses` gives, without a graph, and what its backward would; None where these are to be asked.
 
     Args:
@@ -90,9 +92,10 @@ def gradients(
         batch: likewise.
         settings: likewise.
         rows: of most minibatches, which decide how what is between layers is rounded.
+        looks: weights of the hidden layers whose units somebody looks at.
 
     Returns:
-        The losses, and parameters with the gradients of ``loss``.
+        The losses, parameters with the gradients of ``loss``, and what there is to see, see `Learnt.units`.
     """
     if type(policy.action_dist) is not LeanCategorical or _is_other(policy):
         return None
@@ -100,13 +103,13 @@ def gradients(
     if not all(type(each) is Tensor and each.is_cpu and each.dtype is torch.float32 for each in given):
         return None
     networks = _board_networks(at_once, policy, rows)
-    if networks is None:
+    if networks is None or (looks and not {*looks} <= {*networks.producers}):
         return None
-    found = networks.learn(batch.observations, given, settings.of(batch.advantages))
+    found = networks.learn(batch.observations, given, settings.of(batch.advantages), looks=bool(looks))
     if found is None:
         return None
-    terms, learnt = found
-    return dict(zip(kernels().TERMS, terms.unbind(), strict=True)), zip(networks.parameters, learnt, strict=True)
+    losses = dict(zip(kernels().TERMS, found.terms.unbind(), strict=True))
+    return losses, zip(networks.parameters, found.gradients, strict=True), found.units
 
 
 @torch.no_grad()

@@ -11,6 +11,8 @@ Args that all have, arrays of parameters and of gradients as of `agents.speed.ke
         there the features come first.
     critic: likewise.
     activation: behind all hidden layers but the convolution, which has a ReLU.
+    at_trunk, at_actor, at_critic: where gradients of parameters are written; and of hidden units, (rows, units), where
+        somebody looks at these, else empty.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def outputs_of_maps(
 @compiled
 def learn_of_maps(
     boards: Arrays, trunk: Arrays, actor: Layers, critic: Layers, activation: int, maps: np.ndarray, batch: Arrays,
-    settings: Settings, at_trunk: Arrays, at_actor: tuple[Arrays, Arrays], at_critic: tuple[Arrays, Arrays],
+    settings: Settings, at_trunk: Arrays, at_actor: Layers, at_critic: Layers,
     terms: np.ndarray,
 ) -> bool:  # fmt: skip
     """Write a share of the loss's terms and of its gradients, see `_judge`; what it returns."""
@@ -69,16 +71,18 @@ def learn_of_maps(
     at_logits, at_values = np.empty_like(logits), np.empty_like(values)
     are_numbers = _judge(logits, values, batch, settings, at_logits, at_values, terms)
     at_bias = np.empty_like(linear_bias)
-    at = _follow_gradient(actor[2], actor[0], activation, at_logits, at_actor[0], (at_trunk[3], *at_actor[1]))
-    by_critic = _follow_gradient(critic[2], critic[0], activation, at_values, at_critic[0], (at_bias, *at_critic[1]))
+    of_actor, of_critic = (at_trunk[3], *at_actor[1]), (at_bias, *at_critic[1])
+    at = _follow_gradient(actor[2], actor[0], activation, at_logits, at_actor[0], of_actor, at_actor[2])
+    by_critic = _follow_gradient(critic[2], critic[0], activation, at_values, at_critic[0], of_critic, at_critic[2])
     _add(at.reshape(-1), by_critic.reshape(-1))
     _add(at_trunk[3], at_bias)
+    _add(at_actor[2][0].reshape(-1), at_critic[2][0].reshape(-1))
     flat, every = maps.reshape((len(maps), -1)), np.arange(len(maps))
     at_linear = np.empty_like(linear_weight)
     weight_gradient(at, flat, at_linear)
     filters_first(at_linear, len(bias), at_trunk[2])
     turned = filters_last(linear_weight, len(bias))
-    at_maps = pass_gradient(at, turned, flat, every, RELU, np.empty(0, np.float32))
+    at_maps = pass_gradient(at, turned, flat, every, RELU, np.empty(0, np.float32), at_trunk[4])
     cells, starts, places = boards
     convolution_gradient(cells, starts, places, at_maps.reshape(maps.shape), at_trunk[0], at_trunk[1])
     return are_numbers
@@ -96,7 +100,7 @@ def outputs_of_boards(
 @compiled
 def learn_of_boards(
     boards: Arrays, actor: Layers, critic: Layers, activation: int, batch: Arrays, settings: Settings,
-    at_actor: tuple[Arrays, Arrays], at_critic: tuple[Arrays, Arrays], terms: np.ndarray,
+    at_actor: Layers, at_critic: Layers, terms: np.ndarray,
 ) -> bool:  # fmt: skip
     """Write a share of the loss's terms and of its gradients, see `_judge`; what it returns."""
     logits, values = _room(boards, actor, critic)
@@ -158,12 +162,10 @@ def _pass_boards(boards: Arrays, layers: Layers, activation: int, out: np.ndarra
 
 
 @compiled
-def _pass_boards_gradient(
-    boards: Arrays, layers: Layers, activation: int, at_out: np.ndarray, written: tuple[Arrays, Arrays]
-) -> None:
+def _pass_boards_gradient(boards: Arrays, layers: Layers, activation: int, at_out: np.ndarray, written: Layers) -> None:
     """Write the gradients of its weights and biases."""
     weights, _, hidden = layers
-    at = _follow_gradient(hidden, weights[1:], activation, at_out, written[0][1:], written[1])
+    at = _follow_gradient(hidden, weights[1:], activation, at_out, written[0][1:], written[1], written[2])
     _enter_gradient(boards, at, written[0][0])
 
 
@@ -204,18 +206,21 @@ def _follow(hidden: Arrays, weights: Arrays, biases: Arrays, activation: int, ou
 
 @compiled
 def _follow_gradient(
-    hidden: Arrays, weights: Arrays, activation: int, at_out: np.ndarray, at_weights: Arrays, at_biases: Arrays
-) -> np.ndarray:
+    hidden: Arrays, weights: Arrays, activation: int, at_out: np.ndarray, at_weights: Arrays, at_biases: Arrays,
+    at_units: Arrays,
+) -> np.ndarray:  # fmt: skip
     """The gradient before what `_follow` begins with, (rows, units); those of biases before that come first."""
     last, every = len(weights) - 1, np.arange(len(at_out))
     at_weights[last][:], at_biases[last + 1][:] = 0, 0
     for row in range(len(at_out)):
         for place in range(at_out.shape[1]):
             at_biases[last + 1][place] += at_out[row, place]
-    at = leave_gradient(hidden[last], weights[last], at_out, every, activation, at_weights[last], at_biases[last])
+    at = leave_gradient(
+        hidden[last], weights[last], at_out, every, activation, at_weights[last], at_biases[last], at_units[last]
+    )
     for layer in range(last - 1, -1, -1):
         weight_gradient(at, hidden[layer], at_weights[layer])
-        at = pass_gradient(at, weights[layer], hidden[layer], every, activation, at_biases[layer])
+        at = pass_gradient(at, weights[layer], hidden[layer], every, activation, at_biases[layer], at_units[layer])
     return at
 
 

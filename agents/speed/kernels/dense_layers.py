@@ -71,11 +71,12 @@ def leave(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, out: np.ndarray) 
 @compiled
 def leave_gradient(
     x: np.ndarray, weight: np.ndarray, gradient: np.ndarray, chosen: np.ndarray, activation: int,
-    at_weight: np.ndarray, at_bias: np.ndarray,
+    at_weight: np.ndarray, at_bias: np.ndarray, at_units: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Of a last layer and the activation function before it: (chosen rows, units), of `x`'s kind.
 
-    To `at_weight` its weights' is added, and what is given is summed up in `at_bias`, unless these are empty.
+    To `at_weight` its weights' is added, and what is given is summed up in `at_bias`, unless these are empty;
+    likewise to `at_units`, (rows, units), the gradient behind the activation function is written.
     """
     units, learns = x.shape[1], len(at_bias) > 0
     found = np.empty((len(chosen), units), x.dtype)
@@ -90,6 +91,8 @@ def leave_gradient(
                 sums = add_product(sums, factor, load(weights, at))
                 if learns:
                     store(at_weights, at, add_product(load(at_weights, at), factor, active))
+            if at_units.size:
+                store(at_units.reshape(-1), number * units + unit, sums)
             sums = before(activation, sums, active)
             store(at_y, number * units + unit, sums)
             if learns:
@@ -99,8 +102,9 @@ def leave_gradient(
 
 @compiled
 def pass_gradient(
-    gradient: np.ndarray, weight: np.ndarray, x: np.ndarray, chosen: np.ndarray, activation: int, at_bias: np.ndarray
-) -> np.ndarray:
+    gradient: np.ndarray, weight: np.ndarray, x: np.ndarray, chosen: np.ndarray, activation: int,
+    at_bias: np.ndarray, at_units: np.ndarray,
+) -> np.ndarray:  # fmt: skip
     """Of a layer between hidden ones and the activation function before it; as `leave_gradient`."""
     rows, units = gradient.shape
     inputs, length, learns = x.shape[1], units // per_word(x), len(at_bias) > 0
@@ -114,7 +118,10 @@ def pass_gradient(
             for number in range(min(TALL, rows - row)):
                 for part in range(0, PANEL, LANES):
                     active = load(y, chosen[row + number] * inputs + unit + part)
-                    sums = before(activation, load(tile, number * PANEL + part), active)
+                    sums = load(tile, number * PANEL + part)
+                    if at_units.size:
+                        store(at_units.reshape(-1), (row + number) * inputs + unit + part, sums)
+                    sums = before(activation, sums, active)
                     store(at_y, (row + number) * inputs + unit + part, sums)
                     if learns:
                         store(at_bias, unit + part, add(load(at_bias, unit + part), sums))

@@ -59,11 +59,13 @@ def gradients(
     for row in range(rows):
         for place in range(at_out.shape[1]):
             at_biases[last][place] += at_out[row, place]
-    every = np.arange(rows)
-    at = leave_gradient(hidden[last - 1], weights[last], at_out, every, RELU, at_weights[last], at_biases[last - 1])
+    every, no_units = np.arange(rows), np.empty((0, 0), np.float32)
+    at = leave_gradient(
+        hidden[last - 1], weights[last], at_out, every, RELU, at_weights[last], at_biases[last - 1], no_units
+    )
     for layer in range(last - 1, 0, -1):
         weight_gradient(at, hidden[layer - 1], at_weights[layer])
-        at = pass_gradient(at, weights[layer], hidden[layer - 1], every, RELU, at_biases[layer - 1])
+        at = pass_gradient(at, weights[layer], hidden[layer - 1], every, RELU, at_biases[layer - 1], no_units)
     if len(at_weights[0]):
         _enter_gradient(x, at, at_weights[0])
     numbers, given = at_product.reshape(-1), at.reshape(-1)
@@ -91,10 +93,10 @@ def input_gradient(
                 count += 1
                 break
     rows, last = rows[:count], len(hidden)
-    nothing = np.empty(0, np.float32)
-    at = leave_gradient(hidden[last - 1], weights[last], at_out, rows, RELU, np.empty((0, 0), np.float32), nothing)
+    nothing, no_units = np.empty(0, np.float32), np.empty((0, 0), np.float32)
+    at = leave_gradient(hidden[last - 1], weights[last], at_out, rows, RELU, no_units, nothing, no_units)
     for layer in range(last - 1, 0, -1):
-        at = pass_gradient(at, weights[layer], hidden[layer - 1], rows, RELU, nothing)
+        at = pass_gradient(at, weights[layer], hidden[layer - 1], rows, RELU, nothing, no_units)
     at_x[:] = 0
     units, inputs = weights[0].shape
     columns, numbers = np.empty(units, np.float32), at.reshape(-1)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from agents import PPO
 from agents.plasticity import GXD, CChain
+from agents.plasticity.protocols import Intervention, Update
 from agents.speed import board_networks, layers, proximal
 from agents.speed.boards import kernels
 
@@ -58,7 +59,7 @@ def expected(model: PPO, batch: Any) -> tuple[Any, list[Tensor]]:
 def learnt(model: PPO, batch: Any) -> tuple[Any, list[Tensor]]:
     found = model._learnt_without_graph(batch)
     assert found is not None
-    losses, pairs = found
+    losses, pairs, _ = found
     gradients = {id(parameter): gradient for parameter, gradient in pairs}
     return losses, [gradients[id(parameter)] for parameter in model.policy.parameters()]
 
@@ -91,6 +92,36 @@ def test_gradients_in_bfloat16_are_near(monkeypatch: pytest.MonkeyPatch) -> None
         assert F.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.99
 
 
+class Looks(Intervention):
+    """Keeps what it is shown."""
+
+    name = "looks"
+    needs = frozenset({"activations", "activation_grads"})
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+
+    def after_backward(self, update: Update) -> None:
+        self.seen.append(dict(update.taps))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_looks_at_units_sees_what_torch_shows(kind: str) -> None:
+    shown = []
+    for own in (False, True):
+        looks = Looks()
+        model = built(kind, interventions=[looks], n_epochs=1)
+        if own:
+            model.losses = model.losses  # one of its own, which torch makes
+        *_, taken = update(model)
+        assert taken == (0 if own else 4)
+        shown.append(looks.seen[0])
+    found, expected = shown
+    assert [*found] == [*expected]
+    for name, pair in expected.items():
+        torch.testing.assert_close(found[name], pair, rtol=1e-3, atol=1e-6)
+
+
 def test_threads_learn_from_shares_of_a_minibatch(monkeypatch: pytest.MonkeyPatch) -> None:
     model = built("of-boards")
     batch = minibatch(model)
@@ -112,8 +143,8 @@ def update(model: PPO) -> tuple[Tensor, dict[str, Any], int]:
     ask = proximal.gradients
     with pytest.MonkeyPatch.context() as patch:
 
-        def asked(*given: Any, rows: int) -> Any:
-            found = ask(*given, rows=rows)
+        def asked(*given: Any, **more: Any) -> Any:
+            found = ask(*given, **more)
             taken.append(found is not None)
             return found
 
@@ -129,7 +160,7 @@ def update(model: PPO) -> tuple[Tensor, dict[str, Any], int]:
 @pytest.mark.parametrize(
     ("more", "without"),
     [
-        ({}, 8), ({"target_kl": 1e-9}, 2), ({"interventions": [lambda: GXD(score_every=4)]}, 6),
+        ({}, 8), ({"target_kl": 1e-9}, 2), ({"interventions": [lambda: GXD(score_every=4)]}, 8),
         ({"interventions": [CChain]}, 8),
     ],
     ids=str,
