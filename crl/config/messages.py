@@ -185,7 +185,9 @@ def _sentence(error: ErrorDetails, prefix: Sequence[str | int]) -> str:
         last = parts[-1] if parts else ""
         holder = parts[-2] if last.isdecimal() and len(parts) > 1 else last  # of an item: the list that it stands in
         examples = {"example": EXAMPLES.get(last, "[a, b]"), "mapping": MAPPINGS.get(holder, "{key: value}")}
-        problem = PROBLEMS[error["type"]].format(**context, **examples)
+        # Some versions of pydantic tell a bound of 0 as 0.0.
+        bounds = {name: int(it) if isinstance(it, float) and it.is_integer() else it for name, it in context.items()}
+        problem = PROBLEMS[error["type"]].format(**bounds, **examples)
     else:
         problem = context.get("problem") or f"is refused: {error['msg']}"
     return f"{key}={shown(value)} {problem}" if key else f"the config {problem}"
