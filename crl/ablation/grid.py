@@ -285,4 +285,7 @@ def text(value: Any) -> str:
 
 def _as_name(label: str) -> str:
     """A label as the name of a folder that every system can have."""
-    return re.sub(r"[^\w,.()=+-]+", "-", label).strip(".")[:LONGEST_NAME]
+    name = re.sub(r"[^\w,.()=+-]+", "-", label).strip(".")[:LONGEST_NAME]
+    if not re.search(r"\w", name):
+        raise ConfigError(f"arms has {label!r}, which no folder and no table can show; give it a name with a letter")
+    return name

@@ -104,6 +104,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"seeds": [1, -1]}, "'FILE': seeds.1=-1 is too small; give a number of at least 0"),
     ({"seeds": [1, 1]}, "two runs of 'FILE' are called 'base__s1'; give each seed and value once, and arms names"),
     ({"arms": {"GXD": {}, "gxd": {}}}, "two runs of 'FILE' are called 'gxd__s1'"),
+    ({"arms": {"..": {}}}, "arms has '..', which no folder and no table can show; give it a name with a letter"),
     ({"seeds": 20_000}, "'FILE': seeds=20000 is neither how many seeds"),
     ({"seeds": 6000, "arms": {"a": {}, "b": {}}}, "the grid of 'FILE' has more than 10,000 runs"),
     ({"axes": [{f"agent.{key}": [*range(101)]} for key in "ab"]}, "the axes have more than 10,000 combinations"),
