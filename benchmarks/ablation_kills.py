@@ -76,7 +76,7 @@ def kill_at_random(file: Path, workers: int, pace: float, dice: random.Random) -
             continue
         with contextlib.suppress(psutil.Error):
             found = [(child, child.cmdline()) for child in psutil.Process(process.pid).children()]
-            names = [(child, words[-3]) for child, words in found if "crl.ablation.worker" in words]
+            names = [(child, words[-1]) for child, words in found if "crl.ablation.worker" in words]
             names = [(child, name) for child, name in names if hit.get(name, 0) < MOST]
             if names:
                 child, name = dice.choice(names)
@@ -99,6 +99,8 @@ def main() -> None:
         seconds = time.perf_counter() - begun
         runs = sorted(path.parent.name for path in (place / "alone").glob("*/results.json"))
         code, kills, itself = kill_at_random(killed, args.workers, seconds / len(runs), random.Random(args.seed))
+        if kills < len(runs) / 4:
+            raise RuntimeError(f"only {kills} workers of {len(runs)} runs were killed, which shows nothing")
         lost = [run for run in runs if not (place / "killed" / run / "results.json").exists()]
         different = {
             run: found
