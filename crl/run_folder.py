@@ -161,8 +161,8 @@ def describe(folder: Path, command: str, threads: int, device: str) -> None:
 # ------------------------------------------------------------------ what is found out about a run
 
 
-def check_trained(folder: Path) -> None:
-    """Refuse a folder that is not there, is no run's, or has no checkpoint.
+def check_run(folder: Path) -> None:
+    """Refuse a folder that is not there, or is no run's.
 
     Raises:
         ConfigError: it is one of these.
@@ -173,9 +173,18 @@ def check_trained(folder: Path) -> None:
         raise ConfigError(f"the run folder {given} {problem}; give one that crl train has made")
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"{given} is no run folder: it has no config.yaml; give one that crl train has made")
+
+
+def check_trained(folder: Path) -> None:
+    """Refuse a folder that is not there, is no run's, or has no checkpoint.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    check_run(folder)
     # A checkpoint appears whole or not at all; one that is being written has another name.
     if not any(path.name.isdecimal() and path.is_dir() for path in (folder / "checkpoints").glob("*")):
-        raise ConfigError(f"the run folder {given} has no checkpoint yet; give one that has come further")
+        raise ConfigError(f"the run folder {str(folder)!r} has no checkpoint yet; give one that has come further")
 
 
 def check_home(home: Path) -> None:

@@ -37,7 +37,7 @@ from crl.config import ConfigError, EvaluationConfig, imported
 from crl.config.fields import MAX_REPETITIONS
 from crl.config.messages import shown
 from crl.opening import opened
-from crl.run_folder import check_home, check_trained, check_writable
+from crl.run_folder import check_home, check_run, check_trained, check_writable
 
 FILE = "evaluations.csv"
 FOLDER = "evaluation"  # in the run's, for what is evaluated afterwards
@@ -70,7 +70,7 @@ def evaluate(
     Raises:
         ConfigError: something does not fit; nothing has been written.
     """
-    check_trained(folder)
+    (check_run if checkpoint == BEST else check_trained)(folder)
     with opened(folder) as config:
         config = imported(config)
         if checkpoint is not None and checkpoint not in (BEST, ALL) and not _is_step(checkpoint):

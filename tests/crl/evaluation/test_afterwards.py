@@ -152,6 +152,7 @@ def test_folders_without_a_checkpoint_are_refused(tmp_path: Path, run: Path) -> 
     assert "does not exist; give one that crl train has made" in evaluate(tmp_path / "none").stderr
     shutil.rmtree(run / "checkpoints")
     assert "has no checkpoint yet; give one that has come further" in evaluate(run).stderr
+    assert evaluate(run, "--checkpoint", "best").exit_code == 0  # these lie elsewhere
 
 
 def test_a_damaged_checkpoint_is_said(run: Path) -> None:
