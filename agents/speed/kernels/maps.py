@@ -82,23 +82,23 @@ def convolution_gradient(
 @compiled
 def filters_last(weight: np.ndarray, filters: int) -> np.ndarray:
     """A linear layer's weights of maps as torch has them, (units, filters x positions), for these maps."""
-    return _inputs_swapped(weight, filters, weight.shape[1] // filters)
+    found = np.empty(weight.shape, np.float32)
+    _swap_inputs(weight, filters, weight.shape[1] // filters, found)
+    return found
 
 
 @compiled
 def filters_first(weight: np.ndarray, filters: int, into: np.ndarray) -> None:
     """Write what `filters_last` has given, or a gradient of it, as torch has it."""
-    into[:] = _inputs_swapped(weight, weight.shape[1] // filters, filters)
+    _swap_inputs(weight, weight.shape[1] // filters, filters, into)
 
 
 @compiled
-def _inputs_swapped(weight: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def _swap_inputs(weight: np.ndarray, rows: int, columns: int, into: np.ndarray) -> None:
     units, inputs = weight.shape
-    found = np.empty((units, inputs), np.float32)
-    into, given = found.reshape(-1), weight.reshape(-1)
+    given, found = weight.reshape(-1), into.reshape(-1)
     for unit in range(units):
-        swap_axes(into, unit * inputs, given, unit * inputs, rows, columns)
-    return found
+        swap_axes(found, unit * inputs, given, unit * inputs, rows, columns)
 
 
 @compiled
