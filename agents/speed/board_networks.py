@@ -104,6 +104,11 @@ class BoardNetworks:
         heads = [[each[0] for each in network.layers] for network in (actor, critic)]
         if not all(len(layers) > 1 and is_last(layers[-1]) for layers in heads):
             return None
+        read = {layers[0].weights[0].shape[1] for layers in heads}
+        if len(read) > 1 or (trunk.dense is not None and read != {len(trunk.dense.weights[0])}):
+            return None  # torch says how they do not fit one another
+        if len(critic.layers[-1][0].weights[0]) != 1:
+            return None
         hidden = [layer for layers in heads for layer in layers[:-1]]
         products = hidden if trunk.dense else [layer for layers in heads for layer in layers[1:-1]]
         if trunk.dense is not None:

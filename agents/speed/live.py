@@ -32,6 +32,8 @@ class LiveReading(ABC, Generic[Found]):
     def __init__(self) -> None:
         self._seen: list[nn.Module] = []
         self._composition = Composition(())
+        self._parameters: list[Tensor] = []
+        self._forms: list[tuple[torch.Size, torch.dtype]] = []
         self._found: Found | None = None
 
     def of(self, networks: Sequence[nn.Module], heads: Sequence[nn.Module] = ()) -> Found | None:
@@ -43,7 +45,7 @@ class LiveReading(ABC, Generic[Found]):
         """
         roots = [*networks, *heads]
         same = len(roots) == len(self._seen) and all(map(is_, roots, self._seen))
-        if not same or not self._composition.holds():
+        if not same or not self._composition.holds() or _forms(self._parameters) != self._forms:
             self._look(networks, heads)
         found = self._found
         if found is None or self._is_watched():
@@ -55,6 +57,8 @@ class LiveReading(ABC, Generic[Found]):
         self._seen = [*networks, *heads]
         modules = [module for root in self._seen for module in root.modules()]
         self._composition = Composition(table for each in modules for table in (each._modules, each._parameters))
+        self._parameters = [parameter for root in self._seen for parameter in root.parameters()]
+        self._forms = _forms(self._parameters)
         self._hooks = [getattr(module, hooks) for module in modules for hooks in HOOKS] + GLOBAL
         self._own = [vars(module) for module in modules]
         known = [(each, found) for each in modules if (found := activation_of(each)) is not None]
@@ -64,9 +68,10 @@ class LiveReading(ABC, Generic[Found]):
             self._found = self._read(networks, heads)
 
     def _is_watched(self) -> bool:
-        """Whether the modules are not run by their classes' ``forward`` alone, or activations have other settings."""
+        """Whether more is run than the classes' ``forward`` and its backward, or activations have other settings."""
         return (
             any(self._hooks)
+            or any(each._backward_hooks or each._post_accumulate_grad_hooks for each in self._parameters)
             or any("forward" in own or own.get("_compiled_call_impl") is not None for own in self._own)
             or any(activation_of(module) != found for module, found in self._activations)
         )
@@ -78,6 +83,11 @@ class LiveReading(ABC, Generic[Found]):
         Raises:
             OtherNetworkError: that is not known.
         """
+
+
+def _forms(parameters: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype]]:
+    """What a parameter may change by its ``.data``, though it is the same one."""
+    return [(each.shape, each.dtype) for each in parameters]
 
 
 class LivePerceptrons(LiveReading[Perceptrons]):

@@ -115,6 +115,8 @@ class Perceptrons:
         if len(dtypes) > 1:
             raise OtherNetworkError("its parameters are of several dtypes")
         (self.dtype,) = dtypes
+        if not all(map(fit, layers)):
+            raise OtherNetworkError("its layers do not fit one another")
         self.pays = pays
 
     def __call__(self, x: Tensor, ahead: Tensor | None = None, *, frozen: bool = False) -> Any:
@@ -131,6 +133,22 @@ class Perceptrons:
             return _Apply.apply(self, x, ahead, *(() if frozen else self.parameters))  # type: ignore[no-untyped-call]
         out, _ = forward(self, x if ahead is None else torch.cat([x, ahead]))
         return out if ahead is None else out.split([len(x), len(ahead)], 1)
+
+
+def fit(layers: Sequence[Dense]) -> bool:
+    """Whether parameters are as large as their layers say, and each layer reads what that before it gives.
+
+    Torch refuses others in a sentence of its own; compiled loops would read and write beside their arrays.
+    """
+    whole = all(
+        each.weight.shape == (each.out_features, each.in_features)
+        and (each.bias is None or each.bias.shape == (each.out_features,))
+        for layer in layers
+        for each in layer.linears
+    )
+    given = [sum(each.out_features for each in layer.linears) for layer in layers[:-1]]
+    read = [{each.in_features for each in layer.linears} for layer in layers[1:]]
+    return whole and all(inputs == {outputs} for outputs, inputs in zip(given, read, strict=True))
 
 
 def _side_by_side(heads: Sequence[nn.Module]) -> Dense:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import TypeVar
@@ -28,13 +29,17 @@ def at_once(calls: Sequence[Callable[[], Found]], *, pays: bool) -> list[Found]:
     The first ones are made here; torch computes with one thread in each of the other threads.
     """
     first, *others = [calls[start:end] for start, end in shares(len(calls)) if start < end] if pays else [calls]
-    waiting = [_pool(len(others)).submit(_alone, part) for part in others]
+    waiting: list[Future[list[Found]]] = []
+    with suppress(RuntimeError):  # once the main thread has ended Python begins no others: what is left is done here
+        for part in others:
+            waiting.append(_pool(len(others)).submit(_alone, part))
     try:
         found = [call() for call in first]
+        last = [each for part in others[len(waiting) :] for each in _alone(part)]
     finally:
         for each in waiting:
             each.exception()  # waits: none goes on where this one has ended
-    return found + [each for part in waiting for each in part.result()]
+    return [*found, *(each for part in waiting for each in part.result()), *last]
 
 
 def _alone(calls: Sequence[Callable[[], Found]]) -> list[Found]:

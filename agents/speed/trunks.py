@@ -11,7 +11,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
 
 from agents.networks.extractors import MinAtarCNN
-from agents.speed.perceptrons import Dense, OtherNetworkError, dense_layers
+from agents.speed.perceptrons import Dense, OtherNetworkError, dense_layers, fit
 from agents.speed.relu_networks import PANEL
 from agents.speed.sparse import LANES, is_plain, places_of
 
@@ -68,8 +68,9 @@ class Trunk(NamedTuple):
             raise OtherNetworkError("its convolution is another one")
         dense, *more = dense_layers(extractor.linear)
         how = convolution.stride, convolution.padding, convolution.dilation, convolution.groups
-        known = is_plain(how, {}) and convolution.bias is not None and len(convolution.weight) % LANES == 0
-        if more or not known or dense.linears[0].in_features % PANEL:
+        known = is_plain(how, {}) and len(convolution.weight) % LANES == 0
+        whole = fit([dense]) and convolution.bias is not None and len(convolution.bias) == len(convolution.weight)
+        if more or not known or not whole or dense.linears[0].in_features % PANEL:
             raise OtherNetworkError("its layers have other sizes")
         return cls(convolution, dense, not extractor._permute)
 

@@ -205,8 +205,38 @@ def test_who_looks_into_networks_sees_them() -> None:
         assert model._learnt_without_graph(batch) is None
         del module.forward
         assert model._learnt_without_graph(batch) is not None
+    weight = policy.features_extractor.linear[0].weight
+    for watch in (weight.register_hook, weight.register_post_accumulate_grad_hook):
+        hook = watch(lambda *_: None)
+        assert model._learnt_without_graph(batch) is None
+        hook.remove()
+        assert model._learnt_without_graph(batch) is not None
     policy.evaluate_actions = policy.evaluate_actions
     assert model._learnt_without_graph(batch) is None
+
+
+def test_layers_that_do_not_fit_one_another_are_torchs_to_refuse() -> None:
+    """Loops would read and write beside their arrays."""
+    model = built("of-maps")
+    policy, batch = model.policy, minibatch(model)
+    assert model._learnt_without_graph(batch) is not None
+    weight = policy.mlp_extractor.policy_net[0].weight
+    held = weight.data
+    weight.data = held.repeat(2, 1)
+    assert model._learnt_without_graph(batch) is None
+    weight.data = held
+    assert model._learnt_without_graph(batch) is not None
+    linear = policy.features_extractor.linear[0]
+    for holder, name, other in (
+        (policy, "value_net", nn.Linear(64, 2)),
+        (policy, "action_net", nn.Linear(64, model.action_space.n)),
+        (policy.features_extractor.linear, "0", nn.Linear(linear.in_features, 64)),
+    ):
+        before = getattr(holder, name)
+        setattr(holder, name, other)
+        assert model._learnt_without_graph(batch) is None
+        setattr(holder, name, before)
+    assert model._learnt_without_graph(batch) is not None
 
 
 @pytest.mark.parametrize(

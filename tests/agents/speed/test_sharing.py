@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 import torch
 
+from agents.speed import sharing
 from agents.speed.sharing import at_once
 
 
@@ -32,3 +34,18 @@ def test_what_fails_in_another_thread_is_raised_here() -> None:
             at_once([lambda: 1.0, lambda: 1 / 0], pays=True)
     finally:
         torch.set_num_threads(before)
+
+
+def test_where_no_thread_can_be_begun_all_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that goes on learning when the main one has ended."""
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    monkeypatch.setattr(sharing, "_pool", lambda _size: ended)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = at_once([partial(lambda call: (call, threading.get_ident()), call) for call in range(5)], pays=True)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert found == [(call, threading.get_ident()) for call in range(5)]
