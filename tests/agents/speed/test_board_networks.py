@@ -163,7 +163,7 @@ def update(model: PPO) -> tuple[Tensor, dict[str, Any], int]:
         ({}, 8), ({"target_kl": 1e-9}, 2), ({"interventions": [lambda: GXD(score_every=4)]}, 8),
         ({"interventions": [CChain]}, 8),
     ],
-    ids=str,
+    ids=["plain", "target_kl", "gxd", "c_chain"],
 )  # fmt: skip
 def test_updates_log_and_learn_the_same(kind: str, more: dict[str, Any], without: int) -> None:
     found = {}
