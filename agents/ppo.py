@@ -254,7 +254,7 @@ class PPO(RolloutMixin, StockPPO):
     def _gradient_step(self, batch: Batch) -> tuple[Mapping[str, Tensor], bool]:
         """A step on a minibatch, whose graph ends here; its losses, detached, and whether it was made."""
         self.optimizer_steps += 1
-        layers = self.hooks.looked_at(self.optimizer_steps)
+        layers = None if self._at_once is None else self.hooks.looked_at(self.optimizer_steps)
         learnt = None if layers is None else self._learnt_without_graph(batch, layers)
         if learnt is None:
             with self.hooks.taps(self.optimizer_steps) as taps:

@@ -154,7 +154,10 @@ class StreamMonitor(VecMonitor):
         if isinstance(infos, Infos):  # which are made for this step; others may be the games' own
             infos.forget("episode")
         else:
-            infos = [{key: value for key, value in info.items() if key != "episode"} for info in infos]
+            infos = [
+                {key: value for key, value in info.items() if key != "episode"} if done or "episode" in info else info
+                for info, done in zip(infos, dones, strict=True)
+            ]
         self.episode_returns += rewards
         self.episode_lengths += 1
         for i in np.flatnonzero(dones).tolist():

@@ -146,18 +146,18 @@ class Hooks:
     def needs_graph(self, step: int) -> bool:
         """Whether at a gradient step `taps` of any networks would be open, or a penalty may be taken of the loss."""
         self._follow()
-        return any(
-            i.taps_at(step) or (i.of_loss and type(i).penalty is not Intervention.penalty) for i in self._interventions
-        )
+        return self._penalizes_losses() or any(i.taps_at(step) for i in self._interventions)
 
     def looked_at(self, step: int) -> list[UnitLayer] | None:
         """The layers whose activations and gradients are wanted of a gradient step; None where more is, or a graph."""
         self._follow()
         looking = [i for i in self._interventions if i.taps_at(step)]
-        penalized = any(i.of_loss and type(i).penalty is not Intervention.penalty for i in self._interventions)
-        if penalized or any("preactivation_grads" in i.needs for i in looking):
+        if self._penalizes_losses() or any("preactivation_grads" in i.needs for i in looking):
             return None
         return [*self._layers.values()] if looking else []
+
+    def _penalizes_losses(self) -> bool:
+        return any(i.of_loss and type(i).penalty is not Intervention.penalty for i in self._interventions)
 
     def taps(self, step: int, networks: Collection[str] | None = None) -> Taps:
         """Taps to open around a training forward, on all layers where an intervention scores at this step, or on none.

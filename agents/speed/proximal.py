@@ -70,10 +70,8 @@ def losses(at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Set
     Raises:
         ValueError: the policy gives what is no number.
     """
-    if type(policy.action_dist) is not LeanCategorical or kernels() is None or _is_other(policy):
-        return None
-    given = batch.actions, batch.old_log_prob, batch.advantages, batch.old_values, batch.returns
-    if not all(type(each) is Tensor and each.is_cpu and each.dtype is torch.float32 for each in given):
+    given = _fields(policy, batch)
+    if given is None:
         return None
     logits, values = _outputs(at_once, policy, batch.observations, at_once.quick)
     found = _Losses.apply(settings, logits.float(), values.float().flatten(), *given)  # type: ignore[no-untyped-call]
@@ -97,14 +95,11 @@ def gradients(
     Returns:
         The losses, parameters with the gradients of ``loss``, and what there is to see, see `Learnt.units`.
     """
-    if type(policy.action_dist) is not LeanCategorical or _is_other(policy):
+    given = _fields(policy, batch)
+    networks = None if given is None else _board_networks(at_once, policy, rows)
+    if given is None or networks is None or (looks and not {*looks} <= {*networks.producers}):
         return None
-    given = batch.actions.flatten(), batch.old_log_prob, batch.advantages, batch.old_values, batch.returns
-    if not all(type(each) is Tensor and each.is_cpu and each.dtype is torch.float32 for each in given):
-        return None
-    networks = _board_networks(at_once, policy, rows)
-    if networks is None or (looks and not {*looks} <= {*networks.producers}):
-        return None
+    given = given[0].flatten(), *given[1:]
     found = networks.learn(batch.observations, given, settings.of(batch.advantages), looks=bool(looks))
     if found is None:
         return None
@@ -145,6 +140,15 @@ def actions(
     if not kernels().draw(*(each.numpy() for each in (logits, noise, found, log_prob))):
         Categorical(logits=logits, validate_args=True)  # which says what is wrong, see `LeanCategorical`
     return found, values, log_prob
+
+
+def _fields(policy: ActorCriticPolicy, batch: Any) -> tuple[Tensor, ...] | None:
+    """Of a minibatch, all but observations, as the compiled loss takes them; None where that is not the policy's."""
+    if type(policy.action_dist) is not LeanCategorical or kernels() is None or _is_other(policy):
+        return None
+    given = batch.actions, batch.old_log_prob, batch.advantages, batch.old_values, batch.returns
+    plain = all(type(each) is Tensor and each.is_cpu and each.dtype is torch.float32 for each in given)
+    return given if plain else None
 
 
 def _is_other(policy: ActorCriticPolicy, *more: str) -> bool:
