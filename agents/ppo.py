@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, ClassVar, NamedTuple, Self
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO as StockPPO
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
-from torch.distributions import Distribution
-from torch.nn import functional as F
 
+from agents import clipped_objective as objective
 from agents.buffers import sampling
-from agents.buffers.rollout import RolloutBufferByGame, by_game
-from agents.buffers.rollout_on_device import on_device
+from agents.buffers.rollout import RolloutBufferByGame
 from agents.buffers.sampling import RolloutBatch as Batch
-from agents.networks.distributions import LeanCategorical, unchecked
+from agents.networks.distributions import unchecked
+from agents.on_policy import OnPolicyMixin
 from agents.optimizers import with_optimizer
-from agents.plasticity.outputs import Form
-from agents.plasticity.protocols import Intervention
-from agents.plasticity.units import UnitLayer
+from agents.plasticity.protocols import Intervention, Update
 from agents.plasticity.validation import check
-from agents.rollouts import RolloutMixin, Team
-from agents.sde import noise_log_std
 from agents.specs import agent_spec
 from agents.speed import proximal
 from agents.speed.live import AtOnce
@@ -46,19 +41,11 @@ LOGGED = {  # term of `PPO.losses` -> SB3's tag for its mean over all minibatche
 
 LOSSES = ("losses", "_evaluate")
 """What of `PPO` is computed otherwise with ``speed="fast"``."""
+Losses: TypeAlias = Mapping[str, Tensor]
+Step: TypeAlias = Callable[[], Update]
 
 
-class _Samples(NamedTuple):
-    """Tensors of shape (batch,)."""
-
-    surrogate: Tensor  # the clipped objective, to be maximised
-    values: Tensor
-    entropy: Tensor
-    log_prob: Tensor
-    ratio: Tensor
-
-
-class PPO(RolloutMixin, StockPPO):
+class PPO(OnPolicyMixin, StockPPO):
     """Stable-Baselines3's PPO whose actor, critic and shared features take interventions.
 
     Without interventions it is SB3's PPO bit for bit. It takes Gymnasium's vector environments as they are, and on
@@ -79,9 +66,6 @@ class PPO(RolloutMixin, StockPPO):
 
     All other arguments are as in SB3.
 
-    Attributes:
-        team: with which it acts and learns, see `agents.batched`; None for itself alone.
-
     Example::
 
         from agents import PPO
@@ -92,7 +76,7 @@ class PPO(RolloutMixin, StockPPO):
         model.learn(1_500_000)
     """
 
-    COUNTERS: ClassVar[tuple[str, ...]] = ("n_epochs", "_iterations", "_replay_ratio")
+    COUNTERS: ClassVar[tuple[str, ...]] = ("n_epochs", "_replay_ratio")
     spec = agent_spec("ppo")
 
     def __init__(
@@ -130,10 +114,7 @@ class PPO(RolloutMixin, StockPPO):
         random_shift: int = 0,
         speed: str = "exact",
     ) -> None:
-        self._iterations = 0  # rollouts since `learn` began
         self._replay_ratio: float | None = None  # that was set; otherwise `n_epochs` decides
-        self.team: Team | None = None
-        self._at_once: AtOnce | None = None  # where speed is fast, on a CPU
         policy_kwargs = with_optimizer(policy_kwargs, optimizer, self.spec)
         super().__init__(
             policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, clip_range, clip_range_vf,
@@ -143,51 +124,10 @@ class PPO(RolloutMixin, StockPPO):
             interventions=interventions, at_switch=at_switch, random_shift=random_shift, speed=speed,
         )  # fmt: skip
 
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        self.rollout_buffer = by_game(on_device(self.rollout_buffer))
-        distribution = getattr(self.policy, "action_dist", None)  # a policy of one's own may have none
-        if type(distribution) is CategoricalDistribution:
-            self.policy.action_dist = LeanCategorical(distribution.action_dim)
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "team", "_at_once"]
-
-    def _take_speed(self) -> None:
-        super()._take_speed()
-        self._at_once = None if self._quick is None or self.device.type != "cpu" else AtOnce(self._quick)
-
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer]:
         """PPO has one optimizer over all parameters."""
         return (self.policy.optimizer,)
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 1,
-        tb_log_name: str = "PPO",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """SB3's loop; it counts its rollouts where a callback can put the count back with which training goes on."""
-        self._iterations = 0
-        total_timesteps, callback = self._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
-        )
-        callback.on_training_start(locals(), globals())
-        assert self.env is not None
-        while self.num_timesteps < total_timesteps:
-            if not self.collect_rollouts(self.env, callback, self.rollout_buffer, n_rollout_steps=self.n_steps):
-                break
-            self._iterations += 1
-            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-            if log_interval is not None and self._iterations % log_interval == 0:
-                self.dump_logs(self._iterations)
-            self.train()
-        callback.on_training_end()
-        return self
 
     @property
     def replay_ratio(self) -> float:
@@ -213,11 +153,6 @@ class PPO(RolloutMixin, StockPPO):
     def _most_gradient_steps(self, timesteps: int) -> int:
         rollout = self.n_steps * self.n_envs
         return math.ceil(timesteps / rollout) * int(self.replay_ratio) * math.ceil(rollout / self.batch_size)
-
-    def fill_buffer(self) -> None:
-        assert self.env is not None
-        _, callback = self._setup_learn(self.n_steps * self.n_envs)
-        self.collect_rollouts(self.env, callback, self.rollout_buffer, n_rollout_steps=self.n_steps)
 
     def train(self) -> None:
         """Update the policy from the rollout: SB3's loop, with the interventions called around every step."""
@@ -251,30 +186,36 @@ class PPO(RolloutMixin, StockPPO):
                 break
         self._log_update(log, approx_kls, losses["loss"])
 
-    def _gradient_step(self, batch: Batch) -> tuple[Mapping[str, Tensor], bool]:
+    def _gradient_step(self, batch: Batch) -> tuple[Losses, bool]:
         """A step on a minibatch, whose graph ends here; its losses, detached, and whether it was made."""
         self.optimizer_steps += 1
-        layers = None if self._at_once is None else self.hooks.looked_at(self.optimizer_steps)
-        learnt = None if layers is None else self._learnt_without_graph(batch, layers)
-        if learnt is None:
-            with self.hooks.taps(self.optimizer_steps) as taps:
-                losses = self._losses_quickly(batch)
-        else:
-            losses, gradients, units = learnt
+        losses, step = self._without_graph(batch) or self._with_graph(batch)
         if self.target_kl is not None and losses["approx_kl"].item() > 1.5 * self.target_kl:
             self.optimizer_steps -= 1
             return {name: loss.detach() for name, loss in losses.items()}, False
-        given = "policy", batch, losses, self.policy.optimizer
-        if learnt is None:
-            update = self._optimize(*given, taps, max_grad_norm=self.max_grad_norm)
-        else:
-            seen = {layer.name: units[layer.producer.weight] for layer in layers or ()}
-            update = self._optimize_by(*given, gradients, max_grad_norm=self.max_grad_norm, taps=seen)
+        update = step()
         self.hooks.after_step(update)
         return update.losses, True
 
-    def _losses_quickly(self, batch: Batch) -> Mapping[str, Tensor]:
-        """`losses`, with ``speed="fast"`` with other rounding."""
+    def _with_graph(self, batch: Batch) -> tuple[Losses, Step]:
+        """`losses`, with ``speed="fast"`` with other rounding, and what makes the step."""
+        with self.hooks.taps(self.optimizer_steps) as taps:
+            losses = self._losses_quickly(batch)
+        given = "policy", batch, losses, self.policy.optimizer
+        return losses, partial(self._optimize, *given, taps, max_grad_norm=self.max_grad_norm)
+
+    def _without_graph(self, batch: Batch) -> tuple[Losses, Step] | None:
+        """`losses`, and what makes the step, where no graph has to be made for that."""
+        if self._at_once is None or (layers := self.hooks.looked_at(self.optimizer_steps)) is None:
+            return None
+        if (learnt := self._learnt_without_graph(batch, [layer.producer.weight for layer in layers])) is None:
+            return None
+        losses, gradients, units = learnt
+        given = "policy", batch, losses, self.policy.optimizer
+        seen = {layer.name: units[layer.producer.weight] for layer in layers}
+        return losses, partial(self._optimize_by, *given, gradients, max_grad_norm=self.max_grad_norm, taps=seen)
+
+    def _losses_quickly(self, batch: Batch) -> Losses:
         if (at_once := self._computes_losses()) is not None:
             found = proximal.losses(at_once, self.policy, batch, self._loss_settings())
             if found is not None:
@@ -283,13 +224,13 @@ class PPO(RolloutMixin, StockPPO):
             return self.losses(batch)
 
     def _learnt_without_graph(
-        self, batch: Batch, layers: Sequence[UnitLayer] = ()
-    ) -> tuple[Mapping[str, Tensor], proximal.Gradients, proximal.Units] | None:
-        """`losses`, their gradients and what is seen of these layers, where no graph has to be made for that."""
+        self, batch: Batch, looks: Sequence[Tensor] = ()
+    ) -> tuple[Losses, proximal.Gradients, proximal.Units] | None:
+        """`losses`, their gradients and what is seen of the layers with these weights, where they need no graph."""
         at_once = self._computes_losses()
         if at_once is None:
             return None
-        looks, settings = [layer.producer.weight for layer in layers], self._loss_settings()
+        settings = self._loss_settings()
         return proximal.gradients(at_once, self.policy, batch, settings, rows=self.batch_size, looks=looks)
 
     def _computes_losses(self) -> AtOnce | None:
@@ -297,13 +238,7 @@ class PPO(RolloutMixin, StockPPO):
         own = any(name in vars(self) or getattr(type(self), name) is not getattr(PPO, name) for name in LOSSES)
         return None if own else self._at_once
 
-    def _loss_settings(self) -> proximal.Settings:
-        clip_range_vf = None if self.clip_range_vf is None else self._now(self.clip_range_vf)
-        return proximal.Settings(
-            self.normalize_advantage, self._now(self.clip_range), clip_range_vf, self.ent_coef, self.vf_coef
-        )
-
-    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Losses:
         """PPO's loss on a minibatch and its terms, and two measures of the step's size.
 
         Returns:
@@ -311,53 +246,30 @@ class PPO(RolloutMixin, StockPPO):
             ``entropy_loss``; detached ``approx_kl`` (the estimator of http://joschu.net/blog/kl-approx.html) and
             ``clip_fraction``.
         """
-        samples = self._evaluate(batch)
-        policy_loss = -samples.surrogate.mean()
-        value_loss = F.mse_loss(batch.returns, samples.values)
-        entropy_loss = -torch.mean(samples.entropy)
-        actor_loss = policy_loss + self.ent_coef * entropy_loss
-        log_prob, ratio, clip_range = samples.log_prob, samples.ratio, self._now(self.clip_range)
+        return objective.losses(self._evaluate(batch), batch, self._loss_settings())
 
-        with torch.no_grad():
-            log_ratio = log_prob - batch.old_log_prob
-            approx_kl = torch.mean((torch.exp(log_ratio) - 1) - log_ratio)
-            clip_fraction = torch.mean((torch.abs(ratio - 1) > clip_range).float())
-        return {
-            "loss": actor_loss + self.vf_coef * value_loss,
-            "actor_loss": actor_loss,
-            "policy_loss": policy_loss,
-            "value_loss": value_loss,
-            "entropy_loss": entropy_loss,
-            "approx_kl": approx_kl,
-            "clip_fraction": clip_fraction,
-        }
+    def sample_losses(self, batch: Batch, td_targets: None = None) -> dict[str, Tensor]:
+        """Network's name -> PPO's loss of each transition, (batch,): one tensor for all, its mean is the loss.
 
-    def _evaluate(self, batch: Batch) -> _Samples:
+        In evaluation mode; advantages are normalised over the batch, as in training.
+        """
+        with self._evaluation():
+            samples = self._evaluate(batch)
+        return dict.fromkeys(self.networks, objective.sample_losses(samples, batch, self._loss_settings()))
+
+    def _evaluate(self, batch: Batch) -> objective.Samples:
         """What the terms of the loss are means of."""
-        clip_range = self._now(self.clip_range)
         discrete = isinstance(self.action_space, spaces.Discrete)
         actions = batch.actions.long().flatten() if discrete else batch.actions
         observations = self._read(batch.observations, self.policy)
         values, log_prob, entropy = self.policy.evaluate_actions(observations, actions)
-        values = values.flatten()
+        return objective.evaluated(values.flatten(), log_prob, entropy, batch, self._loss_settings())
 
-        advantages = batch.advantages
-        if self.normalize_advantage and len(advantages) > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        ratio = torch.exp(log_prob - batch.old_log_prob)
-        unclipped = advantages * ratio
-        clipped = advantages * torch.clamp(ratio, 1 - clip_range, 1 + clip_range)
-
-        if self.clip_range_vf is not None:
-            clip_range_vf = self._now(self.clip_range_vf)
-            values = batch.old_values + torch.clamp(values - batch.old_values, -clip_range_vf, clip_range_vf)
-        return _Samples(
-            surrogate=torch.min(unclipped, clipped),
-            values=values,
-            # A distribution without a closed form of its entropy: estimate it by the sampled actions.
-            entropy=-log_prob if entropy is None else entropy,
-            log_prob=log_prob,
-            ratio=ratio,
+    def _loss_settings(self) -> objective.Settings:
+        """Of the loss, at this point of training."""
+        clip_range_vf = None if self.clip_range_vf is None else self._now(self.clip_range_vf)
+        return objective.Settings(
+            self.normalize_advantage, self._now(self.clip_range), clip_range_vf, self.ent_coef, self.vf_coef
         )
 
     def _now(self, schedule: Any) -> float:
@@ -380,66 +292,3 @@ class PPO(RolloutMixin, StockPPO):
         self.logger.record("train/clip_range", self._now(self.clip_range))
         if self.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", self._now(self.clip_range_vf))
-
-    @property
-    def output_forms(self) -> Mapping[str, Form]:
-        """``actor``: logits or means; ``critic``: values."""
-        actions = self.action_space
-        if isinstance(actions, spaces.Discrete):
-            actor = Form("logits", (int(actions.n),))
-        elif isinstance(actions, spaces.MultiDiscrete):
-            actor = Form("logits", tuple(actions.nvec.tolist()))
-        elif isinstance(actions, spaces.MultiBinary):
-            actor = Form("bits", (math.prod(actions.shape),))
-        else:
-            actor = Form("means", (math.prod(actions.shape or ()),))
-        return {"actor": actor, "critic": Form("values", (1,), self.vf_coef)}
-
-    def _outputs(self, batch: Batch, names: Collection[str]) -> Mapping[str, Tensor]:
-        """The networks' outputs on the batch.
-
-        Returns:
-            ``actor``: action logits or means, (batch, actions), with gSDE behind them the log standard deviations of
-            the actions, (batch, 2 x actions); ``critic``: values, (batch, 1).
-        """
-        policy = self.policy
-        features = policy.extract_features(batch.observations)
-        pi, vf = features if isinstance(features, tuple) else (features, features)
-        found: dict[str, Tensor] = {}
-        if "actor" in names:
-            latent = policy.mlp_extractor.forward_actor(pi)
-            found["actor"] = policy.action_net(latent)
-            if policy.use_sde:
-                noise = noise_log_std(policy.action_dist, latent, policy.log_std)
-                found["actor"] = torch.cat([found["actor"], noise], dim=1)
-        if "critic" in names:
-            found["critic"] = policy.value_net(policy.mlp_extractor.forward_critic(vf))
-        return found
-
-    def distributions(self, batch: Batch) -> tuple[Distribution, ...]:
-        """The policy on the batch's observations, in evaluation mode.
-
-        One Categorical for discrete actions, one for each part of multi-discrete ones, one Bernoulli (batch, bits) or
-        Normal (batch, actions; before a squashing) otherwise.
-        """
-        with self._evaluation():
-            found = self.policy.get_distribution(batch.observations).distribution
-        return tuple(found) if isinstance(found, list) else (found,)
-
-    def td_targets(self, batch: Batch) -> None:
-        """None: returns and advantages are in the batch."""
-
-    def sample_losses(self, batch: Batch, td_targets: None = None) -> dict[str, Tensor]:
-        """Network's name -> PPO's loss of each transition, (batch,): one tensor for all, its mean is the loss.
-
-        In evaluation mode; advantages are normalised over the batch, as in training.
-        """
-        with self._evaluation():
-            samples = self._evaluate(batch)
-        errors = F.mse_loss(batch.returns, samples.values, reduction="none")
-        losses = -samples.surrogate - self.ent_coef * samples.entropy + self.vf_coef * errors
-        return dict.fromkeys(self.networks, losses)
-
-    def sample(self, n: int, generator: torch.Generator) -> Batch:
-        """At most `n` transitions of the last rollout, without replacement."""
-        return sampling.moved(sampling.sample_rollout(self.rollout_buffer, n, generator), self._upload)

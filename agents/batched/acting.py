@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from agents.acting import Actor
 from agents.batched.bank import Bank, Networks
 from agents.batched.layers import outputs
 from agents.batched.shapes import LOGITS, Shapes, features_of
 from agents.networks.distributions import HALF_LOG_2PI
 from agents.plasticity.composition import Composition
-from agents.rollouts import Actor
 
 if TYPE_CHECKING:
     from agents.ppo import PPO

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import Categorical
 
+from agents.clipped_objective import Settings
 from agents.networks.distributions import LeanCategorical
 from agents.speed.board_networks import BoardNetworks
 from agents.speed.boards import Boards, kernels
@@ -31,31 +32,6 @@ Gradients = Iterable[tuple[Tensor, Tensor]]
 """Parameters, each with what its ``.grad`` shall be."""
 Units = Mapping[Tensor, tuple[Tensor, Tensor]]
 """A hidden layer's weight -> activations, and the loss's gradients there."""
-
-
-class Settings(NamedTuple):
-    """Of the loss.
-
-    Attributes:
-        normalize_advantage: over the minibatch.
-        clip_range: of the ratio.
-        clip_range_vf: of the values; None for no clipping.
-        ent_coef: of the entropy's term.
-        vf_coef: of the values' term.
-    """
-
-    normalize_advantage: bool
-    clip_range: float
-    clip_range_vf: float | None
-    ent_coef: float
-    vf_coef: float
-
-    def of(self, advantages: Tensor) -> tuple[int, float, float, float, float, float, float]:
-        """What `agents.speed.kernels.proximal` is given of them, for a minibatch with these advantages, (batch,)."""
-        size, normalizes = len(advantages), self.normalize_advantage and len(advantages) > 1
-        mean, deviation = kernels().scale_of(advantages.detach().contiguous().numpy()) if normalizes else (0.0, 1.0)
-        clip_range_vf = math.inf if self.clip_range_vf is None else self.clip_range_vf
-        return size, mean, deviation, self.clip_range, clip_range_vf, self.ent_coef, self.vf_coef
 
 
 def losses(at_once: AtOnce, policy: ActorCriticPolicy, batch: Any, settings: Settings) -> Mapping[str, Tensor] | None:
@@ -100,7 +76,7 @@ def gradients(
     if given is None or networks is None or (looks and not {*looks} <= {*networks.producers}):
         return None
     given = given[0].flatten(), *given[1:]
-    found = networks.learn(batch.observations, given, settings.of(batch.advantages), looks=bool(looks))
+    found = networks.learn(batch.observations, given, _scales(settings, batch.advantages), looks=bool(looks))
     if found is None:
         return None
     losses = dict(zip(kernels().TERMS, found.terms.unbind(), strict=True))
@@ -196,6 +172,14 @@ def _perceptrons(at_once: AtOnce, policy: ActorCriticPolicy) -> tuple[Perceptron
     )
 
 
+def _scales(settings: Settings, advantages: Tensor) -> tuple[int, float, float, float, float, float, float]:
+    """What `agents.speed.kernels.proximal` is given of settings, for a minibatch with these advantages, (batch,)."""
+    size, normalizes = len(advantages), settings.normalize_advantage and len(advantages) > 1
+    mean, deviation = kernels().scale_of(advantages.detach().contiguous().numpy()) if normalizes else (0.0, 1.0)
+    clip_range_vf = math.inf if settings.clip_range_vf is None else settings.clip_range_vf
+    return size, mean, deviation, settings.clip_range, clip_range_vf, settings.ent_coef, settings.vf_coef
+
+
 class _Losses(torch.autograd.Function):
     """Terms of the loss, each of which can be differentiated but the two that only tell of the step's size."""
 
@@ -210,7 +194,7 @@ class _Losses(torch.autograd.Function):
         written = at_policy, at_entropy, at_values, terms
         are_numbers = kernels().proximal(
             *(each.detach().contiguous().numpy() for each in given),
-            *settings.of(advantages),
+            *_scales(settings, advantages),
             *(each.numpy() for each in written),
         )
         if not are_numbers:

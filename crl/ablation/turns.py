@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import greenlet
 
 from agents import PPO
+from agents.acting import Actor
 from agents.batched import Look, Member, Together
 from agents.learner import LearnerMixin
-from agents.rollouts import Actor
 from crl.ablation.launching import RUN_FAILED
 from crl.ablation.once import Process
 from crl.ablation.watch import Watch
@@ -67,7 +67,7 @@ class Told(Interrupt):
 
 
 class Seat:
-    """A run that trains by turns with others: a `agents.rollouts.Team` of its learner.
+    """A run that trains by turns with others: a `agents.on_policy.Team` of its learner.
 
     Args:
         name: of the run.

@@ -12,8 +12,8 @@ from torch.distributions import Distribution
 
 import envs
 from agents import PPO
+from agents.acting import Actor
 from agents.batched import Member, Together
-from agents.rollouts import Actor
 
 FIELDS = ("observations", "actions", "rewards", "values", "log_probs", "advantages", "returns")
 

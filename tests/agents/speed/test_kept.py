@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor, nn
 
 import envs
-from agents import PPO, StreamMonitor, VectorEnvAdapter, rollouts
+from agents import PPO, StreamMonitor, VectorEnvAdapter, acting
 from agents.speed import order
 from agents.speed.boards import Boards
 from agents.speed.kept import Kept, are_kept, made_of
@@ -129,7 +129,7 @@ def test_a_rollout_leaves_nothing_that_it_kept(monkeypatch: pytest.MonkeyPatch) 
             super().__init__()
             made.append(weakref.ref(self))
 
-    monkeypatch.setattr(rollouts, "Kept", Seen)
+    monkeypatch.setattr(acting, "Kept", Seen)
     callback, settings = Holding(made), {"n_steps": 4, "batch_size": 32, "n_epochs": 1, "seed": 4}
     model = PPO("MlpPolicy", envs.make("breakout", n_envs=8, seed=1), device="cpu", **settings)
     model.learn(64, callback=callback)

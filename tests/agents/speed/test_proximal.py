@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from agents import PPO
+from agents.clipped_objective import Settings
 from agents.plasticity import GXD, CChain
 from agents.speed import layers, proximal
 from agents.speed.boards import kernels
@@ -92,10 +93,10 @@ def rows(**of_some: Any) -> tuple[Tensor, ...]:
     return tuple(torch.tensor(value) for value in (fields | of_some).values())
 
 
-SETTINGS = proximal.Settings(False, 0.2, None, 0.0, 0.5)
+SETTINGS = Settings(False, 0.2, None, 0.0, 0.5)
 
 
-def asked(*, settings: proximal.Settings = SETTINGS, **of_some: Any) -> Any:
+def asked(*, settings: Settings = SETTINGS, **of_some: Any) -> Any:
     logits, values, *fields = rows(**of_some)
     logits.requires_grad_(), values.requires_grad_()
     terms = dict(zip(kernels().TERMS, proximal._Losses.apply(settings, logits, values, *fields), strict=True))
@@ -106,7 +107,7 @@ def asked(*, settings: proximal.Settings = SETTINGS, **of_some: Any) -> Any:
 def test_actions_that_are_masked_away_take_no_gradients() -> None:
     infinite = float("inf")
     terms, at_logits, _ = asked(
-        settings=proximal.Settings(False, 0.2, None, 0.1, 0.5),
+        settings=Settings(False, 0.2, None, 0.1, 0.5),
         logits=[[0.0, 0.0, -infinite], [3.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, -1.0, 0.5]],
     )
     assert at_logits[0, 2] == 0
@@ -117,7 +118,7 @@ def test_actions_that_are_masked_away_take_no_gradients() -> None:
 @pytest.mark.parametrize("field", ["values", "old_log_prob", "advantages", "old_values", "returns"])
 def test_what_is_no_number_stays_so(field: str) -> None:
     """As ever: where a critic has lost its numbers nothing may hide it."""
-    settings = proximal.Settings(False, 0.2, 0.1, 0.0, 0.5)
+    settings = Settings(False, 0.2, 0.1, 0.0, 0.5)
     terms, at_logits, at_values = asked(settings=settings, **{field: [float("nan"), 1.0, 1.0, 1.0]})
     assert terms["loss"].isnan()
     _, at_logits, at_values = asked(**{field: [float("nan"), 1.0, 1.0, 1.0]})
