@@ -1,5 +1,6 @@
-"""What the infos of a stream say of where it stands."""
+"""Where a stream stands, as infos tell it and as it is saved."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ from gymnasium import Space
 from numpy.typing import NDArray
 
 from envs.infos import constant, final_observations, merge_infos
-from envs.stream import Segment
+from envs.state import json_value
+from envs.stream import Segment, TaskStream
 
 PLACE = ("task", "task_index", "segment", "task_switched")
 """What every info says of where the stream stands."""
@@ -57,3 +59,35 @@ class Standing:
         final_info.update(dict.fromkeys(ENDING_MASKS, self._everyone))
         ended = {"final_obs": final_obs, "_final_obs": self._everyone}
         return {"task_switched": self._everyone} | ended | {"final_info": final_info, "_final_info": self._everyone}
+
+
+def place_of(segment: Segment) -> dict[str, Any]:
+    """What is saved of the segment that a stream stands in: JSON values."""
+    task = segment.task
+    return {"segment": segment.index, "task": task.name, "arguments": task.arguments, "fit": json_value(task.fit)}
+
+
+def check_place(state: Mapping[str, Any], stream: TaskStream) -> None:
+    """Refuse the state of another stream.
+
+    Args:
+        state: what `place_of` gave, and the stream's ``steps`` till then.
+        stream: on which it is to be set.
+
+    Raises:
+        ValueError: it is of another one.
+    """
+    here = place_of(stream.segment(stream.at(state["steps"])))
+    if any(here[key] != state[key] for key in ("segment", "task")):
+        raise ValueError(
+            f"a state of segment {state['segment']} (task {state['task']!r}) at step {state['steps']:,} cannot be set "
+            f"on a stream that is then in segment {here['segment']} (task {here['task']!r}); "
+            "make the stream with the arguments that it was saved with"
+        )
+    for key in ("arguments", "fit"):
+        saved = state.get(key, [])  # what was saved before there were fits has none
+        if saved != here[key]:
+            raise ValueError(
+                f"a state of task {state['task']!r} with {saved} cannot be set on one with {here[key]}; make the "
+                "stream with the arguments that it was saved with"
+            )

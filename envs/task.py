@@ -10,8 +10,6 @@ from typing import Any, Protocol
 
 import gymnasium
 
-from envs.catalogue import SHIFTS
-from envs.checks import did_you_mean
 from envs.drift import Drift
 from envs.fits import fit_games
 from envs.games import Games, SyncGames
@@ -127,53 +125,3 @@ def making(task: Task) -> Iterator[None]:
             f"task {task.name!r} cannot be made ({type(error).__name__}: {error}); "
             "check its arguments and that what it needs is installed"
         ) from error
-
-
-def drifting(games: Games, task: Task, key: str) -> tuple[Games, str]:
-    """The layer of the games of ``task`` that takes the argument which drifts under ``key``, and the argument's name.
-
-    Raises:
-        ValueError: it is of a shift that the task does not have.
-    """
-    shift, dot, argument = key.rpartition(".")
-    names = [name for name, _ in task.shifts]
-    if dot and names.count(shift) > 1:
-        raise ValueError(
-            f"drift of {key!r} in task {task.name!r}: the task has the shift {shift!r} twice; list it once"
-        )
-    if dot and shift not in names:
-        raise ValueError(
-            f"drift of {key!r} in task {task.name!r}: the task has no shift {shift!r} "
-            f"(its shifts are {', '.join(names) or 'none'}); add it to shifts"
-        )
-    if dot and argument not in SHIFTS[shift].arguments:  # a shift passes on what is not its own
-        known = SHIFTS[shift].arguments
-        raise ValueError(
-            f"drift of {key!r} in task {task.name!r}: the shift {shift!r} takes no argument {argument!r}, only "
-            f"{', '.join(known)}{did_you_mean(argument, known) or '; give another'}"
-        )
-    layers = layers_of(games)[len(task.fit) :]
-    # The last one listed is the outermost.
-    return layers[len(names) - 1 - names.index(shift) if dot else len(names)], argument
-
-
-def check_drift(task: Task) -> None:
-    """Refuse drifts of arguments that there are not, or beyond what the world can take.
-
-    Raises:
-        ValueError: a drift is one of these.
-    """
-    if not task.drift:
-        return
-    with making(task):
-        games = task.make_games(1)
-    try:
-        for key, drift in task.drift.items():
-            layer, argument = drifting(games, task, key)
-            for extreme in map(float, drift.bounds):
-                try:
-                    layer.configure(**{argument: extreme})
-                except Exception as error:  # the world may be a user's
-                    raise ValueError(f"drift of {key!r} in task {task.name!r} to {extreme:g}: {error}") from error
-    finally:
-        games.close()

@@ -1,6 +1,5 @@
 """A batch of environments that plays a stream: all games change task together."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,15 +11,13 @@ from numpy.typing import NDArray
 
 from envs.arguments import require_reset
 from envs.checks import check_choice, check_int
-from envs.drift import Drift
 from envs.games import Games, Step, SyncGames
-from envs.holding import REBUILD, begun, seeds_of
+from envs.seeds import REBUILD, check_seed, fresh_seed, seeds_of
 from envs.shifts import layers_of
 from envs.spaces import SpaceMapping, common_spaces
-from envs.standing import Standing
-from envs.state import json_value
+from envs.standing import check_place, place_of
 from envs.stream import Segment, TaskStream
-from envs.task import drifting, making
+from envs.visit import Visit
 
 BOUNDARIES = ("hidden", "revealed", "observed")
 
@@ -90,8 +87,6 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         "render_modes": ["rgb_array"],
         "render_fps": 15,
     }
-    _games: Games | None = None
-    _segment: Segment
 
     def __init__(
         self,
@@ -117,27 +112,26 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         self.single_observation_space, self.single_action_space = shared.observation_space, shared.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._first_seed = None if seed is None else self._checked_seed(seed)
+        self._first_seed = None if seed is None else check_seed(seed, self.num_envs)
         self._seed: int | None = None  # of the stream being played; None until the first reset
         self._steps = 0
         self._rebuilt: int | None = None  # number of the rebuild that made the games, until they take a step
-        self._enter(0)
+        self._visit = Visit.of(self.stream, 0, self.num_envs, self.render_mode)
 
     @property
     def segment(self) -> Segment:
         """The segment that the stream stands in."""
-        return self._segment
+        return self._visit.segment
 
     @property
     def task(self) -> str:
         """Name of the task that the stream stands in."""
-        return self._segment.task.name
+        return self.segment.task.name
 
     @property
     def games(self) -> Games:
         """The batch that is being played, shifts included; another one after most switches."""
-        assert self._games is not None  # made by __init__
-        return self._games
+        return self._visit.games
 
     @property
     def envs(self) -> Sequence[gymnasium.Env[Any, Any]]:
@@ -202,16 +196,16 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
             ValueError: ``seed`` is out of range.
         """
         if seed is None and self._seed is None:
-            seed = _drawn_seed() if self._first_seed is None else self._first_seed
+            seed = fresh_seed() if self._first_seed is None else self._first_seed
         if seed is not None:
-            self._seed = seed = self._checked_seed(seed)
+            self._seed = seed = check_seed(seed, self.num_envs)
             if self._steps or self._rebuilt is not None:
                 self._steps, self._rebuilt = 0, None
                 self._enter(0)
-        self._begin_drift()
-        seeds = seed if self._rebuilt is None else self._drawn(self.num_envs, REBUILD, self._rebuilt)
+        self._begin()
+        seeds = seed if self._rebuilt is None else self._drawn(REBUILD, self._rebuilt)
         observations, info = self.games.reset(seed=seeds, options=options)
-        self._standing.tell(info)
+        self._visit.standing.tell(info)
         return observations, info
 
     def step(self, actions: Any) -> Step:
@@ -224,14 +218,14 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
             gymnasium.error.ResetNeeded: ``reset`` was never called.
         """
         self._require_reset("step")
-        if self._drifts:
-            self._drift()
-        observations, rewards, terminations, truncations, info = self.games.step(actions)
+        visit = self._visit
+        visit.drift(self._steps)
+        observations, rewards, terminations, truncations, info = visit.games.step(actions)
         self._steps += self.num_envs
         self._rebuilt = None
-        if self._steps >= self._switch_at:
+        if self._steps >= visit.end:
             return self._switch(observations, rewards, terminations, truncations, info)
-        self._standing.tell(info)
+        visit.standing.tell(info)
         return observations, rewards, terminations, truncations, info
 
     def rebuild(self, number: int) -> None:
@@ -247,7 +241,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         """
         self._require_reset("rebuild")
         number = check_int("number", number, 0, "give the steps so far")
-        self._enter(self._segment.index, anew=True)
+        self._enter(self.segment.index, anew=True)
         self._rebuilt = number
 
     def get_state(self) -> dict[str, Any]:
@@ -262,10 +256,7 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         return {
             "seed": self._seed,
             "steps": self._steps,
-            "segment": self._segment.index,
-            "task": self.task,
-            "arguments": self._segment.task.arguments,
-            "fit": json_value(self._segment.task.fit),
+            **place_of(self.segment),
             "n_envs": self.num_envs,
             "rebuilt": self._rebuilt,
             "games": None if self._rebuilt is not None else self.games.get_state(),
@@ -278,14 +269,18 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
             ValueError: the state is of another stream or of another number of games.
             NotImplementedError: as for ``get_state``.
         """
-        self._check_state(state)
+        if state["n_envs"] != self.num_envs:
+            raise ValueError(
+                f"a state of {state['n_envs']} games cannot be set on n_envs={self.num_envs}; make as many games"
+            )
+        check_place(state, self.stream)
         self._enter(state["segment"], anew=state["rebuilt"] is not None)
         self._seed, self._steps, self._rebuilt = state["seed"], state["steps"], state["rebuilt"]
-        self._begin_drift()
+        self._begin()
         if self._rebuilt is None:
             self.games.set_state(state["games"])
         else:
-            self.games.reset(seed=self._drawn(self.num_envs, REBUILD, self._rebuilt))
+            self.games.reset(seed=self._drawn(REBUILD, self._rebuilt))
 
     def render(self) -> tuple[Any, ...] | None:
         """A picture of each game, uint8 (height, width, 3); None without ``render_mode``.
@@ -298,46 +293,23 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the games."""
-        if self._games is not None:
-            self._games.close(**kwargs)
+        if hasattr(self, "_visit"):  # otherwise the constructor has failed
+            self._visit.games.close(**kwargs)
 
     def __repr__(self) -> str:
         return f"StreamVectorEnv({self.stream!r}, n_envs={self.num_envs})"
 
     def _enter(self, index: int, *, anew: bool = False) -> None:
-        """Go to segment ``index``, whose games are not reset yet.
-
-        The batch stays where only arguments of shifts differ, else, and where it is wanted ``anew``, a new one is made.
-        """
-        # What cannot be saved may hold more than a reset tells it to forget.
-        before = None if self._games is None or anew or not self._games.saves else self._segment.task
-        segment = self.stream.segment(index)
-        if before is not None and segment.task.plays_as(before):
-            segment.task.remake(self.games)
-        else:
+        """Go to segment ``index``, whose games are not reset yet; they are made ``anew`` where that is wanted."""
+        if anew:
             self.close_extras()
-            with making(segment.task):
-                self._games = segment.task.make_games(self.num_envs, self.render_mode)
-        self._segment = segment
-        last = segment.steps is None or index == self.stream.n_segments - 1
-        self._switch_at = math.inf if last else segment.start + (segment.steps or 0)
-        self._drifts: list[tuple[Games, str, Drift]] = []
-        self._standing = Standing(segment, self.num_envs)
+        before = None if anew else self._visit
+        self._visit = Visit.of(self.stream, index, self.num_envs, self.render_mode, before)
 
-    def _begin_drift(self) -> None:
-        """Set what drifts in this segment to where it stands now."""
-        task, self._drifts = self._segment.task, []
-        for place, (key, drift) in enumerate(task.drift.items()):
-            assert self._seed is not None  # nothing begins without
-            layer, argument = drifting(self.games, task, key)
-            self._drifts.append((layer, argument, begun(drift, place, self._seed, self._segment.index)))
-        self._drift()
-
-    def _drift(self) -> None:
-        """Move what drifts to where it is in the step to come."""
-        passed = self._steps - self._segment.start
-        for layer, argument, drift in self._drifts:
-            layer.configure(**{argument: drift.value(passed)})
+    def _begin(self) -> None:
+        """Let the games that are about to be reset drift."""
+        assert self._seed is not None  # nothing begins without
+        self._visit.begin(self._seed, self._steps)
 
     def _switch(
         self,
@@ -349,52 +321,21 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
     ) -> Step:
         """Turn the last step of a segment into the one that begins the next."""
         cut = ~(terminations | truncations)
-        ending = self._standing.cut(self.observation_space, observations, info, cut)
-        self._enter(self._segment.index + 1)
-        self._begin_drift()
-        first, info = self.games.reset(seed=self._drawn(self.num_envs))
-        self._standing.tell(info)
+        ending = self._visit.standing.cut(self.observation_space, observations, info, cut)
+        self._enter(self.segment.index + 1)
+        self._begin()
+        first, info = self.games.reset(seed=self._drawn())
+        self._visit.standing.tell(info)
         info.update(ending)
         return first, rewards, terminations, truncations | cut, info
-
-    def _check_state(self, state: dict[str, Any]) -> None:
-        """Refuse a state of another stream or of another number of games."""
-        if state["n_envs"] != self.num_envs:
-            raise ValueError(
-                f"a state of {state['n_envs']} games cannot be set on n_envs={self.num_envs}; make as many games"
-            )
-        index, stands = state["segment"], self.stream.segment(self.stream.at(state["steps"]))
-        if (stands.index, stands.task.name) != (index, state["task"]):
-            raise ValueError(
-                f"a state of segment {index} (task {state['task']!r}) at step {state['steps']:,} cannot be set on a "
-                f"stream that is then in segment {stands.index} (task {stands.task.name!r}); "
-                "make the stream with the arguments that it was saved with"
-            )
-        own = {"arguments": stands.task.arguments, "fit": json_value(stands.task.fit)}
-        for key, value in own.items():
-            saved = state.get(key, [])  # what was saved before there were fits has none
-            if saved != value:
-                raise ValueError(
-                    f"a state of task {state['task']!r} with {saved} cannot be set on one with {value}; make the "
-                    "stream with the arguments that it was saved with"
-                )
 
     def _require_reset(self, method: str) -> None:
         require_reset(self._seed is not None, f"StreamVectorEnv.{method}")
 
-    def _drawn(self, count: int, *key: int) -> list[int]:
-        """Seeds of this segment, drawn from the stream's; others for every ``key``."""
+    def _drawn(self, *key: int) -> list[int]:
+        """Seeds of this segment's games, drawn from the stream's; others for every ``key``."""
         assert self._seed is not None  # nothing begins without
-        return seeds_of(self._seed, self._segment.index, count, *key)
-
-    def _checked_seed(self, seed: object) -> int:
-        limit = 2**32 - self.num_envs  # RandomState takes 32 bits, and the games take seed, seed + 1, ...
-        checked = check_int("seed", seed, 0, "give one number, game i of the first segment gets seed + i")
-        if checked > limit:
-            raise ValueError(
-                f"seed must be at most {limit:,} with {self.num_envs} games, got {seed!r}; give a smaller one"
-            )
-        return checked
+        return seeds_of(self._seed, self.segment.index, self.num_envs, *key)
 
     def _checked_quantum(self, round_to: object) -> int:
         remedy = f"give a multiple of n_envs={self.num_envs}, or leave it out to round to whole batch steps"
@@ -402,7 +343,3 @@ class StreamVectorEnv(VectorEnv[Any, Any, Any], metaclass=_NamesAdapter):
         if checked % self.num_envs:
             raise ValueError(f"round_to must be a multiple of n_envs={self.num_envs}, got {round_to!r}; {remedy}")
         return checked
-
-
-def _drawn_seed() -> int:
-    return int(np.random.SeedSequence().generate_state(1)[0] >> 1)

@@ -11,7 +11,7 @@ import envs
 from agents.learner import LearnerMixin
 from crl.config import RunConfig
 from crl.evaluation.playing import Episodes, play, seed_of, tasks_of
-from envs.holding import held
+from envs.drifting import held
 
 Row = dict[str, Any]
 """Column -> value, see `crl.evaluation`."""

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from envs.catalogue import EPISODE_LIMIT
+from envs.drifting import check_drift
 from envs.entries.draws import drawn, drawn_for_shift
 from envs.entries.makers import Known, world_of
 from envs.entries.parsing import label_of, parsed_from
-from envs.task import Task, World, check_drift
+from envs.task import Task, World
 
 __all__ = ["Entry", "task_from", "tasks_from"]
 

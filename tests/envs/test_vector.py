@@ -186,7 +186,7 @@ def test_stable_baselines_is_told_what_it_takes_for_a_stream(counting: Callable[
 def test_an_episode_that_ends_in_the_switching_step_is_not_cut(counting: Callable[..., Task]) -> None:
     env = StreamVectorEnv(TaskStream([(counting("a", 1, 3, 5), 12), (counting("b", 2), 12)]), 4)
     env.reset(seed=3)
-    lengths = [game.length for game in env._games.envs]  # type: ignore[attr-defined]
+    lengths = [game.length for game in env.envs]  # type: ignore[attr-defined]
     assert set(lengths) == {3, 5}
     for _ in range(2):
         env.step(stay(env))
@@ -213,7 +213,7 @@ def test_a_truncation_in_the_switching_step_is_not_cut() -> None:
 def test_episodes_that_end_inside_a_segment(counting: Callable[..., Task]) -> None:
     env = StreamVectorEnv(TaskStream([(counting("a", 1, 2, 4), 100)]), 4)
     env.reset(seed=3)
-    ends = [game.length == 2 for game in env._games.envs]  # type: ignore[attr-defined]
+    ends = [game.length == 2 for game in env.envs]  # type: ignore[attr-defined]
     assert set(ends) == {True, False}
     env.step(stay(env))
     observations, _, terminations, truncations, info = env.step(stay(env))

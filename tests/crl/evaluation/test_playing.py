@@ -23,8 +23,8 @@ from agents.training_state import training_state
 from crl.config import EvaluationConfig
 from crl.ending import ObservationError
 from crl.evaluation.playing import Episodes, play, seed_of, tasks_of
+from envs.drifting import held
 from envs.entries import tasks_from
-from envs.holding import held
 from envs.shifts import layers_of
 
 SEED = 11
@@ -194,7 +194,7 @@ def test_what_drifts_is_held_where_it_is() -> None:
     env.reset()
     for _ in range(130):
         env.step(np.zeros(1, np.int64))
-    env._drift()  # to where it is in the step to come
+    env._visit.drift(env.steps)  # to where it is in the step to come
     walked = held(task, 30, seed=4, segment=1).drift["length"].value(0)
     assert layers_of(env.games)[-1]._physics["length"] == walked != 0.5  # type: ignore[attr-defined]
     env.close()
