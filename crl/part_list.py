@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crl.config import ConfigError, RunConfig
+from crl.config import ConfigError
 from crl.config.messages import one_line, shown
-from crl.config.parts import PARTS
 from crl.logs import is_csv
 from crl.parts import Part
 from crl.storage import State
@@ -16,11 +15,6 @@ from crl.storage import State
 
 class PartsError(ValueError):
     """A checkpoint is of other parts than the run has, or a part from outside does not take its state back."""
-
-
-def configured(config: RunConfig) -> list[Part]:
-    """The parts that a config names, which has been checked."""
-    return [PARTS[each.name].resolve()(**each.arguments()) for each in config.parts]
 
 
 def check_parts(parts: Sequence[Part | type[Part]]) -> None:

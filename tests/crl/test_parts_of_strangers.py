@@ -18,9 +18,10 @@ from crl import run
 from crl.config import ConfigError, PartConfig, RunConfig, check_arguments
 from crl.config.imports import register_plugins
 from crl.config.parts import PARTS
-from crl.part_list import PartsError, check_parts, configured, restore_all
+from crl.part_list import PartsError, check_parts, restore_all
 from crl.parts import Part
 from crl.resuming import refuse_finished
+from crl.run_parts import configured
 
 TINY: dict[str, Any] = {
     "stream": {"name": "cchain/cartpole", "steps_per_task": 80, "cycles": 1},
