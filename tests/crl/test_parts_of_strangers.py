@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from agents.plasticity import registry
 from agents.plasticity.protocols import Intervention
-from agents.plasticity.registry import INTERVENTIONS, Entry
+from agents.plasticity.registry import INTERVENTIONS, Entry, installed
 from crl import run
 from crl.config import ConfigError, PartConfig, RunConfig, check_arguments
 from crl.config.imports import register_plugins
@@ -175,7 +174,7 @@ def test_a_part_that_cannot_take_its_state_back_is_named() -> None:
 
 def test_parts_of_installed_plugins_get_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("parts.mine", "crl.parts:Part", "crl.plugins")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(installed, "entry_points", lambda group: [point])
     monkeypatch.setattr(Part, "name", None, raising=False)
     register_plugins()
     (part,) = configured(check_arguments(RunConfig(**TINY, parts=[{"name": "mine"}])))

@@ -19,10 +19,19 @@ from agents.plasticity import (
     criteria,
     criterion,
     intervention,
-    registry,
 )
 from agents.plasticity.criteria import Criterion
-from agents.plasticity.registry import COMPONENTS, CRITERIA, INTERVENTIONS, SELECTIONS, Entry, add, build, plugins
+from agents.plasticity.registry import (
+    COMPONENTS,
+    CRITERIA,
+    INTERVENTIONS,
+    SELECTIONS,
+    Entry,
+    add,
+    build,
+    installed,
+    plugins,
+)
 from agents.plasticity.selections import Rate, Threshold
 
 
@@ -138,7 +147,7 @@ def entry_points(monkeypatch: pytest.MonkeyPatch, **points: str) -> None:
         assert group == "crl.plugins"
         return [EntryPoint(name.replace("_", ".", 1), value, group) for name, value in points.items()]
 
-    monkeypatch.setattr(registry, "entry_points", found)
+    monkeypatch.setattr(installed, "entry_points", found)
 
 
 def test_plugins_are_registered_without_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:
