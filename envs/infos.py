@@ -12,6 +12,8 @@ from gymnasium import Space
 from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
+UNSCALED = "unscaled_return"
+"""Key of the info of a step that ends an episode: the return before rewards were scaled."""
 _Row = tuple[np.dtype[Any], tuple[int, ...]]
 
 _PYTHONS: dict[type, np.dtype[Any]] = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(np.float64)}

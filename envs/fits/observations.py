@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from envs.fits.base import Owners, Plan, Spec, VectorFit, channel_axis, grouped, is_image
 from envs.fits.resizing import Resizing
-from envs.shifts.base import VectorObservationShift
+from envs.shifts.observations import VectorObservationShift
 
 ALONE = "put them into separate streams, or wrap one to the other's space"
 

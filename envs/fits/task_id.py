@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from envs.fits.base import Plan, VectorFit, channel_axis, is_image
-from envs.shifts.base import VectorObservationShift
+from envs.shifts.observations import VectorObservationShift
 
 
 class VectorTaskId(VectorFit, VectorObservationShift):

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from envs.catalogue import ATARI
 from envs.checks import check_choice, check_flag, check_int, check_number
+from envs.infos import UNSCALED
 from envs.pool.games import LARGEST, PoolGames
 from envs.pool.worlds import worlds
-from envs.shifts.base import UNSCALED
 
 CELL = 4  # a picture's pixels, for each of an observation's
 MOST_FRAMES = 64  # of an observation, and of an action

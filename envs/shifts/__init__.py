@@ -19,7 +19,7 @@ from envs import catalogue
 from envs.checks import check_argument, check_choice
 from envs.games import Games
 from envs.shifts.action_permutation import ActionPermutation, VectorActionPermutation
-from envs.shifts.base import Shift, VectorShift, layers_of
+from envs.shifts.base import VectorShift, layers_of
 from envs.shifts.frame_skip import FrameSkip, VectorFrameSkip
 from envs.shifts.observation_noise import ObservationNoise, VectorObservationNoise
 from envs.shifts.observation_offset import ObservationOffset, VectorObservationOffset
@@ -27,6 +27,7 @@ from envs.shifts.pixel_permutation import PixelPermutation, VectorPixelPermutati
 from envs.shifts.reward_scale import RewardScale, VectorRewardScale
 from envs.shifts.reward_sign import RewardSign, VectorRewardSign
 from envs.shifts.sticky_actions import StickyActions, VectorStickyActions
+from envs.shifts.wrapper import Shift
 
 __all__ = [
     "SHIFTS",

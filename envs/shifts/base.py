@@ -1,24 +1,18 @@
-"""What all shifts share: one around a batch of games, and around one environment, which is a batch of one."""
+"""What all shifts of a batch of games share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, SupportsFloat
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.checks import did_you_mean
 from envs.games import Games, Seeds, Step
 from envs.shifts.draws import Draws
-from envs.state import Layer, copied
-
-EnvStep = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
-UNSCALED = "unscaled_return"
-"""Key of the info of a step that ends an episode: the return before scaling."""
+from envs.shifts.one_game import OneGame
+from envs.state import copied
 
 
 class VectorShift(Games):
@@ -177,10 +171,6 @@ class VectorShift(Games):
         return f"{name}{depth or ''}"
 
 
-def _text(value: Any) -> str:
-    return str(value.tolist() if isinstance(value, np.ndarray) else value)
-
-
 def layers_of(games: Games) -> list[Games]:
     """The shifts around a batch from outside in, and last the batch of the world itself."""
     layers = [games]
@@ -189,161 +179,5 @@ def layers_of(games: Games) -> list[Games]:
     return layers
 
 
-class VectorObservationShift(VectorShift):
-    """A shift that changes observations, those in ``final_obs`` among them, and nothing else."""
-
-    def __init__(self, games: Games, *args: Any, **kwargs: Any) -> None:
-        super().__init__(games, *args, **kwargs)
-        self.single_observation_space = self._space()
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-
-    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """As in `Games`; the first observations are shifted, too."""
-        observations, info = super().reset(seed=seed, options=options)
-        return self._seen(np.asarray(observations), None), info
-
-    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
-        """As in `Games`; observations are shifted, all else is the games'."""
-        observations, rewards, terminations, truncations, info = self.games.step(actions, active)
-        if "final_obs" in info:  # before what follows them, as in one game after the other
-            info = info | {"final_obs": self._final(info["final_obs"], info["_final_obs"])}
-        return self._seen(np.asarray(observations), active), rewards, terminations, truncations, info
-
-    def _seen(self, observations: NDArray[Any], active: NDArray[np.bool_] | None) -> NDArray[Any]:
-        """The shifted observations of all games, of which those ``active`` have moved."""
-        return self._shifted(observations)
-
-    def _final(self, observations: NDArray[Any], ended: NDArray[np.bool_]) -> NDArray[Any]:
-        """The shifted last observations of the games that ``ended``, in the form in which the games gave them."""
-        games = np.flatnonzero(ended)
-        if observations.dtype != object:
-            final = np.zeros(self.observation_space.shape or (), self.observation_space.dtype)
-            final[games] = self._shifted(observations[games], games)
-            return final
-        final = np.full(self.num_envs, None, object)
-        for game, row in zip(games, self._shifted(np.stack(observations[games].tolist()), games), strict=True):
-            final[game] = row
-        return final
-
-    def _space(self) -> gymnasium.spaces.Box:
-        """The space of one game's shifted observations: unbounded, so that one space serves all arguments."""
-        return gymnasium.spaces.Box(-np.inf, np.inf, self._box().shape, np.float32)
-
-    def _shifted(self, observations: NDArray[Any], games: NDArray[np.intp] | None = None) -> NDArray[Any]:
-        """A fresh array of shifted ``observations``, one for each of ``games`` (None: for all in order)."""
-        raise NotImplementedError
-
-    def _box(self) -> gymnasium.spaces.Box:
-        """The space of one game's observations without the shift."""
-        space = self.games.single_observation_space
-        if not isinstance(space, gymnasium.spaces.Box):
-            raise ValueError(f"{self.label} needs observations in a Box, got {space}; flatten them first")
-        return space
-
-
-class OneGame(Games):
-    """An environment as a batch of one, whose episodes begin when it is reset.
-
-    The step that ends an episode returns its last observation, and there is no ``final_obs``.
-
-    Attributes:
-        info: what the environment has said last.
-    """
-
-    num_envs = 1
-
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        self.env = env
-        self.metadata = env.metadata
-        self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
-        self.observation_space = batch_space(env.observation_space, 1)
-        self.action_space = batch_space(env.action_space, 1)
-        self.info: dict[str, Any] = {}
-
-    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode."""
-        observation, self.info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-        return [observation], {}
-
-    def step(self, actions: Any, active: NDArray[np.bool_] | None = None) -> Step:
-        """Take a step with the only action."""
-        observation, reward, terminated, truncated, self.info = self.env.step(actions[0])
-        said: dict[str, Any] = {}
-        if (terminated or truncated) and UNSCALED in self.info:
-            one = np.ones(1, np.bool_)
-            said = {"final_info": {UNSCALED: np.array([self.info[UNSCALED]]), f"_{UNSCALED}": one}, "_final_info": one}
-        return [observation], np.array([float(reward)]), np.array([terminated]), np.array([truncated]), said
-
-    def configure(self, **parameters: Any) -> None:
-        """Change arguments of the environment."""
-        self.env.get_wrapper_attr("configure")(**parameters)
-
-
-class Shift(Layer, RecordConstructorArgs):
-    """A wrapper that makes a new task of an old one, for any Gymnasium environment.
-
-    What a shift draws comes from a generator of its own, see ``envs.shifts.draws``, so that the environment's draws are
-    what they would be without it. The shift's arguments are attributes of the wrapper.
-
-    Attributes:
-        shift: the same around the environment as a batch of one.
-    """
-
-    batched: ClassVar[type[VectorShift]]
-
-    def __init__(self, env: gymnasium.Env[Any, Any], **arguments: Any) -> None:
-        RecordConstructorArgs.__init__(self, **arguments)
-        Layer.__init__(self, env)
-        self._game = OneGame(env)
-        self.shift = self.batched(self._game, **arguments)
-        if self.shift.single_observation_space is not env.observation_space:
-            self.observation_space = self.shift.single_observation_space
-
-    def __getattr__(self, name: str) -> Any:
-        shift = vars(self).get("shift")
-        if shift is not None and name in shift.arguments:
-            return getattr(shift, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode; a ``seed`` begins the shift's draws anew."""
-        observations, _ = self.shift.reset(seed=seed, options=options)
-        return observations[0], self._game.info
-
-    def step(self, action: Any) -> EnvStep:
-        """Take a step."""
-        observations, rewards, terminations, truncations, said = self.shift.step([action])
-        info = self._game.info
-        if UNSCALED in said.get("final_info", ()):
-            info = info | {UNSCALED: float(said["final_info"][UNSCALED][0])}
-        return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
-
-    def configure(self, **arguments: Any) -> None:
-        """Change arguments in place, from the next step on, checked as when the shift was made.
-
-        Arguments that this shift does not take are passed on to the environment.
-
-        Raises:
-            ValueError: a value is out of range, or nobody inside takes the argument.
-        """
-        known = self.shift.arguments
-        rest = [name for name in arguments if name not in known]
-        if rest and not self.env.has_wrapper_attr("configure"):
-            raise ValueError(
-                f"{type(self).__name__} takes no argument {rest[0]!r}, only {', '.join(known)}, and "
-                f"{type(self.env.unwrapped).__name__} has no argument that can be changed"
-                f"{did_you_mean(rest[0], known) or '; remove it'}"
-            )
-        self.shift.configure(**arguments)
-
-    def get_state(self) -> dict[str, Any]:
-        """What this shift holds, without the environment."""
-        return self.shift.own_state()
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what ``get_state`` returned.
-
-        Raises:
-            ValueError: it was saved by a shift that was made with other arguments.
-        """
-        self.shift.set_own_state(state)
+def _text(value: Any) -> str:
+    return str(value.tolist() if isinstance(value, np.ndarray) else value)

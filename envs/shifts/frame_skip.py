@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from envs.checks import check_int
 from envs.games import Step
 from envs.infos import merge_infos
-from envs.shifts.base import Shift, VectorShift
+from envs.shifts.base import VectorShift
+from envs.shifts.wrapper import Shift
 
 
 class VectorFrameSkip(VectorShift):

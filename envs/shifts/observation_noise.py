@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from envs.checks import check_number
 from envs.games import Games
-from envs.shifts.base import Shift, VectorObservationShift
 from envs.shifts.draws import Draws
+from envs.shifts.observations import VectorObservationShift
+from envs.shifts.wrapper import Shift
 
 
 class VectorObservationNoise(VectorObservationShift):

@@ -8,7 +8,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.shifts.base import Shift, VectorObservationShift
+from envs.shifts.observations import VectorObservationShift
+from envs.shifts.wrapper import Shift
 
 _LARGEST = float(np.finfo(np.float32).max)
 

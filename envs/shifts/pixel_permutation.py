@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.checks import check_int
-from envs.shifts.base import Shift, VectorObservationShift
+from envs.shifts.observations import VectorObservationShift
+from envs.shifts.wrapper import Shift
 
 
 class VectorPixelPermutation(VectorObservationShift):

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from envs.checks import check_number
 from envs.games import LIFE_LOST, Games, Seeds, Step
-from envs.shifts.base import UNSCALED, Shift, VectorShift
+from envs.infos import UNSCALED
+from envs.shifts.base import VectorShift
+from envs.shifts.wrapper import Shift
 
 
 class VectorRewardScale(VectorShift):

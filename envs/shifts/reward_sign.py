@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.games import Step
-from envs.shifts.base import UNSCALED, Shift, VectorShift
+from envs.infos import UNSCALED
+from envs.shifts.base import VectorShift
+from envs.shifts.wrapper import Shift
 
 
 class VectorRewardSign(VectorShift):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from envs.checks import check_number
 from envs.games import Games, Seeds, Step
-from envs.shifts.base import Shift, VectorShift
+from envs.shifts.base import VectorShift
 from envs.shifts.draws import Draws
+from envs.shifts.wrapper import Shift
 
 _ARRAYS = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
 
