@@ -59,6 +59,10 @@ class SavingMixin(ServingMixin):
         """Intervention -> why it has reset nothing, as far as it knows; empty where a unit has been reset."""
         return self.hooks.idle()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: all but where the logs go, which are files and threads; `learn` opens others."""
+        return {**vars(self), "_logger": None, "_custom_logger": False}
+
     def _setup_model(self) -> None:
         super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class
         if self.env is not None:

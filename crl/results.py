@@ -20,9 +20,9 @@ Over = Literal["last tenth", "last episodes"]
 
 
 class Record(BaseModel):
-    """Base of all that is in the file: each field is there, and none beside them."""
+    """Base of all that is in the file: each field is there, none beside them, and numbers are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Result(Record):

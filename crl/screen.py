@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 GIGA = 1e9  # bytes, in which memory is shown
 WIDTH = 100  # of tables, where the output is no terminal
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 _warned: ContextVar[set[str] | None] = ContextVar("warned", default=None)
 
@@ -53,9 +55,30 @@ def tolerant() -> Iterator[None]:
         yield
         if sys.stdout is not None:
             sys.stdout.flush()
+    except SystemExit:  # rich's word for a closed pipe
+        _print_to_nowhere()
+    except OSError as error:
+        _print_to_nowhere()
+        if error.errno in FULL:
+            warn(f"standard output cannot be written ({error.strerror}); what is printed from here on is lost")
+
+
+def is_lost() -> bool:
+    """Whether standard output takes nothing more, for who has met an error that may be another file's.
+
+    If so, the rest of the process prints to nowhere.
+    """
+    try:
+        print(flush=True)
     except OSError:
-        # The descriptor itself, because Python flushes what is left in the buffer once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _print_to_nowhere()
+        return True
+    return False
+
+
+def _print_to_nowhere() -> None:
+    # The descriptor itself, because Python flushes what is left in the buffer once more when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def say(text: str) -> None:
@@ -72,8 +95,14 @@ def warn(sentence: str) -> None:
         if sentence in warned:
             return
         warned.add(sentence)
-    with suppress(OSError):  # whoever read may have gone
-        print(f"crl: warning: {sentence}", file=sys.stderr)
+    complain(f"warning: {sentence}")
+
+
+def complain(sentence: str) -> None:
+    """Print what is wrong on stderr, if there is one."""
+    if sys.stderr is not None:
+        with suppress(OSError):  # whoever read may have gone
+            print(f"crl: {sentence}", file=sys.stderr)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from crl.cli import looking, naming, training
-from crl.exit_codes import INTERRUPTED, REFUSED
+from crl.exit_codes import DONE, FAILED, INTERRUPTED, REFUSED
+from crl.screen import complain, is_lost
 
 app = typer.Typer(
     help="Train reinforcement-learning agents that keep learning while the world changes.",
@@ -65,13 +66,22 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] or ["--help"]
     try:
-        sys.exit(app(words, standalone_mode=False) or 0)
+        code = app(words, standalone_mode=False) or DONE
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except typer.Abort:
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
+    except OSError as error:
+        if not is_lost():
+            raise
+        if not isinstance(error, BrokenPipeError):  # whoever read has seen enough
+            complain(f"standard output cannot be written ({error.strerror}); make room for it, or send it elsewhere")
+        code = FAILED
     except Exception as error:
         from crl.usage import UsageError, sentence
 
         if not isinstance(error, UsageError):
             raise
-        print(f"crl: {sentence(error, words)}", file=sys.stderr)
-        sys.exit(REFUSED)
+        complain(sentence(error, words))
+        code = REFUSED
+    sys.exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from crl.exit_codes import REFUSED
+from crl.screen import complain
 
 Modules = Annotated[
     list[Path] | None,
@@ -36,5 +36,5 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        print(f"crl: {error}", file=sys.stderr)
+        complain(str(error))
         raise typer.Exit(REFUSED) from None

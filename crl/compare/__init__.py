@@ -34,7 +34,6 @@ def compare(folders: Sequence[Path], csv: Path | None = None) -> None:
     from crl.compare.places import names_of
     from crl.compare.rows import rows_of  # with scipy, which refusals do without
     from crl.compare.table import show, write_csv
-    from crl.screen import tolerant
 
     arms = [(run.arm, run.config) for run in runs]
     groups = grouped(runs, names_of(arms) if any(run.arm for run in runs) else None)
@@ -44,5 +43,4 @@ def compare(folders: Sequence[Path], csv: Path | None = None) -> None:
         raise ConfigError("no episode has ended in these runs, and there is nothing to compare; give longer runs")
     if csv is not None:
         write_csv(csv, rows, reference)
-    with tolerant():
-        show(groups, rows, reference)
+    show(groups, rows, reference)

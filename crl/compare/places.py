@@ -11,6 +11,7 @@ from crl.config import ConfigError
 from crl.config.messages import printable, shortened
 from crl.labels import group_labels, short_labels
 from crl.opening import check_entries
+from crl.shell import typed
 
 
 class Place(NamedTuple):
@@ -35,7 +36,7 @@ def places_of(folders: Sequence[Path]) -> tuple[list[Place], int]:
             if not (folder / "config.yaml").is_file():
                 raise ConfigError(
                     f"{str(folder)!r} is neither a run nor an ablation: it has no config.yaml and no {record.FILE}; "
-                    "give a folder that crl train or crl ablate has made"
+                    f"{_remedy(folder)}"
                 )
             found.setdefault(folder.resolve(), Place(folder))
             continue
@@ -49,6 +50,17 @@ def places_of(folders: Sequence[Path]) -> tuple[list[Place], int]:
     if not found:
         raise ConfigError(f"no run of {str(folders[0])!r} has begun; begin them by crl ablate")
     return [*found.values()], waiting
+
+
+def _remedy(folder: Path) -> str:
+    inner = [
+        path
+        for path in sorted(folder.glob("*"))
+        if any((path / name).is_file() for name in (record.FILE, "config.yaml"))
+    ]
+    if not inner:
+        return "give a folder that crl train or crl ablate has made"
+    return f"it holds such folders, give one or several, such as {typed([str(inner[-1])])}"
 
 
 def names_of(runs: Sequence[tuple[str | None, Mapping[str, Any]]]) -> list[str]:

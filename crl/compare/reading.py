@@ -108,7 +108,7 @@ def read_all(folders: Sequence[Path]) -> list[Run]:
     if waiting:
         warn(not_begun(waiting, len(places)))
     check_same_stream(runs)
-    for sentence in other_evaluations(runs):
+    for sentence in (*without_returns(runs), *other_evaluations(runs)):
         warn(sentence)
     return runs
 
@@ -244,6 +244,21 @@ def check_same_stream(runs: Sequence[Run]) -> None:
                     f"{task} is another world in {str(known.folder)!r} than in {str(run.folder)!r}, which has the same "
                     f"seed; {REMEDY}, with one stream.seed"
                 )
+
+
+def without_returns(runs: Sequence[Run]) -> Iterator[str]:
+    """What is said of runs in which no episode of some task has ended, so that they have no return there."""
+    ended = [{visit.family for visit in run.results.visits if visit.mean_return is not None} for run in runs]
+    missing = [
+        (run, family)
+        for run, known in zip(runs, ended, strict=True)
+        for family in dict.fromkeys(run.families.values())
+        if family not in known
+    ]
+    if missing:
+        (run, family), *others = missing
+        more = f" ({len(others)} more such tasks of runs)" if others else ""
+        yield f"no episode of {family} has ended in {str(run.folder)!r}, which is left out of its returns{more}"
 
 
 def other_evaluations(runs: Sequence[Run]) -> Iterator[str]:

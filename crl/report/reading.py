@@ -121,7 +121,9 @@ def notes_of(runs: Sequence[Reported], waiting: int) -> Iterator[str]:
         which = "no run that has ended was" if len(bare) == len(ended) > 1 else some
         yield f"{which} evaluated, so that measures of evaluations are without; train with evaluation.every"
     yield from (problem for run in runs for problem in (*run.problems, *run.diagnoses.problems))
-    yield from reading.other_evaluations([run.ended for run in runs if run.ended is not None])
+    compared = [run.ended for run in runs if run.ended is not None]
+    yield from reading.without_returns(compared)
+    yield from reading.other_evaluations(compared)
 
 
 def _named(runs: Sequence[Reported], all_runs: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,18 @@ def test_it_goes_on_as_the_agent_itself(name: str, speed: str, way: str) -> None
     assert sum(other.units_reset().values()) > 0
     assert other.get_env() is not model.get_env()
     assert other.interventions[0].owner is other
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_logs_stay_with_the_first(
+    way: Callable[[Any], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"n_steps": 8, "batch_size": 8, "device": "cpu", "tensorboard_log": str(tmp_path), "verbose": 1}
+    model = PPO("MlpPolicy", envs.make("cartpole", n_envs=1, seed=1), **settings).learn(8)
+    own = model.logger
+    other = way(model).learn(8)
+    assert (other.num_timesteps, other.logger is own, model.logger is own) == (8, False, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["PPO_1", "PPO_2"]
 
 
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
     "no key": (lambda found: found.pop("steps"), "steps: Field required"),
     "another key": (lambda found: found.update(scores=[1]), "scores: Extra inputs are not permitted"),
     "another status": (lambda found: found.update(status="great"), "status: Input should be 'done' or 'interrupted'"),
+    "no number": (
+        lambda found: found["visits"][0].update(mean_return=math.nan),
+        "visits.0.mean_return: Input should be a finite number",
+    ),
     "another visit": (lambda found: found["visits"][1].update(episodes="many"), "visits.1.episodes: Input should be"),
 }
 

@@ -128,6 +128,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
         match=r"nothing' is neither a run nor an ablation: it has no config.yaml and no ablation.json",
     ):
         compare([run, tmp_path / "nothing"])
+    with pytest.raises(ConfigError, match=r"it holds such folders, give one or several, such as \S*plain1'?$"):
+        compare([tmp_path])
     with pytest.raises(ConfigError, match="its folder does not exist; make it, or give another"):
         compare([run], tmp_path / "nowhere" / "table.csv")
     (tmp_path / "table.csv").mkdir()

@@ -85,6 +85,18 @@ def test_results_that_are_refused(change: dict[str, Any], problem: str, tmp_path
     assert problem in str(caught.value)
 
 
+def test_runs_without_a_return_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = ["a", "b:1", "b:2"]
+    whole = compared_run(tmp_path, 1, "plain", [1.0, 2.0, None], tasks)
+    read_all([whole])
+    assert capsys.readouterr().err == ""
+    read_all([whole, compared_run(tmp_path, 2, "plain", [None] * 3, tasks)])
+    assert capsys.readouterr().err == (
+        f"crl: warning: no episode of a has ended in {str(tmp_path / 'plain2')!r}, which is left out of its returns "
+        "(1 more such tasks of runs)\n"
+    )
+
+
 def test_interventions_that_are_no_list_are_none(tmp_path: Path) -> None:
     path = compared_run(tmp_path, 1)
     (path / "config.yaml").write_text("{seed: 1, stream: 5, interventions: 5}")
