@@ -10,6 +10,8 @@ from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
+from torch import Tensor
+
 from agents.speed.threads import one_thread, threads
 
 Found = TypeVar("Found")
@@ -40,6 +42,20 @@ def at_once(calls: Sequence[Callable[[], Found]], *, pays: bool) -> list[Found]:
         for each in waiting:
             each.exception()  # waits: none goes on where this one has ended
     return [*found, *(each for part in waiting for each in part.result()), *last]
+
+
+def spread(count: int, work: Callable[[slice, slice], Callable[[], object]], least: int) -> None:
+    """Work on shares of so many boards, `least` from which it pays: the boards, and where their cells start."""
+    calls = [work(slice(first, end), slice(first, end + 1)) for first, end in shares(count)]
+    at_once(calls, pays=count >= least)
+
+
+def total(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of what shares have added up, in their order."""
+    found, *others = parts
+    for other in others:
+        found += other
+    return found
 
 
 def _alone(calls: Sequence[Callable[[], Found]]) -> list[Found]:

@@ -1,18 +1,11 @@
 """Compiled loops, which `agents.speed.boards.kernels` gives where numba can be imported."""
 
 from agents.speed.kernels import actor_critics, relu_networks
+from agents.speed.kernels.axes import swap_axes
 from agents.speed.kernels.categorical import TERMS, draw, proximal, scale_of
-from agents.speed.kernels.first_layers import (
-    convolution,
-    convolution_gradient,
-    find,
-    linear,
-    linear_gradient,
-    rectified,
-    rectified_gradient,
-    swap_axes,
-    take,
-)
+from agents.speed.kernels.cells import find, take
+from agents.speed.kernels.convolutions import convolution, convolution_gradient, rectified, rectified_gradient
+from agents.speed.kernels.linear_layers import linear, linear_gradient
 from agents.speed.kernels.perceptrons import ACTIVATIONS, follow, hyperbolic_tangent
 from agents.speed.kernels.squashed import squash, squash_gradient
 from agents.speed.pairs import has_pairs, has_registers

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from agents.speed.floats import add, load, store
+from agents.speed.kernels.axes import swap_axes
 from agents.speed.kernels.categorical import proximal
 from agents.speed.kernels.compiling import compiled
 from agents.speed.kernels.dense_layers import (
@@ -32,7 +33,7 @@ from agents.speed.kernels.dense_layers import (
     pass_on,
     weight_gradient,
 )
-from agents.speed.kernels.first_layers import linear, linear_gradient, swap_axes
+from agents.speed.kernels.linear_layers import linear, linear_gradient
 from agents.speed.kernels.maps import convolution, convolution_gradient, filters_first, filters_last
 from agents.speed.kernels.perceptrons import RELU
 from agents.speed.vectors import LANES

@@ -76,6 +76,26 @@ def draw(logits: np.ndarray, noise: np.ndarray, actions: np.ndarray, log_prob: n
 
 
 @compiled
+def _clipped(ratio: float, advantage: float, clip_range: float) -> tuple[float, float]:
+    """The clipped objective of a transition, and its derivative by the ratio's logarithm."""
+    unclipped = advantage * ratio
+    clipped = advantage * min(max(ratio, 1 - clip_range), 1 + clip_range)
+    # Where the clipped one is the smaller one it is constant; what is no number stays so.
+    return (clipped, 0.0) if clipped < unclipped else (unclipped, unclipped)
+
+
+@compiled
+def _held(value: float, old_value: float, clip_range: float) -> tuple[float, bool]:
+    """A value as near to the old one as it may be, and whether it has been moved there."""
+    held, is_held = value, False
+    if clip_range < math.inf:
+        moved = value - old_value
+        is_held = abs(moved) > clip_range
+        held = old_value + (math.copysign(clip_range, moved) if is_held else moved)
+    return held, is_held
+
+
+@compiled
 def proximal(
     logits: np.ndarray, actions: np.ndarray, old_log_prob: np.ndarray, advantages: np.ndarray, values: np.ndarray,
     old_values: np.ndarray, returns: np.ndarray, size: int, mean: float, deviation: float, clip_range: float,
@@ -123,11 +143,9 @@ def proximal(
         divergence += (ratio - 1) - log_ratio
         clipped_ones += abs(ratio - 1) > clip_range
         advantage = (advantages[row] - mean) / deviation
-        unclipped = advantage * ratio
-        clipped = advantage * min(max(ratio, 1 - clip_range), 1 + clip_range)
-        # Where the clipped one is the smaller one it is constant; what is no number stays so.
-        through = 0.0 if clipped < unclipped else unclipped / size
-        policy -= clipped if clipped < unclipped else unclipped
+        surrogate, slope = _clipped(ratio, advantage, clip_range)
+        policy -= surrogate
+        through = slope / size
         for action in range(choices):
             probability = probabilities[action]
             at_policy[row, action] = through * probability
@@ -135,11 +153,7 @@ def proximal(
             if probability > 0:
                 at_entropy[row, action] = probability * (log_probabilities[action] + entropy) / size
         at_policy[row, taken] -= through
-        moved, is_held = values[row] - old_values[row], False
-        held = values[row]
-        if clip_range_vf < math.inf:
-            is_held = abs(moved) > clip_range_vf
-            held = old_values[row] + (math.copysign(clip_range_vf, moved) if is_held else moved)
+        held, is_held = _held(values[row], old_values[row], clip_range_vf)
         error = held - returns[row]
         value += error * error
         at_values[row] = 0.0 if is_held else 2 * error / size

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from agents.speed.floats import add, add_product, before_tanh, load, spread, store, tanh, total, where_positive
+from agents.speed.kernels.axes import swap_axes
 from agents.speed.kernels.compiling import compiled
-from agents.speed.kernels.first_layers import swap_axes
 from agents.speed.kernels.perceptrons import TANH
 from agents.speed.pairs import PANEL, TALL, fold, multiply_one, multiply_tall, per_word
 from agents.speed.vectors import LANES

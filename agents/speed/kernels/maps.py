@@ -1,6 +1,6 @@
 """Convolutions on boards of zeros and ones whose maps have their filters last in memory, with a ReLU behind them.
 
-So what a cell adds lies together as it is computed, and nothing has to be turned for that; what `first_layers` makes,
+So what a cell adds lies together as it is computed, and nothing has to be turned for that; what `convolutions` makes,
 which lies as torch's maps do, has to be. Maps are float32, or int16 with the bits of bfloat16, as in `dense_layers`.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from agents.speed.floats import add, load, spread, store, where_positive
+from agents.speed.kernels.axes import swap_axes
 from agents.speed.kernels.compiling import compiled
-from agents.speed.kernels.first_layers import add_cells, blank, gather_cells, swap_axes
+from agents.speed.kernels.convolutions import add_cells, blank, gather_cells
 from agents.speed.vectors import LANES
 
 

@@ -1,191 +1,19 @@
-"""First layers on boards of zeros and ones, of which few are set: compiled loops over those.
+"""First layers that are convolutions, on boards of which few cells are set: compiled loops over those.
 
 Of MinAtar's 1,000 cells 6 to 50 are set, so that a dense convolution multiplies by zero 95 times of 100. A convolution
 adds, for each set cell, the filters' weights to the outputs that see it, and its gradient is gathered in the same way:
 on 1,024 boards 2 ms where dense ones take 8 in float32 and 5 in bfloat16, forward and backward, on one core.
 
-What a loop adds up it adds in memory's order of the cells, board after board: `agents.speed.order` says where dense
-layers do so, too, and with which stretches summed up by themselves.
+What a loop adds up it adds in memory's order of the cells, board after board, see `agents.speed.order`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from agents.speed.kernels.axes import swap_axes, swap_axes_where
 from agents.speed.kernels.compiling import compiled
-from agents.speed.vectors import (
-    LANES,
-    WIDE,
-    add,
-    copy,
-    gather,
-    gather_wide,
-    join,
-    join_rectified,
-    transpose,
-    transpose_rectified,
-    transpose_where,
-)  # fmt: skip
-
-WORD = 8
-"""Bytes that are looked at together: most hold nothing."""
-
-
-@compiled
-def swap_axes(target: np.ndarray, at: int, source: np.ndarray, offset: int, rows: int, columns: int) -> None:
-    """``target[at:]`` as (columns, rows) from ``source[offset:]`` as (rows, columns)."""
-    whole_rows, whole_columns = rows - rows % LANES, columns - columns % LANES
-    for row in range(0, whole_rows, LANES):
-        for column in range(0, whole_columns, LANES):
-            transpose(target, at + column * rows + row, rows, source, offset + row * columns + column, columns)
-    for row in range(rows):
-        for column in range(whole_columns if row < whole_rows else 0, columns):
-            target[at + column * rows + row] = source[offset + row * columns + column]
-
-
-@compiled
-def find(boards: np.ndarray, cells: np.ndarray, starts: np.ndarray) -> int:
-    """The set cells of all boards, at most as many as `cells` holds.
-
-    Args:
-        boards: bytes, (boards, size), contiguous.
-        cells: where the places of the set cells within their boards are written, board after board.
-        starts: (boards + 1,), where the place of each board's first one in `cells` is written.
-
-    Returns:
-        how many are set, or -1 where `cells` is too small.
-    """
-    found, room, size = 0, len(cells), boards.shape[1]
-    words = size // WORD
-    for board in range(len(boards)):
-        starts[board] = found
-        if found + size > room:  # rarely: are there so many?
-            count = 0
-            for cell in range(size):
-                count += boards[board, cell] != 0
-            if found + count > room:
-                return -1
-        for word in range(words):
-            first = WORD * word
-            any_set = 0
-            for cell in range(first, first + WORD):
-                any_set |= boards[board, cell]
-            if any_set:
-                for cell in range(first, first + WORD):
-                    if boards[board, cell]:
-                        cells[found] = cell
-                        found += 1
-        for cell in range(WORD * words, size):
-            if boards[board, cell]:
-                cells[found] = cell
-                found += 1
-    starts[len(boards)] = found
-    return found
-
-
-@compiled
-def take(
-    rows: np.ndarray, cells: np.ndarray, starts: np.ndarray, boards: np.ndarray, taken: np.ndarray,
-    taken_starts: np.ndarray,
-) -> None:  # fmt: skip
-    """Write some boards from their set cells.
-
-    Args:
-        rows: numbers of those boards.
-        cells: of all boards, of `find`.
-        starts: of `find`.
-        boards: bytes, (rows, size), where they are written.
-        taken: where their set cells are written.
-        taken_starts: (rows + 1,), where the place of each one's first cell in `taken` is written.
-    """
-    boards[:] = 0
-    at = 0
-    for number in range(len(rows)):
-        taken_starts[number] = at
-        for place in range(starts[rows[number]], starts[rows[number] + 1]):
-            boards[number, cells[place]] = 1
-            taken[at] = cells[place]
-            at += 1
-    taken_starts[len(rows)] = at
-
-
-@compiled
-def _swap_axes_where(
-    target: np.ndarray, source: np.ndarray, active: np.ndarray, offset: int, rows: int, columns: int
-) -> None:
-    """`target` as (columns, rows), multiples of `LANES`, from ``source[offset:]`` where `active` is not 0, else 0."""
-    for row in range(0, rows, LANES):
-        for column in range(0, columns, LANES):
-            at = offset + row * columns + column
-            transpose_where(target, column * rows + row, rows, source, active, at, columns)
-
-
-@compiled
-def linear(
-    cells: np.ndarray, starts: np.ndarray, weight: np.ndarray, bias: np.ndarray, stretch: int, out: np.ndarray
-) -> None:
-    """A linear layer.
-
-    Args:
-        cells: of `find`.
-        starts: of `find`.
-        weight: (size, units), flat; units are a multiple of `LANES`.
-        bias: (units,).
-        stretch: inputs that are summed up by themselves.
-        out: (boards, units), flat.
-    """
-    units, size = len(bias), len(weight) // len(bias)
-    wide = units - units % (WIDE * LANES)
-    for board in range(len(starts) - 1):
-        at, number, stop = board * units, starts[board], starts[board + 1]
-        for part in range(0, units, LANES):
-            copy(out, at + part, bias, part)
-        while number < stop:
-            last = stop  # of the stretch
-            if stretch < size:
-                last, end = number + 1, (cells[number] // stretch + 1) * stretch
-                while last < stop and cells[last] < end:
-                    last += 1
-            for part in range(0, wide, WIDE * LANES):
-                gather_wide(out, at + part, weight, units, part, cells, number, last)
-            for part in range(wide, units, LANES):
-                gather(out, at + part, weight, units, part, cells, number, last)
-            number = last
-
-
-@compiled
-def linear_gradient(
-    cells: np.ndarray, starts: np.ndarray, gradient: np.ndarray, stretch: int, weight: np.ndarray, units: int,
-    first: int, end: int,
-) -> None:  # fmt: skip
-    """Write to `weight`, zeros as in `linear`, its gradient from that of the outputs, for the units from `first` on.
-
-    Args:
-        cells: of `find`.
-        starts: of `find`.
-        gradient: (boards, units), flat.
-        stretch: boards that are summed up by themselves.
-        weight: (size, units), flat.
-        units: of the layer.
-        first: of the units, a multiple of `LANES`.
-        end: the last one's successor, a multiple of `LANES`.
-    """
-    boards, width = len(starts) - 1, end - first
-    size = len(weight) // units
-    tile = np.zeros(size * width if boards > stretch else 0, np.float32)
-    for board in range(boards):
-        for number in range(starts[board], starts[board + 1]):
-            for part in range(0, width, LANES):
-                source = board * units + first + part
-                if board < stretch:
-                    add(weight, cells[number] * units + first + part, gradient, source)
-                else:
-                    add(tile, cells[number] * width + part, gradient, source)
-        if board >= stretch and ((board + 1) % stretch == 0 or board + 1 == boards):
-            for cell in range(size):
-                for part in range(0, width, LANES):
-                    add(weight, cell * units + first + part, tile, cell * width + part)
-            tile[:] = 0
+from agents.speed.vectors import LANES, add, copy, join, join_rectified, transpose_rectified
 
 
 @compiled
@@ -287,7 +115,7 @@ def convolution_gradient(
     close, flat, active = np.empty(size * filters, np.float32), gradient.reshape(-1), out.reshape(-1)
     for board in range(boards):
         if relu:
-            _swap_axes_where(close, flat, active, board * len(close), filters, size)
+            swap_axes_where(close, flat, active, board * len(close), filters, size)
         else:
             swap_axes(close, 0, flat, board * len(close), filters, size)
         for place in range(size):
@@ -337,7 +165,7 @@ def rectified_gradient(
     close, flat, active = np.empty(size * filters, np.float32), gradient.reshape(-1), out.reshape(-1)
     of_board = np.empty(filters, np.float32)
     for board in range(boards):
-        _swap_axes_where(close, flat, active, board * len(close), filters, size)
+        swap_axes_where(close, flat, active, board * len(close), filters, size)
         of_board[:] = 0  # summed up by boards: thousands of small numbers on one large one would be rounded off
         for place in range(size):
             for part in range(0, filters, LANES):
