@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from agents.plasticity import registry
-from agents.plasticity.criteria import Criterion
 from agents.plasticity.moments import refuse_unknown_moments
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
 from agents.plasticity.probing import Probed
@@ -20,11 +17,11 @@ from agents.plasticity.protocols import WARNINGS, Edit, Learner, NoDataError, Up
 from agents.plasticity.resets.choice import Choice
 from agents.plasticity.resets.cost import PROBE, CostMeter
 from agents.plasticity.resets.periods import Periods
+from agents.plasticity.resets.recipe import Recipe
 from agents.plasticity.resets.scorer import Scorer
 from agents.plasticity.resets.waiting import Waiting
 from agents.plasticity.schedule import is_scored
-from agents.plasticity.selections import Selection
-from agents.plasticity.surgery import Surgery, may_branch, reset_units
+from agents.plasticity.surgery import may_branch, reset_units
 from agents.plasticity.units import Network, UnitLayer
 from agents.plasticity.validation import check
 
@@ -83,47 +80,17 @@ class UnitReset(NetworkIntervention):
         right = isinstance(samples, int) and samples >= 1
         check("samples", samples, right, "a whole number of transitions of at least 1")
         check("signal", signal, signal in ("loss", "outputs"), "loss or outputs")
-        self._criterion: Criterion = registry.build("criterion", criterion)
-        self._selection: Selection = registry.build("selection", selection)
-        self._surgery = Surgery.of(surgery)
+        self._recipe = Recipe.of(
+            criterion, selection, surgery, of_outputs=signal == "outputs", on_sample=score_on == "sample"
+        )
         self.period, self.maturity, self.score_every, self.decay = period, maturity, score_every, decay
         self.score_on, self.samples, self.signal = score_on, samples, signal
-        self.criterion: Any = {"name": self._criterion.name, **self._criterion.options}
-        self.selection: Any = {"name": selection} if isinstance(selection, str) else dict(selection)
-        if is_dataclass(self._selection) and not isinstance(self._selection, type):  # a user's need not be one
-            self.selection.update(asdict(self._selection))
-        self.surgery: Any = self._surgery.arguments()
-        self._check_combination()
-        self._sampled = score_on == "sample" or signal == "outputs"
-        self._averages = bool(self._criterion.inputs & {"mean"}) or self._surgery.compensate
-        self.needs = self._taps_needed()
-        self.memory = math.inf if self._criterion.listens else _memory(self.decay, self.score_every)
+        self.criterion: Any = self._recipe.arguments["criterion"]
+        self.selection: Any = self._recipe.arguments["selection"]
+        self.surgery: Any = self._recipe.arguments["surgery"]
+        self.needs = self._recipe.needs
+        self.memory = math.inf if self._recipe.criterion.listens else _memory(self.decay, self.score_every)
         """Gradient steps before a selection whose minibatches are scored: older ones would be forgotten."""
-
-    def _check_combination(self) -> None:
-        criterion, signal = self._criterion, self.signal
-        if signal == "outputs" and not criterion.needs_gradients:
-            raise ValueError(
-                f"signal is 'outputs', but the criterion {criterion.name!r} takes no gradients; leave signal out"
-            )
-        if criterion.is_cost and self._surgery.outgoing == "keep":
-            raise ValueError(
-                f"surgery.outgoing is 'keep', but the criterion {criterion.name!r} is the cost of putting a known "
-                "value in a unit's place; give outgoing 'zero' or 'small_random'"
-            )
-        if self._selection.needs_loss and not (criterion.is_cost and signal == "loss"):
-            raise ValueError(
-                f"selection.name is {self.selection['name']!r}, which needs utilities in units of loss; give the "
-                "criterion 'gxd' and signal 'loss', or another selection"
-            )
-
-    def _taps_needed(self) -> frozenset[str]:
-        followed = self._averages or self._criterion.listens
-        if self._sampled and not followed:
-            return frozenset()
-        seen = {"a": "activations", "g": "activation_grads", "preactivation_grad": "preactivation_grads"}
-        inputs = self._criterion.inputs | ({"a"} if followed else set())
-        return frozenset(need for key, need in seen.items() if key in inputs)
 
     def hindrance(self, steps: int) -> str | None:
         young = self._learner.optimizer_steps + steps - self._periods.begun < self.maturity
@@ -144,12 +111,11 @@ class UnitReset(NetworkIntervention):
             return f"all of its layers are left as they are, because {obstacles[0]}"
         lowest = min(float(lowest) for lowest in self._choice.lowest.values())
         if math.isfinite(lowest) or self._waiting.waits:
-            missed = getattr(self._selection, "missed", None)  # a user's own need not have it
+            missed = getattr(self._recipe.selection, "missed", None)  # a user's own need not have it
             return None if missed is None else missed(lowest)
         if any(self._choice.no_signal.values()):
-            return (
-                f"all utilities that the criterion {self._criterion.name!r} gave were zero, so that it ranked nothing"
-            )
+            criterion = self._recipe.criterion.name
+            return f"all utilities that the criterion {criterion!r} gave were zero, so that it ranked nothing"
         return "no unit had both a utility and the age to be selected when a period ended"
 
     # ------------------------------------------------------------------ state
@@ -159,23 +125,23 @@ class UnitReset(NetworkIntervention):
         self._layers = tuple(layer for name in self._names for layer in learner.networks[name].layers)
         for layer in self._layers:
             if not layer.fixed:
-                self._criterion.refuse_unknown(layer)
+                self._recipe.criterion.refuse_unknown(layer)
         start = learner.optimizer_steps  # of a learner that has trained before: nothing is due and no unit is old
         self._periods = Periods(self._names, self.period, start)
-        self._waiting = Waiting(self._layers, self._selection, self.maturity)
-        self._choice = Choice(self._selection, self._layers, self.maturity, start, learner.device)
+        self._waiting = Waiting(self._layers, self._recipe.selection, self.maturity)
+        self._choice = Choice(self._recipe.selection, self._layers, self.maturity, start, learner.device)
         self._shown: set[str] = set()  # networks that a scored minibatch has trained
         self._told = False
         self._moments_known = False
         self._scorer = Scorer(
-            self._criterion,
+            self._recipe.criterion,
             learner,
             self._layers,
             keep=self.decay**self.score_every,
-            averages=self._averages,
-            compensates=self._surgery.compensate,
-            samples=self.samples if self._sampled else None,
-            of_outputs=self.signal == "outputs",
+            averages=self._recipe.averages,
+            compensates=self._recipe.surgery.compensate,
+            samples=self.samples if self._recipe.sampled else None,
+            of_outputs=self._recipe.of_outputs,
             generator=self._generator,
         )
         nothing = torch.zeros((), dtype=torch.int64, device=learner.device)
@@ -187,7 +153,7 @@ class UnitReset(NetworkIntervention):
 
     def _obstacle(self, layer: UnitLayer, trained: set[Tensor]) -> str:
         """Why a layer's units must stay as they are: a surgery would write to what is not trained."""
-        return layer.fixed or self._untrained(self._surgery.writes(layer), trained)
+        return layer.fixed or self._untrained(self._recipe.surgery.writes(layer), trained)
 
     def _resettable(self, layers: Sequence[UnitLayer]) -> list[UnitLayer]:
         """Those of the layers that may be changed now; of the others it warns once."""
@@ -255,7 +221,7 @@ class UnitReset(NetworkIntervention):
                     self._not_finite[layer.network] += (~finite).any()
 
     def after_step(self, update: Update) -> None:
-        if not self._moments_known and self._surgery.moments == "renew":
+        if not self._moments_known and self._recipe.surgery.moments == "renew":
             refuse_unknown_moments(self._learner.optimizers)
             # Optimizers remember nothing till they step, and a GradScaler may leave the first steps out.
             self._moments_known = all(optimizer.state for optimizer in self._learner.optimizers)
@@ -292,12 +258,12 @@ class UnitReset(NetworkIntervention):
             amounts,
             self._learner.optimizers,
             lambda layer: self._generator(layer.name, counted[layer.network]),
-            self._surgery,
-            references if self._surgery.compensate else None,
+            self._recipe.surgery,
+            references if self._recipe.surgery.compensate else None,
             self._learner.targets,
         )
         if before is not None:
-            known = None if self._surgery.outgoing == "keep" else references
+            known = None if self._recipe.surgery.outgoing == "keep" else references
             self._costs.after(batch, before, layers, amounts, known)
         edit = Edit(amounts)
         self.on_surgery(edit)
@@ -308,7 +274,7 @@ class UnitReset(NetworkIntervention):
             found = self._scorer.utilities(layers, self._periods.steps)
         except NoDataError as error:
             raise self._no_data(error) from error
-        for layer in layers if self._sampled else ():
+        for layer in layers if self._recipe.sampled else ():
             self._not_finite[layer.network] += ~found[layer.name].isfinite().all()
         return found
 
@@ -317,15 +283,15 @@ class UnitReset(NetworkIntervention):
 
     def _refuse_unreached(self, layers: Sequence[UnitLayer]) -> None:
         """A layer that no scoring has reached although there were some is not trained as the criterion asks."""
-        if self._sampled:
+        if self._recipe.sampled:
             return
         for layer in layers:
             if layer.name in self._scorer.unscored and layer.network in self._shown:
                 steps = self._periods.age(layer.network)
                 raise ValueError(
-                    f"{self.name}: no gradient has reached {layer.name} in {steps} gradient steps, so "
-                    f"that {self._criterion.name!r} ranks nothing there; make {layer.network} part of the loss, leave "
-                    "it out of networks, or give a criterion without gradients such as 'redo' on a sample"
+                    f"{self.name}: no gradient has reached {layer.name} in {steps} gradient steps, so that "
+                    f"{self._recipe.criterion.name!r} ranks nothing there; make {layer.network} part of the loss, "
+                    "leave it out of networks, or give a criterion without gradients such as 'redo' on a sample"
                 )
 
     def _loss_size(self, network: str) -> Tensor:
@@ -364,7 +330,7 @@ class UnitReset(NetworkIntervention):
             silent = float(self._choice.no_signal[name])
             values[f"{WARNINGS}{self.name}/{name}/no_signal"] = silent
             values[f"{WARNINGS}{self.name}/{name}/not_finite"] = float(self._not_finite[name])
-            if silent and self._criterion.needs_gradients and self.signal == "loss" and not self._told:
+            if silent and self._recipe.criterion.needs_gradients and not self._recipe.of_outputs and not self._told:
                 self._told = True
                 warnings.warn(
                     f"{self.name}: the loss sends no gradient to a layer of {name}, so that nothing can be ranked and "

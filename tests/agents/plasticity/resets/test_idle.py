@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_loop import Regression
@@ -99,5 +101,5 @@ def test_a_selection_of_a_users_own_need_not_say_why() -> None:
             return [(torch.zeros_like(layer.utility), layer.left) for layer in layers]
 
     reset = UnitReset(criterion="redo", selection={"name": "rate", "rate": 0.5}, period=2, maturity=0, score_every=1)
-    reset._selection = Never()  # type: ignore[assignment]
+    reset._recipe = replace(reset._recipe, selection=Never())  # type: ignore[arg-type]
     assert reasons(reset) == {}

@@ -24,7 +24,7 @@ def test_arguments_build_the_same_again() -> None:
         assert type(other) is type(one)
         assert other.arguments() == one.arguments()
         state, again = (vars(reset) for reset in (one, other))
-        plain = {key: value for key, value in state.items() if key not in ("_criterion", "_selection")}
+        plain = {key: value for key, value in state.items() if key != "_recipe"}
         assert plain == {key: value for key, value in again.items() if key in plain}
     assert set(ACTING) == set(INTERVENTIONS) - ELSEWHERE
 
