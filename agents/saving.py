@@ -18,7 +18,8 @@ from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrappe
 from torch import Tensor
 
 from agents import zips
-from agents.plasticity.hooks import Hooks, listed
+from agents.plasticity.compatibility import listed
+from agents.plasticity.hooks import Hooks
 from agents.plasticity.protocols import Intervention
 from agents.plasticity.registry import INTERVENTIONS
 from agents.serving import ServingMixin

@@ -11,39 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agents.plasticity.compatibility import MisfitError, fits, refuse_contradictions, refuse_shared
 from agents.plasticity.protocols import WARNINGS, Edit, Intervention, Learner, Switch, Update
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.taps import Parts, Seen, Taps
 from agents.plasticity.units import Network, UnitLayer
-
-
-class MisfitError(ValueError):
-    """An intervention does not fit the learner.
-
-    Attributes:
-        number: its place in the list of the learner's interventions.
-    """
-
-    def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
-        self.number = number
-
-
-def listed(interventions: object) -> list[Intervention]:
-    """Interventions as they were given, by a list.
-
-    Raises:
-        ValueError: they are no list, or something in it is no intervention.
-    """
-    if isinstance(interventions, Intervention):
-        raise ValueError(f"interventions is one {interventions.name}; give a list, such as [{interventions.name}]")
-    if isinstance(interventions, str | Mapping) or not isinstance(interventions, Iterable):
-        raise ValueError(f"interventions is {interventions!r}; give a list, such as [GXD()], or [] for none")
-    found = list(interventions)
-    for each in found:
-        if not isinstance(each, Intervention):
-            raise ValueError(f"interventions has {each!r}, which is no intervention; give an object, such as GXD()")
-    return found
 
 
 class Hooks:
@@ -69,34 +41,17 @@ class Hooks:
             MisfitError: one does not fit.
             ValueError: one belongs to another learner.
         """
-        for number, intervention in enumerate(self._interventions):
-            if any(intervention is other for other in self._interventions[:number]):
-                raise ValueError(f"interventions has one {intervention.name} object twice; give an object for each")
-            _refuse_owned(intervention, self._learner)
+        refuse_shared(self._interventions, self._learner)
         for number, intervention in enumerate(self._interventions):
             try:
                 intervention.attach(self._learner)
             except ValueError as error:
                 raise MisfitError(number, str(error)) from error
-        self._refuse_contradictions()
+        refuse_contradictions(self._interventions)
         self._references = self._reference_generator()
         for intervention in self._interventions:  # not before: a learner that one does not fit will never be
             intervention.owner = self._learner
         self._graph = dict(self._learner.networks) if self._interventions else None
-
-    def _refuse_contradictions(self) -> None:
-        """Refuse a list in which two interventions claim to do the same to the same thing."""
-        claimed: dict[tuple[str, str], Intervention] = {}
-        for number, intervention in enumerate(self._interventions):
-            for does, things in intervention.claims().items():
-                for thing in things:
-                    other = claimed.setdefault((does, thing), intervention)
-                    if other is not intervention:
-                        raise MisfitError(
-                            number,
-                            f"{other.name} and {intervention.name} both {does.format(thing)}; leave one of them out, "
-                            "or give it other networks or another period",
-                        )
 
     def _reference_generator(self) -> torch.Generator | None:
         needing = [number for number, i in enumerate(self._interventions) if "reference_batch" in i.needs]
@@ -320,14 +275,6 @@ def _is_state(held: object) -> bool:
     return isinstance(held, Mapping)
 
 
-def _refuse_owned(intervention: Intervention, learner: Learner) -> None:
-    if intervention.owner not in (None, learner):
-        raise ValueError(
-            f"{intervention.name} is attached to another learner, whose units' ages and means it holds; "
-            f"give each learner an object of its own, such as {type(intervention).__name__}(...)"
-        )
-
-
 def _replaced(before: Mapping[str, Network], now: Mapping[str, Network]) -> Edit:
     """What is new in graphs, as an edit: the units of other producers, and other parameters."""
     known = {parameter for network in before.values() for parameter in network.parameters}
@@ -340,15 +287,3 @@ def _replaced(before: Mapping[str, Network], now: Mapping[str, Network]) -> Edit
         },
         tuple(parameter for network in now.values() for parameter in network.parameters if parameter not in known),
     )
-
-
-def fits(held: Any, fresh: Any) -> bool:
-    """Whether a state is made of the same as another: keys, and tensors' shapes; an empty list may yet be filled."""
-    match held, fresh:
-        case Tensor(), Tensor():
-            return held.shape == fresh.shape
-        case Mapping(), Mapping():
-            return held.keys() == fresh.keys() and all(fits(held[key], fresh[key]) for key in held)
-        case ((list() | tuple()), (list() | tuple())):
-            return not (held and fresh) or (len(held) == len(fresh) and all(map(fits, held, fresh)))
-    return not any(isinstance(state, Tensor | Mapping | list | tuple) for state in (held, fresh))

@@ -12,7 +12,7 @@ import envs
 from agents.learner import LearnerMixin
 from agents.networks.builder import policy_of
 from agents.optimizers import ADAM, with_optimizer
-from agents.plasticity.hooks import MisfitError
+from agents.plasticity.compatibility import MisfitError
 from agents.plasticity.registry import INTERVENTIONS, place
 from agents.plasticity.resets import UnitReset
 from agents.training_state import check_saveable

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agents.learner import LearnerMixin
 from agents.mapping import Mapped
-from agents.plasticity.hooks import fits
+from agents.plasticity.compatibility import fits
 from agents.plasticity.moments import remembered
 from agents.training_state import statistics_of
 from crl.sources.reading import Source

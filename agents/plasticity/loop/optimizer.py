@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
-from agents.plasticity.hooks import Hooks, listed
+from agents.plasticity.compatibility import listed
+from agents.plasticity.hooks import Hooks
 from agents.plasticity.loop.learner import LoopLearner, Sample, by_name, check_names, live
 from agents.plasticity.loop.passes import Passes
 from agents.plasticity.protocols import Intervention, Switch, Update

@@ -21,7 +21,7 @@ from agents.plasticity import (
     ShrinkAndPerturb,
     Spectral,
 )
-from agents.plasticity.hooks import MisfitError
+from agents.plasticity.compatibility import MisfitError
 
 SAME = "; leave one of them out, or give it other networks or another period"
 CONTRADICTORY: dict[str, list[Intervention]] = {

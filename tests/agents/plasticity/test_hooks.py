@@ -11,7 +11,8 @@ from small_loop import Regression
 from torch import Tensor, nn
 
 from agents.plasticity import GXD, Edit, Intervention, Switch, Update
-from agents.plasticity.hooks import Hooks, MisfitError
+from agents.plasticity.compatibility import MisfitError
+from agents.plasticity.hooks import Hooks
 from agents.plasticity.taps import Taps
 from agents.plasticity.units import Network, sequential
 
