@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from agents.buffers.sampling import ReplayBatch as Batch
 from agents.noise import Noise, remembers
 from agents.optimizers import with_optimizer
 from agents.plasticity.optimizers import stepping
-from agents.plasticity.protocols import Intervention
+from agents.plasticity.protocols import Intervention, Update
 from agents.plasticity.taps import untapped
 from agents.sde import noise_log_std
 from agents.spaces import check_played
@@ -33,6 +33,15 @@ from agents.speed import fuse
 from agents.speed.actor_critics import drawn_actions
 from agents.speed.soft import SoftStep, actions_now, plays_plainly
 from agents.vec_env import Games
+
+
+class _Step(NamedTuple):
+    """What a gradient step has made."""
+
+    critic: Update
+    actor: Update
+    ent_coef: Tensor  # with which it was made
+    learned: Mapping[str, Tensor]  # what is logged of learning that
 
 
 class SAC(ActorCriticsMixin, StockSAC):
@@ -149,16 +158,19 @@ class SAC(ActorCriticsMixin, StockSAC):
         if self.use_sde:
             self.actor.reset_noise()  # log_std may have changed since the last gradient step
         self.optimizer_steps += 1
-        if (networks := self._soft_step(batch)) is not None:
-            return self._step_at_once(batch, networks)
+        networks = self._soft_step(batch)
+        step = self._step_with_graphs(batch) if networks is None else self._step_at_once(batch, networks)
+        # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
+        self.hooks.after_step(step.critic)
+        self.hooks.after_step(step.actor)
+        losses = {"actor_loss": step.actor.losses["loss"], "critic_loss": step.critic.losses["loss"]}
+        return {"ent_coef": step.ent_coef.reshape(()), **losses, **step.learned}
+
+    def _step_with_graphs(self, batch: Batch) -> _Step:
         with self.hooks.taps(self.optimizer_steps, ("actor", "features")) as taps:
             actions, log_prob, following = self._draw(batch)
         log_prob = log_prob.reshape(-1, 1)
-
-        ent_coef, learned = self._entropy_coefficient(), {}
-        if self.ent_coef_optimizer is not None:
-            learned = {"ent_coef_loss": self._update_entropy_coefficient(log_prob)}
-
+        ent_coef, learned = self._learnt_entropy_coefficient(log_prob)
         with torch.no_grad():
             if following is None:
                 with self._quickly():
@@ -171,11 +183,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         values = self._ask("critic", batch.observations, actions, frozen=True)
         actor_loss = (ent_coef * log_prob - lowest(values)).mean()
         actor_update = self._step("actor", actor_loss, self.actor.optimizer, batch, taps)
-        # Not before both have stepped: what a reset changes must not lie in the graph of the actor's loss.
-        self.hooks.after_step(critic_update)
-        self.hooks.after_step(actor_update)
-        losses = {"actor_loss": actor_update.losses["loss"], "critic_loss": critic_update.losses["loss"]}
-        return {"ent_coef": ent_coef.reshape(()), **losses, **learned}
+        return _Step(critic_update, actor_update, ent_coef, learned)
 
     def _soft_step(self, batch: Batch) -> SoftStep | None:
         """The networks as they are computed without graphs; None where they cannot be, or a graph is needed."""
@@ -184,11 +192,9 @@ class SAC(ActorCriticsMixin, StockSAC):
             return None
         return SoftStep.of(at_once, self.actor, self.critic, self.critic_target, batch)
 
-    def _step_at_once(self, batch: Batch, networks: SoftStep) -> dict[str, Tensor]:
-        """What `_gradient_step` does, within rounding."""
-        ent_coef, learned = self._entropy_coefficient(), {}
-        if self.ent_coef_optimizer is not None:
-            learned = {"ent_coef_loss": self._update_entropy_coefficient(networks.now.log_prob)}
+    def _step_at_once(self, batch: Batch, networks: SoftStep) -> _Step:
+        """What `_step_with_graphs` does, within rounding."""
+        ent_coef, learned = self._learnt_entropy_coefficient(networks.now.log_prob)
         next_values = networks.next_values - ent_coef * networks.ahead.log_prob.unsqueeze(1)
         targets = self._returns(batch, next_values)
         critic_loss, at_values = self._squared_td_loss(networks.values, targets, batch, self._critic_coef)
@@ -199,10 +205,7 @@ class SAC(ActorCriticsMixin, StockSAC):
         actor_update = self._optimize_by(
             "actor", batch, {"loss": actor_loss}, self.actor.optimizer, gradients, trains=trains
         )
-        self.hooks.after_step(critic_update)
-        self.hooks.after_step(actor_update)
-        losses = {"actor_loss": actor_update.losses["loss"], "critic_loss": critic_update.losses["loss"]}
-        return {"ent_coef": ent_coef.reshape(()), **losses, **learned}
+        return _Step(critic_update, actor_update, ent_coef, learned)
 
     def _draw(self, batch: Batch) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
         """Actions for a batch's observations, and their log-probabilities; those for the next ones, if known already.
@@ -221,6 +224,13 @@ class SAC(ActorCriticsMixin, StockSAC):
         """The entropy coefficient alpha, learned or fixed; detached."""
         log_ent_coef: Tensor | None = self.log_ent_coef
         return self.ent_coef_tensor if log_ent_coef is None else torch.exp(log_ent_coef.detach())
+
+    def _learnt_entropy_coefficient(self, log_prob: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The entropy coefficient, which is learnt from these log-probabilities after that; what is logged of it."""
+        ent_coef = self._entropy_coefficient()
+        if self.ent_coef_optimizer is None:
+            return ent_coef, {}
+        return ent_coef, {"ent_coef_loss": self._update_entropy_coefficient(log_prob)}
 
     def _update_entropy_coefficient(self, log_prob: Tensor) -> Tensor:
         """One optimizer step on log alpha; the loss, detached."""
