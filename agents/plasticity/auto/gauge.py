@@ -42,7 +42,8 @@ class Look(NamedTuple):
     Attributes:
         measure: ``<network>/<measure>``, the lowest one; empty where nothing can be told.
         lowest: what it is, a fresh network having 1; None where nothing can be told.
-        fresh: where it is below the threshold, what a fresh network loses of the same error on the same observations.
+        fresh: where it is below the threshold, the share of the fresh network that it is beside, on the same
+            observations.
     """
 
     measure: str
@@ -54,8 +55,8 @@ class Gauge:
     """A learner's trainability beside fresh networks', each measure in as few gradient steps as tell something.
 
     These are `FEWEST`, doubled up to `MOST` until a fresh network loses a tenth of the error. A measure that is below
-    the threshold is taken again with three times the steps, beside a fresh network on the same observations: one that
-    only begins slowly is well, and has as many steps as have told so for the next looks.
+    the threshold is held against a fresh network on the same observations, and if it still is, both make three times
+    the steps: one that only begins slowly is well, and has as many steps as have told so for the next looks.
 
     Args:
         learner: that is looked at.
@@ -82,29 +83,55 @@ class Gauge:
     def look(self, batch: Any, threshold: float) -> Look:
         """The lowest measure of the learner as it is; the first of those below the threshold that stays there."""
         self._renew(batch)
-        found = self._beside(batch, self.fresh)
+        told = {measure: share for measure, share in self.fresh.items() if share.removed >= NEGLIGIBLE}
+        removed = self._of_own(batch, {measure: share.steps for measure, share in told.items()})
+        found = {measure: own / told[measure].removed for measure, own in removed.items()}
         for measure in sorted(found, key=found.__getitem__):
             if found[measure] >= threshold:
                 break
-            steps = self.fresh[measure].steps
-            more = steps if self._steps else max(steps, min(SURE * steps, MOST))
-            if more == steps and self._looks == 1:  # both were trained with as many on these observations just now
-                return Look(measure, found[measure], self.fresh[measure])
-            shares = self._of_fresh(batch, {measure: more})
-            found |= (again := self._beside(batch, shares))
-            if not again:  # nothing can be told of it any more
+            beside = self._doubted(batch, measure, removed[measure], threshold)
+            if beside is None:  # nothing can be told of it any more
                 del found[measure]
-            elif found[measure] < threshold:
-                return Look(measure, found[measure], shares[measure])
-            else:
-                self.fresh[measure] = shares[measure]
+                continue
+            found[measure] = beside
+            if beside < threshold:
+                return Look(measure, beside, self.fresh[measure])
         measure = min(found, key=found.__getitem__, default="")
         return Look(measure, found.get(measure))
+
+    def _doubted(self, batch: Any, measure: str, removed: float, threshold: float) -> float | None:
+        """A measure that seems ill, beside a fresh network on the same observations; with more steps if it still does.
+
+        The share of a fresh network that is kept is then the one that it is beside.
+
+        Args:
+            batch: observations.
+            measure: which.
+            removed: what the learner's network loses in the steps of the share that is kept.
+            threshold: below which it is ill.
+
+        Returns:
+            None where nothing can be told.
+        """
+        steps = self.fresh[measure].steps
+        if self._looks > 1:  # the share is of other observations
+            self.fresh |= self._of_fresh(batch, {measure: steps})
+        found = _ratio(removed, self.fresh.get(measure))
+        more = steps if self._steps else max(steps, min(SURE * steps, MOST))
+        if more == steps or (found is not None and found >= threshold):
+            return found
+        share = self._of_fresh(batch, {measure: more}).get(measure)
+        slower = _ratio(self._of_own(batch, {measure: more}).get(measure), share)
+        if found is None or slower is None or slower >= threshold:
+            if share is not None:
+                self.fresh[measure] = share
+            return slower
+        return found  # remedies are tried in the fewer steps
 
     def again(self, batch: Any, look: Look) -> float | None:
         """The ill measure of the learner as it is; None where it is no finite number."""
         assert look.fresh is not None
-        return self._beside(batch, {look.measure: look.fresh}).get(look.measure)
+        return _ratio(self._of_own(batch, {look.measure: look.fresh.steps}).get(look.measure), look.fresh)
 
     # ------------------------------------------------------------------ fresh networks
 
@@ -131,11 +158,8 @@ class Gauge:
 
     # ------------------------------------------------------------------ the learner's own
 
-    def _beside(self, batch: Any, shares: Mapping[str, Share]) -> dict[str, float]:
-        """Of each measure what the learner's networks lose over what fresh ones do, where that tells something."""
-        told = {measure: share for measure, share in shares.items() if share.removed >= NEGLIGIBLE}
-        own = self._removed(batch, self._learner.snapshot(), {measure: share.steps for measure, share in told.items()})
-        return {measure: removed / told[measure].removed for measure, removed in own.items()}
+    def _of_own(self, batch: Any, sizes: Mapping[str, int]) -> dict[str, float]:
+        return self._removed(batch, self._learner.snapshot(), sizes)
 
     def _removed(self, batch: Any, parameters: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, float]:
         """Shares of the errors that training removes, of all replicas together."""
@@ -164,3 +188,8 @@ class Gauge:
         if self.measured is not None and self.measured != networks:
             self.fresh = {}  # at once, so that what is saved until the next look tells it
         self.measured = networks
+
+
+def _ratio(removed: float | None, fresh: Share | None) -> float | None:
+    """What a network loses of an error over what a fresh one does; None where the latter tells nothing."""
+    return None if removed is None or fresh is None or fresh.removed < NEGLIGIBLE else removed / fresh.removed

@@ -104,6 +104,11 @@ class Outcome:
     edits: Sequence[Edit]
     begins_anew: bool
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the learner's values are as they were, to the bit."""
+        return all(torch.equal(tensor, value) for tensor, value in self.tensors.items())
+
     @torch.no_grad()
     def put_into(self, learner: Learner, author: Intervention) -> None:
         """Make the learner what its copy has become, to the bit, and announce it.

@@ -183,7 +183,8 @@ def test_what_seems_ill_is_taken_again_with_more_steps_and_what_is_slow_at_first
     taken.clear()
     slow = 1_000
     learner.train(1)
-    assert taken == [(False, 15), (True, 45), (False, 45), (False, 45)]  # the last is a candidate's
+    # Beside a fresh network on the same observations, with more steps, and in the fewer ones with a candidate.
+    assert taken == [(False, 15), (True, 15), (True, 45), (False, 45), (False, 15)]
     assert (auto.last.measure, auto.last.trainability) == ("net/trainability", 0.1 / 0.8)
 
 
