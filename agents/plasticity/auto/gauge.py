@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from agents.plasticity.diagnostics.fit.probe import errors_removed, finite, measures, rates
+from agents.plasticity.diagnostics.fit.probe import POLICY, errors_removed, finite, measures, rates
 from agents.plasticity.findings import NEGLIGIBLE
 from agents.plasticity.fresh import fresh_parameters
 from agents.plasticity.protocols import Learner
@@ -17,7 +17,7 @@ OBSERVATIONS = 128
 FEWEST, MOST = 5, 160
 """Gradient steps of a measure at a look. A saturated policy loses nothing in 5 where a fresh one loses a tenth."""
 SURE = 3
-"""Times the steps with which a measure that seems ill is taken again."""
+"""Times the steps with which outputs that seem ill are taken again. Of a policy's regret more steps tell less."""
 KEPT = 4
 """Looks for which a fresh network's shares hold: observations drift, and fresh networks fit some sooner than others."""
 BEGUN = 4
@@ -55,8 +55,9 @@ class Gauge:
     """A learner's trainability beside fresh networks', each measure in as few gradient steps as tell something.
 
     These are `FEWEST`, doubled up to `MOST` until a fresh network loses a tenth of the error. A measure that is below
-    the threshold is held against a fresh network on the same observations, and if it still is, both make three times
-    the steps: one that only begins slowly is well, and has as many steps as have told so for the next looks.
+    the threshold is held against a fresh network on the same observations, and if it still is and is one of outputs
+    that are fitted, both make three times the steps: one that only begins slowly is well, and has as many steps as have
+    told so for the next looks.
 
     Args:
         learner: that is looked at.
@@ -100,9 +101,9 @@ class Gauge:
         return Look(measure, found.get(measure))
 
     def _doubted(self, batch: Any, measure: str, removed: float, threshold: float) -> float | None:
-        """A measure that seems ill, beside a fresh network on the same observations; with more steps if it still does.
+        """A measure that seems ill, beside a fresh network on the same observations, whose share is kept from then on.
 
-        The share of a fresh network that is kept is then the one that it is beside.
+        Outputs that are fitted may only begin slowly: they are trained for longer, too, see `SURE`.
 
         Args:
             batch: observations.
@@ -116,16 +117,18 @@ class Gauge:
         steps = self.fresh[measure].steps
         if self._looks > 1:  # the share is of other observations
             self.fresh |= self._of_fresh(batch, {measure: steps})
-        found = _ratio(removed, self.fresh.get(measure))
-        more = steps if self._steps else max(steps, min(SURE * steps, MOST))
-        if more == steps or (found is not None and found >= threshold):
+        found = _ratio(removed, self.fresh[measure])
+        more = min(SURE * steps, MOST)
+        if self._steps or more <= steps or measure.endswith(POLICY) or (found is not None and found >= threshold):
             return found
+        slower = self._of_own(batch, {measure: more}).get(measure)
+        if slower is None or (found is not None and slower < threshold * self.fresh[measure].removed):
+            return found  # and so much the less beside a fresh network that has had as many steps
         share = self._of_fresh(batch, {measure: more}).get(measure)
-        slower = _ratio(self._of_own(batch, {measure: more}).get(measure), share)
-        if found is None or slower is None or slower >= threshold:
-            if share is not None:
-                self.fresh[measure] = share
-            return slower
+        beside = _ratio(slower, share)
+        if share is not None and (found is None or beside is None or beside >= threshold):
+            self.fresh[measure] = share
+            return beside
         return found  # remedies are tried in the fewer steps
 
     def again(self, batch: Any, look: Look) -> float | None:

@@ -174,7 +174,7 @@ def test_what_seems_ill_is_taken_again_with_more_steps_and_what_is_slow_at_first
     auto = Auto(candidates=["head_reset"], period=1, budget=1e6)
     slow = SURE * FEWEST
     learner = own(auto).train(1)
-    assert taken == [(True, FEWEST), (False, FEWEST), (True, slow), (False, slow)]
+    assert taken == [(True, FEWEST), (False, FEWEST), (False, slow), (True, slow)]
     assert auto.last is not None
     assert (auto.last.trainability, auto.last.trials) == (1.0, {})
     taken.clear()
@@ -183,9 +183,29 @@ def test_what_seems_ill_is_taken_again_with_more_steps_and_what_is_slow_at_first
     taken.clear()
     slow = 1_000
     learner.train(1)
-    # Beside a fresh network on the same observations, with more steps, and in the fewer ones with a candidate.
-    assert taken == [(False, 15), (True, 15), (True, 45), (False, 45), (False, 15)]
+    # Beside a fresh network on the same observations, and with more steps, which one could not need more of to be well;
+    # with a candidate in the fewer ones.
+    assert taken == [(False, 15), (True, 15), (False, 45), (False, 15)]
     assert (auto.last.measure, auto.last.trainability) == ("net/trainability", 0.1 / 0.8)
+
+
+def test_a_policys_regret_is_not_taken_again_with_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    measure = "actor/policy_trainability"
+
+    def removed(learner: Any, batch: Any, parameters: Any, *, seed: int, steps: Any) -> dict[str, torch.Tensor]:
+        ill = all(torch.equal(parameters[name], value) for name, value in learner.snapshot().items())
+        taken.extend(size for name, size in steps.items() if name == measure)
+        return {name: torch.tensor(0.1 if ill and name == measure else 0.8) for name in steps}
+
+    monkeypatch.setattr("agents.plasticity.auto.gauge.errors_removed", removed)
+    idle = {"name": "shrink_and_perturb", "mode": "boundary", "shrink": 1.0, "perturb": 0.0}
+    auto = Auto(candidates=["head_reset", idle], period=16, budget=1e6)
+    patient(interventions=[auto], learning_rate=1e-2).learn(512)
+    assert auto.last is not None
+    assert (auto.last.measure, auto.last.trainability) == (measure, 0.1 / 0.8)
+    assert auto.last.trials["shrink_and_perturb"] == (0.1 / 0.8, 0.0)
+    assert taken == [FEWEST] * 3  # what has changed nothing is not measured
 
 
 def test_a_state_of_a_version_that_looked_at_all_with_as_many_steps_is_gone_on_with() -> None:
