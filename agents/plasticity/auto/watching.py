@@ -59,8 +59,8 @@ class Auto(Intervention):
     whatever task they are in; no boundary is needed. As long as its lowest measure is at least `threshold` of what a
     fresh network has, nothing else is done, and training is what it is without this, to the bit. Measures that tell
     nothing, because little of the error is removed even of a fresh network (less than a tenth), do not count. One that
-    is below the threshold is held against a fresh network on the same observations, and taken again with three times
-    the steps, so that networks which only begin slowly count as well.
+    is below the threshold is taken again, beside a fresh network on the same observations: a policy's by what another
+    network pays, and one of outputs with three times the steps, so that what only begins slowly counts as well.
 
     Where one stays below, each candidate acts once on a copy, as at the end of a period of its own or at a task switch,
     all units counting as mature. The copies are put to the probe, with the same observations and targets, in the order

@@ -189,13 +189,13 @@ def test_what_seems_ill_is_taken_again_with_more_steps_and_what_is_slow_at_first
     assert (auto.last.measure, auto.last.trainability) == ("net/trainability", 0.1 / 0.8)
 
 
-def test_a_policys_regret_is_not_taken_again_with_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[int] = []
+def test_a_policy_is_taken_again_by_what_another_network_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[int, int]] = []
     measure = "actor/policy_trainability"
 
     def removed(learner: Any, batch: Any, parameters: Any, *, seed: int, steps: Any) -> dict[str, torch.Tensor]:
         ill = all(torch.equal(parameters[name], value) for name, value in learner.snapshot().items())
-        taken.extend(size for name, size in steps.items() if name == measure)
+        taken.extend((seed, size) for name, size in steps.items() if name == measure)
         return {name: torch.tensor(0.1 if ill and name == measure else 0.8) for name in steps}
 
     monkeypatch.setattr("agents.plasticity.auto.gauge.errors_removed", removed)
@@ -205,7 +205,12 @@ def test_a_policys_regret_is_not_taken_again_with_more_steps(monkeypatch: pytest
     assert auto.last is not None
     assert (auto.last.measure, auto.last.trainability) == (measure, 0.1 / 0.8)
     assert auto.last.trials["shrink_and_perturb"] == (0.1 / 0.8, 0.0)
-    assert taken == [FEWEST] * 3  # what has changed nothing is not measured
+    (one, first), *_ = taken
+    (other, last) = taken[-1]
+    assert (first, last) == (FEWEST, FEWEST)
+    # A fresh network's and its own, both again, and that of head_reset; what has changed nothing is not measured.
+    assert [seed for seed, _ in taken] == [one, one, other, other, other]
+    assert one != other
 
 
 def test_a_state_of_a_version_that_looked_at_all_with_as_many_steps_is_gone_on_with() -> None:
