@@ -38,3 +38,8 @@ def refusing() -> Iterator[None]:
     except ConfigError as error:
         complain(str(error))
         raise typer.Exit(REFUSED) from None
+    except PermissionError as error:  # on the way to a file that is looked for, such as in somebody else's home
+        if error.filename is None:
+            raise
+        complain(f"{str(error.filename)!r} cannot be reached ({error.strerror}); change its permissions, or copy it")
+        raise typer.Exit(REFUSED) from None

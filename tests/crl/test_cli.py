@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import typer
 import yaml
 
 import crl.cli
+from crl.cli.options import refusing
 from envs.catalogue import SHIFTS, STREAMS, TASKS
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -132,6 +134,7 @@ def test_light_commands_load_nothing_heavy(python: Command, tiny: Path) -> None:
     program = f"""
 import json, sys
 import crl.cli
+from crl.cli.options import refusing
 codes = []
 for line in {lines!r}:
     sys.argv = ["crl", *line.split()]
@@ -268,6 +271,15 @@ def test_usage_errors_exit_with_2(crl: Command, tmp_path: Path) -> None:
     assert crl("train", cwd=tmp_path).returncode == 2
     assert crl("list", "nothing", cwd=tmp_path).returncode == 2
     assert crl("retrain", cwd=tmp_path).returncode == 2
+
+
+def test_what_may_not_be_reached_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as caught, refusing():
+        raise PermissionError(errno.EACCES, "Permission denied", "theirs/run")
+    assert (caught.value.exit_code, capsys.readouterr().err) == (
+        2,
+        "crl: 'theirs/run' cannot be reached (Permission denied); change its permissions, or copy it\n",
+    )
 
 
 def test_no_option_refuses_its_own_default() -> None:
