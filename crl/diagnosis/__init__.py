@@ -53,7 +53,10 @@ def diagnose(
 
             found.append(examined(run, config, at, samples, steps, go_on))
     from crl.diagnosis.report import show, write_json
+    from crl.screen import say
 
     show(found)
+    if go_on and not any(run.trials for run in found):
+        say("--continue: no network is known to learn less than fresh ones, so that nothing was tried or went on")
     write_json(folder / FOLDER / f"{found[0].steps}.json", found)
     return DONE

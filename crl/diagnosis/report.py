@@ -48,11 +48,11 @@ def _show_findings(run: Examined) -> None:
     for network in diagnosis.unexplained:
         say(f"  {network} learns less than fresh networks do, by none of the mechanisms that are looked for")
     for key in diagnosis.untold:
-        removed = _number(diagnosis.trainability[key].middle)
+        removed = diagnosis.trainability[key].middle
+        more = f"more, such as --steps {10 * run.probe_steps}" if removed else "an earlier --checkpoint, if one is kept"
         say(
-            f"  {key} tells nothing: {run.probe_steps:,} steps at this learning rate remove only {removed} of the "
-            f"error even of fresh networks, and nothing can be named below {NEGLIGIBLE}; give more, such as --steps "
-            f"{10 * run.probe_steps}"
+            f"  {key} tells nothing: {run.probe_steps:,} steps at this learning rate remove only {_number(removed)} of "
+            f"the error even of fresh networks, and nothing can be named below {NEGLIGIBLE}; give {more}"
         )
     if not diagnosis.findings and not diagnosis.unexplained:
         told = len(diagnosis.untold) < len(diagnosis.trainability)

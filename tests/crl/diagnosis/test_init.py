@@ -89,9 +89,10 @@ def test_a_step_beside_another_run_and_its_start(
     assert header.split() == ["measure", "run", "1", "run", "2", "fresh", "least", "most", "at", "200"]
 
 
-def test_two_steps_of_one_run(checkpointed: Path, tmp_path: Path) -> None:
+def test_two_steps_of_one_run(checkpointed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Path(shutil.copytree(checkpointed, tmp_path / "run"))
-    assert diagnose(run, 200, run, steps=1) == 0
+    assert diagnose(run, 200, run, steps=1, go_on=10) == 0
+    assert "--continue: no network is known to learn less than fresh ones, so that nothing" in capsys.readouterr().out
     data = json.loads((run / "diagnosis" / "200.json").read_text())
     assert (data["steps"], data["compared_with"]["steps"]) == (200, steps_of(run)[-1])
     assert data["probe_steps"] == 1
@@ -151,7 +152,8 @@ def test_findings_in_words_and_numbers(tmp_path: Path, capsys: pytest.CaptureFix
     little = Comparison(0.5, (0.04,) * 9)
     some = Diagnosis((), {}, {"actor/trainability": Comparison(0.5, (0.5,) * 9), "critic/trainability": little}, {}, {})
     nothing = Diagnosis((), {}, {"critic/trainability": little}, {}, {})
-    found = (ill, unknown, well, some, nothing, Diagnosis((), {}, {}, {}, {}))
+    at_rest = Diagnosis((), {}, {"critic/trainability": Comparison(0.0, (0.0,) * 9)}, {}, {})
+    found = (ill, unknown, well, some, nothing, Diagnosis((), {}, {}, {}, {}), at_rest)
     runs = [Examined(tmp_path, 100, 50, "pendulum", 100, 1.0, each) for each in found]
     show(runs)
     lines = capsys.readouterr().out.splitlines()
@@ -168,6 +170,10 @@ def test_findings_in_words_and_numbers(tmp_path: Path, capsys: pytest.CaptureFix
         unknown_to_all := "  found: none, but whether the networks can be trained is not known",
     ]
     assert lines[13] == unknown_to_all
+    assert lines[15].endswith(
+        "only 0 of the error even of fresh networks, and nothing can be named below 0.1; give an "
+        "earlier --checkpoint, if one is kept"
+    )
     write_json(tmp_path / "diagnosis" / "100.json", runs[:1])
     data = json.loads((tmp_path / "diagnosis" / "100.json").read_text())
     assert data["findings"][0]["mechanism"] == "dead units"
