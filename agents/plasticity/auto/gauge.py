@@ -41,7 +41,8 @@ class Look(NamedTuple):
     """What has been seen.
 
     Attributes:
-        measure: ``<network>/<measure>``, the lowest one; empty where nothing can be told.
+        measure: ``<network>/<measure>``, the lowest one; where nothing can be told, one that seemed ill and of which
+            nothing could be told when it was taken again, else empty.
         lowest: what it is, a fresh network having 1; None where nothing can be told.
         fresh: where it is below the threshold, the share of the fresh network that it is beside, on the same
             observations.
@@ -89,6 +90,7 @@ class Gauge:
         told = {measure: share for measure, share in self.fresh.items() if share.removed >= NEGLIGIBLE}
         removed = self._of_own(batch, {measure: share.steps for measure, share in told.items()}, self._seed)
         found = {measure: own / told[measure].removed for measure, own in removed.items()}
+        doubted = ""
         for measure in sorted(found, key=found.__getitem__):
             if found[measure] >= threshold:
                 break
@@ -96,13 +98,14 @@ class Gauge:
                 look = self._policy_again(batch, measure)
             else:
                 look = self._outputs_again(batch, measure, removed[measure], threshold)
-            if look.lowest is None:  # nothing can be told of it any more
+            if look.lowest is None:
+                doubted = measure
                 del found[measure]
                 continue
             found[measure] = look.lowest
             if look.lowest < threshold:
                 return look
-        measure = min(found, key=found.__getitem__, default="")
+        measure = min(found, key=found.__getitem__, default=doubted)
         return Look(measure, found.get(measure))
 
     def _policy_again(self, batch: Any, measure: str) -> Look:
@@ -115,6 +118,8 @@ class Gauge:
         while self._steps is None and share is not None and share.removed < NEGLIGIBLE and steps < MOST:
             steps *= 2
             share = self._of_fresh(batch, {measure: steps}, seed).get(measure)
+        if share is None or share.removed < NEGLIGIBLE:
+            return Look(measure, None)
         return Look(measure, _ratio(self._of_own(batch, {measure: steps}, seed).get(measure), share), share, seed)
 
     def _outputs_again(self, batch: Any, measure: str, removed: float, threshold: float) -> Look:

@@ -34,6 +34,8 @@ from agents.plasticity.validation import check
 
 MINIBATCHES = 8
 """That are shown to a candidate which scores them."""
+IS_ANOTHER = ""
+"""Beside the names of networks: whether anything has changed."""
 OVERHEAD = 96
 """What a gradient step of training takes beside its minibatch, in transitions of a fit probe (measured on a CPU)."""
 
@@ -44,11 +46,13 @@ class _Acted(NamedTuple):
     Attributes:
         label: its name.
         cost: at once; not finite where an output is not.
+        is_another: whether it has changed anything, in any replica.
         outcome: what the copy has become.
     """
 
     label: str
     cost: float
+    is_another: bool
     outcome: Outcome
 
 
@@ -168,6 +172,11 @@ class Auto(Intervention):
             self._try(batch, look, seed)
         elif look.lowest is not None:
             self._note(look, NONE, f"well: {look.measure} is the lowest, {look.lowest:.2f} of a fresh network's")
+        elif look.measure:
+            self._note(
+                look._replace(measure=""), NONE, f"nothing can be told: {look.measure} seemed ill, but of a fresh "
+                f"network that was trained again less than {NEGLIGIBLE} of the error is removed, too",
+            )  # fmt: skip
         elif any(share.removed >= NEGLIGIBLE for share in self._gauge.fresh.values()):
             self._note(
                 look, NONE, "nothing can be told: the error of the networks as they are is 0, or no finite number"
@@ -192,7 +201,7 @@ class Auto(Intervention):
         for each in sorted(acted, key=lambda each: each.cost):
             if not math.isfinite(each.cost):
                 continue
-            if each.outcome.changes_nothing:
+            if not each.is_another:  # the probe would give the same again
                 numbers[each.label] = lowest, 0.0
                 continue
             with become(learner, each.outcome):
@@ -225,8 +234,11 @@ class Auto(Intervention):
             try_out(copied, intervention, MINIBATCHES)
             with torch.no_grad():
                 changes = output_changes(learner.output_forms, outputs, learner.outputs(batch))
-            costs = finite(learner.replicas.mean(changes))
-            return _Acted(label, sum(costs.values()) if len(costs) == len(changes) else math.inf, copied.outcome())
+            outcome = copied.outcome()
+        # All in one transfer; and replicas, which probe together, must agree on what is to be probed.
+        told = finite(learner.replicas.mean({**changes, IS_ANOTHER: outcome.is_another(learner).float()}))
+        is_another = told.pop(IS_ANOTHER) > 0
+        return _Acted(label, sum(told.values()) if len(told) == len(changes) else math.inf, is_another, outcome)
 
     def _note(
         self, look: Look, applied: str, reason: str, trials: Mapping[str, Sequence[float | None]] | None = None
@@ -252,6 +264,7 @@ class Auto(Intervention):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._seed, self._begun, self._looked = state["seed"], state["begun"], state["looked"]
         self._acts = state["acts"]
+        self._gauge = Gauge(self._learner, self._seed, self.steps, self._gauge.measured)  # of the seed that was saved
         if "gauge" in state:
             self._gauge.restore(state["gauge"])
         else:  # of a version that looked at all measures with as many steps

@@ -96,6 +96,7 @@ class SWR(Scheduled):
     def act(self, steps: int) -> None:
         assert self.period is not None
         due = self._steps // self.period * self.period
+        self._agree()
         changeable = self._changeable()
         changed: dict[Tensor, Tensor] = {}
         for network in self._networks:
@@ -114,6 +115,12 @@ class SWR(Scheduled):
         renew_moments(self._learner.optimizers, changed)
         if changed:  # too large a step to be compared across, as C-CHAIN does
             self._learner.announce(Edit({}), self)
+
+    def _agree(self) -> None:
+        """Rank weights alike in all replicas: on copies that are tried their gradients are not averaged."""
+        own = dict(self._kept())
+        for key, utility in self._learner.replicas.mean(own).items():
+            own[key].copy_(utility)
 
     def _kept(self) -> Iterator[tuple[str, Tensor]]:
         for name, utilities in self._utilities.items():

@@ -104,10 +104,15 @@ class Outcome:
     edits: Sequence[Edit]
     begins_anew: bool
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether the learner's values are as they were, to the bit."""
-        return all(torch.equal(tensor, value) for tensor, value in self.tensors.items())
+    def is_another(self, learner: Learner) -> Tensor:
+        """Whether any value, or what is injected, is another than the learner's own; a scalar, waits for no GPU.
+
+        Asked when the modules hold their own again. What is no number is another.
+        """
+        if any(head.injected is not injected for head, injected in self.injected.items()):
+            return torch.ones((), dtype=torch.bool, device=learner.device)
+        found = [(tensor != value).any().to(learner.device) for tensor, value in self.tensors.items()]
+        return torch.stack(found).any()
 
     @torch.no_grad()
     def put_into(self, learner: Learner, author: Intervention) -> None:

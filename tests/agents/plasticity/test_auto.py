@@ -125,6 +125,21 @@ def test_a_loop_that_is_gone_on_with_decides_as_one_that_was_not_stopped() -> No
     assert_same(whole.parameters(), second.parameters())
 
 
+def test_what_is_saved_decides_and_not_the_seed_of_what_takes_it() -> None:
+    def made(seed: int) -> Regression:
+        auto = Auto(candidates=["redo", "head_reset"], threshold=9.0, **OFTEN)
+        return Regression([auto], batch_size=16, seed=seed)
+
+    first = made(0).train(8)
+    second = made(7).train(2)
+    second.module.load_state_dict(first.module.state_dict())
+    second.x, second.y = first.x, first.y
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    one, other = (learner.train(8).interventions[0].state_dict() for learner in (first, second))
+    assert one["decisions"] == 2
+    assert one == other
+
+
 def look_of(steps: int) -> int:
     """Transitions of one network's probe."""
     return (steps + BEGUN) * 128
@@ -211,6 +226,32 @@ def test_a_policy_is_taken_again_by_what_another_network_pays(monkeypatch: pytes
     # A fresh network's and its own, both again, and that of head_reset; what has changed nothing is not measured.
     assert [seed for seed, _ in taken] == [one, one, other, other, other]
     assert one != other
+
+
+@pytest.mark.parametrize("steps", [None, 10])
+def test_where_another_network_does_not_learn_either_nothing_is_told_of_a_policy(
+    steps: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure, seeds, last = "actor/policy_trainability", [], 0
+
+    def removed(learner: Any, batch: Any, parameters: Any, *, seed: int, steps: Any) -> dict[str, torch.Tensor]:
+        nonlocal last
+        seeds.append(seed)
+        own = all(torch.equal(parameters[name], value) for name, value in learner.snapshot().items())
+        last = steps.get(measure, 0)
+        share = 0.01 if own or seed != seeds[0] else 0.8
+        return {name: torch.tensor(share) for name in steps if name == measure}
+
+    monkeypatch.setattr("agents.plasticity.auto.gauge.errors_removed", removed)
+    auto = Auto(period=16, budget=1e6, steps=steps)
+    patient(interventions=[auto], learning_rate=1e-2).learn(512)
+    assert auto.last is not None
+    assert (auto.last.measure, auto.last.trainability, auto.last.trials) == ("", None, {})
+    assert auto.last.reason == (
+        f"nothing can be told: {measure} seemed ill, but of a fresh network that was trained again less than 0.1 of "
+        "the error is removed, too"
+    )
+    assert last == steps or last == 160
 
 
 def test_a_state_of_a_version_that_looked_at_all_with_as_many_steps_is_gone_on_with() -> None:

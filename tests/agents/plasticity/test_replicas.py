@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def test_two_processes_reset_the_same_units_alike(tmp_path: Path) -> None:
     assert one["seed"] == other["seed"] == 0
     for key, tensor in one["net"].items():
         assert torch.equal(tensor, other["net"][key]), key
+    assert one["decided"] == other["decided"]
+    decided = json.loads(one["decided"])
+    assert decided["decisions"] == 3
+    assert decided["acts"] == 3
+    assert decided["last"][0]["trials"]["shrink_and_perturb"] == [decided["last"][0]["trainability"], 0.0]
     assert one["mean"].tolist()[:2] == other["mean"].tolist()[:2] == [2.0, 5.0]
     assert one["mean"][2].isnan()
 

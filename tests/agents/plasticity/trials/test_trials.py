@@ -117,6 +117,23 @@ def test_units_that_score_minibatches_see_them_and_nothing_is_trained() -> None:
     assert not scores_minibatches(ReDo())
 
 
+def test_a_copy_is_another_where_a_bit_is() -> None:
+    learner = Regression().train(3)
+    for intervention, is_another in [
+        (ShrinkAndPerturb(mode="boundary", shrink=1.0, perturb=0.0), False),
+        (FullReset(), True),
+    ]:
+        with on_a_copy(learner, 5) as copied:
+            try_out(copied, intervention, 4)
+            outcome = copied.outcome()
+        assert bool(outcome.is_another(learner)) is is_another
+    for value in (math.nan, 1e-30):
+        with on_a_copy(learner, 5) as copied:
+            learner.module[2].bias.data[3] += value
+            outcome = copied.outcome()
+        assert bool(outcome.is_another(learner)) is math.isnan(value)  # so little is lost
+
+
 def test_others_are_told_what_was_applied() -> None:
     anchored = L2Init()
     learner = Regression([anchored], batch_size=16).train(3)
