@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from safetensors import torch as safetensors
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.save_util import json_to_data, open_path
 from stable_baselines3.common.vec_env import VecTransposeImage, is_vecenv_wrapped
 from torch import Tensor
@@ -62,7 +63,7 @@ class SavingMixin(ServingMixin):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: all but where the logs go, which are files and threads; `learn` opens others."""
-        return {**vars(self), "_logger": None, "_custom_logger": False}
+        return {**vars(self), "_logger": Logger(None, []), "_custom_logger": False}
 
     def _setup_model(self) -> None:
         super()._setup_model()  # type: ignore[safe-super]  # the algorithm comes after this class

@@ -67,7 +67,10 @@ def test_logs_stay_with_the_first(
     settings = {"n_steps": 8, "batch_size": 8, "device": "cpu", "tensorboard_log": str(tmp_path), "verbose": 1}
     model = PPO("MlpPolicy", envs.make("cartpole", n_envs=1, seed=1), **settings).learn(8)
     own = model.logger
-    other = way(model).learn(8)
+    other = way(model)
+    other.train()  # goes on by itself, and tells nobody
+    assert (other.logger.dir, other.logger.output_formats) == (None, [])
+    other.learn(8)
     assert (other.num_timesteps, other.logger is own, model.logger is own) == (8, False, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["PPO_1", "PPO_2"]
 
