@@ -132,7 +132,7 @@ INTERVENTIONS: dict[str, Entry] = {
     ),
     "auto": Entry(
         "agents.plasticity.auto:Auto", "watch trainability, try remedies on copies, apply one where it is lost",
-        group="closed loop", cost="about 2%, where networks are ill 3%, DQN 4%",
+        group="closed loop", cost="about 3%, where networks are ill 4%, DQN 5%",
     ),
 }  # fmt: skip
 
