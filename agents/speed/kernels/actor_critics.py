@@ -5,7 +5,7 @@ what they give is to be added up. There are networks `of_maps`, whose actor and 
 convolution and a linear layer make of boards, and networks `of_boards`, whose actor and critic read these themselves.
 
 Args that all have, arrays of parameters and of gradients as of `agents.speed.kernels.dense_layers`:
-    boards: set cells and starts, of `find`; and of each cell of a board row, column and channel.
+    boards: set cells and starts, of `cells.find`; and of each cell of a board row, column and channel.
     trunk: weight and bias of the convolution, and of the linear layer behind its maps.
     actor: weights and biases of its layers, and where what is behind each hidden one is written: of networks `of_maps`
         there the features come first.

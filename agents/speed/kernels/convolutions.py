@@ -75,8 +75,8 @@ def convolution(
     """A convolution of stride 1 without padding.
 
     Args:
-        cells: of `find`.
-        starts: of `find`.
+        cells: of `cells.find`.
+        starts: of `cells.find`.
         places: (size, 3), of each cell of a board its row, column and channel.
         weight: (channels, rows of the kernel, its columns from last to first, filters), flat; filters are a multiple of
             `LANES`.

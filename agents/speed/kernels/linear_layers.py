@@ -19,8 +19,8 @@ def linear(
     """A linear layer.
 
     Args:
-        cells: of `find`.
-        starts: of `find`.
+        cells: of `cells.find`.
+        starts: of `cells.find`.
         weight: (size, units), flat; units are a multiple of `LANES`.
         bias: (units,).
         stretch: inputs that are summed up by themselves.
@@ -53,8 +53,8 @@ def linear_gradient(
     """Write to `weight`, zeros as in `linear`, its gradient from that of the outputs, for the units from `first` on.
 
     Args:
-        cells: of `find`.
-        starts: of `find`.
+        cells: of `cells.find`.
+        starts: of `cells.find`.
         gradient: (boards, units), flat.
         stretch: boards that are summed up by themselves.
         weight: (size, units), flat.

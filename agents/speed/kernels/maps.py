@@ -22,8 +22,8 @@ def convolution(
     """A convolution of stride 1 without padding, and ReLU.
 
     Args:
-        cells: of `find`.
-        starts: of `find`.
+        cells: of `cells.find`.
+        starts: of `cells.find`.
         places: (size, 3), of each cell of a board its row, column and channel.
         weight: (filters, channels, rows of the kernel, its columns); filters are a multiple of `LANES`.
         bias: (filters,).

@@ -23,7 +23,7 @@ SHARED = 512
 
 
 def convolution(boards: Boards, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Tensor | None:
-    """A convolution of stride 1 without padding, on (boards, channels, rows, columns); None as for `linear`.
+    """A convolution of stride 1 without padding, on (boards, channels, rows, columns); None where dense ones pay.
 
     Args:
         boards: what it reads.
