@@ -51,10 +51,9 @@ def train(
         results = [crl.train("configs/cartpole_ppo.yaml", [f"seed={seed}"]) for seed in range(3)]
         print([result.visits[-1].mean_return for result in results])
     """
-    given = config.model_dump(mode="json") if isinstance(config, RunConfig) else config
-    given = str(given) if isinstance(given, os.PathLike) else given
+    given = config.model_dump(mode="json") if isinstance(config, RunConfig) else _plain(config)
     with beside(Path(given)) if isinstance(given, str) else nullcontext():
-        found = checked_config(config, overrides)
+        found = checked_config(config if isinstance(config, RunConfig) else given, overrides)
         with _embedded(verbose):
             from crl import run
             from crl.ending import Interrupt
@@ -89,7 +88,8 @@ def checked_config(config: Config, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: something is refused.
     """
-    if isinstance(overrides, str | Mapping):
+    listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
+    if not listed or not all(isinstance(each, str) for each in overrides):
         raise ConfigError(f"the overrides are {shortened(repr(overrides))}; give a list, such as ['seed=3']")
     if isinstance(config, str | os.PathLike):
         found = load(Path(config), overrides)
@@ -104,6 +104,17 @@ def checked_config(config: Config, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"from={found.source!r} does not exist; {remedy}")
     check_installed(found.services)
     return check_arguments(found)
+
+
+def _plain(given: Any) -> Any:
+    """What somebody gives in Python as YAML would: numbers and arrays of numpy's or torch's, paths, any mapping."""
+    if isinstance(given, Mapping):
+        return {_plain(key): _plain(value) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [*map(_plain, given)]
+    if isinstance(given, os.PathLike):
+        return os.fspath(given)
+    return given.tolist() if hasattr(given, "tolist") else given
 
 
 def _words(function: str, *arguments: Any) -> list[str]:

@@ -102,7 +102,7 @@ def _require_registered(name: str) -> None:
     if name in STREAMS:
         remedy = "give it alone" if STREAMS[name].worlds else "list its games instead"
         raise ValueError(f"{name!r} is a stream and cannot be one task among others; {remedy}")
-    if (game := _atari_name(id)) in TASKS:
+    if (game := name.lower()) in TASKS or (game := _atari_name(id)) in TASKS:
         raise ValueError(f"unknown task {name!r}; did you mean {game!r}?")
     known = [f"{module}{colon}{known}" for known in gymnasium.registry]
     remedy = did_you_mean(name, [*known, *STREAMS, *TASKS]) or (

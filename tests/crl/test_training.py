@@ -8,8 +8,10 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -90,10 +92,28 @@ def test_refusals_leave_nothing(config: dict[str, Any], tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("overrides", ["seed=1", {"seed": 1}])
+@pytest.mark.parametrize("overrides", ["seed=1", {"seed": 1}, [("seed", 1)], None])
 def test_overrides_are_a_list(config: dict[str, Any], overrides: Any) -> None:
     with pytest.raises(crl.ConfigError, match=r"^the overrides are .*; give a list, such as \['seed=3'\]$"):
         crl.train(config, overrides)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(config: dict[str, Any], tmp_path: Path) -> None:
+    given = {
+        **config,
+        "seed": np.int64(3),
+        "stream": MappingProxyType(
+            {**config["stream"], "tasks": ({"id": "cartpole"}, {"id": "cartpole", "gravity": np.int64(12)})}
+        ),
+        "agent": {**config["agent"], "n_steps": torch.tensor(20), "net_arch": np.array([8])},
+        "runs": tmp_path / "runs",
+    }
+    results = crl.train(given)
+    run = Path(results.folder)
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["stream"]["tasks"] == config["stream"]["tasks"]
+    assert (saved["agent"]["n_steps"], saved["agent"]["net_arch"]["pi"], saved["seed"]) == (20, [8], 3)
+    assert "int64" not in (run / "command.txt").read_text()
 
 
 def test_a_failure_is_raised_with_its_cause(config: dict[str, Any], tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_seed_reaches_the_games() -> None:
     ("arguments", "message"),
     [
         ({"what": "minatr3"}, "unknown task 'minatr3'; did you mean 'minatar3'?"),
+        ({"what": "Breakout"}, "unknown task 'Breakout'; did you mean 'breakout'?"),
         ({"what": "cchain/cartpol"}, "unknown task 'cchain/cartpol'; did you mean 'cchain/cartpole'?"),
         ({"what": "cchain/cartpole", "stream_seed": -1}, "stream_seed must be a whole number of at least 0, got -1"),
         ({"what": ["cartpole", "acrobot"], "steps_per_task": 5}, "tasks 'cartpole' and 'acrobot' have different obs"),
