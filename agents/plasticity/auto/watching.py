@@ -64,15 +64,15 @@ class Auto(Intervention):
     fresh network has, nothing else is done, and training is what it is without this, to the bit. Measures that tell
     nothing, because little of the error is removed even of a fresh network (less than a tenth), do not count. One that
     is below the threshold is taken again, beside a fresh network on the same observations: a policy's by what another
-    network pays, and one of outputs with three times the steps, so that what only begins slowly counts as well.
+    network pays, and one of outputs with up to three times the steps, for some only begin slowly.
 
     Where one stays below, each candidate acts once on a copy, as at the end of a period of its own or at a task switch,
-    all units counting as mature. The copies are put to the probe, with the same observations and targets, in the order
-    of what they cost at once: the sum over networks of the KL of a policy, or of the mean square change of values over
-    their mean square. The first that brings what was ill back to the threshold is applied, and dearer ones are
-    not looked at. If none does, it is the one that comes furthest, where it regains at least a tenth of what a fresh
-    network has; else none. What is applied is what was tried: the learner becomes that copy. Candidates are what acts
-    at once; penalties have no such moment.
+    all units counting as mature. Copies that are changed by it are put to the same probe again, in the order of what
+    they cost at once: the sum over networks of the KL of a policy, or of the mean square change of values over their
+    mean square. The first that brings what was ill back to the threshold is applied, and dearer ones are not looked at.
+    If none does, it is the one that comes furthest, where it regains at least a tenth of what a fresh network has; else
+    none. What is applied is what was tried: the learner becomes that copy. Candidates are what acts at once; penalties
+    have no such moment.
 
     The method is ours; its parts are those of `diagnosis.match`. GPUs are waited for at a look alone.
 

@@ -38,6 +38,7 @@ from agents.plasticity import (
 from agents.plasticity.diagnostics import FitProbe
 from agents.plasticity.layers import OWN
 from agents.plasticity.registry import CRITERIA, SELECTIONS
+from agents.plasticity.trials import on_a_copy
 from agents.plasticity.units import TorchDefault
 from agents.speed import boards
 
@@ -110,6 +111,16 @@ def test_a_fit_probe_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with watched(monkeypatch):
         found = probe.measure(lambda n, generator: batch)
     assert all(value.isfinite() for value in found.values())
+
+
+def test_whether_a_trial_has_changed_anything_is_found_out_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = Regression()
+    with on_a_copy(learner, 1) as copied:
+        learner.module[0].bias.data[2] = 9.0
+        outcome = copied.outcome()
+    with watched(monkeypatch):
+        found = outcome.is_another(learner)
+    assert found.item() is True
 
 
 # ---------------------------------------------------------------------------------------------------- what is tried
