@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from crl.config.messages import one_line
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -114,6 +112,8 @@ def concise_warnings() -> Iterator[None]:
 
 
 def _show(message: Warning | str, *_: Any, **__: Any) -> None:
+    from crl.config.messages import one_line  # with all of the config, which help does without
+
     warn(one_line(message))
 
 

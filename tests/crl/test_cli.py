@@ -135,20 +135,22 @@ def test_light_commands_load_nothing_heavy(python: Command, tiny: Path) -> None:
 import json, sys
 import crl.cli
 from crl.cli.options import refusing
-codes = []
+codes, config = [], []
 for line in {lines!r}:
     sys.argv = ["crl", *line.split()]
     try:
         crl.cli.main()
     except SystemExit as stop:
         codes.append(stop.code)
+    if "help" in line or "version" in line:
+        config += [name for name in ("crl.config", "numpy", "envs", "agents") if name in sys.modules]
 heavy = [name for name in ("torch", "stable_baselines3", "minatar", "numba", "mujoco") if name in sys.modules]
-print(json.dumps([codes, heavy]))
+print(json.dumps([codes, config, heavy]))
 """
     result = python("-c", program, cwd=tiny)
-    codes, heavy = json.loads(result.stdout.splitlines()[-1])
+    codes, config, heavy = json.loads(result.stdout.splitlines()[-1])
     assert codes == [0, 0, 0, 0, 0, 0] + [2] * len(LIGHT_REFUSALS)
-    assert heavy == []
+    assert config == heavy == []
 
 
 def test_list(crl: Command, tmp_path: Path) -> None:
