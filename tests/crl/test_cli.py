@@ -134,7 +134,6 @@ def test_light_commands_load_nothing_heavy(python: Command, tiny: Path) -> None:
     program = f"""
 import json, sys
 import crl.cli
-from crl.cli.options import refusing
 codes, config = [], []
 for line in {lines!r}:
     sys.argv = ["crl", *line.split()]
