@@ -12,19 +12,18 @@ import torch
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 
-import envs
 from crl import checkpoints, run_folder, sources, storage, summary
 from crl.checkpoints import CheckpointCallback
 from crl.claims import ClaimLostError
 from crl.config import ConfigError, config_hash
 from crl.config.imports import needed_folders
 from crl.config.messages import one_line
-from crl.ending import Interrupt, RunError, Stop, fail, named
+from crl.ending import Interrupt, RunError, Stop, fail
 from crl.exit_codes import DONE
 from crl.parts import Run
 from crl.results import RunResults
 from crl.run_parts import RunParts
-from crl.screen import concise_warnings, is_quiet, say, tolerant, warn
+from crl.screen import concise_warnings, is_quiet, say, tolerant
 from crl.shell import typed
 from crl.storage.files import move
 
@@ -77,7 +76,7 @@ class Start(NamedTuple):
 
 
 def execute(run: Run, parts: RunParts, interrupt: Interrupt, start: Start) -> Ended:
-    """Train, save and show a run, and close its games.
+    """Train, save and show a run, and say how it ended.
 
     Raises:
         ConfigError: something does not fit; nothing has been changed.
@@ -98,20 +97,10 @@ def execute(run: Run, parts: RunParts, interrupt: Interrupt, start: Start) -> En
             raise
         _refuse_lost(run)  # what the successor does to the files may be all that went wrong
         fail(run, error)
-    finally:
-        close(run.env)
     if not is_quiet():
         with tolerant():
             summary.show(results, needed_folders(run.config.modules()))
     return Ended(results, interrupt.code if results.status == "interrupted" else DONE)
-
-
-def close(env: envs.StreamVectorEnv) -> None:
-    """Close the games of a run. What goes wrong here costs nothing: everything has been written."""
-    try:
-        env.close()
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
-        warn(f"the environment could not be closed ({named(error)})")
 
 
 def _learn(run: Run, parts: RunParts, interrupt: Interrupt, start: Start) -> RunResults:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -17,10 +17,10 @@ from crl import checkpoints, resuming, run_folder, sources, storage
 from crl.best import FOLDER as BEST
 from crl.best import unkept
 from crl.claims import Claim
-from crl.config import ConfigError, RunConfig, check_arguments
+from crl.config import RunConfig, check_arguments
 from crl.config.messages import one_line
-from crl.ending import Interrupt, RunError
-from crl.execution import Ended, Start, close, execute
+from crl.ending import Interrupt, RunError, named
+from crl.execution import Ended, Start, execute
 from crl.exit_codes import FAILED
 from crl.mirroring import check_installed
 from crl.models import build, fixed_layers
@@ -86,27 +86,23 @@ def begin(
     """
     started = time.perf_counter()
     torch.set_num_threads(_threads(config))
-    config, model, env = _built(config)
-    all_parts = parts_of(config, model, env.stream, parts)
-    if (sentence := unkept(env.stream, config.checkpoint.every, config.agent.rollout)) is not None:
-        warn(sentence)
-    news, source = [env.rounding, *env.mapping, *fixed_layers(model)], None
-    if config.source is not None:
-        try:
-            source = sources.beginning(config.source, model)
-        except ConfigError:
-            close(env)
-            raise
-        for sentence in source.warnings:
+    with _built(config) as (config, model, env):
+        all_parts = parts_of(config, model, env.stream, parts)
+        if (sentence := unkept(env.stream, config.checkpoint.every, config.agent.rollout)) is not None:
             warn(sentence)
-        config = sources.begun(config, source)
-        news += source.news
-    with (
-        interrupt or Interrupt() as interrupt,
-        run_folder.locked(run_folder.create(config)) if claim is None else nullcontext(claim) as held,
-    ):
-        run = Run(config, model, env, held, started, training)
-        return execute(run, all_parts, interrupt, Start(command, news, source=source))
+        news, source = [env.rounding, *env.mapping, *fixed_layers(model)], None
+        if config.source is not None:
+            source = sources.beginning(config.source, model)
+            for sentence in source.warnings:
+                warn(sentence)
+            config = sources.begun(config, source)
+            news += source.news
+        with (
+            interrupt or Interrupt() as interrupt,
+            run_folder.locked(run_folder.create(config)) if claim is None else nullcontext(claim) as held,
+        ):
+            run = Run(config, model, env, held, started, training)
+            return execute(run, all_parts, interrupt, Start(command, news, source=source))
 
 
 def go_on(
@@ -146,27 +142,40 @@ def go_on(
         saved = resuming.saved_by(found, config)
         threads = saved["threads"] if saved and config.threads == "auto" else _threads(config)
         torch.set_num_threads(threads)
-        config, model, env = _built(config)
-        all_parts = parts_of(config, model, env.stream, parts)
-        if found is None and config.source is not None:
-            sources.begin_again(folder, model)
-        changed = resuming.differences(saved, model.device, threads)
-        for sentence in [*passed_over, *resuming.lost(folder, found, saved), *changed]:
-            warn(sentence)
-        with interrupt or Interrupt() as interrupt:
-            interrupt.saved = found
-            nothing = "no checkpoint can be gone on from" if passed_over else "there is no checkpoint yet"
-            how = f"starting again: {nothing}" if found is None else f"going on from {found}"
-            run = Run(config, model, env, held, started, training)
-            return execute(run, all_parts, interrupt, Start(command, [how], found))
+        with _built(config) as (config, model, env):
+            all_parts = parts_of(config, model, env.stream, parts)
+            if found is None and config.source is not None:
+                sources.begin_again(folder, model)
+            changed = resuming.differences(saved, model.device, threads)
+            for sentence in [*passed_over, *resuming.lost(folder, found, saved), *changed]:
+                warn(sentence)
+            with interrupt or Interrupt() as interrupt:
+                interrupt.saved = found
+                nothing = "no checkpoint can be gone on from" if passed_over else "there is no checkpoint yet"
+                how = f"starting again: {nothing}" if found is None else f"going on from {found}"
+                run = Run(config, model, env, held, started, training)
+                return execute(run, all_parts, interrupt, Start(command, [how], found))
 
 
-def _built(config: RunConfig) -> tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]:
+@contextmanager
+def _built(config: RunConfig) -> Iterator[tuple[RunConfig, LearnerMixin, envs.StreamVectorEnv]]:
+    """What a run trains and plays; the games are closed at the end, also where something is refused."""
     with warnings.catch_warnings(record=True) as caught:
         config, model, env = build(config)
     for warning in caught:  # held back till here, so that a refusal is one sentence
         warn(one_line(warning.message))
-    return config, model, env
+    try:
+        yield config, model, env
+    finally:
+        _close(env)
+
+
+def _close(env: envs.StreamVectorEnv) -> None:
+    """Close the games of a run. What goes wrong here costs nothing: everything has been written."""
+    try:
+        env.close()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        warn(f"the environment could not be closed ({named(error)})")
 
 
 def _threads(config: RunConfig) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import envs
 from crl import run, storage
 from crl.config import ConfigError, check_arguments, load
 from crl.config.parts import PARTS
@@ -169,11 +170,16 @@ class Same(Part):
         ([Outside()], 'the part "outside" of the run has the log file "../outside.csv"; give the name of a CSV file'),
     ],
 )
-def test_parts_that_cannot_be_together(parts: list[Part], sentence: str, tmp_path: Path) -> None:
+def test_parts_that_cannot_be_together(
+    parts: list[Part], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Any] = []
+    monkeypatch.setattr(envs.StreamVectorEnv, "close", lambda env: closed.append(env))
     with pytest.raises(ConfigError) as caught:
         trained(tmp_path, *parts)
     assert str(caught.value).startswith(sentence)
     assert not (tmp_path / "runs").exists()
+    assert len(closed) == 1  # the games had been built already
 
 
 # ---------------------------------------------------------------------- by a config
