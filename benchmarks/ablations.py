@@ -168,7 +168,7 @@ def draw(path: Path) -> None:
         plain = next(row for row in arms if row["group"] == "none")
         axis.axvline(float(plain["mean"]), color="black", linewidth=0.6, linestyle=":")
         axis.set_yticks([-place for place in range(len(arms))], [row["group"] for row in arms])
-        axis.set_xlim(left=0)
+        axis.set_xlim(0, 1.05 * axis.get_xlim()[1])
         axis.set_xlabel(heading)
         axis.set_title(name, fontsize="medium")
     figure.savefig(path)
