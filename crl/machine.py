@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from crl.versions import COMPUTING, installed, processor_name
+from crl.versions import COMPUTING, crl_and_code, installed, processor_name
 
 
 def machine(device: torch.device) -> dict[str, str]:
     """The versions and the hardware that a run on a device has here."""
-    versions = {package: installed(package) for package in COMPUTING}
-    return {"torch": str(torch.__version__), **versions, "cpu": processor_name(), "device": _described(device)}
+    packages = {package: installed(package) for package in COMPUTING} | {"crl": crl_and_code()}
+    return {"torch": str(torch.__version__), **packages, "cpu": processor_name(), "device": _described(device)}
 
 
 def _described(device: torch.device) -> str:

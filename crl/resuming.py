@@ -105,7 +105,7 @@ def differences(saved: Mapping[str, Any] | None, device: torch.device, threads: 
     there = {**saved["machine"], "threads": saved["threads"]}
     return [
         f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but "
-        f"{'perhaps ' if name in COMPUTING else ''}not bit-identically"
+        f"{'perhaps ' if name in (*COMPUTING, 'crl') else ''}not bit-identically"
         for name, value in here.items()
         # What the run did not have it did not use, and other versions of crl have recorded less.
         if there.get(name, ABSENT) not in (value, ABSENT)

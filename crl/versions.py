@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
 from contextlib import suppress
@@ -11,7 +12,6 @@ from pathlib import Path
 
 ABSENT = "not installed"  # in place of a version
 COMPUTING = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "envpool", "numpy", "numba")  # as torch does
-PACKAGES = ("torch", *COMPUTING, "crl")
 
 
 @functools.cache  # every checkpoint names them, and each is parsed from a file
@@ -21,6 +21,17 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ABSENT
+
+
+@functools.cache
+def crl_and_code() -> str:
+    """crl's version and a digest of its code: who works on a clone changes the one without the other."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for path in sorted(path for package in ("agents", "crl", "envs") for path in (root / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))  # as Git may have written it
+    return f"{installed('crl')} (code {digest.hexdigest()[:12]})"
 
 
 def processor_name() -> str:
@@ -35,7 +46,8 @@ def processor_name() -> str:
 def versions(threads: int, device: str) -> str:
     """What the numbers of a run depend on beside its config, a line each."""
     lines = {"python": platform.python_version()}
-    lines |= {package: installed(package) for package in PACKAGES}
+    lines |= {package: installed(package) for package in ("torch", *COMPUTING)}
+    lines["crl"] = crl_and_code()
     lines["platform"] = platform.platform()
     lines["cpus"] = str(os.cpu_count())
     lines["threads"] = str(threads)

@@ -40,7 +40,7 @@ def test_another_machine_is_no_obstacle(checkpointed: Path, tmp_path: Path, caps
     here = machine(torch.device("cpu"))
     there = {**here, "torch": "2.0.1", "numpy": "1.0", "minatar": "not installed", "mujoco": "2.0", "cpu": "an abacus"}
     there["envpool"] = "0.8"
-    there["device"] = "cuda (NVIDIA H100)"
+    there |= {"crl": "0.0.9 (code 0123456789ab)", "device": "cuda (NVIDIA H100)"}
     elsewhere = {"machine": there, "threads": 7}
     rewritten(found / "checkpoints" / "320", lambda state: state["run"].update(elsewhere))
     assert run.resume(found, ["crl"]) == 0
@@ -51,6 +51,7 @@ def test_another_machine_is_no_obstacle(checkpointed: Path, tmp_path: Path, caps
         f"crl: warning: the run was trained with mujoco 2.0, and here it is {here['mujoco']}: {perhaps}",
         f"crl: warning: the run was trained with envpool 0.8, and here it is {here['envpool']}: {perhaps}",
         f"crl: warning: the run was trained with numpy 1.0, and here it is {here['numpy']}: {perhaps}",
+        f"crl: warning: the run was trained with crl {there['crl']}, and here it is {here['crl']}: {perhaps}",
         f"crl: warning: the run was trained with cpu an abacus, and here it is {here['cpu']}: {end}",
         f"crl: warning: the run was trained with device cuda (NVIDIA H100), and here it is cpu: {end}",
         f"crl: warning: the run was trained with threads 7, and here it is 1: {end}",
@@ -84,7 +85,7 @@ def test_versions_of_each_start_are_kept(checkpointed: Path, tmp_path: Path, mon
 def test_machine_names_what_bits_depend_on() -> None:
     found = machine(torch.device("cpu"))
     packages = ["torch", "stable-baselines3", "gymnasium", "minatar", "mujoco", "envpool", "numpy", "numba"]
-    assert [*found] == [*packages, "cpu", "device"]
+    assert [*found] == [*packages, "crl", "cpu", "device"]
     # What was installed of torch may name its build otherwise than torch does.
     known = {"torch": torch.__version__} | ({"envpool": versions.ABSENT} if find_spec("envpool") is None else {})
     assert {package: found[package] for package in packages} == {
@@ -92,3 +93,17 @@ def test_machine_names_what_bits_depend_on() -> None:
     }
     assert found["device"] == "cpu"
     assert found["cpu"]
+
+
+def test_crl_is_told_apart_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever works on a clone changes the code, and its version stays."""
+    copies = []
+    for code in (b"a = 1\n", b"a = 1\r\n", b"a = 2\n"):
+        root = tmp_path / str(len(copies))
+        for package in ("agents", "crl", "envs"):
+            (root / package / "deep").mkdir(parents=True)
+            (root / package / "deep" / "x.py").write_bytes(code)
+        monkeypatch.setattr(versions, "__file__", str(root / "crl" / "versions.py"))
+        copies.append(versions.crl_and_code.__wrapped__())
+    assert copies[0] == copies[1] != copies[2]  # how lines end is Git's choice
+    assert copies[0].startswith(f"{version('crl')} (code ")
