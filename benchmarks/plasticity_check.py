@@ -43,7 +43,7 @@ ARMS: dict[str, list[str]] = {  # name -> overrides of the config
     PLAIN: [],
     "l2_init": ["interventions=[{name: l2_init, coefficient: 1.0e-3, decoupled: false}]"],
     "spectral": ["interventions=[{name: spectral}]"],
-    "c_chain": ["interventions=[{name: c_chain}]"],
+    "c_chain": ["interventions=[{name: c_chain, scale: 3}]"],
     "c_chain_published": [
         "interventions=[{name: c_chain, paper: true, reset_at_switch: true}]",
         "stream.boundary=revealed",

@@ -29,12 +29,8 @@ class Defaults(NamedTuple):
     least: float = 0.0
 
 
-OURS = {
-    "logits": Defaults(3.0, 5_000, 1_000),
-    "bits": Defaults(3.0, 5_000, 1_000),
-    "means": Defaults(0.05, 5_000, 1_000),
-    "values": Defaults(0.01, 50_000, 10_000),
-}
+OF_POLICIES = Defaults(0.05, 5_000, 1_000)
+OF_VALUES = Defaults(0.01, 50_000, 10_000)
 PUBLISHED = {
     "logits": Defaults(10_000, 50, 10, first=1, least=1),
     "bits": Defaults(10_000, 50, 10, first=1, least=1),
@@ -67,10 +63,9 @@ class CChain(Intervention):
     more the penalty reduces churn, the higher it gets. What holds it is ours: the churn of the `warmup`, in which there
     is no penalty, is remembered, and mean D counts as at least 1 / `cap` of it; and what falling churn adds to c at
     most doubles in a window. Ours, too, are the KL divergence in place of the cross-entropy, whose gradient is the
-    same, but which is no measure of churn, so that its published scale is 10,000: at 3 the coefficient is as large
-    as that gives on the paper's CartPole while it learns the first level (about 230); reference batches of half a
-    minibatch and at most 128 transitions, where the papers have a minibatch (with PPO 32 to 125); windows of gradient
-    steps, in a hundred slots.
+    same, but which is no measure of churn, so that its published scale is 10,000 and ours that of means; reference
+    batches of half a minibatch and at most 128 transitions, where the papers have a minibatch (with PPO 32 to 125);
+    windows of gradient steps, in a hundred slots.
 
     SAC and TD3 have the coefficients of CHAIN (arXiv 2409.04792), C-CHAIN's parent: 0.1 for the mean square of the
     critics' values beside the sum of their mean squared errors, which is 0.05 with SAC, whose sum Stable-Baselines3
@@ -83,9 +78,10 @@ class CChain(Intervention):
         networks: whose outputs are held; None for those of the papers, PPO's actor and the critic of DQN, SAC and TD3.
         coefficient: a number; ``auto`` to adapt it; None for ``auto`` with PPO and DQN and CHAIN's with SAC and TD3.
             0 costs nothing.
-        scale: of an adapted coefficient; None for 3 with discrete policies, 0.05 with means, 0.01 with values.
-            More holds outputs more firmly: 3 suits minibatches of 32, at 1,024 it keeps PPO on MinAtar from learning,
-            where 0.05 does not (benchmarks/README.md).
+        scale: of an adapted coefficient; None for 0.05 with policies, 0.01 with values. More holds outputs more
+            firmly, and no number is right for all worlds: at 3 the coefficient of a discrete policy is as large as the
+            published one on the paper's CartPole while that learns its first level (about 230), which keeps a policy
+            from saturating there and on Acrobot, and PPO on MinAtar from learning (benchmarks/README.md).
         window: gradient steps of its means; None for 5,000 with policies, 50,000 with values.
         warmup: gradient steps without a penalty, whose churn is logged; None for 1,000 with policies and 10,000 with
             values where it is adapted, and 0 with a number.
@@ -175,7 +171,8 @@ class CChain(Intervention):
                 return Rule(fixed=CHAIN_CRITIC * form.weight, warmup=self.warmup or 0)
             return Rule(relative=CHAIN_ACTOR, warmup=self.warmup or 0)
         published = self.paper and form.kind in PUBLISHED
-        defaults = PUBLISHED[form.kind] if published else OURS.get(form.kind, OURS["means"])
+        ours = OF_VALUES if form.kind == "values" else OF_POLICIES
+        defaults = PUBLISHED[form.kind] if published else ours
         return Rule(
             scale=defaults.scale if self.scale is None else self.scale,
             window=defaults.window if self.window is None else self.window,

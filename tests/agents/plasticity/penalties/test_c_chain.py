@@ -174,8 +174,8 @@ def rules(agent: str, **arguments: Any) -> dict[str, Any]:
 
 def test_what_is_held_and_how_firmly_by_default() -> None:
     (ppo,) = rules("ppo").items()
-    assert (ppo[0], ppo[1].scale, ppo[1].window, ppo[1].warmup, ppo[1].cap) == ("actor", 3.0, 5000, 1000, 10.0)
-    assert rules("ppo means")["actor"].scale == 0.05
+    assert (ppo[0], ppo[1].scale, ppo[1].window, ppo[1].warmup, ppo[1].cap) == ("actor", 0.05, 5000, 1000, 10.0)
+    assert rules("ppo means")["actor"] == ppo[1]
     (dqn,) = rules("dqn").items()
     assert (dqn[0], dqn[1].scale, dqn[1].window, dqn[1].warmup, dqn[1].first) == ("critic", 0.01, 50_000, 10_000, 0)
     for agent, critic in (("sac", 0.05), ("td3", 0.1)):
