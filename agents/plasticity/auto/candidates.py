@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.plasticity.trials import Candidate, acts_gradually, built, no_remedy
+from agents.plasticity.trials import REDO, Candidate, acts_gradually, built, no_remedy
 
-THREE: tuple[Candidate, ...] = ("redo", {"name": "shrink_and_perturb", "mode": "boundary"}, "head_reset")
+THREE: tuple[Candidate, ...] = (REDO, {"name": "shrink_and_perturb", "mode": "boundary"}, "head_reset")
 """Where none are given."""
 
 

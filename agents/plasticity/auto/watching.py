@@ -77,8 +77,8 @@ class Auto(Intervention):
     The method is ours; its parts are those of `diagnosis.match`. GPUs are waited for at a look alone.
 
     Args:
-        candidates: names of interventions, or mappings of a name and arguments; None for redo, shrink_and_perturb in
-            boundary mode, and head_reset.
+        candidates: names of interventions, or mappings of a name and arguments; None for redo, which may redraw whole
+            layers here (`allow_full`), shrink_and_perturb in boundary mode, and head_reset.
         period: gradient steps between two looks, at least. Less sees trouble sooner and costs more.
         threshold: trainability, 1 being a fresh network's, below which candidates are tried. More acts sooner.
         budget: the share of training's compute that looks and trials may take, counted in transitions that are

@@ -11,12 +11,13 @@ from agents.plasticity.trials.acting import (
     train,
     try_out,
 )
-from agents.plasticity.trials.candidates import NO_REMEDY, Candidate, built, described, no_remedy
+from agents.plasticity.trials.candidates import NO_REMEDY, REDO, Candidate, built, described, no_remedy
 from agents.plasticity.trials.copies import Copied, Outcome, become, on_a_copy
 
 __all__ = [
     "MINIBATCH",
     "NO_REMEDY",
+    "REDO",
     "Candidate",
     "Copied",
     "Outcome",

@@ -11,6 +11,8 @@ from agents.plasticity.registry import INTERVENTIONS
 
 Candidate = str | Mapping[str, Any]
 """Name of an intervention, or a mapping of it and its arguments, as in a config."""
+REDO: Mapping[str, Any] = {"name": "redo", "allow_full": True}
+"""ReDo as it is tried: on a copy, whose worth is measured, a layer that is silent altogether may be redrawn, too."""
 NO_REMEDY: Mapping[str, str] = {
     "reset": "it is the general form of the other resets; name its criterion and selection",
     "auto": "it chooses from others",

@@ -228,6 +228,22 @@ def test_a_policy_is_taken_again_by_what_another_network_pays(monkeypatch: pytes
     assert one != other
 
 
+def test_a_layer_that_is_silent_altogether_is_redrawn() -> None:
+    """ReDo by itself leaves it, for a layer of zeros ranks nothing; here the probe tells whether that helps."""
+    auto = Auto(**{**OFTEN, "period": 16})
+    model = patient(interventions=[auto], learning_rate=1e-2)
+    bias = model.policy.mlp_extractor.policy_net[2].bias
+    with torch.no_grad():
+        bias.fill_(-100.0)
+    model.learn(512)
+    decision = auto.last
+    assert decision is not None
+    assert (decision.applied, decision.trainability) == ("redo", 0.0)
+    assert decision.trials["redo"][1] < 1e-3
+    assert bias.min() > -1
+    assert model.hooks.units_reset()["actor"] == len(bias)
+
+
 @pytest.mark.parametrize("steps", [None, 10])
 def test_where_another_network_does_not_learn_either_nothing_is_told_of_a_policy(
     steps: int | None, monkeypatch: pytest.MonkeyPatch
