@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from crl.versions import COMPUTING, crl_and_code, installed, processor_name
+from crl.versions import COMPUTING, crl_version, installed, processor_name
 
 
 def machine(device: torch.device) -> dict[str, str]:
     """The versions and the hardware that a run on a device has here."""
-    packages = {package: installed(package) for package in COMPUTING} | {"crl": crl_and_code()}
+    packages = {package: installed(package) for package in COMPUTING} | {"crl": crl_version()}
     return {"torch": str(torch.__version__), **packages, "cpu": processor_name(), "device": _described(device)}
 
 

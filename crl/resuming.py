@@ -16,7 +16,7 @@ from crl.config.schema import MAX_THREADS
 from crl.machine import machine
 from crl.results import FILE, MAX_RESULTS
 from crl.storage.files import read_whole
-from crl.versions import ABSENT, COMPUTING
+from crl.versions import ABSENT, COMPUTING, UNKNOWN
 
 
 def refuse_finished(folder: Path) -> None:
@@ -102,7 +102,8 @@ def differences(saved: Mapping[str, Any] | None, device: torch.device, threads: 
     if saved is None:
         return []
     here = {**machine(device), "threads": threads}
-    there = {**saved["machine"], "threads": saved["threads"]}
+    # Versions of crl that did not record their code had other defaults.
+    there = {"crl": f"(code {UNKNOWN})", **saved["machine"], "threads": saved["threads"]}
     return [
         f"the run was trained with {name} {there[name]}, and here it is {value}: it goes on, but "
         f"{'perhaps ' if name in (*COMPUTING, 'crl') else ''}not bit-identically"

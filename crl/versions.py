@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ABSENT = "not installed"  # in place of a version
+UNKNOWN = "unknown"  # in place of a digest
 COMPUTING = ("stable-baselines3", "gymnasium", "minatar", "mujoco", "envpool", "numpy", "numba")  # as torch does
 
 
@@ -24,14 +25,20 @@ def installed(package: str) -> str:
 
 
 @functools.cache
-def crl_and_code() -> str:
-    """crl's version and a digest of its code: who works on a clone changes the one without the other."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parents[1]
-    for path in sorted(path for package in ("agents", "crl", "envs") for path in (root / package).rglob("*.py")):
-        digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
-        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))  # as Git may have written it
-    return f"{installed('crl')} (code {digest.hexdigest()[:12]})"
+def crl_version() -> str:
+    """crl's version and a digest of its code when this is asked first: work on a clone changes the code alone.
+
+    Code that cannot be read, such as a zip's, is unknown; that stops no training.
+    """
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    try:
+        files = sorted(path for package in ("agents", "crl", "envs") for path in (root / package).rglob("[!.]*.py"))
+        for path in files:  # names with a dot in front are editors' and macOS's
+            digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
+            digest.update(path.read_bytes().replace(b"\r\n", b"\n"))  # as Git may have written it
+    except OSError:
+        files = []
+    return f"{installed('crl')} (code {digest.hexdigest()[:12] if files else UNKNOWN})"
 
 
 def processor_name() -> str:
@@ -47,7 +54,7 @@ def versions(threads: int, device: str) -> str:
     """What the numbers of a run depend on beside its config, a line each."""
     lines = {"python": platform.python_version()}
     lines |= {package: installed(package) for package in ("torch", *COMPUTING)}
-    lines["crl"] = crl_and_code()
+    lines["crl"] = crl_version()
     lines["platform"] = platform.platform()
     lines["cpus"] = str(os.cpu_count())
     lines["threads"] = str(threads)

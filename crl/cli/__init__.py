@@ -32,9 +32,9 @@ app.command("config")(naming.show_config)
 
 def _show_versions(wanted: bool) -> None:
     if wanted:
-        from crl.versions import installed
+        from crl.versions import crl_version, installed
 
-        print(f"crl {installed('crl')}")
+        print(f"crl {crl_version()}")
         print(f"python {platform.python_version()}")
         for package in ("torch", "stable-baselines3"):
             print(f"{package} {installed(package)}")

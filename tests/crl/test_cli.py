@@ -246,9 +246,10 @@ def test_listed_tasks_shifts_and_drifts_tell_arguments(crl: Command, tmp_path: P
 
 
 def test_versions(crl: Command, tmp_path: Path) -> None:
-    lines = dict(line.split() for line in crl("--version", cwd=tmp_path).stdout.splitlines())
+    lines = dict(line.split(" ", 1) for line in crl("--version", cwd=tmp_path).stdout.splitlines())
     assert [*lines] == ["crl", "python", "torch", "stable-baselines3"]
     assert all(re.match(r"\d+\.\d+", version) for version in lines.values())
+    assert re.fullmatch(r"\S+ \(code [0-9a-f]{12}\)", lines["crl"])
 
 
 def test_a_config_is_shown_with_all_that_is_left_out(crl: Command, tiny: Path) -> None:

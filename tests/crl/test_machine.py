@@ -68,7 +68,10 @@ def test_a_checkpoint_that_records_less_of_its_machine(
     less = {"machine": {"torch": here["torch"], "cpu": here["cpu"]}}
     rewritten(found / "checkpoints" / "400", lambda state: state["run"].update(less))
     assert run.resume(found, ["crl"]) == 0
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err.splitlines() == [
+        f"crl: warning: the run was trained with crl (code unknown), and here it is {here['crl']}: it goes on, but "
+        "perhaps not bit-identically"
+    ]
 
 
 def test_versions_of_each_start_are_kept(checkpointed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,13 +100,25 @@ def test_machine_names_what_bits_depend_on() -> None:
 
 def test_crl_is_told_apart_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever works on a clone changes the code, and its version stays."""
-    copies = []
-    for code in (b"a = 1\n", b"a = 1\r\n", b"a = 2\n"):
-        root = tmp_path / str(len(copies))
-        for package in ("agents", "crl", "envs"):
-            (root / package / "deep").mkdir(parents=True)
-            (root / package / "deep" / "x.py").write_bytes(code)
+
+    def with_files(files: dict[str, bytes]) -> str:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        for name, code in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(code)
         monkeypatch.setattr(versions, "__file__", str(root / "crl" / "versions.py"))
-        copies.append(versions.crl_and_code.__wrapped__())
-    assert copies[0] == copies[1] != copies[2]  # how lines end is Git's choice
-    assert copies[0].startswith(f"{version('crl')} (code ")
+        return versions.crl_version.__wrapped__()
+
+    code = {"agents/deep/x.py": b"a = 1\n", "envs/y.py": b"b = 1\n"}
+    first = with_files(code)
+    assert first.startswith(f"{version('crl')} (code ")
+    assert with_files({**code, "envs/y.py": b"b = 1\r\n", "crl/._z.py": b"", "other/z.py": b""}) == first
+    assert with_files({**code, "envs/y.py": b"b = 2\n"}) != first
+    assert with_files({"agents/x.py": b"a = 1\n", "envs/y.py": b"b = 1\n"}) != first
+    assert with_files({"crl.zip": b""}) == f"{version('crl')} (code unknown)"
+
+
+def test_code_that_cannot_be_read_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "crl" / "x.py").mkdir(parents=True)  # reading it fails
+    monkeypatch.setattr(versions, "__file__", str(tmp_path / "crl" / "versions.py"))
+    assert versions.crl_version.__wrapped__() == f"{version('crl')} (code unknown)"

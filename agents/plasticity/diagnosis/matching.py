@@ -38,11 +38,8 @@ USUAL: Mapping[str, str] = {DEAD: "regrama", RANK: "spectral", KERNEL: "c_chain"
 """Mechanism -> the remedy that is usually named for it: for its cause, whatever has been measured."""
 USUAL_OF_ALL = "agent.activation: fourier"
 """What is named for all three, which only a new network can have."""
-ALL: tuple[Candidate, ...] = (
-    *(REDO if name == "redo" else name for name in INTERVENTIONS),
-    {"name": "shrink_and_perturb", "mode": "boundary"},
-)
-"""Where none are given."""
+VARIANTS: tuple[Candidate, ...] = (REDO, {"name": "shrink_and_perturb", "mode": "boundary"})
+"""Tried beside all that is registered, with its defaults."""
 
 
 def match(
@@ -70,8 +67,8 @@ def match(
     Args:
         learner: with data to `sample`; a training loop of one's own gives `PlasticOptimizer` ``sample``,
             ``sample_losses`` and ``outputs``. No backward pass may be pending.
-        candidates: names, or mappings of a name and arguments; None for all that is registered, with its defaults, but
-            for redo, which may redraw whole layers here (`allow_full`), and shrink_and_perturb in boundary mode, too.
+        candidates: names, or mappings of a name and arguments; None for all that is registered, with its defaults, and
+            beside that redo with `allow_full` and shrink_and_perturb in boundary mode.
         known: ``<network>/<measure>`` -> shares of the error that are removed of the learner as it is and of a fresh
             network, of the same seed, steps and observations (`Diagnosis.trainability`); None to measure them.
         seed: of all that is drawn.
@@ -87,7 +84,7 @@ def match(
     """
     check_sizes(steps, observations)
     check("candidates", candidates, not isinstance(candidates, str | Mapping), "a list of interventions")
-    given = [described(candidate) for candidate in (ALL if candidates is None else candidates)]
+    given = [described(candidate) for candidate in ([*INTERVENTIONS, *VARIANTS] if candidates is None else candidates)]
     trials = _Trials(learner, known, seed, steps, observations)
     return sorted(map(trials.tried, given), key=lambda trial: (bool(trial.hindrance), -_or_least(trial.regained)))
 

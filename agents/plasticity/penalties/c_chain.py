@@ -63,9 +63,9 @@ class CChain(Intervention):
     more the penalty reduces churn, the higher it gets. What holds it is ours: the churn of the `warmup`, in which there
     is no penalty, is remembered, and mean D counts as at least 1 / `cap` of it; and what falling churn adds to c at
     most doubles in a window. Ours, too, are the KL divergence in place of the cross-entropy, whose gradient is the
-    same, but which is no measure of churn, so that its published scale is 10,000 and ours that of means; reference
-    batches of half a minibatch and at most 128 transitions, where the papers have a minibatch (with PPO 32 to 125);
-    windows of gradient steps, in a hundred slots.
+    same, but which is no measure of churn: hence the published scale of 10,000, where ours is the published one of
+    means, 0.05; reference batches of half a minibatch and at most 128 transitions, where the papers have a minibatch
+    (with PPO 32 to 125); windows of gradient steps, in a hundred slots.
 
     SAC and TD3 have the coefficients of CHAIN (arXiv 2409.04792), C-CHAIN's parent: 0.1 for the mean square of the
     critics' values beside the sum of their mean squared errors, which is 0.05 with SAC, whose sum Stable-Baselines3
@@ -79,9 +79,9 @@ class CChain(Intervention):
         coefficient: a number; ``auto`` to adapt it; None for ``auto`` with PPO and DQN and CHAIN's with SAC and TD3.
             0 costs nothing.
         scale: of an adapted coefficient; None for 0.05 with policies, 0.01 with values. More holds outputs more
-            firmly, and no number is right for all worlds: at 3 the coefficient of a discrete policy is as large as the
-            published one on the paper's CartPole while that learns its first level (about 230), which keeps a policy
-            from saturating there and on Acrobot, and PPO on MinAtar from learning (benchmarks/README.md).
+            firmly, and what suits differs by world: at 3 the coefficient of a discrete policy is as large as the
+            published one on the paper's CartPole while that learns its first level (about 230), which does well on
+            Acrobot and keeps PPO on MinAtar from learning (benchmarks/README.md).
         window: gradient steps of its means; None for 5,000 with policies, 50,000 with values.
         warmup: gradient steps without a penalty, whose churn is logged; None for 1,000 with policies and 10,000 with
             values where it is adapted, and 0 with a number.

@@ -11,6 +11,7 @@ from small_ward import patient
 
 from agents.plasticity import ReDo, match
 from agents.plasticity.diagnosis import Finding, Trial, usual
+from agents.plasticity.registry import INTERVENTIONS
 
 FEW: dict[str, Any] = {"steps": 8, "observations": 64}
 
@@ -47,6 +48,20 @@ def test_the_remedy_is_named_with_what_it_costs_and_nothing_was_touched(ill: Any
         "it is a fresh agent, with which others are compared",
         "it chooses from others",
     ]
+
+
+def test_where_none_are_given_all_that_are_registered_by_then_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And ReDo, which by itself leaves a layer that is silent altogether, as it redraws that."""
+    silent = patient(learning_rate=1e-2).learn(512)
+    with torch.no_grad():
+        silent.policy.mlp_extractor.policy_net[2].bias.fill_(-100.0)
+    monkeypatch.setitem(INTERVENTIONS, "late", INTERVENTIONS["redo"])
+    trials = match(silent, **FEW)
+    regained = {str(trial.candidate): trial.regained for trial in trials if trial.candidate["name"] in ("redo", "late")}
+    whole = regained.pop("{'name': 'redo', 'allow_full': True}")
+    assert regained == {"{'name': 'redo'}": 0.0, "{'name': 'late'}": 0.0}
+    assert whole > 0.5
+    assert len(trials) == len(INTERVENTIONS) + 2
 
 
 def test_what_is_known_need_not_be_measured_again(ill: Any) -> None:
