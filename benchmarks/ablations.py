@@ -150,15 +150,16 @@ def _interval(row: dict[str, str], of: str) -> str:
 
 
 def draw(path: Path) -> None:
-    """Draw the returns of all arms of what is kept, means and intervals, a panel for each ablation."""
+    """Draw the returns of all arms of what is kept, means and intervals, a panel for each ablation of several seeds."""
     from matplotlib.figure import Figure
 
     names = sorted(file.parent.name for file in KEPT.glob("*/compare.csv"))
     found = {name: returns(name) for name in names}
+    found = {name: kept for name, kept in found.items() if any(int(row["seeds"]) > 1 for row in kept[1])}
     most = max(len(arms) for _, arms in found.values())
-    figure = Figure(figsize=(4.5 * len(names), 0.6 + 0.24 * most), dpi=110, layout="constrained")
+    figure = Figure(figsize=(4.5 * len(found), 0.6 + 0.24 * most), dpi=110, layout="constrained")
     for axis, (name, (heading, arms)) in zip(
-        figure.subplots(1, len(names), squeeze=False)[0], found.items(), strict=True
+        figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True
     ):
         for place, row in enumerate(arms):
             color = {"none": "black", "oracle": "tab:gray"}.get(row["group"], "tab:blue")
