@@ -86,7 +86,8 @@ class ReDo(UnitReset):
         period: gradient steps between checks; the published 1,000 is the default.
         maturity: gradient steps for which a new unit is left alone.
         samples: transitions of the sample, fewer where the data has fewer (published: 64 to 256).
-        allow_full: also redraw a layer in which no unit is active at all.
+        allow_full: also redraw a layer in which no unit is active at all, and the weights by which hidden layers read
+            it: left with zeros, as other units leave them, they might never learn.
     """
 
     name = "redo"
@@ -105,6 +106,7 @@ class ReDo(UnitReset):
         super().__init__(
             criterion="redo",
             selection={"name": "threshold", "tau": tau, "allow_full": allow_full},
+            surgery={"readers": "redraw" if allow_full else "leave"},
             networks=networks,
             period=period,
             maturity=maturity,

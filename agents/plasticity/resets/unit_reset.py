@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agents.plasticity.moments import refuse_unknown_moments
 from agents.plasticity.network_intervention import NetworkIntervention, Networks, check_steps, trained_parameters
-from agents.plasticity.probing import Probed
+from agents.plasticity.probing import Probed, layers_of
 from agents.plasticity.protocols import WARNINGS, Edit, Learner, NoDataError, Update
 from agents.plasticity.resets.choice import Choice
 from agents.plasticity.resets.cost import PROBE, CostMeter
@@ -261,6 +261,7 @@ class UnitReset(NetworkIntervention):
             self._recipe.surgery,
             references if self._recipe.surgery.compensate else None,
             self._learner.targets,
+            layers_of(self._learner),
         )
         if before is not None:
             known = None if self._recipe.surgery.outgoing == "keep" else references

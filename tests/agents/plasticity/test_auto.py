@@ -228,20 +228,27 @@ def test_a_policy_is_taken_again_by_what_another_network_pays(monkeypatch: pytes
     assert one != other
 
 
-def test_a_layer_that_is_silent_altogether_is_redrawn() -> None:
-    """ReDo by itself leaves it, for a layer of zeros ranks nothing; here the probe tells whether that helps."""
+@pytest.mark.parametrize("silent", [[2], [0], [0, 2]], ids=["last", "first", "both"])
+def test_layers_that_are_silent_altogether_are_redrawn(silent: list[int]) -> None:
+    """ReDo by itself leaves them, for a layer of zeros ranks nothing; here the probe tells whether that helps.
+
+    What reads a layer that is redrawn as a whole must not be left with zeros: SB3's biases begin with 0, too.
+    """
     auto = Auto(**{**OFTEN, "period": 16})
     model = patient(interventions=[auto], learning_rate=1e-2)
-    bias = model.policy.mlp_extractor.policy_net[2].bias
+    layers = model.policy.mlp_extractor.policy_net
     with torch.no_grad():
-        bias.fill_(-100.0)
+        for number in silent:
+            layers[number].bias.fill_(-100.0)
     model.learn(512)
     decision = auto.last
     assert decision is not None
     assert (decision.applied, decision.trainability) == ("redo", 0.0)
+    assert decision.trials["redo"][0] > 0.5
     assert decision.trials["redo"][1] < 1e-3
-    assert bias.min() > -1
-    assert model.hooks.units_reset()["actor"] == len(bias)
+    assert all(layers[number].bias.min() > -1 for number in silent)
+    if 0 in silent:
+        assert (layers[2].weight.abs().sum(0) > 0).all()
 
 
 @pytest.mark.parametrize("steps", [None, 10])
