@@ -37,9 +37,6 @@ class Surgery:
         targets: target networks are left alone, take over the changed rows and columns (``sync``), or become whole
             copies where units of a network that has one are replaced (``copy``).
         scale: standard deviation of small random weights, over that of the consumer's weights.
-        readers: hidden layers that read a layer of which all units are replaced at once are left with the weights that
-            `outgoing` says (``leave``), or those are drawn as they were initialised (``redraw``): what reads nothing
-            but zeros, through biases that are not positive, would never learn.
     """
 
     outgoing: Literal["zero", "small_random", "keep"] = "zero"
@@ -48,7 +45,6 @@ class Surgery:
     moments: Literal["renew", "keep"] = "renew"
     targets: Literal["leave", "sync", "copy"] = "leave"
     scale: float = 0.05
-    readers: Literal["leave", "redraw"] = "leave"
 
     def __post_init__(self) -> None:
         choices = {
@@ -56,14 +52,11 @@ class Surgery:
             "biases": ("renew", "keep"),
             "moments": ("renew", "keep"),
             "targets": ("leave", "sync", "copy"),
-            "readers": ("leave", "redraw"),
         }
         for key, known in choices.items():
             value = getattr(self, key)
             check(key, value, value in known, f"one of {', '.join(known)}")
         check("scale", self.scale, self.scale > 0, "a number above 0")
-        if self.readers == "redraw" and self.outgoing == "keep":
-            raise ValueError("readers is 'redraw', but outgoing 'keep' leaves their weights; give outgoing 'zero'")
         if self.compensate and self.outgoing == "keep":
             raise ValueError("compensate is True, but with outgoing 'keep' nothing is lost; give outgoing 'zero'")
 
@@ -107,7 +100,7 @@ def reset_units(
     surgery: Surgery | None = None,
     means: Mapping[str, Tensor] | None = None,
     targets: Mapping[Tensor, Tensor] | None = None,
-    hidden: Iterable[UnitLayer] = (),
+    readers: Iterable[UnitLayer] = (),
 ) -> None:
     """Replace units, wholly or in part.
 
@@ -124,7 +117,8 @@ def reset_units(
         means: layer's name -> mean activation of each unit, (units,) or (units, positions) where a flattened
             convolution is read; needed where the surgery compensates.
         targets: parameter -> target parameter; needed where the surgery does not leave targets alone.
-        hidden: all hidden layers that may read these; needed where the surgery redraws readers.
+        readers: hidden layers whose weights for a layer of which all units are replaced at once are drawn as they were
+            initialised: what reads nothing but zeros, through biases that are not positive, would never learn.
     """
     surgery = surgery or Surgery()
     if layers and may_branch(layers[0].producer.weight.device):
@@ -145,12 +139,11 @@ def reset_units(
                 _shrink_outgoing(consumer, amounts[layer.name], noise, surgery.scale, touched)
                 for frozen in consumer.frozen:
                     _shrink_outgoing(frozen, amounts[layer.name], None, surgery.scale, touched)
-    if surgery.readers == "redraw":
-        readers = {layer.producer.weight: layer for layer in hidden}
-        for layer in layers:
-            for consumer in layer.consumers:
-                if consumer.weight in readers:
-                    _redraw_outgoing(consumer, amounts[layer.name], readers[consumer.weight], generators[layer.name])
+    reading = {reader.producer.weight: reader for reader in readers}
+    for layer in layers:
+        for consumer in layer.consumers:
+            if consumer.weight in reading:
+                _redraw_outgoing(consumer, amounts[layer.name], reading[consumer.weight], generators[layer.name])
     for tensor, mask in touched.items():
         if tensor in twins:
             twins[tensor].copy_(torch.where(mask, tensor, twins[tensor]))
@@ -217,7 +210,7 @@ def _shrink_outgoing(
 
 
 def _redraw_outgoing(consumer: Consumer, amounts: Tensor, reader: UnitLayer, generator: torch.Generator) -> None:
-    """What reads a layer that is new as a whole is new too; its columns are known as touched since they were shrunk."""
+    """What a hidden layer reads a layer by that is new as a whole becomes new, too; that it is touched is known."""
     whole = (amounts >= 1).all()
     if may_branch(whole.device) and not whole:
         return

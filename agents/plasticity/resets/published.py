@@ -106,7 +106,6 @@ class ReDo(UnitReset):
         super().__init__(
             criterion="redo",
             selection={"name": "threshold", "tau": tau, "allow_full": allow_full},
-            surgery={"readers": "redraw" if allow_full else "leave"},
             networks=networks,
             period=period,
             maturity=maturity,
@@ -116,6 +115,7 @@ class ReDo(UnitReset):
             samples=samples,
         )
         self.tau, self.allow_full = tau, allow_full
+        self.redraws_readers = allow_full
 
 
 class ReGraMa(UnitReset):

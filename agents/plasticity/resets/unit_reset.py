@@ -55,6 +55,8 @@ class UnitReset(NetworkIntervention):
 
     name = "reset"
     of_units = True
+    redraws_readers = False
+    """Whether hidden layers that read a layer of which all units are replaced are drawn anew, too, see `reset_units`."""
     period: int
 
     def __init__(
@@ -261,7 +263,7 @@ class UnitReset(NetworkIntervention):
             self._recipe.surgery,
             references if self._recipe.surgery.compensate else None,
             self._learner.targets,
-            layers_of(self._learner),
+            layers_of(self._learner) if self.redraws_readers else (),
         )
         if before is not None:
             known = None if self._recipe.surgery.outgoing == "keep" else references

@@ -51,20 +51,20 @@ def test_a_kept_column_stays_and_only_the_rows_are_new(wide: nn.Sequential) -> N
     assert not state[0]["exp_avg"][:2].any()
 
 
-def test_hidden_readers_of_a_layer_that_is_new_as_a_whole_are_drawn_where_asked_for() -> None:
+def test_hidden_readers_of_a_layer_that_is_new_as_a_whole_are_drawn_where_they_are_given() -> None:
     """Convolution to linear: each unit's positions are read by a block of columns. The output layer reads zeros."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2))
-    layers, before, surgery = list(sequential(model).layers), state_of(model), Surgery(readers="redraw")
+    layers, before = list(sequential(model).layers), state_of(model)
     generator = seeded(layers[0])
     layers[0].init.draw(model[0], generator)  # the layer's own rows come first
     drawn, _ = layers[1].init.draw(model[3], generator)
-    reset_units(layers, {layer.name: every(layer, 1) for layer in layers}, [], seeded, surgery, hidden=layers)
+    reset_units(layers, {layer.name: every(layer, 1) for layer in layers}, [], seeded, readers=layers)
     assert torch.equal(model[3].weight, drawn)
     assert not model[5].weight.any()
     model.load_state_dict(before)
     most = {**nobody(layers), "net.0": torch.tensor([1.0, 1.0, 0.999])}
-    reset_units(layers, most, [], seeded, surgery, hidden=layers)
+    reset_units(layers, most, [], seeded, readers=layers)
     assert not model[3].weight[:, :8].any()
 
 

@@ -38,7 +38,7 @@ def test_arguments_are_plain_data_with_every_default() -> None:
         "selection": {"name": "threshold", "tau": 0.1, "cap": 1.0, "allow_full": False},
         "surgery": {
             "outgoing": "small_random", "compensate": False, "biases": "renew", "moments": "renew",
-            "targets": "leave", "scale": 0.05, "readers": "leave",
+            "targets": "leave", "scale": 0.05,
         },
         "networks": None, "period": 1000, "maturity": 1000, "score_every": 16, "decay": 0.99,
         "score_on": "minibatch", "samples": reset.samples, "signal": "loss",
@@ -84,10 +84,6 @@ WRONG = [
     (
         lambda: general(surgery={"outgoing": "keep"}),
         r"surgery\.outgoing is 'keep', but the criterion 'gxd' is the cost",
-    ),
-    (
-        lambda: general(criterion="redo", surgery={"outgoing": "keep", "readers": "redraw"}),
-        r"surgery\.readers is 'redraw', but outgoing 'keep' leaves their weights",
     ),
     (lambda: general(criterion="redo", signal="outputs"), "signal is 'outputs', but the criterion 'redo' takes no gr"),
     (
