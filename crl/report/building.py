@@ -195,7 +195,8 @@ def _add_commands(report: Report, found: Compared, words: Sequence[str]) -> None
     commands, versions = dict[str, list[str]](), dict[str, list[str]]()
     for run in found.runs:
         commands.setdefault(run.command, []).append(run.folder.name)
-        versions.setdefault(run.versions.rpartition("\n\n")[2], []).append(run.folder.name)  # of the last process
+        processes = dict.fromkeys(run.versions.strip().split("\n\n"))  # a run may be gone on with elsewhere
+        versions.setdefault("\nthen\n".join(processes), []).append(run.folder.name)
     texts = [("this report", typed(words))]
     count = len(found.runs)
     texts += [("its runs, each begun and gone on with by", _cut(_each(commands, count)))]

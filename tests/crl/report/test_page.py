@@ -227,6 +227,13 @@ def test_a_report_is_made_again_of_one_run_and_one_seed(tmp_path: Path, monkeypa
     assert not (tmp_path / "plain7" / "report").exists()
 
 
+def test_versions_of_all_processes_of_a_run_are_shown_where_they_differ(tmp_path: Path) -> None:
+    for seed, texts in ((1, ["a 1\n", "a 1\n"]), (2, ["a 1\n", "a 2\n", "a 2\n"])):
+        (reported_run(tmp_path, seed) / "versions.txt").write_text("\n".join(texts))
+    page = Page(report([tmp_path / "plain1", tmp_path / "plain2"], tmp_path / "out").read_text(encoding="utf-8"))
+    assert "# plain1\na 1\n\n# plain2\na 1\nthen\na 2" in page.texts["pre"]
+
+
 def test_names_that_look_like_a_figures_own_text(tmp_path: Path) -> None:
     for method, name in (("plain", "_a__s1"), ("redo", "_b__s1")):
         task = 'font: 10px x id="y" d="1.23" fill: #24292f'
