@@ -10,8 +10,8 @@ from typing import Any
 
 DEAD, BOUND, SATURATED, NORMS = "dead units", "saturated units", "saturated policy", "norm growth"
 RANK, KERNEL = "rank collapse", "kernel collapse"
-STALE, DIVERGING = "stale optimizer", "value divergence"
-MECHANISMS = (DEAD, BOUND, SATURATED, NORMS, RANK, KERNEL, STALE, DIVERGING)
+STALE, DIVERGING, BROKEN = "stale optimizer", "value divergence", "weights that are no numbers"
+MECHANISMS = (BROKEN, DEAD, BOUND, SATURATED, NORMS, RANK, KERNEL, STALE, DIVERGING)
 """In the order of cause and effect: what stands later may follow from what stands before it."""
 
 NEGLIGIBLE = 0.1

@@ -41,6 +41,7 @@ class Measure(NamedTuple):
 VALUES = "value size"
 """Of the parameters that were kept; no log has it."""
 SHOWN: Mapping[str, Measure] = {
+    known.BROKEN: Measure("trainability", rising=False),
     known.DEAD: Measure("dormant_ratio", rising=True),
     known.BOUND: Measure("saturated_fraction", rising=True),
     known.SATURATED: Measure("entropy", rising=False),

@@ -178,9 +178,9 @@ class Auto(Intervention):
                 f"network that was trained again less than {NEGLIGIBLE} of the error is removed, too",
             )  # fmt: skip
         elif any(share.removed >= NEGLIGIBLE for share in self._gauge.fresh.values()):
-            self._note(
-                look, NONE, "nothing can be told: the error of the networks as they are is 0, or no finite number"
-            )
+            self._note(look, NONE, "nothing can be told: the error of the networks as they are is 0")
+        elif not self._gauge.fresh:
+            self._note(look, NONE, "nothing can be told: fresh networks put out the same for all observations")
         else:
             most = max((share.steps for share in self._gauge.fresh.values()), default=0)
             self._note(look, NONE, f"nothing can be told: {most:,} steps at this learning rate remove less than "
@@ -191,7 +191,8 @@ class Auto(Intervention):
         learner, lowest = self._learner, look.lowest
         assert lowest is not None
         with torch.no_grad():
-            outputs = {name: found.clone() for name, found in learner.outputs(batch).items()}
+            found = learner.outputs(batch)
+            outputs = {name: each.nan_to_num(0.0, 0.0, 0.0) for name, each in found.items()}  # nothing is lost of a nan
         labelled = zip(labels(self._given), self._given, strict=True)
         acted = [self._acted(*each, batch, outputs, derive_seed(seed, i)) for i, each in enumerate(labelled)]
         numbers: dict[str, tuple[float | None, float | None]] = {
@@ -214,7 +215,8 @@ class Auto(Intervention):
             if after >= self.threshold:
                 break
         told = ", ".join(f"{label} {_told(*of)}" for label, of in numbers.items())
-        reason = f"{look.measure} is {lowest:.2f} of a fresh network's, below {self.threshold:g}; with {told}"
+        broken = "" if all(each.isfinite().all() for each in found.values()) else ", for outputs are no finite numbers"
+        reason = f"{look.measure} is {lowest:.2f} of a fresh network's, below {self.threshold:g}{broken}; with {told}"
         if best is None:
             self._note(look, NONE, f"{reason}; none regains {NEGLIGIBLE}", numbers)
             return

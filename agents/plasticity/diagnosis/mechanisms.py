@@ -9,6 +9,7 @@ from agents.plasticity.diagnosis.signs import SIGNS
 from agents.plasticity.diagnostics.fit.probe import OUTPUTS, POLICY
 from agents.plasticity.findings import (
     BOUND,
+    BROKEN,
     DEAD,
     DIVERGING,
     KERNEL,
@@ -27,6 +28,7 @@ LEAST = 0.9
 FEWEST_SIZES = 5
 """Of which a growth of values can be told from one that ends."""
 WAYS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    (BROKEN, ("not_finite",), OUTPUTS),
     (DEAD, ("dormant_units", "unmoved_units"), OUTPUTS),
     (SATURATED, ("certainty",), POLICY),
     (BOUND, ("saturated_units",), OUTPUTS),
@@ -141,7 +143,7 @@ def stale(network: str, shares: Sequence[float]) -> Finding | None:
             the largest of n has a chance of 1 / (n + 1), which is taken off the confidence.
     """
     largest = max(shares)
-    if not largest < HALF:
+    if not 0 < largest < HALF:  # where there is no gradient at all, nothing of it is divided
         return None
     return Finding(STALE, network, network, 1 - largest, len(shares) / (len(shares) + 1), {"gradient_share": largest})
 

@@ -47,7 +47,14 @@ def _inverse(size: float) -> float:
     return 1 / size if size > 0 else math.inf
 
 
+def _all_or_nothing(share: float) -> float:
+    return float(share == 0)
+
+
 SIGNS: Mapping[str, Sign] = {
+    "not_finite": Sign(
+        "share of a network's weights that are no finite numbers, of which one is enough", _all_or_nothing
+    ),
     "dormant_units": Sign("share of a layer's units with an activation of at most 0.025 of the layer's mean", _rest),
     "unmoved_units": Sign("share of a layer's units with a weight gradient of at most 0.01 of the layer's mean", _rest),
     "saturated_units": Sign("share of a layer's units that are nearly always at a bound of their activation", _rest),
@@ -123,6 +130,8 @@ def read(learner: Learner, bench: Bench) -> dict[str, Tensor]:
         for network in learner.networks.values():
             for layer in last_layers(network):
                 found[f"{layer.name}/feature_rank"] = feature_rank(taps.activations[layer.name])
+            if numbers := [p.flatten() for p in network.parameters]:
+                found[f"{network.name}/not_finite"] = (~torch.cat(numbers).isfinite()).double().mean()
             if matrices := [p.flatten() for p in network.parameters if p.dim() > 1]:
                 found[f"{network.name}/weight_size"] = torch.cat(matrices).square().mean().sqrt()
         for name, out in outputs.items():

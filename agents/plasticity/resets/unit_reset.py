@@ -56,7 +56,7 @@ class UnitReset(NetworkIntervention):
     name = "reset"
     of_units = True
     redraws_readers = False
-    """Whether hidden layers that read a layer of which all units are replaced are drawn anew, too, see `reset_units`."""
+    """Whether hidden layers that read a layer of which all units are replaced are drawn anew, too: `reset_units`."""
     period: int
 
     def __init__(

@@ -330,15 +330,33 @@ def test_where_fresh_networks_hardly_learn_nothing_can_be_told() -> None:
     assert "trainability" not in auto.metrics()
 
 
-def test_of_networks_that_have_diverged_nothing_can_be_told() -> None:
-    auto = Auto(period=4, budget=1e6, steps=10, threshold=9.0)
+@pytest.mark.parametrize(("candidate", "after"), [("head_reset", None), ("full_reset", 1.0)])
+def test_networks_that_are_no_numbers_are_ill_and_mended_by_what_draws_them_anew(
+    candidate: str, after: float | None
+) -> None:
+    auto = Auto(candidates=[candidate], period=4, budget=1e6, steps=10)
     learner = own(auto).train(2)
     with torch.no_grad():
-        learner.module[2].weight.fill_(math.nan)
+        learner.module[2].weight[3, 4] = math.nan
+    learner.train(2)
+    decision = auto.last
+    assert decision is not None
+    assert decision.trainability == 0.0
+    assert decision.reason.startswith(
+        "net/trainability is 0.00 of a fresh network's, below 0.5, for outputs are no finite numbers; with "
+    )
+    assert decision.trials[candidate][0] == (None if after is None else pytest.approx(after, abs=0.3))
+    assert decision.applied == ("none" if after is None else candidate)
+    assert all(p.isfinite().all() for p in learner.train(1).module.parameters()) is (after is not None)
+
+
+def test_of_observations_that_are_all_alike_nothing_can_be_told() -> None:
+    auto = Auto(period=2, budget=1e6)
+    learner = own(auto)
+    learner.x.copy_(learner.x[0].clone())
     learner.train(2)
     assert auto.last is not None
-    assert auto.last.applied == "none"
-    assert auto.last.reason.endswith("the error of the networks as they are is 0, or no finite number")
+    assert auto.last.reason == "nothing can be told: fresh networks put out the same for all observations"
 
 
 def test_networks_of_other_modules_are_held_against_fresh_ones_of_these() -> None:

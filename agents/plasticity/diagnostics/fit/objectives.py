@@ -7,6 +7,8 @@ from torch import Tensor
 
 from agents.plasticity.outputs import Form
 
+ROUNDED = 32
+"""Times the precision of a number: less of a difference between outputs is rounding."""
 PAID = ("logits", "bits", "gaussian", "actions")
 """Kinds of outputs that are policies which can saturate."""
 
@@ -19,16 +21,25 @@ def columns(form: Form, outputs: Tensor) -> Tensor:
 def unseen(outputs: Tensor) -> Tensor:
     """Outputs of another network, (batch, columns), each column with mean 0 and mean square 1 over the batch.
 
-    0 where a column says the same of all.
+    0 where a column says the same of all, but for rounding.
     """
     centred = outputs - outputs.mean(0)
     size = centred.square().mean(0).sqrt()
-    return torch.where(size > 0, centred / size, 0)
+    rounding = ROUNDED * torch.finfo(outputs.dtype).eps * outputs.abs().mean(0)
+    return torch.where(size > rounding, centred / size, 0)
 
 
-def fit_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The mean square of what lies between outputs and targets, both (batch, columns)."""
-    return (outputs - targets).square().mean()
+def fit_error(outputs: Tensor, begun: Tensor, new: Tensor) -> Tensor:
+    """The mean square of what lies between the change of outputs and the one that is wanted.
+
+    Of changes, for beside outputs that have grown without bound what is wanted would be lost to rounding.
+
+    Args:
+        outputs: (batch, columns).
+        begun: what they were at first.
+        new: by how much they are to change.
+    """
+    return (outputs - begun - new).square().mean()
 
 
 def regret(form: Form, outputs: Tensor, pay: Tensor) -> Tensor:

@@ -49,8 +49,8 @@ def trainability(
       another fresh network puts out, as by another task on the same boards, and the policy follows its exact gradient;
       the error is the regret. A saturated policy hardly learns by it although its outputs could be fitted.
 
-    Both may be above 1, for what was learnt may help. Networks run in evaluation mode, without dropout. Nothing of the
-    learner is touched, and no generator draws but one of this function's own.
+    Both may be above 1, for what was learnt may help; what puts out no finite numbers has 0. Networks run in evaluation
+    mode, without dropout. Nothing of the learner is touched, and no generator draws but one of this function's own.
 
     Args:
         learner: with data to `sample`, unless a batch is given.
@@ -61,7 +61,7 @@ def trainability(
 
     Returns:
         By network and measure. What is not defined is left out: a network of which nothing is trained, or whose fresh
-        one cannot be trained either.
+        one cannot be trained either, as where it puts out the same for all observations.
 
     Raises:
         NoDataError: the learner has no data.
@@ -184,10 +184,9 @@ def errors_removed(
         begun = {name: columns(forms[name], found) for name, found in learner.outputs(batch, parameters).items()}
         other = learner.outputs(batch, fresh_parameters(learner, seed, "targets"))
         new = {name: unseen(columns(forms[name], found)) for name, found in other.items()}
-    targets = {name: begun[name] + new[name] for name in forms}
 
     def to_fit(name: str, found: Tensor) -> Tensor:
-        return fit_error(columns(forms[name], found), targets[name])
+        return fit_error(columns(forms[name], found), begun[name], new[name])
 
     def to_earn(name: str, found: Tensor) -> Tensor:
         return regret(forms[name], columns(forms[name], found), new[name])

@@ -12,12 +12,12 @@ from torch import Tensor
 
 
 def removed(first: Tensor, last: Tensor) -> Tensor:
-    """The share of an error that is gone: 1 - last / first, 0 where it has grown or is no longer finite.
+    """The share of an error that is gone: 1 - last / first, 0 where it has grown or is no finite number.
 
-    nan where there was none at first, or it was not finite.
+    nan where there was none at first.
     """
     share = (1 - last / first).clamp(min=0)
-    return torch.where(first.isfinite() & (first > 0), torch.where(last.isfinite(), share, 0), torch.nan)
+    return torch.where(first == 0, torch.nan, torch.where(first.isfinite() & last.isfinite(), share, 0))
 
 
 @torch.enable_grad()

@@ -50,10 +50,29 @@ def interfere(p: Parameters) -> None:
     p[f"{CRITIC}.2.bias"] += 1000.0
 
 
+def kill_all(p: Parameters) -> None:
+    """Two layers, all units of them."""
+    for number in (0, 2):
+        p[f"{ACTOR}.{number}.bias"][:] = -100.0
+
+
+def explode(p: Parameters) -> None:
+    for key in p:
+        if key.startswith((CRITIC, "value_net")):
+            p[key] *= 1e6
+
+
+def lose_a_number(p: Parameters) -> None:
+    p[f"{CRITIC}.2.weight"][3, 4] = torch.nan
+
+
 ILLNESSES: dict[str, tuple[Callable[[Parameters], None], tuple[str, str]]] = {
     "dead units": (kill, ("dead units", "actor")),
     "rank one": (make_all_alike, ("rank collapse", "critic")),
     "saturated policy": (saturate, ("saturated policy", "actor")),
+    "dead layers": (kill_all, ("dead units", "actor")),
+    "exploded": (explode, ("norm growth", "critic")),
+    "no number": (lose_a_number, ("weights that are no numbers", "critic")),
     "interference": (interfere, ("kernel collapse", "critic")),
 }
 

@@ -80,6 +80,7 @@ def test_what_follows_from_something_else_is_left_out() -> None:
 
 def test_a_stale_optimizer_remembers_more_than_twice_what_any_gradient_is() -> None:
     assert stale("actor", [0.1] * 19 + [0.6]) is None
+    assert stale("actor", [0.0] * 19) is None  # there is nothing to learn, and no gradient that it makes small
     found = stale("actor", [0.1] * 18 + [0.2])
     assert found is not None
     assert (found.strength, found.confidence) == (pytest.approx(0.8), 0.95)

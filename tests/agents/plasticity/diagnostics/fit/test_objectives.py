@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from agents.plasticity.diagnostics.fit.objectives import columns, regret, unseen
+from agents.plasticity.diagnostics.fit.objectives import columns, fit_error, regret, unseen
 from agents.plasticity.outputs import Form
 
 
@@ -15,6 +15,20 @@ def test_unseen_outputs_have_mean_0_and_variance_1_or_are_0() -> None:
     found = unseen(torch.tensor([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0]]))
     assert found[:, 0].tolist() == pytest.approx([-math.sqrt(1.5), math.sqrt(1.5), 0.0])
     assert found[:, 1].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_outputs_that_differ_by_rounding_are_0() -> None:
+    """Of observations that are all alike a mean is rounded, and matrix products are, by row."""
+    last = torch.finfo(torch.float32).eps
+    found = unseen(torch.tensor([[0.7, 0.7], [0.7, 0.7 + 4 * last], [0.7, 0.7 + 100 * last]]))
+    assert found[:, 0].tolist() == [0.0] * 3
+    assert found[:, 1].square().mean().item() == pytest.approx(1.0)
+
+
+def test_the_error_of_a_change_is_not_lost_beside_large_outputs() -> None:
+    begun, new = torch.full((2, 1), 1e18), torch.tensor([[1.0], [-3.0]])
+    assert fit_error(begun, begun, new).item() == 5.0
+    assert fit_error(torch.tensor([[3.0], [0.0]]), torch.tensor([[2.0], [1.0]]), new).item() == 2.0
 
 
 def test_log_standard_deviations_are_left_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -41,6 +42,20 @@ def test_dead_units_lose_it_and_new_ones_have_it() -> None:
     with torch.no_grad():
         learner.module[2].bias.fill_(-100)
     assert small(learner=learner, steps=20)["net/trainability"] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e6, math.nan])
+def test_networks_that_have_exploded_have_none(factor: float) -> None:
+    learner = Regression()
+    with torch.no_grad():
+        for parameter in learner.module.parameters():
+            parameter.mul_(factor)
+    assert small(learner=learner) == {"net/trainability": 0.0}
+
+
+def test_of_observations_that_are_all_alike_nothing_is_told() -> None:
+    learner = Regression(x=torch.randn(1, 4).expand(64, 4).contiguous())
+    assert small(learner=learner) == {}
 
 
 def test_a_saturated_policy_is_fitted_but_does_not_learn() -> None:

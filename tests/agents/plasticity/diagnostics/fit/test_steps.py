@@ -36,7 +36,15 @@ def test_a_line_is_fitted_as_worked_out_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("first", "last", "share"),
-    [(2.0, 0.5, 0.75), (2.0, 3.0, 0.0), (2.0, math.nan, 0.0), (2.0, math.inf, 0.0), (0.0, 0.0, math.nan)],
+    [
+        (2.0, 0.5, 0.75),
+        (2.0, 3.0, 0.0),
+        (2.0, math.nan, 0.0),
+        (2.0, math.inf, 0.0),
+        (0.0, 0.0, math.nan),
+        (math.nan, math.nan, 0.0),
+        (math.inf, 1.0, 0.0),
+    ],
 )
 def test_what_is_not_removed_is_nothing(first: float, last: float, share: float) -> None:
     assert removed(torch.tensor(first), torch.tensor(last)).item() == pytest.approx(share, nan_ok=True)
