@@ -16,6 +16,7 @@ from agents.plasticity.probing import Probed, layers_of
 from agents.plasticity.protocols import WARNINGS, Edit, Learner, NoDataError, Update
 from agents.plasticity.resets.choice import Choice
 from agents.plasticity.resets.cost import PROBE, CostMeter
+from agents.plasticity.resets.idling import why_none_was_picked
 from agents.plasticity.resets.periods import Periods
 from agents.plasticity.resets.recipe import Recipe
 from agents.plasticity.resets.scorer import Scorer
@@ -112,13 +113,16 @@ class UnitReset(NetworkIntervention):
         if all(obstacles):
             return f"all of its layers are left as they are, because {obstacles[0]}"
         lowest = min(float(lowest) for lowest in self._choice.lowest.values())
-        if math.isfinite(lowest) or self._waiting.waits:
-            missed = getattr(self._recipe.selection, "missed", None)  # a user's own need not have it
-            return None if missed is None else missed(lowest)
-        if any(self._choice.no_signal.values()):
-            criterion = self._recipe.criterion.name
-            return f"all utilities that the criterion {criterion!r} gave were zero, so that it ranked nothing"
-        return "no unit had both a utility and the age to be selected when a period ended"
+        ranked = math.isfinite(lowest) or self._waiting.waits
+        missed = getattr(self._recipe.selection, "missed", None)  # a user's own need not have it
+        return why_none_was_picked(
+            missed(lowest) if ranked and missed is not None else None,
+            ranked=ranked,
+            criterion=self._recipe.criterion.name,
+            of_loss=self._recipe.criterion.needs_gradients and not self._recipe.of_outputs,
+            silent=[name for name, times in self._choice.no_signal.items() if times],
+            broken=[name for name, times in self._not_finite.items() if times],
+        )
 
     # ------------------------------------------------------------------ state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from small_loop import Regression
 
 from agents.plasticity import CPR, GXD, FullReset, Intervention, ReDo, ShrinkAndPerturb, UnitReset
+from agents.plasticity.resets.idling import why_none_was_picked
 from agents.plasticity.selections import Budget
 
 
@@ -72,6 +74,31 @@ def test_without_a_signal_nothing_is_ranked() -> None:
     gxd = GXD(rate=0.5, period=2, maturity=0, score_every=1)
     text = "all utilities that the criterion 'gxd' gave were zero, so that it ranked nothing"
     assert reasons(gxd, silent=True) == {"gxd": text}
+
+
+def made(redo: ReDo, layers: list[int], value: float) -> str:
+    """What ReDo says of a network in which the biases of some layers have that value."""
+    learner = Regression([redo])
+    with torch.no_grad():
+        learner.module[0].weight.abs_().mul_(1e-3)
+        learner.module[0].bias.fill_(10.0)  # all units are active, and alike
+        for number in layers:
+            learner.module[number].bias.fill_(value)
+    (reason,) = learner.train(1)._hooks.idle().values()
+    return reason
+
+
+def test_layers_that_were_silent_and_what_was_no_number_are_told() -> None:
+    remedy = "redo with allow_full redraws layers that put out nothing"
+    one = made(ReDo(period=1), [2], -100.0)
+    assert one.startswith("no unit was at or below tau=0.025; the lowest stood at ")
+    assert one.endswith(f"; all utilities of a layer of net were zero, so that it was left; {remedy}")
+    both = f"all utilities that the criterion 'redo' gave were zero, so that it ranked nothing; {remedy}"
+    assert made(ReDo(period=1), [0, 2], -100.0) == both
+    assert made(ReDo(period=1), [0], math.nan) == "the utilities that the criterion 'redo' gave were no finite numbers"
+    broken = ["actor", "critic"]
+    found = why_none_was_picked("none fits", ranked=True, criterion="gxd", of_loss=True, silent=[], broken=broken)
+    assert found == "none fits; utilities of actor and critic were no finite numbers"
 
 
 def test_layers_that_were_frozen_on_the_way() -> None:
