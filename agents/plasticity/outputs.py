@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +65,11 @@ def distance(form: Form, old: Tensor, new: Tensor) -> Tensor:
         return F.mse_loss(new, old)
     squares = (new - old).square().mean(0)
     return _sum([part.mean() for part in squares.split(form.sizes)])
+
+
+def are_numbers(outputs: Mapping[str, Tensor]) -> bool:
+    """Whether all are finite, which waits for a GPU; of others there are no losses, for distributions refuse them."""
+    return all(bool(found.isfinite().all()) for found in outputs.values())
 
 
 def cross_entropy(form: Form, old: Tensor, new: Tensor) -> Tensor:

@@ -62,7 +62,8 @@ def play(
         interventions: that the agent has, which begin anew.
 
     Raises:
-        ConfigError: the agent cannot be built or does not fit the checkpoint, or the task is not one of the run's.
+        ConfigError: the agent cannot be built, does not fit the checkpoint, or cannot play, because weights are no
+            finite numbers; or the task is not one of the run's.
     """
     config, model, env = agent_of(config, PLAYED * samples, interventions)
     steps, total = int(checkpoint.name), env.stream.total_steps
@@ -74,9 +75,22 @@ def play(
     load(model, checkpoint)
     model.set_random_seed(seed)
     model.set_logger(Logger(folder=None, output_formats=[]))  # SB3 makes a folder where none is given
-    model.fill_buffer()
+    _fill(model, checkpoint)
     model._update_current_progress_remaining(min(steps, total), total)  # the clipping range of that time
     return Played(model, steps, chosen.name, seed, following.name)
+
+
+def _fill(model: LearnerMixin, checkpoint: Path) -> None:
+    try:
+        model.fill_buffer()
+    except ValueError as error:  # distributions refuse it
+        lost = [name for name, tensor in model.policy.state_dict().items() if not tensor.isfinite().all()]
+        if not lost:
+            raise
+        raise ConfigError(
+            f"{str(checkpoint)!r} holds an agent that cannot play, for weights of its are no finite numbers ({lost[0]}"
+            f"{f' and {len(lost) - 1} more' if lost[1:] else ''}); give an earlier --checkpoint, if one is kept"
+        ) from error
 
 
 def _task(stream: envs.TaskStream, name: str | None, steps: int) -> envs.Task:

@@ -16,6 +16,7 @@ from agents.plasticity.auto.gauge import FEWEST, OBSERVATIONS, Gauge, Look
 from agents.plasticity.diagnostics.fit.probe import check_sizes, finite
 from agents.plasticity.findings import NEGLIGIBLE
 from agents.plasticity.network_intervention import check_steps
+from agents.plasticity.outputs import are_numbers
 from agents.plasticity.protocols import Intervention, Learner, NoDataError
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.trials import (
@@ -25,6 +26,7 @@ from agents.plasticity.trials import (
     built,
     described,
     fitting,
+    looks_at_losses,
     on_a_copy,
     output_changes,
     scores_minibatches,
@@ -193,11 +195,15 @@ class Auto(Intervention):
         with torch.no_grad():
             found = learner.outputs(batch)
             outputs = {name: each.nan_to_num(0.0, 0.0, 0.0) for name, each in found.items()}  # nothing is lost of a nan
-        labelled = zip(labels(self._given), self._given, strict=True)
-        acted = [self._acted(*each, batch, outputs, derive_seed(seed, i)) for i, each in enumerate(labelled)]
-        numbers: dict[str, tuple[float | None, float | None]] = {
-            each.label: (None, each.cost if math.isfinite(each.cost) else None) for each in acted
-        }
+        has_losses = are_numbers(found)  # without any there are no losses
+        names = labels(self._given)
+        numbers: dict[str, tuple[float | None, float | None]] = dict.fromkeys(names, (None, None))
+        acted = [
+            self._acted(label, given, batch, outputs, derive_seed(seed, i))
+            for i, (label, given) in enumerate(zip(names, self._given, strict=True))
+            if has_losses or not looks_at_losses(built(given))
+        ]
+        numbers |= {each.label: (None, each.cost) for each in acted if math.isfinite(each.cost)}
         best, highest = None, -math.inf
         for each in sorted(acted, key=lambda each: each.cost):
             if not math.isfinite(each.cost):
@@ -215,7 +221,7 @@ class Auto(Intervention):
             if after >= self.threshold:
                 break
         told = ", ".join(f"{label} {_told(*of)}" for label, of in numbers.items())
-        broken = "" if all(each.isfinite().all() for each in found.values()) else ", for outputs are no finite numbers"
+        broken = "" if has_losses else ", for outputs are no finite numbers"
         reason = f"{look.measure} is {lowest:.2f} of a fresh network's, below {self.threshold:g}{broken}; with {told}"
         if best is None:
             self._note(look, NONE, f"{reason}; none regains {NEGLIGIBLE}", numbers)

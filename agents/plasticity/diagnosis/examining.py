@@ -16,6 +16,7 @@ from agents.plasticity.diagnosis.signs import VALUE_SIZE, Bench, bench_of, read,
 from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, STEPS, check_sizes, errors_removed, finite
 from agents.plasticity.findings import NEGLIGIBLE, STALE, Comparison, Finding, Trial
 from agents.plasticity.fresh import fresh_parameters, holding
+from agents.plasticity.outputs import are_numbers
 from agents.plasticity.protocols import Learner
 from agents.plasticity.seeds import derive_seed
 from agents.plasticity.trials import Candidate
@@ -143,7 +144,9 @@ class Examination:
         earliest = self._signs(history[min(history)]) if history else {}
         compared = _compared(signs, [each for each, _ in self._fresh], earliest)
         scores = _compared(removed, [each for _, each in self._fresh], {})
-        shares = gradient_shares(learner, self._seed) if parameters is None else {}
+        with torch.no_grad():
+            looks_back = parameters is None and are_numbers(learner.outputs(self._bench.batch))
+        shares = gradient_shares(learner, self._seed) if looks_back else {}
         known = {name: tuple(each.tolist()) for name, each in shares.items() if each.isfinite().all()}
         sizes = {
             key.rpartition("/")[0]: {step: each[key] for step, each in earlier.items() if key in each}

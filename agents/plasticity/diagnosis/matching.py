@@ -14,6 +14,7 @@ from torch import Tensor
 from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, OUTPUTS, STEPS, check_sizes, errors_removed, finite
 from agents.plasticity.findings import DEAD, KERNEL, RANK, Finding, Trial, Usual
 from agents.plasticity.fresh import fresh_parameters
+from agents.plasticity.outputs import are_numbers
 from agents.plasticity.protocols import Intervention, Learner
 from agents.plasticity.registry import INTERVENTIONS
 from agents.plasticity.seeds import derive_seed
@@ -24,6 +25,7 @@ from agents.plasticity.trials import (
     acts_gradually,
     built,
     described,
+    looks_at_losses,
     mean_losses,
     memory_of,
     no_remedy,
@@ -140,7 +142,9 @@ class _Trials:
         self._learner, self._seed, self._steps = learner, seed, steps
         generator = torch.Generator().manual_seed(derive_seed(seed, "observations"))
         self._batch = learner.sample(observations, generator)
-        self._targets = learner.td_targets(self._batch)
+        with torch.no_grad():
+            self._has_losses = are_numbers(learner.outputs(self._batch))
+        self._targets = learner.td_targets(self._batch) if self._has_losses else None
         if known is None:
             fresh = finite(self._removed(fresh_parameters(learner, seed, "fresh")))
             own = finite(self._removed(learner.snapshot()))
@@ -160,7 +164,8 @@ class _Trials:
     def _seen(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Outputs and losses now."""
         outputs = {name: found.clone() for name, found in self._learner.outputs(self._batch).items()}
-        return outputs, mean_losses(self._learner, self._batch, self._targets)
+        has_losses = self._has_losses and are_numbers(outputs)
+        return outputs, mean_losses(self._learner, self._batch, self._targets) if has_losses else {}
 
     def _beside(self, intervention: Intervention) -> _State:
         """What a copy is held against."""
@@ -179,6 +184,8 @@ class _Trials:
             return Trial(given, why)
         try:
             intervention = built(given)
+            if not self._has_losses and looks_at_losses(intervention):
+                return Trial(given, "it looks at losses, and outputs that are no finite numbers have none")
             beside = self._beside(intervention)
             with on_a_copy(self._learner, self._seed) as copied:
                 return self._measured(given, intervention, copied, beside)
@@ -193,6 +200,6 @@ class _Trials:
         seconds = time.perf_counter() - began
         outputs, losses = self._seen()
         changes = finite(output_changes(self._learner.output_forms, beside.outputs, outputs))
-        rises = finite({name: losses[name] - loss for name, loss in beside.losses.items()})
+        rises = finite({name: losses[name] - loss for name, loss in beside.losses.items() if name in losses})
         memory, at_switches = memory_of(intervention.state_dict()), intervention.uses_boundaries
         return Trial(given, "", beside.scores, self._scores(), changes, rises, told, seconds, memory, at_switches)

@@ -133,7 +133,7 @@ def read(learner: Learner, bench: Bench) -> dict[str, Tensor]:
             if numbers := [p.flatten() for p in network.parameters]:
                 found[f"{network.name}/not_finite"] = (~torch.cat(numbers).isfinite()).double().mean()
             if matrices := [p.flatten() for p in network.parameters if p.dim() > 1]:
-                found[f"{network.name}/weight_size"] = torch.cat(matrices).square().mean().sqrt()
+                found[f"{network.name}/weight_size"] = torch.cat(matrices).double().square().mean().sqrt()
         for name, out in outputs.items():
             if forms[name].kind in PAID:
                 found[f"{name}/certainty"] = certainty(forms[name], out)

@@ -35,6 +35,11 @@ def scores_minibatches(intervention: Intervention) -> bool:
     return bool(intervention.needs) or "score_every" in intervention.arguments()
 
 
+def looks_at_losses(intervention: Intervention) -> bool:
+    """Whether it needs losses to act: of minibatches, or of what its resets cost."""
+    return acts_gradually(intervention) or scores_minibatches(intervention) or intervention.of_units
+
+
 def fitting(copied: Copied, intervention: Intervention) -> Hooks:
     """The hooks of an intervention that is attached to a copy, as if its networks had just been drawn.
 

@@ -64,6 +64,17 @@ def test_an_earlier_task_and_seed(run: Path) -> None:
     assert (observations[0] != observations[3]).any()
 
 
+def test_a_policy_that_is_no_number_cannot_play(run: Path) -> None:
+    checkpoint = run / "checkpoints" / "1024"
+    state = storage.read(checkpoint)
+    state["learner"]["modules"]["policy"]["action_net.weight"][0, 0] = torch.nan
+    shutil.rmtree(checkpoint)
+    storage.write(checkpoint, state)
+    message = r"cannot play, for weights of its are no finite numbers \(action_net\.weight\); give an earlier"
+    with pytest.raises(ConfigError, match=message):
+        played_of(run)
+
+
 def test_the_task_of_an_interrupted_run(run: Path) -> None:
     checkpoint = run / "checkpoints" / "1024"
     storage.write(run / "checkpoints" / "256", storage.read(checkpoint))  # of 4 visits with 256 steps each

@@ -66,12 +66,20 @@ def lose_a_number(p: Parameters) -> None:
     p[f"{CRITIC}.2.weight"][3, 4] = torch.nan
 
 
+def explode_out_of_range(p: Parameters) -> None:
+    """Squares of the weights are beyond single precision, and so are outputs."""
+    for key in p:
+        if key.startswith((CRITIC, "value_net")):
+            p[key] *= 1e25
+
+
 ILLNESSES: dict[str, tuple[Callable[[Parameters], None], tuple[str, str]]] = {
     "dead units": (kill, ("dead units", "actor")),
     "rank one": (make_all_alike, ("rank collapse", "critic")),
     "saturated policy": (saturate, ("saturated policy", "actor")),
     "dead layers": (kill_all, ("dead units", "actor")),
     "exploded": (explode, ("norm growth", "critic")),
+    "exploded out of range": (explode_out_of_range, ("norm growth", "critic")),
     "no number": (lose_a_number, ("weights that are no numbers", "critic")),
     "interference": (interfere, ("kernel collapse", "critic")),
 }
@@ -88,6 +96,23 @@ def test_each_illness_is_named_and_only_it(illness: str, ward: tuple[Any, Examin
     (finding,) = diagnosis.findings
     assert finding.strength > 0.5
     assert finding.confidence >= 0.9
+
+
+def test_a_policy_that_is_no_number_is_named_and_what_needs_no_losses_is_tried() -> None:
+    """Distributions refuse it, so that it has no losses, and no optimizer is held against their gradients."""
+    model = patient().learn(512)
+    with torch.no_grad():
+        model.policy.mlp_extractor.policy_net[2].weight[3, 4] = torch.nan
+    examination = Examination(model, **FEW)
+    diagnosis = examination.diagnose()
+    assert named(diagnosis) == [("weights that are no numbers", "actor")]
+    assert diagnosis.gradient_shares == {}
+    best, *others = examination.match(diagnosis, ["gxd", "full_reset", "redo", "l2_init"])
+    assert best.candidate == {"name": "full_reset"}
+    assert best.regained > 0.5
+    assert {trial.hindrance for trial in others} == {
+        "it looks at losses, and outputs that are no finite numbers have none"
+    }
 
 
 def test_the_agent_itself_is_well_and_was_not_touched(ward: tuple[Any, Examination]) -> None:
