@@ -193,9 +193,10 @@ class Auto(Intervention):
         learner, lowest = self._learner, look.lowest
         assert lowest is not None
         with torch.no_grad():
-            found = learner.outputs(batch)
-            outputs = {name: each.nan_to_num(0.0, 0.0, 0.0) for name, each in found.items()}  # nothing is lost of a nan
-        has_losses = are_numbers(found)  # without any there are no losses
+            outputs = {name: found.clone() for name, found in learner.outputs(batch).items()}
+        # Without numbers there are no losses; and replicas, whose batches differ, must agree on what is tried.
+        known = torch.tensor(float(are_numbers(outputs)), device=learner.device)
+        has_losses = bool(learner.replicas.mean({"": known})[""] == 1)
         names = labels(self._given)
         numbers: dict[str, tuple[float | None, float | None]] = dict.fromkeys(names, (None, None))
         acted = [
@@ -241,7 +242,9 @@ class Auto(Intervention):
         with on_a_copy(learner, seed) as copied:
             try_out(copied, intervention, MINIBATCHES)
             with torch.no_grad():
-                changes = output_changes(learner.output_forms, outputs, learner.outputs(batch))
+                after = learner.outputs(batch)
+                before = {name: each.where(each.isfinite(), after[name]) for name, each in outputs.items()}
+                changes = output_changes(learner.output_forms, before, after)  # nothing is lost of what is no number
             outcome = copied.outcome()
         # All in one transfer; and replicas, which probe together, must agree on what is to be probed.
         told = finite(learner.replicas.mean({**changes, IS_ANOTHER: outcome.is_another(learner).float()}))

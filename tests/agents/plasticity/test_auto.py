@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from torch import nn
 from agents.plasticity import Auto, PlasticOptimizer
 from agents.plasticity.auto.gauge import BEGUN, FEWEST, KEPT, SURE, Gauge
 from agents.plasticity.auto.watching import MINIBATCHES, OVERHEAD
+from agents.plasticity.replicas import Replicas
 
 OFTEN: dict[str, Any] = {"period": 8, "budget": 1e6, "steps": 10}
 
@@ -347,7 +349,25 @@ def test_networks_that_are_no_numbers_are_ill_and_mended_by_what_draws_them_anew
     )
     assert decision.trials[candidate][0] == (None if after is None else pytest.approx(after, abs=0.3))
     assert decision.applied == ("none" if after is None else candidate)
+    assert decision.trials[candidate][1] == (None if after is None else 0.0)
     assert all(p.isfinite().all() for p in learner.train(1).module.parameters()) is (after is not None)
+
+
+def test_what_looks_at_losses_is_left_by_all_replicas_where_one_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that tried more than others would wait for them forever."""
+    auto = Auto(candidates=["gxd", "full_reset"], period=2, budget=1e6, steps=10, threshold=9.0)
+    learner = own(auto)
+    mean = Replicas.mean
+
+    def of_two(self: Replicas, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        found = mean(self, tensors)
+        return {"": found[""] / 2} if list(found) == [""] else found
+
+    monkeypatch.setattr(Replicas, "mean", of_two)
+    learner.train(2)
+    assert auto.last is not None
+    assert auto.last.trials["gxd"] == (None, None)
+    assert auto.last.trials["full_reset"][0] is not None
 
 
 def test_of_observations_that_are_all_alike_nothing_can_be_told() -> None:
