@@ -119,6 +119,7 @@ def reset_units(
         targets: parameter -> target parameter; needed where the surgery does not leave targets alone.
         readers: hidden layers whose weights for a layer of which all units are replaced at once are drawn as they were
             initialised: what reads nothing but zeros, through biases that are not positive, would never learn.
+            Not where outgoing weights are kept.
     """
     surgery = surgery or Surgery()
     if layers and may_branch(layers[0].producer.weight.device):
@@ -139,11 +140,11 @@ def reset_units(
                 _shrink_outgoing(consumer, amounts[layer.name], noise, surgery.scale, touched)
                 for frozen in consumer.frozen:
                     _shrink_outgoing(frozen, amounts[layer.name], None, surgery.scale, touched)
-    reading = {reader.producer.weight: reader for reader in readers}
-    for layer in layers:
-        for consumer in layer.consumers:
-            if consumer.weight in reading:
-                _redraw_outgoing(consumer, amounts[layer.name], reading[consumer.weight], generators[layer.name])
+        reading = {reader.producer.weight: reader for reader in readers}
+        for layer in layers:
+            for consumer in layer.consumers:
+                if consumer.weight in reading:
+                    _redraw_outgoing(consumer, amounts[layer.name], reading[consumer.weight], generators[layer.name])
     for tensor, mask in touched.items():
         if tensor in twins:
             twins[tensor].copy_(torch.where(mask, tensor, twins[tensor]))

@@ -14,10 +14,10 @@ from torch import Tensor
 def removed(first: Tensor, last: Tensor) -> Tensor:
     """The share of an error that is gone: 1 - last / first, 0 where it has grown or is no finite number.
 
-    nan where there was none at first.
+    nan where there was none at first, or but rounding below 0.
     """
     share = (1 - last / first).clamp(min=0)
-    return torch.where(first == 0, torch.nan, torch.where(first.isfinite() & last.isfinite(), share, 0))
+    return torch.where(first <= 0, torch.nan, torch.where(first.isfinite() & last.isfinite(), share, 0))
 
 
 @torch.enable_grad()

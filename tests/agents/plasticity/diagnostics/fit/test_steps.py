@@ -42,6 +42,7 @@ def test_a_line_is_fitted_as_worked_out_by_hand() -> None:
         (2.0, math.nan, 0.0),
         (2.0, math.inf, 0.0),
         (0.0, 0.0, math.nan),
+        (-1e-8, 0.0, math.nan),
         (math.nan, math.nan, 0.0),
         (math.inf, 1.0, 0.0),
     ],
