@@ -87,6 +87,7 @@ class Diagnosed(BaseModel):
     findings: tuple[Finding, ...]
     unexplained: tuple[str, ...]
     untold: tuple[str, ...]
+    unmissed: tuple[Finding, ...] = ()
     trainability: Mapping[str, Score]
     sources: tuple[Source, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = {}

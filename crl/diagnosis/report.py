@@ -58,6 +58,8 @@ def _show_findings(run: Examined) -> None:
         told = len(diagnosis.untold) < len(diagnosis.trainability)
         well = "" if diagnosis.untold else "; the networks can be trained as fresh ones can"
         say(f"  found: none{well}" if told else "  found: none, but whether the networks can be trained is not known")
+    for finding in diagnosis.unmissed:
+        say(f"  not missed, but often cheap to revive: {_sentence(finding)}")
 
 
 def _sentence(finding: Finding) -> str:
@@ -116,6 +118,7 @@ def _as_json(run: Examined) -> dict[str, Any]:
         "probe_steps": run.probe_steps, "seconds": run.seconds,
         "findings": [asdict(finding) for finding in diagnosis.findings],
         "unexplained": list(diagnosis.unexplained),
+        "unmissed": [asdict(finding) for finding in diagnosis.unmissed],
         "untold": list(diagnosis.untold),
         "trainability": {key: asdict(each) for key, each in diagnosis.trainability.items()},
         "signs": {key: asdict(each) for key, each in diagnosis.signs.items()},

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from agents.plasticity.findings import Comparison, best_of
+from agents.plasticity.findings import Comparison, Finding, best_of
 from crl.ablation.tables import table
 from crl.config.messages import printable
 from crl.diagnosis.recorded import Diagnosed
@@ -48,19 +48,21 @@ def _diagnosed(compared: Compared) -> Iterator[tuple[Arm, Reported]]:
 def _found(diagnosed: Diagnosed) -> Iterator[list[str]]:
     """What was found, where, its numbers, and since when it is so."""
     for each in diagnosed.findings:
-        harm = "" if each.trainability is None else f"{each.trainability:.2f}"
-        numbers = [f"{each.strength:.2f}", f"{each.confidence:.2f}", harm]
-        yield [
-            printable(each.mechanism),
-            printable(each.place),
-            *numbers,
-            _since(diagnosed, each.mechanism, each.network),
-        ]
+        since = _since(diagnosed, each.mechanism, each.network)
+        yield [printable(each.mechanism), printable(each.place), *_numbers(each), since]
     for network in diagnosed.unexplained:
         yield [UNEXPLAINED, printable(network), "", "", "", _since(diagnosed, "", network)]
     if not diagnosed.findings and not diagnosed.unexplained:
         untold = f"; {', '.join(map(printable, diagnosed.untold))} {NOT_KNOWN}" if diagnosed.untold else ""
         yield [f"{NONE}{untold}", "", "", "", "", ""]
+    for each in diagnosed.unmissed:
+        yield [f"{printable(each.mechanism)}, not missed", printable(each.place), *_numbers(each), ""]
+
+
+def _numbers(finding: Finding) -> list[str]:
+    """Strength, confidence and, where it is known, trainability."""
+    harm = "" if finding.trainability is None else f"{finding.trainability:.2f}"
+    return [f"{finding.strength:.2f}", f"{finding.confidence:.2f}", harm]
 
 
 def _since(diagnosed: Diagnosed, mechanism: str, network: str) -> str:

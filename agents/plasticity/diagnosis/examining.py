@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.diagnosis.matching import match
-from agents.plasticity.diagnosis.mechanisms import diverging, findings, harmed, ordered, stale
+from agents.plasticity.diagnosis.mechanisms import diverging, findings, harmed, ordered, stale, unmissed
 from agents.plasticity.diagnosis.memory import gradient_shares
 from agents.plasticity.diagnosis.signs import VALUE_SIZE, Bench, bench_of, read, value_sizes
 from agents.plasticity.diagnostics.fit.probe import OBSERVATIONS, STEPS, check_sizes, errors_removed, finite
@@ -40,6 +40,7 @@ class Diagnosis:
             networks of which that is known.
         value_sizes: network of values -> step -> their root mean square, of as many steps as were given.
         outputs: networks with outputs of their own, by which all others are read.
+        unmissed: dead units that the fit probe does not feel, see `mechanisms.unmissed`; no findings.
     """
 
     findings: tuple[Finding, ...]
@@ -48,6 +49,7 @@ class Diagnosis:
     gradient_shares: Mapping[str, tuple[float, ...]]
     value_sizes: Mapping[str, Mapping[int, float]]
     outputs: tuple[str, ...] = ()
+    unmissed: tuple[Finding, ...] = ()
 
     @property
     def unexplained(self) -> tuple[str, ...]:
@@ -158,7 +160,8 @@ class Examination:
         found += [each for name, of in known.items() if (each := stale(name, of)) is not None]
         found += [each for name, of in sizes.items() if (each := diverging(name, of)) is not None]
         outputs = tuple(learner.output_forms)
-        return Diagnosis(tuple(ordered(found)), compared, scores, known, sizes, outputs)
+        silent = tuple(unmissed(compared, scores, layers))
+        return Diagnosis(tuple(ordered(found)), compared, scores, known, sizes, outputs, silent)
 
     def match(self, diagnosis: Diagnosis, candidates: Sequence[Candidate] | None = None) -> list[Trial]:
         """What interventions would do for the learner, see `matching.match`, on the same observations and targets.

@@ -25,11 +25,14 @@ from agents.plasticity.findings import (
 
 HALF = 0.5
 LEAST = 0.9
+ROUNDED = 1e-5
+"""Share by which rates of growth may differ that are the same: sizes are known in single precision."""
 FEWEST_SIZES = 5
 """Of which a growth of values can be told from one that ends."""
+DEAD_SIGNS = ("dormant_units", "unmoved_units")
 WAYS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (BROKEN, ("not_finite",), OUTPUTS),
-    (DEAD, ("dormant_units", "unmoved_units"), OUTPUTS),
+    (DEAD, DEAD_SIGNS, OUTPUTS),
     (SATURATED, ("certainty",), POLICY),
     (BOUND, ("saturated_units",), OUTPUTS),
     (NORMS, ("weight_size",), OUTPUTS),
@@ -78,16 +81,36 @@ def findings(
             score = scores.get(f"{network}/{measure}")
             if score is None or (sure := harmed(score)) is None:
                 continue
-            best = max(_shown(read, signs, (network, *layers)), default=None)
-            if best is None or best[0] <= HALF or best[1] < LEAST:
-                continue
-            strength, confidence, place = best
-            numbers = {sign: read[f"{place}/{sign}"].value for sign in signs}
-            share = score.value / score.middle
-            found.append(
-                Finding(mechanism, network, place, strength, min(confidence, sure), numbers, trainability=share)
-            )
+            if (best := _most(read, signs, (network, *layers))) is not None:
+                strength, confidence, place = best
+                numbers = {sign: read[f"{place}/{sign}"].value for sign in signs}
+                sure, share = min(confidence, sure), score.value / score.middle
+                found.append(Finding(mechanism, network, place, strength, sure, numbers, share))
     return ordered([each for each in found if not _follows(each, found, outputs)])
+
+
+def unmissed(
+    read: Mapping[str, Comparison], scores: Mapping[str, Comparison], networks: Mapping[str, Sequence[str]]
+) -> list[Finding]:
+    """Dead units that signs show and the fit probe does not feel, the strongest first.
+
+    They are no illness: the network is trained as well as fresh ones. But reviving them often costs next to nothing,
+    and where ever more units die returns may fall all the same (benchmarks/README.md, permuted Breakout).
+
+    Args:
+        read: as for `findings`, and so are the others.
+    """
+    found = []
+    for network, layers in networks.items():
+        score, best = scores.get(f"{network}/{OUTPUTS}"), _most(read, DEAD_SIGNS, (network, *layers))
+        if score is None or score.middle <= NEGLIGIBLE or best is None:
+            continue
+        if any(harmed(of) for key, of in scores.items() if key in (f"{network}/{OUTPUTS}", f"{network}/{POLICY}")):
+            continue
+        strength, confidence, place = best
+        numbers = {sign: read[f"{place}/{sign}"].value for sign in DEAD_SIGNS}
+        found.append(Finding(DEAD, network, place, strength, confidence, numbers, score.value / score.middle))
+    return ordered(found)
 
 
 def ordered(found: Sequence[Finding]) -> list[Finding]:
@@ -105,6 +128,14 @@ def harmed(score: Comparison) -> float | None:
         return None
     confidence = confidence_of(score.fresh, score.value)
     return confidence if confidence >= LEAST else None
+
+
+def _most(
+    read: Mapping[str, Comparison], signs: Sequence[str], places: Sequence[str]
+) -> tuple[float, float, str] | None:
+    """Where the signs show a mechanism most, with strength and confidence; None where they show none."""
+    best = max(_shown(read, signs, places), default=None)
+    return None if best is None or best[0] <= HALF or best[1] < LEAST else best
 
 
 def _shown(
@@ -168,7 +199,8 @@ def diverging(network: str, sizes: Mapping[int, float]) -> Finding | None:
     growth = logs[-1] - logs[middle]
     rate, before = growth / (steps[-1] - steps[middle]), (logs[middle] - logs[0]) / (steps[middle] - steps[0])
     strength = 1 - math.exp(-max(growth, 0.0))
-    if min(rises) <= 0 or rate < before or strength <= HALF:
+    slows = rate < before and not math.isclose(rate, before, rel_tol=ROUNDED)
+    if min(rises) <= 0 or slows or strength <= HALF:
         return None
     confidence = 1 - HALF ** len(rises)  # that they all rise by chance
     return Finding(DIVERGING, network, network, strength, confidence, {"growth": math.exp(growth)})

@@ -153,7 +153,8 @@ def test_findings_in_words_and_numbers(tmp_path: Path, capsys: pytest.CaptureFix
     some = Diagnosis((), {}, {"actor/trainability": Comparison(0.5, (0.5,) * 9), "critic/trainability": little}, {}, {})
     nothing = Diagnosis((), {}, {"critic/trainability": little}, {}, {})
     at_rest = Diagnosis((), {}, {"critic/trainability": Comparison(0.0, (0.0,) * 9)}, {}, {})
-    found = (ill, unknown, well, some, nothing, Diagnosis((), {}, {}, {}, {}), at_rest)
+    silent = replace(well, unmissed=(replace(finding, trainability=1.2),))
+    found = (ill, unknown, well, some, nothing, Diagnosis((), {}, {}, {}, {}), at_rest, silent)
     runs = [Examined(tmp_path, 100, 50, "pendulum", 100, 1.0, each) for each in found]
     show(runs)
     lines = capsys.readouterr().out.splitlines()
@@ -174,6 +175,11 @@ def test_findings_in_words_and_numbers(tmp_path: Path, capsys: pytest.CaptureFix
         "only 0 of the error even of fresh networks, and nothing can be named below 0.1; give an "
         "earlier --checkpoint, if one is kept"
     )
+    assert lines[18:20] == [
+        lines[5],
+        "  not missed, but often cheap to revive: dead units in actor (actor.1): strength 0.89, confidence 0.90 "
+        "(dormant_units 0.9; trainability 1.2 of a fresh one's)",
+    ]
     write_json(tmp_path / "diagnosis" / "100.json", runs[:1])
     data = json.loads((tmp_path / "diagnosis" / "100.json").read_text())
     assert data["findings"][0]["mechanism"] == "dead units"

@@ -10,6 +10,7 @@ import math
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -330,7 +331,8 @@ def diagnosed(run: Path, steps: int, *, ill: bool) -> Path:
     )
     scores |= {"critic/trainability": Comparison(0.1, (0.5,) * 9)} if ill else {}
     scores |= {"actor/policy_trainability": Comparison(0.02, (0.05,) * 9)} if ill else {}  # of fresh ones, too, a tenth
-    found = Diagnosis((dead,) if ill else (), {}, scores, {}, {})
+    silent = () if ill else (replace(dead, trainability=1.5),)
+    found = Diagnosis((dead,) if ill else (), {}, scores, {}, {}, unmissed=silent)
     before = {"actor/trainability": 0.25, "critic/trainability": 0.5}
     trials = (
         Trial({"name": NASTY, "rate": 0.5}, "", before, dict.fromkeys(before, 0.9), {"actor": 0.125}, at_switches=True),
@@ -359,7 +361,9 @@ def test_what_ails_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ("1", "100", "dead units", "actor.1", since),
         ("1", "100", "learns less than fresh networks, by none of the mechanisms looked for", "critic", "not known"),
         ("1", "50", "none", "", ""),
+        ("1", "50", "dead units, not missed", "actor.1", ""),
         ("2", "100", "none", "", ""),
+        ("2", "100", "dead units, not missed", "actor.1", ""),
     ]
     assert rows[0]["strength"] == "0.88"
     cells = page.texts["td"]

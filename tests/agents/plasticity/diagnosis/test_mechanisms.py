@@ -12,6 +12,7 @@ from agents.plasticity.diagnosis.mechanisms import (
     harmed,
     stale,
     strength_of,
+    unmissed,
 )
 
 LEARNS, HARMED = Comparison(0.5, (0.5,) * 9), Comparison(0.2, (0.5,) * 9)
@@ -51,6 +52,24 @@ def test_a_network_is_harmed_by_more_than_a_tenth_of_the_error_and_more_than_cha
     assert harmed(Comparison(0.2, (0.5,) * 8 + (0.1,))) is None
 
 
+def test_dead_units_that_are_not_felt_are_not_found_but_told() -> None:
+    signs = {
+        "actor.0/dormant_units": fresh(0.7, 0.2),
+        "actor.0/unmoved_units": fresh(0.9, 0.0),
+        "features.0/dormant_units": fresh(0.5, 0.2),  # less than half is gone
+        "features.0/unmoved_units": fresh(0.9, 0.0),
+    }
+    scores = {"actor/trainability": Comparison(0.6, (0.5,) * 9), "features/trainability": LEARNS}
+    assert findings(signs, scores, NETWORKS, ["actor"]) == []
+    (found,) = unmissed(signs, scores, NETWORKS)
+    assert (found.mechanism, found.place, found.confidence) == ("dead units", "actor.0", 0.9)
+    assert found.strength == pytest.approx(1 - 0.3 / 0.8)
+    assert found.trainability == pytest.approx(1.2)
+    assert unmissed(signs, SCORES, NETWORKS) == []
+    assert unmissed(signs, {**scores, "actor/policy_trainability": HARMED}, NETWORKS) == []
+    assert unmissed(signs, {"actor/trainability": Comparison(0.05, (0.05,) * 9)}, NETWORKS) == []  # nothing is told
+
+
 def test_what_is_shown_and_felt_is_found() -> None:
     signs = {"actor.0/dormant_units": fresh(0.9, 0.0), "actor.0/unmoved_units": fresh(0.8, 0.0)}
     (found,) = findings(signs, SCORES, NETWORKS, ["actor"])
@@ -86,8 +105,9 @@ def test_a_stale_optimizer_remembers_more_than_twice_what_any_gradient_is() -> N
     assert (found.strength, found.confidence) == (pytest.approx(0.8), 0.95)
 
 
-def test_values_that_grow_on_and_on_diverge() -> None:
-    found = diverging("critic", {step: 2.0**step for step in range(7)})
+@pytest.mark.parametrize("rounded", [-1e-7, 0.0, 1e-7])
+def test_values_that_grow_on_and_on_diverge(rounded: float) -> None:
+    found = diverging("critic", {step: 2.0**step * (1 + rounded * (step == 3)) for step in range(7)})
     assert found is not None
     assert (found.strength, found.signs) == (pytest.approx(1 - 1 / 8), {"growth": pytest.approx(8.0)})
     assert found.confidence == 1 - 1 / 8
