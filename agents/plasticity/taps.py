@@ -95,6 +95,10 @@ def joined(parts: Sequence[Seen]) -> Seen:
     )
 
 
+class RanTwiceError(RuntimeError):
+    """A module ran twice in one forward pass, so that it is not known which of the two is meant."""
+
+
 class _Record:
     """What one layer has shown in one forward pass."""
 
@@ -130,8 +134,8 @@ class _Record:
         if edge is not None:
             output.register_hook(partial(_keep_first, self.inner_gradients, 0))
 
-    def _ran_twice(self, module: nn.Module) -> RuntimeError:
-        return RuntimeError(
+    def _ran_twice(self, module: nn.Module) -> RanTwiceError:
+        return RanTwiceError(
             f"{self.layer.name}: the module {module} ran twice in one forward; give each layer its own, and run what "
             "is not the training forward inside `with untapped():`"
         )

@@ -3,8 +3,9 @@
 PPO on 64 MinAtar games with the settings of `configs/minatar3_ppo.yaml`, DQN on 16 with those of
 `configs/minatar3_dqn_gxd.yaml`, PPO on CartPole with those of `configs/cartpole_ppo.yaml`. How often `auto` looks at
 trainability is counted in gradient steps, by `period` and `budget`: of an agent that is well a look each time; of one
-that is ill for ever a look with the trials of all candidates as often as the budget allows, which is the most that it
-can cost. What is told is the share of that which falls to one gradient step.
+whose units are dormant for ever a look with all candidates acting and one of them looked at; of one that is ill in
+every way for ever a look with the trials of all candidates as often as the budget allows, which is the most that it can
+cost. What is told is the share of that which falls to one gradient step.
 """
 
 from __future__ import annotations
@@ -88,19 +89,20 @@ def training(job: str) -> Repetition:
     return repetition
 
 
-def looking(job: str, ill: bool) -> Repetition:
+def looking(job: str, untrainable: bool, dormant: bool) -> Repetition:
     """A look, with trials where the agent is ill, and how many gradient steps it is one of."""
     _, auto = _warmed(JOBS[job])
     each = auto._learnt / (auto._learner.optimizer_steps - auto._begun)  # transitions that a gradient step learns from
     auto._begun = -(10**9)  # the budget allows all
     auto._decide()  # trains a fresh network, too
-    auto.threshold = 1e9 if ill else 1e-9
+    auto.threshold = 1e9 if untrainable else 1e-9
+    auto.living = 1e9 if dormant else 1e-9
 
     def looks() -> None:
         for _ in range(KEPT):  # of which one trains fresh networks
             auto._decide()
             assert auto.last is not None
-            assert bool(auto.last.trials) is ill
+            assert bool(auto.last.trials) is (untrainable or dormant)
 
     def repetition() -> Spent:
         before = auto._gauge.spent
@@ -115,8 +117,9 @@ def looking(job: str, ill: bool) -> Repetition:
 def _row(name: str, job: Job) -> Row:
     sides = {
         "training": Side(training),
-        "auto, all well": Side(looking, {"ill": False}, at_most=0.05),
-        "auto, ill for ever": Side(looking, {"ill": True}, at_most=0.05),
+        "auto, all well": Side(looking, {"untrainable": False, "dormant": False}, at_most=0.05),
+        "auto, dormant for ever": Side(looking, {"untrainable": False, "dormant": True}, at_most=0.05),
+        "auto, ill for ever": Side(looking, {"untrainable": True, "dormant": True}, at_most=0.05),
     }
     return Row(f"auto/{name}", job.title, sides, MILLISECONDS, {"job": name})
 

@@ -5,57 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from agents.plasticity.auto.candidates import THREE, labels, refuse_unfit
+from agents.plasticity.auto.candidates import THREE, refuse_unfit
 from agents.plasticity.auto.decision import NONE, Decision
 from agents.plasticity.auto.gauge import FEWEST, OBSERVATIONS, Gauge, Look
-from agents.plasticity.diagnostics.fit.probe import check_sizes, finite
+from agents.plasticity.auto.living import LivingUnits
+from agents.plasticity.auto.trying import OVERHEAD, Ill, Mended, Trials
+from agents.plasticity.diagnostics.fit.probe import check_sizes
 from agents.plasticity.findings import NEGLIGIBLE
 from agents.plasticity.network_intervention import check_steps
-from agents.plasticity.outputs import are_numbers
 from agents.plasticity.protocols import Intervention, Learner, NoDataError
 from agents.plasticity.seeds import derive_seed
-from agents.plasticity.trials import (
-    MINIBATCH,
-    Outcome,
-    become,
-    built,
-    described,
-    fitting,
-    looks_at_losses,
-    on_a_copy,
-    output_changes,
-    scores_minibatches,
-    try_out,
-)
+from agents.plasticity.trials import built, described, fitting, on_a_copy
 from agents.plasticity.validation import check
 
-MINIBATCHES = 8
-"""That are shown to a candidate which scores them."""
-IS_ANOTHER = ""
-"""Beside the names of networks: whether anything has changed."""
-OVERHEAD = 96
-"""What a gradient step of training takes beside its minibatch, in transitions of a fit probe (measured on a CPU)."""
-
-
-class _Acted(NamedTuple):
-    """A candidate that has acted on a copy.
-
-    Attributes:
-        label: its name.
-        cost: at once; not finite where an output is not.
-        is_another: whether it has changed anything, in any replica.
-        outcome: what the copy has become.
-    """
-
-    label: str
-    cost: float
-    is_another: bool
-    outcome: Outcome
+LITTLE = 0.01
+"""What reviving units may cost at once: half of what an update of PPO changes a policy by (KL)."""
 
 
 class Auto(Intervention):
@@ -63,10 +32,11 @@ class Auto(Intervention):
 
     At every `period` gradient steps the fit probe (`agents.plasticity.trainability`) looks at copies of the networks,
     whatever task they are in; no boundary is needed. As long as its lowest measure is at least `threshold` of what a
-    fresh network has, nothing else is done, and training is what it is without this, to the bit. Measures that tell
-    nothing, because little of the error is removed even of a fresh network (less than a tenth), do not count. One that
-    is below the threshold is taken again, beside a fresh network on the same observations: a policy's by what another
-    network pays, and one of outputs with up to three times the steps, for some only begin slowly.
+    fresh network has, and units are not dormant either (below), nothing else is done, and training is what it is
+    without this, to the bit. Measures that tell nothing, because little of the error is removed even of a fresh network
+    (less than a tenth), do not count. One that is below the threshold is taken again, beside a fresh network on the
+    same observations: a policy's by what another network pays, and one of outputs with up to three times the steps, for
+    some only begin slowly.
 
     Where one stays below, each candidate acts once on a copy, as at the end of a period of its own or at a task switch,
     all units counting as mature. Copies that are changed by it are put to the same probe again, in the order of what
@@ -76,6 +46,12 @@ class Auto(Intervention):
     none. What is applied is what was tried: the learner becomes that copy. Candidates are what acts at once; penalties
     have no such moment.
 
+    Networks in which ever more units go dormant may be trained well for long, while returns fall (benchmarks/README.md,
+    permuted Breakout), and dormant units can be replaced at nearly no cost. So where nothing is applied for the sake of
+    trainability, and of a network less than `living` of the share of units lives that does of the worst of eight fresh
+    ones on the same observations, the same is done by this measure, with candidates that cost at most 0.01 at once. It
+    is not looked at where fewer than 16 observations differ, for what is silent on these may be needed on others.
+
     The method is ours; its parts are those of `diagnosis.match`. GPUs are waited for at a look alone.
 
     Args:
@@ -83,6 +59,8 @@ class Auto(Intervention):
             layers here (`allow_full`), shrink_and_perturb in boundary mode, and head_reset.
         period: gradient steps between two looks, at least. Less sees trouble sooner and costs more.
         threshold: trainability, 1 being a fresh network's, below which candidates are tried. More acts sooner.
+        living: share of units that are not dormant (arXiv 2302.12902, threshold 0.025), 1 being a fresh network's,
+            below which candidates that cost next to nothing are tried. More acts sooner, 0 never.
         budget: the share of training's compute that looks and trials may take, counted in transitions that are
             learnt from, so that it does not depend on the machine; the next look waits until the last ones keep to it.
         steps: gradient steps of every measure; None for as few as tell something: 5, doubled, up to 160, until of the
@@ -98,18 +76,21 @@ class Auto(Intervention):
         candidates: Sequence[str | Mapping[str, Any]] | None = None,
         period: int = 100,
         threshold: float = 0.5,
+        living: float = 0.9,
         budget: float = 0.04,
         steps: int | None = None,
     ) -> None:
         check_steps("period", period, 1)
         check("threshold", threshold, 0 < threshold < math.inf, "a share of a fresh network's trainability above 0")
+        check("living", living, 0 <= living < math.inf, "a share of a fresh network's living units of at least 0")
         check("budget", budget, 0 < budget < math.inf, "a share of training's compute above 0")
         check_sizes(FEWEST if steps is None else steps, 1)
         given = THREE if candidates is None else candidates
         listed = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
         check("candidates", candidates, listed, "a list of interventions")
         self.candidates = None if candidates is None else list(candidates)
-        self.period, self.threshold, self.budget, self.steps = period, threshold, budget, steps
+        self.period, self.threshold, self.living = period, threshold, living
+        self.budget, self.steps = budget, steps
         self._given = [described(candidate) for candidate in given]
         for each in self._given:
             refuse_unfit(each)
@@ -170,94 +151,60 @@ class Auto(Intervention):
         learner, seed = self._learner, derive_seed(self._seed, self.decisions)
         batch = learner.sample(OBSERVATIONS, torch.Generator().manual_seed(seed))
         look = self._gauge.look(batch, self.threshold)
-        if look.fresh is not None:
-            self._try(batch, look, seed)
-        elif look.lowest is not None:
-            self._note(look, NONE, f"well: {look.measure} is the lowest, {look.lowest:.2f} of a fresh network's")
-        elif look.measure:
-            self._note(
-                look._replace(measure=""), NONE, f"nothing can be told: {look.measure} seemed ill, but of a fresh "
-                f"network that was trained again less than {NEGLIGIBLE} of the error is removed, too",
-            )  # fmt: skip
-        elif any(share.removed >= NEGLIGIBLE for share in self._gauge.fresh.values()):
-            self._note(look, NONE, "nothing can be told: the error of the networks as they are is 0")
-        elif not self._gauge.fresh:
-            self._note(look, NONE, "nothing can be told: fresh networks put out the same for all observations")
-        else:
-            most = max((share.steps for share in self._gauge.fresh.values()), default=0)
-            self._note(look, NONE, f"nothing can be told: {most:,} steps at this learning rate remove less than "
-                       f"{NEGLIGIBLE} of the error even of a fresh network")  # fmt: skip
-
-    def _try(self, batch: Any, look: Look, seed: int) -> None:
-        """Look at what the candidates have made of copies, the cheapest first, till one is enough."""
-        learner, lowest = self._learner, look.lowest
-        assert lowest is not None
-        with torch.no_grad():
-            outputs = {name: found.clone() for name, found in learner.outputs(batch).items()}
-        # Without numbers there are no losses; and replicas, whose batches differ, must agree on what is tried.
-        known = torch.tensor(float(are_numbers(outputs)), device=learner.device)
-        has_losses = bool(learner.replicas.mean({"": known})[""] == 1)
-        names = labels(self._given)
-        numbers: dict[str, tuple[float | None, float | None]] = dict.fromkeys(names, (None, None))
-        acted = [
-            self._acted(label, given, batch, outputs, derive_seed(seed, i))
-            for i, (label, given) in enumerate(zip(names, self._given, strict=True))
-            if has_losses or not looks_at_losses(built(given))
-        ]
-        numbers |= {each.label: (None, each.cost) for each in acted if math.isfinite(each.cost)}
-        best, highest = None, -math.inf
-        for each in sorted(acted, key=lambda each: each.cost):
-            if not math.isfinite(each.cost):
-                continue
-            if not each.is_another:  # the probe would give the same again
-                numbers[each.label] = lowest, 0.0
-                continue
-            with become(learner, each.outcome):
-                after = self._gauge.again(batch, look)
-            numbers[each.label] = after, None if after is None else each.cost
-            if after is None or (after - lowest < NEGLIGIBLE and after < self.threshold):
-                continue
-            if after > highest:
-                best, highest = each, after
-            if after >= self.threshold:
-                break
-        told = ", ".join(f"{label} {_told(*of)}" for label, of in numbers.items())
-        broken = "" if has_losses else ", for outputs are no finite numbers"
-        reason = f"{look.measure} is {lowest:.2f} of a fresh network's, below {self.threshold:g}{broken}; with {told}"
-        if best is None:
-            self._note(look, NONE, f"{reason}; none regains {NEGLIGIBLE}", numbers)
-            return
-        best.outcome.put_into(learner, self)
-        self._acts += 1
-        why = "comes furthest" if highest < self.threshold else "brings it back at the least cost"
-        self._note(look, best.label, f"{reason}; {best.label} {why}", numbers)
-
-    def _acted(
-        self, label: str, given: Mapping[str, Any], batch: Any, outputs: Mapping[str, Tensor], seed: int
-    ) -> _Acted:
-        """What a candidate makes of a copy."""
-        learner, intervention = self._learner, built(given)
-        if scores_minibatches(intervention):
-            self._gauge.spent += MINIBATCHES * ((learner.batch_size or MINIBATCH) + OVERHEAD)
-        with on_a_copy(learner, seed) as copied:
-            try_out(copied, intervention, MINIBATCHES)
-            with torch.no_grad():
-                after = learner.outputs(batch)
-                before = {name: each.where(each.isfinite(), after[name]) for name, each in outputs.items()}
-                changes = output_changes(learner.output_forms, before, after)  # nothing is lost of what is no number
-            outcome = copied.outcome()
-        # All in one transfer; and replicas, which probe together, must agree on what is to be probed.
-        told = finite(learner.replicas.mean({**changes, IS_ANOTHER: outcome.is_another(learner).float()}))
-        is_another = told.pop(IS_ANOTHER) > 0
-        return _Acted(label, sum(told.values()) if len(told) == len(changes) else math.inf, is_another, outcome)
-
-    def _note(
-        self, look: Look, applied: str, reason: str, trials: Mapping[str, Sequence[float | None]] | None = None
-    ) -> None:
-        learner = self._learner
+        ills = [] if look.fresh is None else [self._untrainable(batch, look)]
+        units = LivingUnits(learner, batch, seed)
+        living = units.look(self.living) if self.living else {}
+        self._gauge.spent += units.spent
+        least = min(living, key=living.__getitem__, default=None)
+        if least is not None and living[least] < self.living:
+            ills.append(Ill(least, living[least], self.living, partial(units.again, least), LITTLE))
+        mended = self._mend(ills, batch, seed) if ills else self._well(look, living)
         self.decisions += 1
-        step, timesteps = learner.optimizer_steps, learner.num_timesteps
-        self.last = Decision(step, timesteps, look.measure, look.lowest, applied, reason, trials or {})
+        self.last = Decision(
+            step=learner.optimizer_steps,
+            timesteps=learner.num_timesteps,
+            measure=mended.measure,
+            trainability=look.lowest,
+            living_units=None if least is None else living[least],
+            applied=NONE if mended.by is None else mended.by.label,
+            reason=mended.reason,
+            trials=mended.numbers,
+        )
+
+    def _untrainable(self, batch: Any, look: Look) -> Ill:
+        assert look.lowest is not None
+        return Ill(look.measure, look.lowest, self.threshold, partial(self._gauge.again, batch, look))
+
+    def _mend(self, ills: Sequence[Ill], batch: Any, seed: int) -> Mended:
+        """Try the candidates, and apply the one that helps, if one does."""
+        learner = self._learner
+        trials = Trials(learner, self._given, batch, seed)
+        self._gauge.spent += trials.spent
+        mended = trials.mend(ills)
+        if mended.by is not None:
+            mended.by.outcome.put_into(learner, self)
+            self._acts += 1
+        return mended
+
+    def _well(self, look: Look, living: Mapping[str, float]) -> Mended:
+        """Why nothing is tried."""
+        if look.lowest is not None:
+            why = f"well: {look.measure} is the lowest, {look.lowest:.2f} of a fresh network's"
+            return Mended(look.measure, why, None, {})
+        fresh = self._gauge.fresh.values()
+        if look.measure:
+            why = (
+                f"{look.measure} seemed ill, but of a fresh network that was trained again less than {NEGLIGIBLE} of "
+                "the error is removed, too"
+            )
+        elif any(share.removed >= NEGLIGIBLE for share in fresh):
+            why = "the error of the networks as they are is 0"
+        elif not fresh:
+            why = "fresh networks put out the same for all observations"
+        else:
+            most = max(share.steps for share in fresh)
+            why = f"{most:,} steps at this learning rate remove less than {NEGLIGIBLE} of a fresh network's error, too"
+        return Mended("", f"nothing can be told{' of trainability' if living else ''}: {why}", None, {})
 
     # ------------------------------------------------------------------ state and log
 
@@ -281,19 +228,15 @@ class Auto(Intervention):
         else:  # of a version that looked at all measures with as many steps
             self._gauge.spent = state["spent"]
         self.decisions = state["decisions"]
-        self.last = Decision(**state["last"][0]) if state["last"] else None
+        self.last = Decision.of(state["last"][0]) if state["last"] else None
 
     def metrics(self) -> dict[str, float]:
-        """``trainability``, the lowest one of the last look; ``decisions`` and ``acts`` so far, and ``share`` of
-        training's compute that looks and trials have taken."""
+        """The lowest ``trainability`` and ``living_units`` of the last look; ``decisions`` and ``acts`` so far, and the
+        ``share`` of training's compute that looks and trials have taken."""
         found = {"decisions": float(self.decisions), "acts": float(self._acts)}
         found["share"] = self._gauge.spent / max(self._learnt, 1)
         if self.last is not None and self.last.trainability is not None:
             found["trainability"] = self.last.trainability
+        if self.last is not None and self.last.living_units is not None:
+            found["living_units"] = self.last.living_units
         return found
-
-
-def _told(after: float | None, cost: float | None) -> str:
-    if cost is None:
-        return "nothing finite"
-    return f"at a cost of {cost:.2g} not looked at" if after is None else f"{after:.2f} at a cost of {cost:.2g}"

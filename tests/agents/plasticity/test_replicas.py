@@ -34,7 +34,8 @@ def test_two_processes_reset_the_same_units_alike(tmp_path: Path) -> None:
     decided = json.loads(one["decided"])
     assert decided["decisions"] == 3
     assert decided["acts"] == 3
-    assert decided["last"][0]["trials"]["shrink_and_perturb"] == [decided["last"][0]["trainability"], 0.0]
+    (last,) = decided["last"]
+    assert last["trials"]["shrink_and_perturb"] == {"trainability": last["trainability"], "cost": 0.0}
     assert one["mean"].tolist()[:2] == other["mean"].tolist()[:2] == [2.0, 5.0]
     assert one["mean"][2].isnan()
 

@@ -15,7 +15,8 @@ from agents.plasticity.auto import Decision
 from crl.monitoring import decisions_of
 
 WELL = Decision(2, 20, "critic/trainability", 0.9, "none", "well")
-ILL = Decision(4, 40, "critic/trainability", 0.2, "redo", "ill, and mended", {"redo": (0.8, 0.5)})
+TRIALS = {"redo": {"trainability": 0.8, "cost": 0.5}}
+ILL = Decision(4, 40, "critic/trainability", 0.2, "redo", "ill, and mended", TRIALS)
 
 
 def part_of(auto: Auto, folder: Path, outputs: list[Any] | None = None) -> Any:
