@@ -260,6 +260,7 @@ def test_pictures() -> None:
     assert plain.render() is None
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # moviepy leaves pipes to the collector
 def test_gymnasium_records_a_video_across_a_switch(tmp_path: Path) -> None:
     video = pytest.importorskip("moviepy.video.io.VideoFileClip", reason="needs the extra video")
     env = StreamEnv(["freeway", "asterix"], render_mode="rgb_array", steps_per_task=6, seed=0)
