@@ -131,8 +131,8 @@ INTERVENTIONS: dict[str, Entry] = {
         of_units=True, group="replay", paper="arXiv 2310.07418", cost="the gradient steps that it adds",
     ),
     "auto": Entry(
-        "agents.plasticity.auto:Auto", "watch trainability, try remedies on copies, apply one where it is lost",
-        group="closed loop", cost="about 3%, where networks are ill 4%, DQN 5%",
+        "agents.plasticity.auto:Auto", "watch plasticity, try remedies on copies, apply one where it is lost",
+        group="closed loop", cost="3 to 4%",
     ),
 }  # fmt: skip
 
