@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.plasticity.auto.decision import LIVING
 from agents.plasticity.diagnostics.activations import dormant_ratio
@@ -22,7 +22,9 @@ DRAWS = 8
 FEWEST = 16
 """Different observations; what is silent on fewer may be needed on others."""
 FINENESS = 1e4
-"""Parts of the largest activation below which observations count as the same."""
+"""Parts of the largest activation, in the median over observations, by which observations count as different."""
+COLUMNS = 64
+"""Means of neighbouring activations that are compared."""
 LOOKING = 384
 """What a look at a fresh network's units takes, in transitions that a fit probe learns from (measured on a CPU)."""
 
@@ -31,7 +33,8 @@ class LivingUnits:
     """The shares of a learner's hidden units that are not dormant, over the least ones of fresh networks.
 
     A unit is dormant as for the logged ``dormant_ratio`` (arXiv 2302.12902, threshold 0.025). Networks are left out
-    that have no hidden units, that do not run where outputs are made, or that run twice there.
+    that have no hidden units, that do not run where outputs are made, or that see few different observations; where any
+    runs twice nothing is told.
 
     Args:
         learner: that is looked at, and as it is.
@@ -57,10 +60,10 @@ class LivingUnits:
             with holding(self._learner, fresh_parameters(self._learner, self._seed, "living", number)):
                 seen = self._seen()
             self.spent += LOOKING
-            if not number and self._different(seen) < FEWEST:
-                return {}
             drawn = self._shares(seen)
-            self._least = {name: torch.minimum(self._least.get(name, share), share) for name, share in drawn.items()}
+            if not number:
+                self._least = {name: drawn[name] for name in self._telling(seen)}
+            self._least = {name: torch.minimum(share, drawn[name]) for name, share in self._least.items()}
             found = self._ratios(own)
             if min(found.values(), default=threshold) >= threshold:
                 break
@@ -71,15 +74,19 @@ class LivingUnits:
         return self._ratios(self._shares(self._seen())).get(measure)
 
     def _ratios(self, shares: Mapping[str, Tensor]) -> dict[str, float]:
-        ratios = {f"{name}/{LIVING}": share / self._least[name] for name, share in shares.items()}
+        ratios = {f"{name}/{LIVING}": shares[name] / least for name, least in self._least.items()}
         return finite(self._learner.replicas.mean(ratios))
 
-    def _different(self, seen: Mapping[str, list[Tensor]]) -> float:
-        """How many different observations there are, in the mean over replicas."""
-        rows = torch.cat([layers[0].flatten(1) for layers in seen.values()], 1)
-        same = (rows * (FINENESS / rows.abs().max().clamp_min(torch.finfo(rows.dtype).tiny))).round()
-        number = torch.tensor(float(len(same.unique(dim=0))), device=rows.device)
-        return float(self._learner.replicas.mean({"": number})[""])
+    def _telling(self, seen: Mapping[str, list[Tensor]]) -> list[str]:
+        """The networks that see enough different observations, in the mean over replicas."""
+        numbers = {}
+        for name, layers in seen.items():
+            rows = layers[0].flatten(1)
+            means = nn.functional.adaptive_avg_pool1d(rows[None], min(COLUMNS, rows.shape[1]))[0]
+            scale = means.abs().amax(1).median().clamp_min(torch.finfo(means.dtype).tiny)
+            different = (means / scale * FINENESS).round().unique(dim=0)
+            numbers[name] = torch.tensor(float(len(different)), device=rows.device)
+        return [name for name, number in finite(self._learner.replicas.mean(numbers)).items() if number >= FEWEST]
 
     def _shares(self, seen: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
         return {name: 1 - dormant_ratio(layers) for name, layers in seen.items()}

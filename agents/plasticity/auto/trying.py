@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.auto.candidates import labels
-from agents.plasticity.auto.decision import COST, column_of
+from agents.plasticity.auto.decision import COST, LIVING, column_of
 from agents.plasticity.diagnostics.fit.probe import finite
 from agents.plasticity.findings import NEGLIGIBLE
 from agents.plasticity.outputs import are_numbers
@@ -33,7 +33,8 @@ MINIBATCHES = 8
 OVERHEAD = 96
 """What a gradient step of training takes beside its minibatch, in transitions of a fit probe (measured on a CPU)."""
 ACTING = 1024
-"""What it takes to have a candidate act on a copy, in transitions of a fit probe (measured on a CPU)."""
+"""What it takes to have a candidate act on a copy and to look at its units, in transitions of a fit probe (measured on
+a CPU); little beside the probes of trials for trainability, which are counted themselves."""
 IS_ANOTHER = ""
 """Beside the names of networks: whether anything has changed."""
 
@@ -121,6 +122,8 @@ class Trials:
         numbers |= {each.label: {COST: each.cost} for each in self._acted if math.isfinite(each.cost)}
         reasons: list[str] = []
         for ill in ills:
+            if column_of(ill.measure) == LIVING:
+                self.spent += ACTING * len(self._acted)
             best, after = self._remedy(ill)
             for label in self.names:
                 numbers[label][column_of(ill.measure)] = after.get(label)
@@ -169,7 +172,6 @@ class Trials:
     def _act(self, label: str, given: Mapping[str, Any], seed: int) -> Acted:
         """What a candidate makes of a copy."""
         learner, intervention = self._learner, built(given)
-        self.spent += ACTING
         if scores_minibatches(intervention):
             self.spent += MINIBATCHES * ((learner.batch_size or MINIBATCH) + OVERHEAD)
         with on_a_copy(learner, seed) as copied:

@@ -179,8 +179,8 @@ class Auto(Intervention):
         """Try the candidates, and apply the one that helps, if one does."""
         learner = self._learner
         trials = Trials(learner, self._given, batch, seed)
-        self._gauge.spent += trials.spent
         mended = trials.mend(ills)
+        self._gauge.spent += trials.spent
         if mended.by is not None:
             mended.by.outcome.put_into(learner, self)
             self._acts += 1

@@ -160,7 +160,7 @@ class Examination:
         found += [each for name, of in known.items() if (each := stale(name, of)) is not None]
         found += [each for name, of in sizes.items() if (each := diverging(name, of)) is not None]
         outputs = tuple(learner.output_forms)
-        silent = tuple(unmissed(compared, scores, layers))
+        silent = tuple(unmissed(compared, scores, layers, learner.output_forms))
         return Diagnosis(tuple(ordered(found)), compared, scores, known, sizes, outputs, silent)
 
     def match(self, diagnosis: Diagnosis, candidates: Sequence[Candidate] | None = None) -> list[Trial]:

@@ -90,7 +90,10 @@ def findings(
 
 
 def unmissed(
-    read: Mapping[str, Comparison], scores: Mapping[str, Comparison], networks: Mapping[str, Sequence[str]]
+    read: Mapping[str, Comparison],
+    scores: Mapping[str, Comparison],
+    networks: Mapping[str, Sequence[str]],
+    outputs: Collection[str],
 ) -> list[Finding]:
     """Dead units that signs show and the fit probe does not feel, the strongest first.
 
@@ -105,7 +108,9 @@ def unmissed(
         score, best = scores.get(f"{network}/{OUTPUTS}"), _most(read, DEAD_SIGNS, (network, *layers))
         if score is None or score.middle <= NEGLIGIBLE or best is None:
             continue
-        if any(harmed(of) for key, of in scores.items() if key in (f"{network}/{OUTPUTS}", f"{network}/{POLICY}")):
+        concerned = [network] if network in outputs else [network, *outputs]  # all outputs read what has none
+        keys = [f"{name}/{kind}" for name in concerned for kind in (OUTPUTS, POLICY)]
+        if any(scores[key].middle - scores[key].value > NEGLIGIBLE for key in keys if key in scores):
             continue
         strength, confidence, place = best
         numbers = {sign: read[f"{place}/{sign}"].value for sign in DEAD_SIGNS}

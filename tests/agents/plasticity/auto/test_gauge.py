@@ -14,7 +14,7 @@ from torch import nn
 from agents.plasticity import Auto
 from agents.plasticity.auto.gauge import BEGUN, FEWEST, KEPT, SURE, Gauge
 from agents.plasticity.auto.living import LOOKING
-from agents.plasticity.auto.trying import ACTING, MINIBATCHES, OVERHEAD
+from agents.plasticity.auto.trying import MINIBATCHES, OVERHEAD
 
 
 def look_of(steps: int) -> int:
@@ -45,7 +45,7 @@ def test_trials_are_made_at_once_and_paid_for_by_waiting() -> None:
     assert auto.last is not None
     assert auto.last.trials.keys() == {"head_reset", "gxd"}
     # A fresh network and its own, one probe for each candidate, of which one scores minibatches.
-    spent = 4 * look_of(20) + LOOKING + 2 * ACTING + MINIBATCHES * step
+    spent = 4 * look_of(20) + LOOKING + MINIBATCHES * step
     while auto.decisions == 1:
         learner.train(1)
     assert learner.optimizer_steps == -(-spent // (3 * step))

@@ -13,7 +13,10 @@ from small_ward import patient
 from torch import nn
 
 from agents.plasticity import Auto, PlasticOptimizer
+from agents.plasticity.auto.gauge import BEGUN
+from agents.plasticity.auto.living import DRAWS, LOOKING
 from agents.plasticity.auto.living import FEWEST as FEWEST_OBSERVATIONS
+from agents.plasticity.auto.trying import ACTING
 from agents.plasticity.replicas import Replicas
 
 
@@ -90,6 +93,25 @@ def test_of_networks_that_run_twice_nothing_is_told() -> None:
     assert auto.last.living_units is None
 
 
+@pytest.mark.parametrize("observations", [torch.zeros(64, 4), torch.ones(64, 4)], ids=["zeros", "ones"])
+def test_of_observations_that_are_all_alike_nothing_is_told_of_units(observations: torch.Tensor) -> None:
+    auto = Auto(**{**OFTEN, "threshold": 1e-9, "period": 1})
+    learner = own(auto)
+    with torch.no_grad():
+        learner.module[0].bias.zero_()
+        learner.x.copy_(observations)
+    learner.train(1)
+    assert auto.last is not None
+    assert auto.last.living_units is None
+
+
+def test_networks_may_see_other_numbers_of_rows() -> None:
+    """Such as one that embeds each of three things, and one that reads their sums."""
+    _, auto = in_a_loop(lambda networks, x: networks["shown"](networks["silent"](x.repeat(3, 1))[: len(x)] + x))
+    assert auto.last is not None
+    assert auto.last.living_units == 0.0
+
+
 def test_units_of_networks_without_numbers_are_not_counted() -> None:
     auto = Auto(candidates=["head_reset"], period=2, budget=1e6, steps=10)
     learner = own(auto).train(1)
@@ -125,6 +147,8 @@ def test_what_changes_outputs_is_nothing_for_dormant_units_alone() -> None:
     assert all(of["living_units"] is None and of["cost"] > 0.01 for of in auto.last.trials.values())
     assert auto.last.reason.endswith("none regains 0.1 at a cost of at most 0.01")
     assert (learner.module[0].bias[:12] < -90).all()
+    # A fresh network and its own are trained, all draws looked at, and both candidates act.
+    assert auto.state_dict()["gauge"]["spent"] == 2 * (10 + BEGUN) * 128 + DRAWS * LOOKING + 2 * ACTING
 
 
 def test_what_cannot_be_trained_and_has_dormant_units_is_mended_of_the_second_where_nothing_helps_the_first() -> None:

@@ -61,13 +61,21 @@ def test_dead_units_that_are_not_felt_are_not_found_but_told() -> None:
     }
     scores = {"actor/trainability": Comparison(0.6, (0.5,) * 9), "features/trainability": LEARNS}
     assert findings(signs, scores, NETWORKS, ["actor"]) == []
-    (found,) = unmissed(signs, scores, NETWORKS)
+    (found,) = unmissed(signs, scores, NETWORKS, ["actor"])
     assert (found.mechanism, found.place, found.confidence) == ("dead units", "actor.0", 0.9)
     assert found.strength == pytest.approx(1 - 0.3 / 0.8)
     assert found.trainability == pytest.approx(1.2)
-    assert unmissed(signs, SCORES, NETWORKS) == []
-    assert unmissed(signs, {**scores, "actor/policy_trainability": HARMED}, NETWORKS) == []
-    assert unmissed(signs, {"actor/trainability": Comparison(0.05, (0.05,) * 9)}, NETWORKS) == []  # nothing is told
+    assert unmissed(signs, SCORES, NETWORKS, ["actor"]) == []
+    perhaps = Comparison(0.3, (0.9,) * 8 + (0.2,) * 2)  # harm, which is not beyond chance
+    assert unmissed(signs, {**scores, "actor/trainability": perhaps}, NETWORKS, ["actor"]) == []
+    signs["features.0/dormant_units"] = fresh(0.7, 0.2)
+    assert [each.network for each in unmissed(signs, scores, NETWORKS, ["actor"])] == ["actor", "features"]
+    ill = {**scores, "actor/policy_trainability": HARMED}  # the actor reads the features
+    assert unmissed(signs, ill, NETWORKS, ["actor"]) == []
+    assert unmissed(signs, {**scores, "actor/policy_trainability": HARMED}, NETWORKS, ["actor"]) == []
+    assert (
+        unmissed(signs, {"actor/trainability": Comparison(0.05, (0.05,) * 9)}, NETWORKS, ["actor"]) == []
+    )  # nothing is told
 
 
 def test_what_is_shown_and_felt_is_found() -> None:
