@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.plasticity.auto.candidates import labels
-from agents.plasticity.auto.decision import COST, LIVING, column_of
+from agents.plasticity.auto.decision import COST, column_of
 from agents.plasticity.diagnostics.fit.probe import finite
 from agents.plasticity.findings import NEGLIGIBLE
 from agents.plasticity.outputs import are_numbers
@@ -64,6 +64,7 @@ class Ill(NamedTuple):
         threshold: below which it is ill.
         again: takes it of the learner as it is; None where it is no finite number.
         most: that a remedy may cost at once.
+        acting: what it counts to have a candidate act for its sake, in transitions that a fit probe learns from.
     """
 
     measure: str
@@ -71,6 +72,7 @@ class Ill(NamedTuple):
     threshold: float
     again: Callable[[], float | None]
     most: float = math.inf
+    acting: int = 0
 
 
 class Mended(NamedTuple):
@@ -122,8 +124,7 @@ class Trials:
         numbers |= {each.label: {COST: each.cost} for each in self._acted if math.isfinite(each.cost)}
         reasons: list[str] = []
         for ill in ills:
-            if column_of(ill.measure) == LIVING:
-                self.spent += ACTING * len(self._acted)
+            self.spent += ill.acting * len(self._acted)
             best, after = self._remedy(ill)
             for label in self.names:
                 numbers[label][column_of(ill.measure)] = after.get(label)

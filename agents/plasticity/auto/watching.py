@@ -14,7 +14,7 @@ from agents.plasticity.auto.candidates import THREE, refuse_unfit
 from agents.plasticity.auto.decision import NONE, Decision
 from agents.plasticity.auto.gauge import FEWEST, OBSERVATIONS, Gauge, Look
 from agents.plasticity.auto.living import LivingUnits
-from agents.plasticity.auto.trying import OVERHEAD, Ill, Mended, Trials
+from agents.plasticity.auto.trying import ACTING, OVERHEAD, Ill, Mended, Trials
 from agents.plasticity.diagnostics.fit.probe import check_sizes
 from agents.plasticity.findings import NEGLIGIBLE
 from agents.plasticity.network_intervention import check_steps
@@ -157,7 +157,7 @@ class Auto(Intervention):
         self._gauge.spent += units.spent
         least = min(living, key=living.__getitem__, default=None)
         if least is not None and living[least] < self.living:
-            ills.append(Ill(least, living[least], self.living, partial(units.again, least), LITTLE))
+            ills.append(Ill(least, living[least], self.living, partial(units.again, least), LITTLE, ACTING))
         mended = self._mend(ills, batch, seed) if ills else self._well(look, living)
         self.decisions += 1
         self.last = Decision(

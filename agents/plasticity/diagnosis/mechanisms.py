@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from agents.plasticity.diagnosis.signs import SIGNS
 from agents.plasticity.diagnostics.fit.probe import OUTPUTS, POLICY
@@ -81,11 +82,8 @@ def findings(
             score = scores.get(f"{network}/{measure}")
             if score is None or (sure := harmed(score)) is None:
                 continue
-            if (best := _most(read, signs, (network, *layers))) is not None:
-                strength, confidence, place = best
-                numbers = {sign: read[f"{place}/{sign}"].value for sign in signs}
-                sure, share = min(confidence, sure), score.value / score.middle
-                found.append(Finding(mechanism, network, place, strength, sure, numbers, share))
+            if (seen := _seen(mechanism, network, layers, read, signs, score)) is not None:
+                found.append(replace(seen, confidence=min(seen.confidence, sure)))
     return ordered([each for each in found if not _follows(each, found, outputs)])
 
 
@@ -105,16 +103,15 @@ def unmissed(
     """
     found = []
     for network, layers in networks.items():
-        score, best = scores.get(f"{network}/{OUTPUTS}"), _most(read, DEAD_SIGNS, (network, *layers))
-        if score is None or score.middle <= NEGLIGIBLE or best is None:
+        score = scores.get(f"{network}/{OUTPUTS}")
+        if score is None or score.middle <= NEGLIGIBLE:
             continue
         concerned = [network] if network in outputs else [network, *outputs]  # all outputs read what has none
         keys = [f"{name}/{kind}" for name in concerned for kind in (OUTPUTS, POLICY)]
         if any(scores[key].middle - scores[key].value > NEGLIGIBLE for key in keys if key in scores):
             continue
-        strength, confidence, place = best
-        numbers = {sign: read[f"{place}/{sign}"].value for sign in DEAD_SIGNS}
-        found.append(Finding(DEAD, network, place, strength, confidence, numbers, score.value / score.middle))
+        if (seen := _seen(DEAD, network, layers, read, DEAD_SIGNS, score)) is not None:
+            found.append(seen)
     return ordered(found)
 
 
@@ -135,12 +132,21 @@ def harmed(score: Comparison) -> float | None:
     return confidence if confidence >= LEAST else None
 
 
-def _most(
-    read: Mapping[str, Comparison], signs: Sequence[str], places: Sequence[str]
-) -> tuple[float, float, str] | None:
-    """Where the signs show a mechanism most, with strength and confidence; None where they show none."""
-    best = max(_shown(read, signs, places), default=None)
-    return None if best is None or best[0] <= HALF or best[1] < LEAST else best
+def _seen(
+    mechanism: str,
+    network: str,
+    layers: Sequence[str],
+    read: Mapping[str, Comparison],
+    signs: Sequence[str],
+    score: Comparison,
+) -> Finding | None:
+    """The mechanism where its signs show it most, as sure as they are; None where they show none."""
+    best = max(_shown(read, signs, (network, *layers)), default=None)
+    if best is None or best[0] <= HALF or best[1] < LEAST:
+        return None
+    strength, confidence, place = best
+    numbers = {sign: read[f"{place}/{sign}"].value for sign in signs}
+    return Finding(mechanism, network, place, strength, confidence, numbers, score.value / score.middle)
 
 
 def _shown(
