@@ -48,6 +48,20 @@ def test_arms_and_seeds_the_first_seed_of_all_first(tmp_path: Path) -> None:
     assert found.folder == Path("runs/ablations/grid")
 
 
+def test_the_arms_of_another_ablation(tmp_path: Path) -> None:
+    arms = {"none": {}, "gxd": {"interventions": ["gxd"]}}
+    for place, keys in {"other.yaml": {"arms": arms, "seeds": 9}, "third.yaml": {"arms": "other.yaml"}}.items():
+        (tmp_path / place).write_text(yaml.safe_dump({"base": "missing.yaml", **keys}, sort_keys=False))
+    axes = [{"when": {"arm": "gxd"}, "agent.n_envs": [1, 2]}]
+    found = read(tmp_path, arms="other.yaml", axes=axes, seeds=1)
+    assert names(found) == ["none__s1", "gxd,n_envs=1__s1", "gxd,n_envs=2__s1"]
+    assert found.cells == read(tmp_path, arms=arms, axes=axes, seeds=1).cells
+    told = refused(tmp_path, arms="third.yaml")
+    assert told == f"arms={str(tmp_path / 'third.yaml')!r} lists no arms itself; give the file of an ablation that does"
+    assert "does not exist" in refused(tmp_path, arms="fourth.yaml")
+    assert refused(tmp_path, arms="base.yaml").startswith(repr(str(tmp_path / "base.yaml")))
+
+
 def test_left_out_there_are_five_seeds_of_the_base_config(tmp_path: Path) -> None:
     found = read(tmp_path, folder="here")
     assert names(found) == [f"base__s{seed}" for seed in (1, 2, 3, 4, 5)]
