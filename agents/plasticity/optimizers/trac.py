@@ -24,7 +24,8 @@ class TRAC(AdamBased):
     Adam goes on from the gradients alone: theta_base. The weights are theta_ref + S (theta_base - theta_ref). With
     h = <gradient, theta_base - theta_ref> over all tensors, a tuner for each discount b of 0.9, 0.99, ... 0.999999 has
     v <- b^2 v + h^2, sigma <- b sigma - h and s = 1e-8 erfi(sigma / sqrt(2 v)) / erfi(1 / sqrt(2)); S is the sum of
-    all s, at least 0. It begins at about 1e-7 and grows while the gradients agree with where Adam has gone.
+    all s, at least 0. It begins at about 1e-7 and grows while the gradients agree with where Adam has gone. Published
+    for PPO; with SAC it grew too slowly for a critic whose targets move (benchmarks/README.md).
 
     The numbers are those of the authors' code. Ours is that Adam's way is kept as it is (the paper's algorithm): there
     it is taken from the weights, to which a small S rounds it away. What is changed in the weights from outside, as by

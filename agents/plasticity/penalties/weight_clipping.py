@@ -27,7 +27,8 @@ class WeightClipping(NetworkIntervention):
 
     Args:
         networks: names of the networks whose weights are clipped, or ``paper``; None for all that the policy has.
-        kappa: factor on the range (published: 1 to 5). Less holds weights closer to zero.
+        kappa: factor on the range (published: 1 to 5). Less holds weights closer to zero. At 1 a critic may not follow
+            values far from 0 (benchmarks/README.md: of SAC on a pendulum, which learns at 2).
     """
 
     name = "weight_clipping"
