@@ -42,6 +42,12 @@ def _numbers(value: Any) -> Any:
     return value
 
 
+def _mapping_or_file(value: Any) -> Any:
+    if value is not None and not isinstance(value, dict | str):
+        raise refusal("is no mapping of names to changes; give one, such as {none: {}}, or another ablation's file")
+    return value
+
+
 class GridConfig(Model):
     """What the file of an ablation says.
 
@@ -61,7 +67,7 @@ class GridConfig(Model):
 
     base: Annotated[str, Field(min_length=1)]
     overrides: Annotated[Overrides, DEFAULTS_FOR_NULL] = Field(default_factory=dict)
-    arms: dict[str, Any] | str | None = None
+    arms: Annotated[dict[str, Any] | str | None, BeforeValidator(_mapping_or_file)] = None
     axes: tuple[dict[str, Any], ...] = ()
     seeds: Annotated[tuple[CountOrZero, ...], BeforeValidator(_numbers)] = (1, 2, 3, 4, 5)
     folder: Annotated[str, Field(min_length=1)] | None = None

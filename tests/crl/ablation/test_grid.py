@@ -59,6 +59,7 @@ def test_the_arms_of_another_ablation(tmp_path: Path) -> None:
     told = refused(tmp_path, arms="third.yaml")
     assert told == f"arms={str(tmp_path / 'third.yaml')!r} lists no arms itself; give the file of an ablation that does"
     assert "does not exist" in refused(tmp_path, arms="fourth.yaml")
+    assert "arms=3 is no mapping of names to changes" in refused(tmp_path, arms=3)
     assert refused(tmp_path, arms="base.yaml").startswith(repr(str(tmp_path / "base.yaml")))
 
 
