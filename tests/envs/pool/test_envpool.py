@@ -148,7 +148,7 @@ def test_a_hundred_switches_leave_nothing_behind() -> None:
             sizes.append(process.memory_info().rss)
             threads.append(process.num_threads())
     assert env.segment.index == 110
-    assert max(threads) == min(threads)
+    assert max(threads) == threads[0]  # those of tests before may end meanwhile
     assert sizes[-1] - sizes[0] < 2**22
     env.close()
     assert process.num_threads() < threads[0]  # those of envpool end with its games
