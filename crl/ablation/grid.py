@@ -42,20 +42,14 @@ def _numbers(value: Any) -> Any:
     return value
 
 
-def _mapping_or_file(value: Any) -> Any:
-    if value is not None and not isinstance(value, dict | str):
-        raise refusal("is no mapping of names to changes; give one, such as {none: {}}, or another ablation's file")
-    return value
-
-
 class GridConfig(Model):
     """What the file of an ablation says.
 
     Attributes:
         base: config of all runs, a path from the file's folder.
         overrides: changes to it for all runs, by dotted key; ``interventions+`` appends.
-        arms: name -> changes of that arm, or a keyword that stands for them; or the file of another ablation, a
-            path from the file's folder, whose arms are taken.
+        arms: name -> changes of that arm, or a keyword that stands for them. In the file, also the path of another
+            ablation's, from the file's folder, whose arms are taken.
         axes: mappings of a dotted key to its values, each crossed with arms and other axes. The keys of one axis are
             zipped. ``when`` keeps it to some arms (``when: {arm: [gxd]}``) or values of earlier axes.
         seeds: how many, from 1, or which.
@@ -67,7 +61,7 @@ class GridConfig(Model):
 
     base: Annotated[str, Field(min_length=1)]
     overrides: Annotated[Overrides, DEFAULTS_FOR_NULL] = Field(default_factory=dict)
-    arms: Annotated[dict[str, Any] | str | None, BeforeValidator(_mapping_or_file)] = None
+    arms: dict[str, Any] | None = None
     axes: tuple[dict[str, Any], ...] = ()
     seeds: Annotated[tuple[CountOrZero, ...], BeforeValidator(_numbers)] = (1, 2, 3, 4, 5)
     folder: Annotated[str, Field(min_length=1)] | None = None
@@ -135,8 +129,15 @@ def read(file: Path, overrides: Sequence[str] = ()) -> Grid:
     Raises:
         ConfigError: it cannot be read, something in it is refused, or there is no run in it.
     """
-    config = _config(file, overrides)
-    given = _arms_of(file.parent / config.arms) if isinstance(config.arms, str) else config.arms
+    content = read_yaml(file)
+    for override in overrides:
+        content = changed_by(content, override)
+    if isinstance(content, dict) and isinstance(content.get("arms"), str):
+        content = {**content, "arms": _arms_of(file.parent / content["arms"])}
+    try:
+        config = GridConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{str(file)!r}: {sentence(error)}") from None
     base = file.parent / config.base
     raw = read_yaml(base)
     if not isinstance(raw, dict):
@@ -148,7 +149,7 @@ def read(file: Path, overrides: Sequence[str] = ()) -> Grid:
         raw["stream"] = {"label": base.stem, **stream}  # as that of a config that is trained by itself
     common = _changed(raw, config.overrides, "overrides")
     folder = Path(config.folder or Path("runs", "ablations", file.stem)).expanduser()
-    arms = list(itertools.islice(_arms(given, config.axes, common), MAX_RUNS + 1))
+    arms = list(itertools.islice(_arms(config, common), MAX_RUNS + 1))
     _check_number(file, len(arms), len(config.seeds))
     cells = [
         Cell(f"{arm}__s{seed}", arm, seed, {**raw, "seed": seed}, factors)
@@ -159,14 +160,13 @@ def read(file: Path, overrides: Sequence[str] = ()) -> Grid:
     return Grid(file, base, folder, common, cells, config.ray, config.slurm, config.vectorize is not None)
 
 
-def _config(file: Path, overrides: Sequence[str] = ()) -> GridConfig:
+def _arms_of(file: Path) -> dict[str, Any]:
+    """The arms that the file of another ablation lists."""
     content = read_yaml(file)
-    for override in overrides:
-        content = changed_by(content, override)
-    try:
-        return GridConfig.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(f"{str(file)!r}: {sentence(error)}") from None
+    arms = content.get("arms") if isinstance(content, dict) else None
+    if not isinstance(arms, dict):
+        raise ConfigError(f"arms={str(file)!r} lists no arms itself; give the file of an ablation that does")
+    return arms
 
 
 def _check_number(file: Path, arms: int, seeds: int) -> None:
@@ -188,25 +188,15 @@ def _check_names(file: Path, cells: Sequence[Cell]) -> None:
             )
 
 
-def _arms_of(file: Path) -> dict[str, Any]:
-    """The arms that the file of another ablation lists."""
-    arms = _config(file).arms
-    if not isinstance(arms, dict):
-        raise ConfigError(f"arms={str(file)!r} lists no arms itself; give the file of an ablation that does")
-    return arms
-
-
-def _arms(
-    given: dict[str, Any] | None, crossed: Sequence[dict[str, Any]], common: dict[str, Any]
-) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+def _arms(config: GridConfig, common: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """The label of every combination of an arm with values of the axes, its config, and the arm and values."""
-    arms = {"": None} if given is None else given
-    axes = [_axis(number, axis, arms, crossed[:number]) for number, axis in enumerate(crossed)]
-    for arm, changes in arms.items():
-        changed = _changed(common, _meant(arm, changes, common), f"arms.{arm}")
+    arms = {"": None} if config.arms is None else config.arms
+    axes = [_axis(number, axis, arms, config.axes[:number]) for number, axis in enumerate(config.axes)]
+    for arm, given in arms.items():
+        changed = _changed(common, _meant(arm, given, common), f"arms.{arm}")
         for values in _combinations(arm, axes):
             label = ",".join(filter(None, (arm, *(f"{key.rpartition('.')[2]}={text(v)}" for key, v in values.items()))))
-            named = {} if given is None else {ARM: arm}
+            named = {} if config.arms is None else {ARM: arm}
             yield _as_name(label or "base"), _changed(changed, values, "axes"), {**named, **values}
 
 
